@@ -1,0 +1,26 @@
+# The README's two commands, and what a developer types often.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install run test test-all lint format clean
+
+install:                ## virtual environment with the pinned versions
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
+
+run: install            ## the README's first command
+	$(BIN)/python run_ablations.py --suite patch_size
+
+test: install           ## the README's second command
+	$(BIN)/python -m pytest
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format:
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:                  ## caches only; runs, reports and mlflow.db are results
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Scores of translated images. Import from the modules (`from eval.color import …`)."""

@@ -1,0 +1,114 @@
+"""ImageNet backbones for LPIPS: found on disk or downloaded once, and always hashed.
+
+The files are torchvision's. Part of the sha256 is in their names, but torch checks it only while
+downloading, so a file that was put there by hand would be believed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from eval.errors import NotMeasured, ScoringError
+
+SECONDS_TO_CONNECT = 10
+URL = "https://download.pytorch.org/models/"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A weights file, and the smallest image side that LPIPS's network on it takes, in pixels."""
+
+    file: str
+    sha256: str
+    smallest: int
+
+
+BACKBONES: dict[str, Backbone] = {
+    "alex": Backbone(
+        "alexnet-owt-7be5be79.pth",
+        "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+        31,
+    ),
+    "vgg": Backbone(
+        "vgg16-397923af.pth",
+        "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+        16,
+    ),
+    "squeeze": Backbone(
+        "squeezenet1_1-b8a52dc0.pth",
+        "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
+        17,
+    ),
+}
+
+
+def find_backbone(net: str, weights: Path | None, download: bool, sha256: str) -> Path:
+    """A file with the backbone's weights, whose sha256 is `sha256`.
+
+    Args:
+        weights: the file to take; None looks into torch hub's folder of checkpoints.
+        download: whether to fetch it there, once, where it is missing.
+
+    Raises:
+        ScoringError: `weights` is missing or altered.
+        NotMeasured: nothing in torch hub's folder, and no download; or an altered file there.
+    """
+    if weights is not None:
+        if not weights.is_file():
+            raise ScoringError(f"{weights}: no such file (LPIPS weights of {net})")
+        found = file_sha256(weights)
+        if found != sha256:
+            raise ScoringError(f"{weights}: sha256 is {found}, not {sha256}: not the weights file")
+        return weights
+    path = checkpoints_folder() / BACKBONES[net].file
+    if not path.is_file():
+        if not download:
+            raise NotMeasured(f"no {path}; {_how_to_get(path)}")
+        _download(path, sha256)
+    elif file_sha256(path) != sha256:
+        raise NotMeasured(f"{path}: altered or incomplete (sha256 differs); delete the file")
+    return path
+
+
+def checkpoints_folder() -> Path:
+    """Where torch hub keeps weights; TORCH_HOME moves it."""
+    import torch
+
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _how_to_get(path: Path) -> str:
+    return f"download {URL}{path.name} on a machine with a network and put it there"
+
+
+def _download(path: Path, sha256: str) -> None:
+    """Fetch beside `path`, verify and rename; several processes may do it at once."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            urllib.request.urlopen(URL + path.name, timeout=SECONDS_TO_CONNECT) as answer,
+            open(beside, "wb") as file,
+        ):
+            while block := answer.read(1 << 20):
+                file.write(block)
+        found = file_sha256(beside)
+        if found != sha256:
+            raise NotMeasured(f"{URL}{path.name}: sha256 of the download is {found}, not {sha256}")
+        os.replace(beside, path)
+    except OSError as error:
+        raise NotMeasured(f"no {path} ({error}); {_how_to_get(path)}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)

@@ -1,0 +1,57 @@
+"""Colour distributions in Lab and their intersection (pix2pix, section 4.2, Figure 7).
+
+One-unit bins: L in [0, 100], a and b in [-110, 110]. The paper does not publish its bins.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+CHANNELS = ("L", "a", "b")
+LOWEST = np.array([0, -110, -110])
+HIGHEST = np.array([100, 110, 110])
+BINS = 220  # of a and b; L has 100 and leaves the rest empty
+
+
+def bin_edges(channel: str) -> np.ndarray:
+    """The channel's edges: 101 for L, 221 for a and b. The last bin includes its upper edge."""
+    c = CHANNELS.index(channel)
+    return np.arange(LOWEST[c], HIGHEST[c] + 1)
+
+
+def lab_histograms(image: np.ndarray) -> np.ndarray:
+    """Count an image's pixels by L, a and b (sRGB, D65, 2° observer).
+
+    Args:
+        image: (H, W, 3) uint8.
+
+    Returns:
+        (3, BINS) int64; every row sums to H·W: values beyond the ends count in the last bins.
+    """
+    from skimage.color import rgb2lab
+
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"image: must be (H, W, 3) uint8 (got {image.shape} {image.dtype})")
+    lab = rgb2lab(image).reshape(-1, 3)
+    cells = np.floor(lab).astype(np.int64) - LOWEST
+    cells = np.clip(cells, 0, HIGHEST - LOWEST - 1)
+    return np.stack([np.bincount(cells[:, c], minlength=BINS) for c in range(3)]).astype(np.int64)
+
+
+def histogram_intersection(p: np.ndarray, q: np.ndarray) -> float:
+    """Σ min(p, q) of two histograms of equal bins, each normalised to sum 1: 1 means equal.
+
+    Args:
+        p, q: (bins,) counts or densities, not negative.
+
+    Raises:
+        ValueError: different shapes, negative or non-finite values, or an empty histogram.
+    """
+    p, q = np.asarray(p, np.float64), np.asarray(q, np.float64)
+    if p.shape != q.shape or p.ndim != 1:
+        raise ValueError(f"p and q: must both be (bins,) (got {p.shape} and {q.shape})")
+    for name, values in (("p", p), ("q", q)):
+        if not (np.isfinite(values).all() and (values >= 0).all() and values.sum() > 0):
+            raise ValueError(f"{name}: must be finite, not negative and not all zero")
+    return float(min(1.0, np.minimum(p / p.sum(), q / q.sum()).sum()))

@@ -1,0 +1,73 @@
+"""Per-pixel accuracy, per-class accuracy and class IoU from a confusion matrix.
+
+Definitions: Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segmentation",
+CVPR 2015, section 5. A data set's scores come from the sum of its images' matrices.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def confusion_matrix(
+    prediction: np.ndarray, target: np.ndarray, classes: int, ignore: int = 255
+) -> np.ndarray:
+    """Count pixels by true class (rows) and predicted class (columns).
+
+    Args:
+        prediction: integer classes, any shape; never `ignore` where the target is labelled.
+        target: integer classes of the same shape; pixels equal to `ignore` are left out.
+        classes: C.
+
+    Returns:
+        (C, C) int64.
+
+    Raises:
+        ValueError: shapes that differ, or a class outside 0 to C − 1.
+    """
+    prediction, target = np.asarray(prediction), np.asarray(target)
+    if prediction.shape != target.shape:
+        raise ValueError(f"prediction {prediction.shape} and target {target.shape} differ in shape")
+    labelled = target != ignore
+    truth = target[labelled].astype(np.int64)
+    guess = prediction[labelled].astype(np.int64)
+    for name, values in (("target", truth), ("prediction", guess)):
+        if values.size and not (values.min() >= 0 and values.max() < classes):
+            wrong = values.max() if values.max() >= classes else values.min()
+            raise ValueError(f"{name}: class {wrong} is not one of the {classes} classes")
+    counts = np.bincount(classes * truth + guess, minlength=classes * classes)
+    return counts.reshape(classes, classes).astype(np.int64)
+
+
+def scores(confusion: np.ndarray) -> dict[str, float]:
+    """The three FCN-scores of a (C, C) confusion matrix, each in [0, 1].
+
+    `class_accuracy` is the mean over the classes that have a true pixel, `class_iou` over those
+    that have a true or a predicted one: absent classes are left out, not counted as 0 (the
+    original pix2pix script counts them as 0). All three are NaN where no pixel is labelled.
+    """
+    confusion = np.asarray(confusion)
+    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
+        raise ValueError(f"confusion: must be (C, C) (got {confusion.shape})")
+    accuracy, iou = per_class(confusion)
+    total = confusion.sum()
+    if total == 0:
+        return dict.fromkeys(("pixel_accuracy", "class_accuracy", "class_iou"), float("nan"))
+    return {
+        "pixel_accuracy": float(np.trace(confusion) / total),
+        "class_accuracy": float(np.nanmean(accuracy)),
+        "class_iou": float(np.nanmean(iou)),
+    }
+
+
+def per_class(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(C,) accuracy and (C,) IoU of each class; NaN where it is absent, as in `scores`."""
+    confusion = np.asarray(confusion)
+    correct = np.diagonal(confusion).astype(np.float64)
+    true, predicted = confusion.sum(1), confusion.sum(0)
+    union = true + predicted - correct
+    missing = np.full(len(confusion), np.nan)
+    return (
+        np.divide(correct, true, out=missing.copy(), where=true > 0),
+        np.divide(correct, union, out=missing.copy(), where=union > 0),
+    )

@@ -1,0 +1,70 @@
+"""L1, PSNR and SSIM of a translation and its target, in the value range 0 to 1."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+# Identical images have no finite PSNR. Without a cap one of them makes a mean infinite; a single
+# value wrong by one unit gives 96 dB at 128×128 and 101 dB at 256×256 pixels.
+PSNR_CAP = 100.0
+SSIM_MINIMUM = 11  # pixels a side: the Gaussian window's
+
+
+def l1(translation: np.ndarray, target: np.ndarray) -> float:
+    """Mean absolute difference of two (H, W, 3) uint8 images, as a share of 255: 0 to 1."""
+    difference = translation.astype(np.int16) - target.astype(np.int16)
+    return float(np.abs(difference).mean() / 255)
+
+
+def psnr(translation: np.ndarray, target: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB of two (H, W, 3) uint8 images, capped at `PSNR_CAP`.
+
+    The cap is what identical images get, whose PSNR is infinite.
+    """
+    import torch
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
+    pair = (_unit(translation, torch.float64), _unit(target, torch.float64))
+    value = peak_signal_noise_ratio(*pair, data_range=1.0)
+    return min(PSNR_CAP, float(value))
+
+
+def ssim(translation: np.ndarray, target: np.ndarray) -> float:
+    """Structural similarity of two (H, W, 3) uint8 images, -1 to 1 (Wang et al. 2004).
+
+    11×11 Gaussian window of sigma 1.5, k 0.01 and 0.03, value range 1, mean over the channels.
+    In single precision, 15 to 25 times as fast: within 1e-5 of double precision on photos, and
+    up to 1e-3 below it where both images are perfectly flat.
+
+    Raises:
+        ValueError: an image smaller than the window.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    if min(translation.shape[:2]) < SSIM_MINIMUM:
+        raise ValueError(f"SSIM needs {SSIM_MINIMUM} pixels a side (got {translation.shape[:2]})")
+    if np.array_equal(translation, target):
+        return 1.0  # by definition; single precision misses it by up to 1e-3 on flat images
+    value = structural_similarity_index_measure(
+        _unit(translation)[None],
+        _unit(target)[None],
+        gaussian_kernel=True,
+        sigma=1.5,
+        data_range=1.0,
+        k1=0.01,
+        k2=0.03,
+    )
+    return float(value)
+
+
+def _unit(image: np.ndarray, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """(H, W, 3) uint8 -> (3, H, W) in [0, 1], float32 unless `dtype` says otherwise."""
+    import torch
+
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    return pixels.to(dtype or torch.float32) / 255

@@ -1,0 +1,100 @@
+"""A trained scorer on the disk: safetensors, with what it is and its own hash in the header."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from eval.errors import ScoringError
+from eval.fcn import FCN8s
+from eval.files import write_whole
+
+FORMAT = "pix2pix-ablations FCN-8s scorer 1"
+KEY = "scorer"  # of the one JSON text in the header, whose values can only be strings
+
+
+def save_scorer(
+    path: Path,
+    model: FCN8s,
+    settings: Any,
+    class_names: Sequence[str],
+    source: str | dict[str, Any],
+) -> None:
+    """Write a scorer, whole or not at all.
+
+    Args:
+        settings: the ScorerSettings that it was trained with, or a dict.
+        class_names: one a class, in index order.
+        source: where it comes from, e.g. the fingerprint of the photos; anything JSON can hold.
+
+    Raises:
+        ValueError: another number of names than classes.
+        OSError: the folder cannot be written.
+    """
+    if len(class_names) != model.classes:
+        raise ValueError(f"class_names: {len(class_names)} names for {model.classes} classes")
+    tensors = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
+    metadata = {
+        "format": FORMAT,
+        "network": {
+            "classes": model.classes,
+            "width": model.width,
+            "batch_norm": model.batch_norm,
+            "padding": model.padding,
+        },
+        "settings": dataclasses.asdict(settings)
+        if dataclasses.is_dataclass(settings)
+        else dict(settings),
+        "class_names": list(class_names),
+        "source": source,
+        "sha256": weights_sha256(model),
+    }
+    write_whole(path, save(tensors, {KEY: json.dumps(metadata)}))
+
+
+def load_scorer(path: Path, device: str | torch.device = "cpu") -> tuple[FCN8s, dict[str, Any]]:
+    """A scorer in evaluation mode, and what `save_scorer` recorded about it.
+
+    The record has the keys format, network, settings, class_names, source and sha256.
+    Nothing in the file can run code.
+
+    Raises:
+        ScoringError: missing, not a scorer, truncated or altered.
+    """
+    if not path.is_file():
+        raise ScoringError(f"{path}: no such file (a scorer)")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get(KEY, "null"))
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ScoringError(f"{path}: not a scorer, or damaged ({error})") from error
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
+        raise ScoringError(f"{path}: not a scorer of this format ({FORMAT})")
+    try:
+        model = FCN8s(**metadata["network"])
+        model.load_state_dict(state, strict=True)
+        intact = weights_sha256(model) == metadata["sha256"]
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ScoringError(f"{path}: its weights do not fit its description ({reason})") from error
+    if not intact:
+        raise ScoringError(f"{path}: altered: its weights do not have the sha256 that it names")
+    return model.to(device, memory_format=torch.channels_last).eval(), metadata
+
+
+def weights_sha256(model: FCN8s) -> str:
+    """A hash of all weights and running statistics, whatever their device and memory layout."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Ablations as YAML, and what runs, records and tracks them."""

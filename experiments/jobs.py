@@ -1,0 +1,181 @@
+"""What a suite asks to be done, as jobs that another process can take. Never imports torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.journal import is_done, last, read_records, replay
+from experiments.plan import Cell, Plan
+from pix2pix.config import CellConfig, digest
+from pix2pix.datasets import DatasetEntry
+
+SCORES_PROTOCOL = 1
+"""Raised when a change of the code changes what the same images score."""
+
+CPU_GFLOPS_PER_THREAD = 75.0
+"""Measured once with this suite's convolutions on one core; only for the first expected time."""
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where a worker finds the pairs: an entry of the registry, its files, its decoded cache."""
+
+    name: str
+    registry: str | None
+    root: str
+    cache: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell to train and score, or a reference (the real photos) to score."""
+
+    kind: str
+    """`cell` or `reference`."""
+    digest: str
+    title: str
+    out: str
+    data: DataSource
+    config: dict[str, Any]
+    reference: str
+    """Digest of the reference that the scores are measured against."""
+    scorer: dict[str, int] | None
+    """`eval.scorer.ScorerSettings`; None where the data set has no labels to segment."""
+    device: str = "cpu"
+    threads: int = 1
+    checkpoint_seconds: float = 60.0
+    commit: str = "unknown"
+    steps: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.out) / f"{self.kind}s" / self.digest
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        values = json.loads(text)
+        return cls(**{**values, "data": DataSource(**values["data"])})
+
+
+def label_side(entry: DatasetEntry, direction: str) -> str | None:
+    """`input`, `target` or None: where the labels stand in that direction."""
+    roles = direction.split("->")
+    return ("input", "target")[roles.index(entry.label_role)] if entry.label_role in roles else None
+
+
+def reference_config(plan: Plan, fingerprint: str) -> dict[str, Any]:
+    """What the real photos' own scores depend on."""
+    scorer = plan.profile.scorer.model_dump() if needs_scorer(plan) else None
+    return {
+        "dataset": plan.entry.name,
+        "fingerprint": fingerprint,
+        "direction": plan.direction,
+        "size": list(plan.size),
+        "scorer": scorer,
+        "protocol": SCORES_PROTOCOL,
+    }
+
+
+def needs_scorer(plan: Plan) -> bool:
+    """Whether the FCN-score can be measured: labels as input, photos as target."""
+    return bool(plan.entry.classes) and label_side(plan.entry, plan.direction) == "input"
+
+
+def needed_scores(entry: DatasetEntry, direction: str) -> list[str]:
+    """The families that can be measured for a data set and direction."""
+    families = ["lpips", "color", "pixel"]
+    side = label_side(entry, direction) if entry.classes else None
+    return {"input": ["fcn"], "target": ["labels"], None: []}[side] + families
+
+
+def build_jobs(
+    plan: Plan, cells: list[Cell], fingerprint: str, data: DataSource, out: Path, **common: Any
+) -> list[Job]:
+    """The reference first, because every cell's scores wait for its scorer; then the cells."""
+    config = reference_config(plan, fingerprint)
+    reference = digest(config)
+    shared = {"out": str(out), "data": data, "reference": reference, "scorer": config["scorer"]}
+    jobs = [Job("reference", reference, "ground truth", config=config, **shared, **common)]
+    for cell in cells:
+        jobs.append(
+            Job(
+                "cell",
+                cell.config.digest,
+                f"{cell.arm} seed {cell.seed}",
+                config=cell.config.model_dump(mode="json"),
+                **shared,
+                **common,
+            )
+        )
+    return jobs
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a job has come: `done`, `to score`, `stopped at` a step, `failed` or `new`."""
+
+    word: str
+    step: int = 0
+    seconds_per_step: float | None = None
+
+
+def state(job: Job) -> State:
+    """Read a job's state from its journal."""
+    records = replay(read_records(job.directory / "journal.jsonl"))
+    if not records:
+        return State("new")
+    losses = last(records, "losses")
+    pace = losses["seconds_per_step"] if losses else None
+    trained = last(records, "trained")
+    if is_done(job.directory):
+        return State("done" if scores_current(job) else "to score", 0, pace)
+    if trained:
+        return State("to score", trained["step"], pace)
+    if records[-1]["event"] == "failed":
+        return State("failed", 0, pace)
+    checkpoint = last(records, "checkpoint")
+    return State("stopped", checkpoint["step"] if checkpoint else 0, pace)
+
+
+def scores_current(job: Job) -> bool:
+    """Whether a job's scores were measured with the reference and protocol that are asked for."""
+    if job.kind == "reference":
+        return True
+    try:
+        recorded = json.loads((job.directory / "scores.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return recorded.get("settings", {}).get("reference") == job.reference
+
+
+def step_gflop(config: CellConfig) -> float:
+    """Floating-point work of one training step in GFLOP (2 × multiply-adds), from PAPER figures.
+
+    Measured at 256×256 and width 64 and scaled by pixels and by width squared.
+    """
+    generator = {"unet": 36.19, "encoder-decoder": 24.11}[config.generator.architecture]
+    patches = {1: 9.0, 16: 35.5, 34: 43.0, 70: 50.75, 142: 42.0, 286: 34.6}
+    discriminator = patches[config.discriminator.patch] if config.discriminator else 0.0
+    d_width = config.discriminator.width if config.discriminator else 64
+    pixels = config.size[0] * config.size[1] / 256**2
+    work = generator * (config.generator.width / 64) ** 2 + discriminator * (d_width / 64) ** 2
+    return work * pixels * config.training.batch
+
+
+def expected_pace(config: CellConfig) -> float:
+    """Seconds a step on one CPU thread, from the arithmetic alone."""
+    return step_gflop(config) / CPU_GFLOPS_PER_THREAD
+
+
+def checkpoint_bytes(config: CellConfig) -> int:
+    """About what one checkpoint takes: weights and two Adam moments, in float32."""
+    generator = 54.4e6 * (config.generator.width / 64) ** 2
+    discriminator = 11.2e6 * ((config.discriminator.width if config.discriminator else 0) / 64) ** 2
+    return int((generator + discriminator) * 12)

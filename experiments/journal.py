@@ -1,0 +1,122 @@
+"""The run directory: the record of a cell that survives anything.
+
+A run directory holds one cell (a training) or one reference (the real photos' own scores):
+
+    config.json        what was run, with its digest
+    journal.jsonl      one JSON object a line, appended and never rewritten
+    samples/           step-0001000.png: inputs, translations, targets of fixed validation pairs
+    translations/      NAME.png, the whole test split
+    scores.json        {"values": {name: float}, "not_measured": {name: why}, "settings": {…}}
+    per_image.csv      a row an image, a column a score
+    per_image.npz      names, confusion (N, C, C) int64, lab (N, 3, bins) int64, where measured
+
+Records carry `event` and `time` (Unix seconds). The events, in the order in which they appear:
+
+    start        provenance {…}, step (where training goes on from)
+    data         fingerprint, train, val, test (numbers of pairs)
+    parameters   generator, discriminator (numbers of weights; discriminator 0 where there is none)
+    losses       step, values {term: mean since the last record}, seconds_per_step, learning_rate
+    sample       step, file (relative to the run directory)
+    checkpoint   step
+    trained      step, seconds (in training steps, all sittings), peak_memory_mib
+    scores       values {name: float}, not_measured {name: why}
+    done         seconds (all sittings)
+    failed       error (one line), log (the last lines)
+
+A cell killed after a checkpoint repeats some steps; `replay` gives each step once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pix2pix.atomic import replacing
+
+Record = dict[str, Any]
+
+
+class Journal:
+    """Appends records to `journal.jsonl`, a line each, in one write."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.path = directory / "journal.jsonl"
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def append(self, event: str, **fields: Any) -> None:
+        """Write one record. A torn last line, left by a crash, is closed off first."""
+        record = {"event": event, "time": round(time.time(), 3), **fields}
+        line = json.dumps(record, allow_nan=False, default=str) + "\n"
+        with open(self.path, "ab+") as file:
+            if file.tell() > 0:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    line = "\n" + line
+            file.write(line.encode())
+
+    def records(self) -> list[Record]:
+        return read_records(self.path)
+
+
+def read_records(path: Path, offset: int = 0) -> list[Record]:
+    """Every whole record of a journal from a byte offset on; torn lines are passed over."""
+    return [record for record, _ in scan(path, offset)]
+
+
+def scan(path: Path, offset: int = 0) -> Iterator[tuple[Record, int]]:
+    """(record, byte offset behind it) for every whole record from `offset` on."""
+    if not path.exists():
+        return
+    with open(path, "rb") as file:
+        file.seek(offset)
+        for line in file:
+            offset += len(line)
+            if not line.endswith(b"\n"):
+                return
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict) and "event" in record:
+                yield record, offset
+
+
+def replay(records: list[Record]) -> list[Record]:
+    """The records of one uninterrupted run: each `losses` and `sample` step once, in order.
+
+    When a cell goes on from step s, what was recorded beyond s belongs to steps that are now
+    done again, so it is dropped.
+    """
+    kept: list[Record] = []
+    for record in records:
+        if record["event"] == "start":
+            resumed_at = record.get("step", 0)
+            kept = [
+                r
+                for r in kept
+                if r["event"] not in ("losses", "sample", "checkpoint") or r["step"] <= resumed_at
+            ]
+        kept.append(record)
+    return kept
+
+
+def last(records: list[Record], event: str) -> Record | None:
+    """The newest record of an event, or None."""
+    return next((r for r in reversed(records) if r["event"] == event), None)
+
+
+def is_done(directory: Path) -> bool:
+    """Whether a run directory's last word is `done`."""
+    records = read_records(directory / "journal.jsonl")
+    return bool(records) and records[-1]["event"] == "done"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader never sees half of it."""
+    with replacing(path) as file:
+        file.write((json.dumps(value, indent=1, allow_nan=False) + "\n").encode())

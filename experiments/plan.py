@@ -1,0 +1,178 @@
+"""A suite, a data set, a profile and the command line brought together: cells (arm × seed)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from experiments.settings import Dotted, check_override, merge, sections
+from experiments.spec import Profile, Suite, load_profiles
+from pix2pix.config import (
+    CellConfig,
+    DiscriminatorSettings,
+    GeneratorSettings,
+    ObjectiveSettings,
+    TrainingSettings,
+    resolve_depth,
+)
+from pix2pix.datasets import DatasetEntry
+from pix2pix.errors import UserError
+from pix2pix.patches import smallest_image
+from pix2pix.validation_errors import closest
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training that a suite asks for."""
+
+    arm: str
+    seed: int
+    config: CellConfig
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A suite on a data set under a profile, with what the user overrode."""
+
+    suite: Suite
+    profile_name: str
+    profile: Profile
+    entry: DatasetEntry
+    direction: str
+    size: tuple[int, int]
+    seeds: tuple[int, ...]
+    arms: tuple[str, ...]
+    overrides: Dotted
+
+    @property
+    def label(self) -> str:
+        """The profile's name in records and reports; overrides make it another one."""
+        if not self.overrides:
+            return self.profile_name
+        changes = [f"{key.rpartition('.')[2]}={value}" for key, value in self.overrides.items()]
+        return "+".join([self.profile_name, *(re.sub(r"[^\w.=-]", "-", c) for c in changes)])
+
+    def settings(self, arm: str) -> Dotted:
+        """All settings of an arm, every layer merged."""
+        paper = paper_settings(self.entry) if self.profile.paper_schedule else {}
+        return merge(
+            (
+                self.profile.settings,
+                paper,
+                self.suite.base,
+                self.suite.profiles.get(self.profile_name, {}),
+                self.suite.arms[arm],
+                {k: v for k, v in self.overrides.items() if k != "size"},
+            )
+        )
+
+    def cells(self, fingerprint: str) -> list[Cell]:
+        """Every arm × seed; UserError where an arm's settings do not go together."""
+        return [self.cell(arm, seed, fingerprint) for seed in self.seeds for arm in self.arms]
+
+    def cell(self, arm: str, seed: int, fingerprint: str) -> Cell:
+        """One arm with one seed; UserError as `cells`."""
+        nested = sections(self.settings(arm))
+        where = f"suite {self.suite.name}, arm {arm}"
+        try:
+            objective = ObjectiveSettings(**nested["objective"])
+            generator = GeneratorSettings(**nested["generator"])
+            discriminator = DiscriminatorSettings(**nested["discriminator"])
+            training = TrainingSettings(**nested["training"])
+            depth = resolve_depth(self.size, generator.depth)
+        except ValidationError as error:
+            raise UserError(f"{where}: {error.errors()[0]['msg']}") from None
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from None
+        if objective.gan != "none" and min(self.size) < smallest_image(discriminator.patch):
+            raise UserError(
+                f"{where}: discriminator.patch: a {discriminator.patch}×{discriminator.patch} "
+                f"discriminator needs images of at least {smallest_image(discriminator.patch)} "
+                f"pixels a side (got {self.size[0]}×{self.size[1]})"
+            )
+        config = CellConfig(
+            dataset=self.entry.name,
+            fingerprint=fingerprint,
+            direction=self.direction,
+            size=self.size,
+            seed=seed,
+            generator=generator.model_copy(update={"depth": depth}),
+            discriminator=None if objective.gan == "none" else discriminator,
+            objective=objective,
+            training=training,
+        )
+        return Cell(arm, seed, config)
+
+
+def paper_settings(entry: DatasetEntry) -> Dotted:
+    """The paper's schedule for a data set; Cityscapes' where it names none."""
+    paper = entry.paper
+    settings: Dotted = {
+        "training.epochs": paper.epochs or 200,
+        "training.batch": paper.batch or 1,
+    }
+    if paper.jitter is False:
+        settings["training.jitter"] = 1.0
+    if paper.mirror is False:
+        settings["training.mirror"] = False
+    return settings
+
+
+def make_plan(
+    suite: Suite,
+    entry: DatasetEntry,
+    profile_name: str,
+    *,
+    seeds: tuple[int, ...] | None = None,
+    arms: tuple[str, ...] | None = None,
+    overrides: dict[str, Any] | None = None,
+) -> Plan:
+    """Bring a suite, a data set, a profile and the command line together; UserError on misfits."""
+    profiles = load_profiles()
+    if profile_name not in profiles:
+        raise UserError(
+            f"--profile {profile_name}: unknown{closest(profile_name, list(profiles))}; "
+            f"allowed: {', '.join(profiles)}"
+        )
+    profile = profiles[profile_name]
+    checked: Dotted = {}
+    size = profile.size
+    for key, value in (overrides or {}).items():
+        if key == "size":
+            size = _check_size(value)
+            checked["size"] = "x".join(map(str, size)) if isinstance(size, list) else size
+        else:
+            checked |= check_override(key, value)
+    for arm in arms or ():
+        if arm not in suite.arms:
+            raise UserError(
+                f"--arms {arm}: suite {suite.name} has no such arm"
+                f"{closest(arm, list(suite.arms))}; allowed: {', '.join(suite.arms)}"
+            )
+    input_role, target_role = entry.roles(suite.direction)
+    return Plan(
+        suite,
+        profile_name,
+        profile,
+        entry,
+        f"{input_role}->{target_role}",
+        (size[0], size[1]) if isinstance(size, list) else (size, size),
+        seeds or tuple(profile.seeds),
+        tuple(arm for arm in suite.arms if arms is None or arm in arms),
+        checked,
+    )
+
+
+def _check_size(value: Any) -> int | list[int]:
+    if isinstance(value, str):
+        value = [int(v) for v in value.split("x")] if re.fullmatch(r"\d+x\d+", value) else value
+    sides = value if isinstance(value, list) else [value]
+    good = all(isinstance(s, int) and not isinstance(s, bool) and 16 <= s <= 4096 for s in sides)
+    if not good or len(sides) not in (1, 2):
+        raise UserError(
+            f"--set size: must be a side from 16 to 4096 pixels, or HEIGHTxWIDTH (got {value})"
+        )
+    return value

@@ -1,0 +1,77 @@
+"""The suite record: which cells, numbers and claims a report is made of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from experiments.deviations import deviations
+from experiments.jobs import reference_config
+from experiments.journal import write_json
+from experiments.plan import Cell, Plan
+from pix2pix.config import digest
+
+
+def record_path(out: Path, suite: str, dataset: str, profile: str) -> Path:
+    """Where the record of a suite on a data set under a profile lies."""
+    return out / "suites" / suite / f"{dataset}-{profile}.json"
+
+
+def write_record(plan: Plan, cells: list[Cell], fingerprint: str, out: Path, commit: str) -> Path:
+    """Write the record, keeping earlier cells (other seeds, other arms) of the same settings."""
+    path = record_path(out, plan.suite.name, plan.entry.name, plan.label)
+    arms = [_arm(plan, arm, fingerprint) for arm in plan.suite.arms]
+    mine = [{"arm": c.arm, "seed": c.seed, "digest": c.config.digest} for c in cells]
+    kept = _kept(path, arms, {(c["arm"], c["seed"]) for c in mine})
+    order = list(plan.suite.arms)
+    published = plan.suite.published
+    lengths = {(c.config.training.steps, c.config.training.epochs) for c in cells}
+    record: dict[str, Any] = {
+        "suite": plan.suite.name,
+        "title": plan.suite.title,
+        "question": plan.suite.question,
+        "dataset": plan.entry.name,
+        "profile": plan.label,
+        "direction": plan.direction,
+        "overrides": plan.overrides,
+        "commit": commit,
+        "fingerprint": fingerprint,
+        "size": list(plan.size),
+        "steps": next((s for s, _ in lengths if s), None),
+        "epochs": next((e for _, e in lengths if e), None),
+        "arms": arms,
+        "cells": sorted(kept + mine, key=lambda c: (order.index(c["arm"]), c["seed"])),
+        "reference": digest(reference_config(plan, fingerprint)),
+        "scores": list(plan.suite.scores),
+        "published": None
+        if published is None
+        else {
+            "source": published.source,
+            "rows": {
+                arm: dict(zip(published.columns, row, strict=True))
+                for arm, row in published.rows.items()
+            },
+        },
+        "claims": list(plan.suite.claims),
+        "deviations": deviations(plan),
+    }
+    write_json(path, record)
+    return path
+
+
+def _arm(plan: Plan, arm: str, fingerprint: str) -> dict[str, Any]:
+    changes = plan.suite.arms[arm]
+    whole = plan.cell(arm, 0, fingerprint).config
+    return {"name": arm, "changes": changes, "identity": whole.digest}
+
+
+def _kept(path: Path, arms: list[dict], mine: set[tuple[str, int]]) -> list[dict]:
+    """Cells of an earlier record whose arm still means the same."""
+    try:
+        earlier = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return []
+    identities = {a["name"]: a["identity"] for a in arms}
+    same = {a["name"] for a in earlier["arms"] if identities.get(a["name"]) == a.get("identity")}
+    return [c for c in earlier["cells"] if c["arm"] in same and (c["arm"], c["seed"]) not in mine]

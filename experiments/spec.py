@@ -1,0 +1,179 @@
+"""YAML to a validated Suite: one ablation, one file. Never imports torch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from eval.metrics import METRICS
+from experiments.settings import check
+from pix2pix.errors import UserError
+from pix2pix.validation_errors import closest
+from pix2pix.yaml_positions import Positions, describe, load_yaml
+
+FOLDER = Path(__file__).parent
+GROUND_TRUTH = "ground truth"
+SIDE = Annotated[int, Field(ge=16, le=4096)]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Published(_Document):
+    """The paper's numbers: a row an arm, in the order of `columns`."""
+
+    source: str
+    columns: list[str]
+    rows: dict[str, list[float]]
+
+
+class Suite(_Document):
+    """One ablation: a base plus changed settings an arm, its scores, published numbers, claims."""
+
+    name: str
+    title: str
+    question: str = ""
+    direction: str | None = None
+    """`input->target` of the data set's sides; None takes the data set's own default."""
+    base: dict[str, Any] = {}
+    arms: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    profiles: dict[str, dict[str, Any]] = {}
+    scores: list[Literal["fcn", "labels", "lpips", "color", "pixel"]] = [
+        "fcn",
+        "lpips",
+        "color",
+        "pixel",
+    ]
+    published: Published | None = None
+    claims: list[str] = []
+
+
+class ScorerProfile(_Document):
+    """The in-suite FCN-8s (`eval.scorer.ScorerSettings`)."""
+
+    width: Annotated[int, Field(ge=1)]
+    batches: Annotated[int, Field(ge=1)]
+    batch: Annotated[int, Field(ge=1)]
+
+
+class Profile(_Document):
+    """What every arm of every suite inherits: size, seeds, settings."""
+
+    size: SIDE | Annotated[list[SIDE], Field(min_length=2, max_length=2)]
+    seeds: Annotated[list[int], Field(min_length=1)]
+    settings: dict[str, Any]
+    scorer: ScorerProfile
+    paper_schedule: bool = False
+    """Length, batch, jitter and mirroring as the paper has them for the data set."""
+
+
+def suite_names() -> list[str]:
+    """The suites that come with the package, by name."""
+    return sorted(p.stem for p in FOLDER.glob("*.yaml") if p.stem != "profiles")
+
+
+def load_suite(name: str | Path) -> Suite:
+    """A suite by name, or from a YAML file of the user's own.
+
+    UserError for an unknown name and for everything wrong in the file, with line and field.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise UserError(f"--suite {name}: no such file")
+    else:
+        if name not in suite_names():
+            raise UserError(
+                f"--suite {name}: unknown suite{closest(str(name), suite_names())}; "
+                f"allowed: {', '.join(suite_names())}, all, or the path of a .yaml file"
+            )
+        path = FOLDER / f"{name}.yaml"
+    content, positions = load_yaml(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must be a mapping with title and arms")
+    try:
+        suite = Suite.model_validate({"name": path.stem, **content})
+    except ValidationError as error:
+        raise UserError(describe(error, positions, path, Suite)) from None
+    return _checked(suite, positions)
+
+
+def _checked(suite: Suite, positions: Positions) -> Suite:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", suite.name):
+        raise UserError(
+            f"{positions.source}: the file's name names the suite: letters, digits, _ and - only"
+        )
+    for arm in suite.arms:
+        if not arm.strip() or len(arm) > 60 or re.search(r"[/\\,<>\x00-\x1f]", arm):
+            message = "an arm's name has 1 to 60 characters and none of / \\ , < >"
+            raise UserError(positions.message(f"arms.{arm}", message))
+    if GROUND_TRUTH in suite.arms:
+        raise UserError(positions.message(f"arms.{GROUND_TRUTH}", "is the real photos' own row"))
+    profiles = load_profiles()
+    for profile in suite.profiles:
+        if profile not in profiles:
+            message = f"unknown profile; allowed: {', '.join(profiles)}"
+            raise UserError(positions.message(f"profiles.{profile}", message))
+    updates = {
+        "base": check(suite.base, positions, "base"),
+        "arms": {arm: check(s, positions, f"arms.{arm}") for arm, s in suite.arms.items()},
+        "profiles": {p: check(s, positions, f"profiles.{p}") for p, s in suite.profiles.items()},
+    }
+    known = [*suite.arms, GROUND_TRUTH]
+    if suite.published is not None:
+        for index, column in enumerate(suite.published.columns):
+            _check_score(column, positions, f"published.columns.{index}")
+        for arm, row in suite.published.rows.items():
+            where = f"published.rows.{arm}"
+            if arm not in known:
+                raise UserError(positions.message(where, f"no such arm{closest(arm, known)}"))
+            if len(row) != len(suite.published.columns):
+                message = f"has {len(row)} values for {len(suite.published.columns)} columns"
+                raise UserError(positions.message(where, message))
+    for index, claim in enumerate(suite.claims):
+        where = f"claims.{index}"
+        try:
+            better, _, worse, score = parse_claim(claim)
+        except ValueError as error:
+            raise UserError(positions.message(where, str(error))) from None
+        for arm in (better, worse):
+            if arm not in known:
+                message = f"no such arm: {arm}{closest(arm, known)}"
+                raise UserError(positions.message(where, message))
+        _check_score(score, positions, where)
+    return suite.model_copy(update=updates)
+
+
+def _check_score(score: str, positions: Positions, where: str) -> None:
+    if score not in METRICS:
+        hint = closest(score, list(METRICS)) or f"; allowed: {', '.join(METRICS)}"
+        raise UserError(positions.message(where, f"unknown score {score}{hint}"))
+
+
+def parse_claim(claim: str) -> tuple[str, str, str, str]:
+    """`70x70 > 1x1 on fcn.pixel_accuracy` to (arm, '>' or '<', arm, score); ValueError."""
+    match = re.fullmatch(r"(.+?) ([<>]) (.+?) on (\S+)", claim)
+    if match is None:
+        raise ValueError(f"must read 'ARM > ARM on SCORE' or 'ARM < ARM on SCORE' (got {claim!r})")
+    return match[1], match[2], match[3], match[4]
+
+
+def load_profiles() -> dict[str, Profile]:
+    """The profiles of `profiles.yaml`, validated."""
+    path = FOLDER / "profiles.yaml"
+    content, positions = load_yaml(path)
+    profiles = {}
+    for name, value in content.items():
+        try:
+            profile = Profile.model_validate(value)
+        except ValidationError as error:
+            for one in error.errors():
+                text = f"{'.'.join(map(str, one['loc']))}: {one['msg']}"
+                raise UserError(positions.message(name, text)) from None
+        settings = check(profile.settings, positions, f"{name}.settings")
+        profiles[name] = profile.model_copy(update={"settings": settings})
+    return profiles

@@ -1,0 +1,303 @@
+"""Suites on one data set, from plan to report: what `run_ablations.py` does."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments import jobs as work
+from experiments.jobs import DataSource, Job
+from experiments.plan import Plan, make_plan
+from experiments.progress import duration, make_progress
+from experiments.provenance import commit
+from experiments.records import record_path, write_record
+from experiments.spec import load_suite, suite_names
+from pix2pix.datasets import DatasetEntry, find_entry, load_registry
+from pix2pix.errors import UserError
+from pix2pix.pairs import cached_counts, cached_fingerprint, check_source, prepare
+
+TRACKER_PATIENCE = 300.0
+"""Seconds that the MLflow mirror gets to catch up after the last cell."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line of `run_ablations.py`, parsed but not yet checked."""
+
+    suites: tuple[str, ...]
+    profile: str = "quick"
+    dataset: str = "procedural"
+    data_root: Path = Path("data")
+    datasets: Path | None = None
+    seeds: tuple[int, ...] | None = None
+    arms: tuple[str, ...] | None = None
+    overrides: tuple[tuple[str, Any], ...] = ()
+    out: Path = Path("runs")
+    reports: Path = Path("reports/out")
+    workers: int | None = None
+    threads: int = 1
+    checkpoint_seconds: float = 60.0
+
+    @property
+    def cache(self) -> Path:
+        return self.out / "cache"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Checked plans on one data set."""
+
+    options: Options
+    entry: DatasetEntry
+    plans: tuple[Plan, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.plans[0].size
+
+
+def make_study(options: Options) -> Study:
+    """Check everything that can be checked without reading an image; UserError otherwise."""
+    registry = load_registry(options.datasets)
+    entry = find_entry(registry, options.dataset)
+    everything = options.suites == ("all",)
+    plans = []
+    for name in suite_names() if everything else options.suites:
+        suite = load_suite(name)
+        try:
+            plan = make_plan(
+                suite,
+                entry,
+                options.profile,
+                seeds=options.seeds,
+                arms=options.arms,
+                overrides=dict(options.overrides),
+            )
+            plan.cells("")
+        except UserError as error:
+            if not everything:
+                raise
+            print(f"suite {name} left out: {error}", file=sys.stderr)
+            continue
+        plans.append(plan)
+    if not plans:
+        raise UserError(f"no suite fits data set {entry.name} with these options")
+    return Study(options, entry, tuple(plans))
+
+
+def dry_run(study: Study) -> str:
+    """Cells, steps, which are done and the expected time, without reading an image."""
+    options = study.options
+    known = cached_fingerprint(study.entry, options.data_root, study.size, options.cache)
+    counts = cached_counts(study.entry, options.data_root, study.size, options.cache)
+    pairs = counts["train"] if counts else study.entry.paper.train_images
+    rows, open_cells, seen, paces = [], [], set(), []
+    for plan in study.plans:
+        planned = _jobs(study, plan, known or "", "unknown", 1)[1:]
+        for cell, job in zip(plan.cells(known or ""), planned, strict=True):
+            training = cell.config.training
+            steps = training.steps or (training.total_steps(pairs) if pairs else None)
+            state = work.state(job) if known else work.State("new")
+            if state.seconds_per_step:
+                paces.append(state.seconds_per_step / work.expected_pace(cell.config))
+            again = cell.config.digest in seen
+            seen.add(cell.config.digest)
+            if not again and state.word not in ("done", "to score"):
+                open_cells.append((cell.config, max(0, (steps or 0) - state.step)))
+            word = {"stopped": f"stopped at {state.step}"}.get(state.word, state.word)
+            rows.append(
+                (
+                    plan.suite.name,
+                    cell.arm,
+                    str(cell.seed),
+                    str(steps or f"{training.epochs} epochs"),
+                    "shared" if again and state.word == "new" else word,
+                    cell.config.digest if known else "after decoding",
+                )
+            )
+    head = ("suite", "arm", "seed", "steps", "state", "digest")
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in [head, *rows]]
+    workers = min(options.workers or os.cpu_count() or 1, max(1, len(open_cells)))
+    scale = sum(paces) / len(paces) if paces else 1.0
+    left = scale * sum(n * work.expected_pace(config) for config, n in open_cells) / workers
+    basis = "at the pace measured here" if paces else "estimated from the arithmetic, ± half"
+    if not pairs and any(not config.training.steps for config, _ in open_cells):
+        basis = "unknown until the training pairs are counted"
+    lines.append("")
+    lines.append(
+        f"{len(rows)} cells, {len(seen)} different, {len(open_cells)} to train; training time "
+        f"left about {duration(left)} on {workers} workers of this CPU ({basis})"
+    )
+    if not known:
+        lines.append(
+            f"data set {study.entry.name} is not decoded at {study.size[0]}×{study.size[1]} yet: "
+            "what is done is known after the first run"
+        )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a study ended: the command's exit status, and whether MLflow holds all of it."""
+
+    status: int
+    tracked: bool
+    seconds: float = 0.0
+
+
+def execute(study: Study) -> Ending:
+    """Train, score and mirror what is not done yet."""
+    from experiments.launch import choose_workers, gpu_count, launch
+
+    options = study.options
+    check_source(study.entry, options.data_root, study.plans[0].suite.direction)
+    _check_disk(study)
+    began = time.monotonic()
+    fingerprint = _prepare(study)
+    here = commit()
+    records, planned = [], {}
+    for plan in study.plans:
+        records.append(write_record(plan, plan.cells(fingerprint), fingerprint, options.out, here))
+        for job in _jobs(study, plan, fingerprint, here, options.threads):
+            planned.setdefault(job.digest, job)
+    todo = [job for job in planned.values() if work.state(job).word != "done"]
+    # References first: every cell's scores wait for them.
+    todo.sort(key=lambda job: job.kind != "reference")
+    gpus = gpu_count() if todo else 0
+    workers = choose_workers(options.workers, gpus, todo) if todo else 0
+    _say(
+        f"{len(planned) - len(todo)} of {len(planned)} jobs are done; {len(todo)} to do"
+        + (f" on {gpus} GPU(s)" if gpus else f", {workers} at a time on the CPU" if todo else "")
+    )
+    tracker = _start_tracker(options.out, records)
+    progress = make_progress()
+    try:
+        outcomes = launch(todo, workers, gpus, progress) if todo else {}
+    finally:
+        progress.close()
+    stopped = [j for j in todo if outcomes[j.digest].word == "stopped"]
+    failed = [j for j in todo if outcomes[j.digest].word == "failed"]
+    tracked = _stop_tracker(tracker)
+    for job in failed:
+        reason = outcomes[job.digest].reason
+        _say(f"FAILED {job.title}: {reason} (log: {job.directory / 'log.txt'})")
+    seconds = time.monotonic() - began
+    if stopped:
+        _say("stopped; the same command goes on where this one ended")
+        return Ending(130, False, seconds)
+    return Ending(1 if failed else 0, tracked, seconds)
+
+
+def mirror_only(study: Study) -> Ending:
+    """Mirror what the run directories hold; trains nothing."""
+    options = study.options
+    paths = [record_path(options.out, p.suite.name, p.entry.name, p.label) for p in study.plans]
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise UserError(f"--report-only: nothing was run yet: {missing[0]} does not exist")
+    tracked = _stop_tracker(_start_tracker(options.out, paths))
+    return Ending(0 if tracked else 1, tracked)
+
+
+def _jobs(study: Study, plan: Plan, fingerprint: str, here: str, threads: int) -> list[Job]:
+    options = study.options
+    registry = str(options.datasets.resolve()) if options.datasets else None
+    data = DataSource(
+        study.entry.name,
+        registry,
+        str(options.data_root.resolve()),
+        str(options.cache.resolve()),
+    )
+    return work.build_jobs(
+        plan,
+        plan.cells(fingerprint),
+        fingerprint,
+        data,
+        options.out.resolve(),
+        commit=here,
+        threads=threads,
+        checkpoint_seconds=options.checkpoint_seconds,
+    )
+
+
+def _prepare(study: Study) -> str:
+    """Decode the data set once, for all workers; its fingerprint."""
+    options = study.options
+    _say(f"data set {study.entry.name} at {study.size[0]}×{study.size[1]}: preparing")
+    data = prepare(
+        study.entry,
+        options.data_root,
+        study.size,
+        study.plans[0].suite.direction,
+        options.cache,
+    )
+    counts = ", ".join(f"{len(getattr(data, s).names)} {s}" for s in ("train", "val", "test"))
+    _say(f"data set {study.entry.name}: {counts}; fingerprint {data.fingerprint[:12]}")
+    return data.fingerprint
+
+
+def _check_disk(study: Study) -> None:
+    """Refuse to start what the disk cannot hold: two checkpoints a worker, a generator a cell."""
+    options = study.options
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        probe = options.out / f".{os.getpid()}.probe"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"--out {options.out}: cannot be written: {error.strerror}") from None
+    sizes = [work.checkpoint_bytes(c.config) for p in study.plans for c in p.cells("")]
+    workers = options.workers or os.cpu_count() or 1
+    needed = sum(sizes) // 3 + max(sizes) * 2 * workers + 2**28
+    free = shutil.disk_usage(options.out).free
+    if free < needed:
+        raise UserError(
+            f"--out {options.out}: {free / 2**30:.1f} GiB are free, and these suites need about "
+            f"{needed / 2**30:.1f} GiB; free some, or name another folder"
+        )
+
+
+def _start_tracker(out: Path, records: list[Path]) -> subprocess.Popen | None:
+    """The one process that writes to MLflow; None where MLflow is not installed."""
+    if importlib.util.find_spec("mlflow") is None:
+        _say("MLflow is not installed: nothing is tracked, the run directories hold everything")
+        return None
+    root = str(Path(__file__).resolve().parent.parent)
+    path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
+    command = [sys.executable, "-m", "experiments.tracking", "--out", str(out), "--follow"]
+    for record in records:
+        command += ["--suite-record", str(record)]
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,
+    )
+
+
+def _stop_tracker(tracker: subprocess.Popen | None) -> bool:
+    """Let the mirror catch up; whether MLflow now holds everything."""
+    if tracker is None:
+        return False
+    assert tracker.stdin is not None
+    tracker.stdin.close()
+    try:
+        if tracker.wait(TRACKER_PATIENCE) == 0:
+            return True
+    except subprocess.TimeoutExpired:
+        tracker.terminate()
+        tracker.wait()
+    _say("MLflow did not take everything: run again with --report-only when it is back")
+    return False
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,265 @@
+"""Mirrors run directories into MLflow: an experiment a suite, a child run an arm × seed.
+
+    python -m experiments.tracking --out runs [--suite-record FILE ...] [--follow]
+
+The run directories are the truth; MLflow is a copy that may be away, locked or deleted and then
+catches up at the next pass. With --follow passes repeat until standard input ends, so that the
+mirror outlives its launcher by one last pass and no more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments import tracking_store
+from experiments.journal import last, read_records
+from experiments.tracking_run import RunMirror, as_text, log, log_data_set, milliseconds
+from experiments.tracking_store import GROUND_TRUTH, Run, Store, first_line
+from pix2pix.errors import UserError
+
+SECONDS_BETWEEN_PASSES = 5.0
+
+
+class MirrorError(Exception):
+    """Some run directories could not be mirrored; all the others were."""
+
+
+def mirror(out: Path, records: Sequence[Path] = ()) -> None:
+    """One idempotent pass of every cell of the suite records (all below `out` where none named).
+
+    Raises UserError for a suite record that is not one, MirrorError after the pass where a run
+    directory could not be read, and whatever MLflow raises when it is away.
+    """
+    uri = tracking_store.tracking_uri()
+    with tracking_store.writing(uri):
+        store = tracking_store.open_store(uri, create=True)
+        problems: list[str] = []
+        for path in list(records) or sorted(out.glob("suites/*/*.json")):
+            problems += _mirror_suite(store, out, read_suite_record(path))
+    if problems:
+        raise MirrorError("; ".join(problems))
+
+
+def read_suite_record(path: Path) -> dict[str, Any]:
+    """A suite record (see docs/architecture.md); UserError names the file where it is none."""
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a suite record: {first_line(error)}") from error
+    needed = ("suite", "dataset", "profile", "arms", "cells")
+    missing = [key for key in needed if not isinstance(record, dict) or key not in record]
+    if missing:
+        raise UserError(f"{path}: not a suite record: {', '.join(missing)} missing")
+    return record
+
+
+def _mirror_suite(store: Store, out: Path, record: dict[str, Any]) -> list[str]:
+    experiment_id = store.experiment(record["suite"], create=True)
+    assert experiment_id is not None
+    key = {name: record[name] for name in ("suite", "dataset", "profile")}
+    known = {_identity(run): run for run in store.runs(experiment_id, key)}
+    parent = known.pop(_identity(None), None) or store.client.create_run(
+        experiment_id,
+        tags=key | {"role": "suite"},
+        run_name=f"{record['dataset']}-{record['profile']}",
+    )
+    _describe(store, parent, record)
+
+    problems: list[str] = []
+    statuses: list[str] = []
+    wanted = [_Child(c["arm"], c["seed"], c["digest"], out / "cells") for c in record["cells"]]
+    if record.get("reference"):
+        wanted.append(_Child(GROUND_TRUTH, None, record["reference"], out / "references"))
+    for child in wanted:
+        run = known.pop(child.identity, None)
+        try:
+            statuses.append(_mirror_child(store, parent, run, child, key, record))
+        except (OSError, ValueError, KeyError) as error:
+            statuses.append("RUNNING")
+            problems.append(f"{child.directory}: {type(error).__name__}: {first_line(error)}")
+    for run in known.values():  # an earlier digest of an arm, or an arm that is no longer asked for
+        if run.data.tags.get("current") != "no":
+            store.client.set_tag(run.info.run_id, "current", "no")
+    status = next((s for s in ("RUNNING", "FAILED") if s in statuses), "FINISHED")
+    if status != parent.info.status:
+        if status == "RUNNING":
+            store.client.update_run(parent.info.run_id, status)
+        else:
+            store.client.set_terminated(parent.info.run_id, status)
+    return problems
+
+
+class _Child:
+    """An arm × seed of a suite record, or its ground truth (seed None)."""
+
+    def __init__(self, arm: str, seed: int | None, digest: str, directory: Path) -> None:
+        self.arm = arm
+        self.seed = seed
+        self.digest = digest
+        self.directory = directory / digest
+        self.tags = {"arm": arm, "seed": "" if seed is None else str(seed), "digest": digest}
+        self.identity = (arm, self.tags["seed"], digest)
+        self.name = arm if seed is None else f"{arm} seed {seed}"
+        self.role = "reference" if seed is None else "cell"
+
+
+def _identity(run: Run | None) -> tuple[str, str, str]:
+    tags = run.data.tags if run else {}
+    return tags.get("arm", ""), tags.get("seed", ""), tags.get("digest", "")
+
+
+def _mirror_child(
+    store: Store,
+    parent: Run,
+    run: Run | None,
+    child: _Child,
+    key: dict[str, str],
+    record: dict[str, Any],
+) -> str:
+    """Bring one child up to date; its MLflow status, RUNNING while it has not begun."""
+    journal = child.directory / "journal.jsonl"
+    if not journal.is_file() or not (child.directory / "config.json").is_file():
+        return "RUNNING"
+    size = journal.stat().st_size  # before reading: what is appended meanwhile is a later pass's
+    records = read_records(journal)
+    if not records:
+        return "RUNNING"
+    if run is None:
+        changes = next((a.get("changes") for a in record["arms"] if a["name"] == child.arm), None)
+        run = store.client.create_run(
+            parent.info.experiment_id,
+            start_time=milliseconds(records[0]["time"]),
+            run_name=child.name,
+            tags=key
+            | child.tags
+            | {"role": child.role, "mlflow.parentRunId": parent.info.run_id, "current": "yes"}
+            | {"mlflow.note.content": _note_of_child(child, changes)}
+            | {"mlflow.source.type": "LOCAL", "mlflow.source.name": "run_ablations.py"},
+        )
+    elif run.data.tags.get("current") != "yes":
+        store.client.set_tag(run.info.run_id, "current", "yes")
+    RunMirror(store.client, run, child.directory).update(records, size, record["dataset"])
+    data = last(records, "data")
+    if data is not None:  # MLflow knows equal inputs again, so every child may say it
+        log_data_set(store.client, parent, record["dataset"], data)
+    return {"done": "FINISHED", "failed": "FAILED"}.get(records[-1]["event"], "RUNNING")
+
+
+def _describe(store: Store, parent: Run, record: dict[str, Any]) -> None:
+    """The suite record as artifact, description and tags of the parent, when it has changed."""
+    text = json.dumps(record, indent=1)
+    stamp = hashlib.sha256(text.encode()).hexdigest()[:16]
+    if parent.data.tags.get("mirrored.record") == stamp:
+        return
+    run_id = parent.info.run_id
+    store.client.log_text(run_id, text, "suite.json")
+    log(
+        store.client,
+        run_id,
+        tags={
+            "mlflow.note.content": _note(record),
+            "fingerprint": record.get("fingerprint") or "unknown",
+            "provenance.commit": record.get("commit") or "unknown",
+            "mirrored.record": stamp,
+        },
+    )
+
+
+def _note(record: dict[str, Any]) -> str:
+    lines = [f"## {record.get('title') or record['suite']}", "", record.get("question") or "", ""]
+    size = record.get("size")
+    facts = [
+        f"data set {record['dataset']}",
+        record.get("direction"),
+        f"{record['profile']} profile",
+    ]
+    facts += [f"{size[0]}×{size[1]} pixels" if size else None]
+    facts += [f"{record['steps']} steps" if record.get("steps") else None]
+    lines += [", ".join(fact for fact in facts if fact) + ".", ""]
+    lines += ["| arm | changes |", "|---|---|"]
+    lines += [f"| {arm['name']} | {_changes(arm.get('changes'))} |" for arm in record["arms"]]
+    if record.get("claims"):
+        lines += ["", "Claims of the paper:", ""] + [f"- {claim}" for claim in record["claims"]]
+    return "\n".join(lines)
+
+
+def _note_of_child(child: _Child, changes: dict[str, Any] | None) -> str:
+    if child.seed is None:
+        return "The real photos' own scores: the ceiling of every arm."
+    return f"Arm **{child.arm}**, seed {child.seed}: {_changes(changes)}."
+
+
+def _changes(changes: dict[str, Any] | None) -> str:
+    return ", ".join(f"`{k}` = {as_text(v)}" for k, v in (changes or {}).items()) or "the base"
+
+
+def follow(out: Path, records: Sequence[Path], seconds: float = SECONDS_BETWEEN_PASSES) -> int:
+    """Mirror again and again until standard input ends, then once more; the exit status."""
+    if not sys.stdin.isatty():
+        # Ctrl-C reaches the whole process group, but the mirror still has a last pass to do.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ended = threading.Event()
+    threading.Thread(target=_wait_for_end, args=(ended,), daemon=True).start()
+    said = ""
+    while True:
+        is_last = ended.is_set()
+        problem = ""
+        try:
+            mirror(out, records)
+        except Exception as error:  # whatever keeps MLflow away: the run directories are safe
+            problem = first_line(error)
+        if problem and (problem != said or is_last):
+            later = "" if is_last else " (tried again until the suite ends)"
+            print(f"mlflow: not up to date: {problem}{later}", file=sys.stderr, flush=True)
+        said = problem
+        if is_last:
+            return 1 if problem else 0
+        ended.wait(seconds)
+
+
+def _wait_for_end(ended: threading.Event) -> None:
+    # os.read: a thread inside sys.stdin's buffer would block the interpreter's end.
+    try:
+        while os.read(0, 4096):
+            pass
+    except OSError:
+        pass  # standard input is closed already
+    ended.set()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; 0 up to date, 1 MLflow or a run directory failed, 2 bad input."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.tracking", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="the run directories")
+    parser.add_argument(
+        "--suite-record", type=Path, action="append", default=[], metavar="FILE", dest="records"
+    )
+    parser.add_argument("--follow", action="store_true", help="until standard input ends")
+    options = parser.parse_args(arguments)
+    if options.follow:
+        return follow(options.out, options.records)
+    try:
+        mirror(options.out, options.records)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # MLflow raises many kinds; none is worth a traceback here
+        print(f"mlflow: not up to date: {first_line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""What MLflow holds about a suite, as plain records: all that the reports know."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from experiments import tracking_store
+from experiments.tracking_store import (
+    GROUND_TRUTH,
+    MlflowException,
+    Run,
+    SQLAlchemyError,
+    Store,
+    first_line,
+)
+from pix2pix.errors import UserError
+
+__all__ = [
+    "GROUND_TRUTH",
+    "STORE_ERRORS",
+    "RunRecord",
+    "SuiteRuns",
+    "first_line",
+    "list_suites",
+    "read_suite",
+]
+
+STATUS = {"FINISHED": "done", "FAILED": "failed"}
+STORE_ERRORS = (MlflowException, SQLAlchemyError)
+"""What reading raises when the store is away or locked."""
+NOT_SCORES = ("losses/", "cost.", "seconds_per_step", "learning_rate")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """An arm × seed, or the ground truth (seed None), as MLflow holds it."""
+
+    arm: str
+    seed: int | None
+    digest: str
+    status: str
+    """done, failed, running (begun, not at its end) or missing (MLflow has no such run)."""
+    params: dict[str, str] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    not_measured: dict[str, str] = field(default_factory=dict)
+    """{score: why, and how to get it}."""
+    cost: dict[str, float] = field(default_factory=dict)
+    """training_seconds, seconds, peak_memory_mib, generator_parameters, …"""
+    provenance: dict[str, str] = field(default_factory=dict)
+    fingerprint: str | None = None
+    error: str | None = None
+    run_id: str | None = None
+    _store: Store | None = None
+    _artifacts: Path | None = None
+
+    def curves(self) -> pd.DataFrame:
+        """step, term, value: the training losses, `seconds_per_step` and `learning_rate`."""
+        rows: list[tuple[int, str, float]] = []
+        if self._store and self.run_id:
+            client = self._store.client
+            for name in client.get_run(self.run_id).data.metrics:
+                if name.startswith("losses/") or name in ("seconds_per_step", "learning_rate"):
+                    history = client.get_metric_history(self.run_id, name)
+                    term = name.removeprefix("losses/")
+                    rows += [(point.step, term, point.value) for point in history]
+        frame = pd.DataFrame(sorted(rows), columns=["step", "term", "value"])
+        return frame.astype({"step": "int64", "value": "float64"})
+
+    def artifacts(self, folder: str) -> tuple[str, ...]:
+        """The names of the files in an artifact folder, sorted; empty where there is none."""
+        if not (self._store and self.run_id):
+            return ()
+        if self._artifacts and self._artifacts.is_dir():
+            return tuple(sorted(file.name for file in (self._artifacts / folder).glob("*.*")))
+        found = self._store.client.list_artifacts(self.run_id, folder)
+        return tuple(sorted(Path(file.path).name for file in found if not file.is_dir))
+
+    def artifact(self, path: str) -> Path | None:
+        """An artifact as a local file, downloaded on demand; None where the run has none."""
+        if not (self._store and self.run_id):
+            return None
+        # A store that was moved still names its old place, so look beside the database first.
+        if self._artifacts and (self._artifacts / path).is_file():
+            return self._artifacts / path
+        folder, _, _ = path.rpartition("/")
+        listed = self._store.client.list_artifacts(self.run_id, folder or None)
+        if path not in {file.path for file in listed}:
+            return None
+        return Path(self._store.client.download_artifacts(self.run_id, path))
+
+    def json_artifact(self, name: str) -> Any:
+        """A JSON artifact, or None where the run has none."""
+        path = self.artifact(name)
+        return None if path is None else json.loads(path.read_text())
+
+
+@dataclass(frozen=True)
+class SuiteRuns:
+    """A suite on one data set in one profile."""
+
+    record: dict[str, Any]
+    """The suite record: arms, cells, published numbers, claims, deviations."""
+    runs: tuple[RunRecord, ...]
+    """One for every cell of the record, in its order, also where MLflow has none."""
+    ground_truth: RunRecord | None
+    """None where the suite has no reference."""
+    uri: str
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        return tuple(arm["name"] for arm in self.record["arms"])
+
+    def of_arm(self, arm: str) -> tuple[RunRecord, ...]:
+        """The runs of one arm, by seed."""
+        return tuple(run for run in self.runs if run.arm == arm)
+
+
+def list_suites() -> list[tuple[str, str, str]]:
+    """(suite, dataset, profile) of everything recorded; UserError where there is no store."""
+    store = tracking_store.open_store()
+    found = set()
+    for experiment_id in store.experiments().values():
+        for run in store.runs(experiment_id, {"role": "suite"}):
+            tags = run.data.tags
+            found.add((tags["suite"], tags["dataset"], tags["profile"]))
+    return sorted(found)
+
+
+def read_suite(suite: str, dataset: str, profile: str) -> SuiteRuns:
+    """One suite's runs. For each arm and seed only the run with the recorded digest counts.
+
+    Raises UserError, naming what there is, where the store holds no such suite.
+    """
+    store = tracking_store.open_store()
+    experiment_id = store.experiment(suite)
+    if experiment_id is None:
+        raise UserError(_unknown(store, suite))
+    key = {"suite": suite, "dataset": dataset, "profile": profile}
+    runs = list(store.runs(experiment_id, key))
+    parent = next((run for run in runs if run.data.tags.get("role") == "suite"), None)
+    record = None
+    if parent is not None:
+        record = _record(store, suite, parent, "", None, "").json_artifact("suite.json")
+    if record is None:
+        there = [f"{data} ({name})" for other, data, name in list_suites() if other == suite]
+        named = ", ".join(there) or "nothing"
+        raise UserError(f"suite {suite}: no runs on {dataset} ({profile}); recorded: {named}")
+    cells = tuple(
+        _find(store, suite, runs, cell["arm"], cell["seed"], cell["digest"])
+        for cell in record["cells"]
+    )
+    reference = record.get("reference")
+    truth = _find(store, suite, runs, GROUND_TRUTH, None, reference) if reference else None
+    return SuiteRuns(record, cells, truth, store.uri)
+
+
+def _unknown(store: Store, suite: str) -> str:
+    names = sorted(name for name, _, _ in list_suites())
+    if not names:
+        return f"{store.uri}: holds no suite; run one first"
+    close = get_close_matches(suite, names, 1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"suite {suite}: nothing recorded; there are {', '.join(dict.fromkeys(names))}{hint}"
+
+
+def _find(
+    store: Store, suite: str, runs: list[Run], arm: str, seed: int | None, digest: str
+) -> RunRecord:
+    wanted = (arm, "" if seed is None else str(seed), digest)
+    matches = [
+        run
+        for run in runs
+        if tuple(run.data.tags.get(tag) for tag in ("arm", "seed", "digest")) == wanted
+    ]
+    if not matches:
+        return RunRecord(arm, seed, digest, "missing")
+    run = next((run for run in matches if run.info.status == "FINISHED"), matches[0])
+    return _record(store, suite, run, arm, seed, digest)
+
+
+def _record(
+    store: Store, suite: str, run: Run, arm: str, seed: int | None, digest: str
+) -> RunRecord:
+    tags, metrics = run.data.tags, run.data.metrics
+    return RunRecord(
+        arm=arm,
+        seed=seed,
+        digest=digest,
+        status=STATUS.get(run.info.status, "running"),
+        params=dict(run.data.params),
+        scores={name: v for name, v in metrics.items() if not name.startswith(NOT_SCORES)},
+        not_measured=_below("not_measured.", tags),
+        cost=_below("cost.", metrics),
+        provenance=_below("provenance.", tags),
+        fingerprint=tags.get("fingerprint"),
+        error=tags.get("error"),
+        run_id=run.info.run_id,
+        _store=store,
+        _artifacts=store.artifacts / suite / run.info.run_id / "artifacts"
+        if store.artifacts
+        else None,
+    )
+
+
+def _below(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
+    return {key.removeprefix(prefix): v for key, v in values.items() if key.startswith(prefix)}

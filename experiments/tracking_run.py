@@ -1,0 +1,284 @@
+"""Brings one MLflow run up to date with one run directory, logging only what the run lacks.
+
+Nothing is kept between passes: what is there already is asked of MLflow (metric history, params)
+or read off `mirrored.*` tags, which are set after the artifacts they stand for. Artifacts have
+names that follow from the journal, so that an upload cut short is overwritten, never doubled.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.tracking import MlflowClient
+from mlflow.tracking.multimedia import compress_image_size
+from PIL import Image
+
+from experiments.journal import Record, last, replay
+
+METRICS_A_CALL = 1000  # MLflow's limits
+OTHERS_A_CALL = 100
+FIXED_IMAGES = 8
+"""Test images whose translations are kept in MLflow, evenly spaced by name: in a split taken from
+video the first ones would all be the same street."""
+STATUS = {"done": "FINISHED", "failed": "FAILED"}
+
+T = TypeVar("T")
+
+
+def log(
+    client: MlflowClient,
+    run_id: str,
+    *,
+    metrics: Sequence[Metric] = (),
+    params: dict[str, Any] | None = None,
+    tags: dict[str, Any] | None = None,
+) -> None:
+    """Log any number of metrics, params and tags within MLflow's limits a call."""
+    for part in _chunks(list(metrics), METRICS_A_CALL):
+        client.log_batch(run_id, metrics=part)
+    for part in _chunks([Param(k, as_text(v)) for k, v in (params or {}).items()], OTHERS_A_CALL):
+        client.log_batch(run_id, params=part)
+    for part in _chunks([RunTag(k, as_text(v)) for k, v in (tags or {}).items()], OTHERS_A_CALL):
+        client.log_batch(run_id, tags=part)
+
+
+def log_data_set(client: MlflowClient, run: Run, name: str, data: Record) -> None:
+    """The `data` record as an MLflow input, once; its digest is the fingerprint's head."""
+    if run.inputs is not None and run.inputs.dataset_inputs:
+        return
+    fingerprint = data["fingerprint"]
+    counts = data_counts(data)
+    source = {"tags": {"data set": name, "fingerprint": fingerprint}}
+    columns = [{"name": side, "type": "uint8 (H, W, 3)"} for side in ("input", "target")]
+    data_set = Dataset(
+        name,
+        fingerprint[:16],
+        "code",
+        json.dumps(source),
+        schema=json.dumps({"mlflow_colspec": columns}),
+        profile=json.dumps({"num_rows": sum(counts.values())} | counts),
+    )
+    context = InputTag("mlflow.data.context", "training and test")
+    client.log_inputs(run.info.run_id, [DatasetInput(data_set, [context])])
+
+
+def data_counts(data: Record) -> dict[str, int]:
+    """{split: number of pairs} of a `data` record."""
+    return {split: data[split] for split in ("train", "val", "test") if split in data}
+
+
+class RunMirror:
+    """One MLflow run and the run directory that it mirrors."""
+
+    def __init__(self, client: MlflowClient, run: Run, directory: Path) -> None:
+        self.client = client
+        self.run = run
+        self.run_id = run.info.run_id
+        self.directory = directory
+        self.held = run.data.tags
+
+    def update(self, records: list[Record], size: int, dataset: str) -> None:
+        """One pass over a journal of `size` bytes; a journal that did not grow costs nothing."""
+        if self.held.get("mirrored.journal") == str(size):
+            return
+        self._params()
+        self._facts(records, dataset)
+        self._curves(records)
+        self._samples(records)
+        self._scores(records)
+        self._status(records)
+        self._tag({"mirrored.journal": size})
+
+    def _tag(self, tags: dict[str, Any]) -> None:
+        log(self.client, self.run_id, tags=tags)
+
+    def _params(self) -> None:
+        config = json.loads((self.directory / "config.json").read_text())
+        flat = flatten(config)
+        new = {key: value for key, value in flat.items() if key not in self.run.data.params}
+        log(self.client, self.run_id, params=new)
+
+    def _facts(self, records: list[Record], dataset: str) -> None:
+        tags: dict[str, Any] = {}
+        numbers: dict[str, tuple[float, float]] = {}
+        for record in records:
+            event, time = record["event"], record["time"]
+            if event == "start":
+                provenance = flatten(record.get("provenance", {}))
+                tags |= {f"provenance.{key}": value for key, value in provenance.items()}
+                if provenance.get("commit"):
+                    tags["mlflow.source.git.commit"] = provenance["commit"]
+            elif event == "data":
+                tags |= {"fingerprint": record["fingerprint"]}
+                tags |= {f"data.{split}": n for split, n in data_counts(record).items()}
+                log_data_set(self.client, self.run, dataset, record)
+            elif event == "parameters":
+                for network in ("generator", "discriminator"):
+                    if network in record:
+                        numbers[f"cost.{network}_parameters"] = (record[network], time)
+            elif event == "trained":
+                numbers["cost.training_seconds"] = (record["seconds"], time)
+                if record.get("peak_memory_mib") is not None:
+                    numbers["cost.peak_memory_mib"] = (record["peak_memory_mib"], time)
+                    tags["peak memory"] = f"{record['peak_memory_mib']:.0f} MiB"
+            elif event == "done":
+                numbers["cost.seconds"] = (record["seconds"], time)
+                tags["duration"] = f"{record['seconds']:.0f} s"
+        self._numbers(numbers)
+        self._tag({key: value for key, value in tags.items() if self.held.get(key) != str(value)})
+
+    def _numbers(self, numbers: dict[str, tuple[float, float]]) -> None:
+        """Values that have no step: {name: (value, Unix seconds)}, logged where they are new."""
+        log(
+            self.client,
+            self.run_id,
+            metrics=[
+                Metric(name, float(value), milliseconds(time), 0)
+                for name, (value, time) in numbers.items()
+                if self.run.data.metrics.get(name) != float(value)
+            ],
+        )
+
+    def _curves(self, records: list[Record]) -> None:
+        curves: dict[str, list[Metric]] = {}
+        for record in replay(records):
+            if record["event"] != "losses":
+                continue
+            values = {f"losses/{term}": value for term, value in record["values"].items()}
+            values |= {k: record[k] for k in ("seconds_per_step", "learning_rate") if k in record}
+            for name, value in values.items():
+                point = Metric(
+                    metric_name(name), float(value), milliseconds(record["time"]), record["step"]
+                )
+                curves.setdefault(point.key, []).append(point)
+        missing: list[Metric] = []
+        for name, points in curves.items():
+            held = set()
+            if name in self.run.data.metrics:
+                held = {m.step for m in self.client.get_metric_history(self.run_id, name)}
+            missing += [point for point in points if point.step not in held]
+        log(self.client, self.run_id, metrics=sorted(missing, key=lambda point: point.step))
+
+    def _samples(self, records: list[Record]) -> None:
+        newest = int(self.held.get("mirrored.sample", -1))
+        for record in replay(records):
+            file = self.directory / record.get("file", "")
+            if record["event"] != "sample" or record["step"] <= newest or not file.is_file():
+                continue
+            # The names that MLflow's own log_image gives and its image grid reads; log_image
+            # itself draws a new name each time, so that a repeated upload would show twice.
+            step, time = record["step"], milliseconds(record["time"])
+            key = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.run_id}/{step}")
+            stem = f"samples+step+{step}+timestamp+{time}+{key}"
+            with tempfile.TemporaryDirectory() as folder:
+                shutil.copyfile(file, Path(folder, f"{stem}.png"))
+                with Image.open(file) as image:
+                    small = compress_image_size(image.convert("RGB"))
+                small.save(Path(folder, f"{stem}+compressed.webp"))
+                self.client.log_artifacts(self.run_id, folder, "images")
+            self._tag({"mirrored.sample": step, "mlflow.loggedImages": True})
+
+    def _scores(self, records: list[Record]) -> None:
+        record = last(records, "scores")
+        if record is None:
+            return
+        self._numbers({name: (v, record["time"]) for name, v in record["values"].items()})
+        if self.held.get("mirrored.scores") == str(record["time"]):
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            stage_scores(self.directory, Path(folder))
+            self.client.log_artifacts(self.run_id, folder)
+        for key in self.held:
+            if key.startswith("not_measured.") and key[13:] not in record["not_measured"]:
+                self.client.delete_tag(self.run_id, key)
+        self._tag(
+            {f"not_measured.{name}": why for name, why in record["not_measured"].items()}
+            | {"mlflow.loggedArtifacts": [{"path": "per_image.json", "type": "table"}]}
+            | {"mirrored.scores": record["time"]}
+        )
+
+    def _status(self, records: list[Record]) -> None:
+        newest = records[-1]
+        status = STATUS.get(newest["event"], "RUNNING")
+        if status == "FAILED":
+            self.client.log_text(self.run_id, str(newest.get("log", "")) + "\n", "failure.log")
+            self._tag({"error": newest.get("error", "no reason given")})
+        elif "error" in self.held:
+            self.client.delete_tag(self.run_id, "error")
+        if status == "RUNNING":
+            if self.run.info.status != "RUNNING":
+                self.client.update_run(self.run_id, "RUNNING")
+        else:
+            self.client.set_terminated(self.run_id, status, milliseconds(newest["time"]))
+
+
+def stage_scores(directory: Path, folder: Path) -> None:
+    """Lay out what a scored run directory gives MLflow: tables, summed counts, fixed images."""
+    for name in ("scores.json", "per_image.csv"):
+        if (directory / name).is_file():
+            shutil.copyfile(directory / name, folder / name)
+    if (folder / "per_image.csv").is_file():
+        table = pd.read_csv(folder / "per_image.csv", dtype={"name": str})
+        # MLflow's table view takes a dot in a column's name for a path and shows nothing.
+        table.columns = table.columns.str.replace(".", "/", regex=False)
+        # The form that MLflow's log_table writes; log_table itself appends to what is there.
+        table.to_json(folder / "per_image.json", orient="split", index=False)
+    if (directory / "per_image.npz").is_file():
+        with np.load(directory / "per_image.npz", allow_pickle=False) as arrays:
+            for key, name in (("lab", "histograms.json"), ("confusion", "confusion.json")):
+                if key in arrays:
+                    counts = arrays[key]
+                    sums = {key: counts.sum(axis=0).tolist(), "images": len(counts)}
+                    (folder / name).write_text(json.dumps(sums))
+    for kind in ("inputs", "targets", "translations"):
+        for image in evenly_spaced(sorted((directory / kind).glob("*.png")), FIXED_IMAGES):
+            (folder / kind).mkdir(exist_ok=True)
+            shutil.copyfile(image, folder / kind / image.name)
+
+
+def evenly_spaced(items: list[T], count: int) -> list[T]:
+    """At most `count` items, the first among them, at equal distances."""
+    if len(items) <= count:
+        return items
+    return [items[i * len(items) // count] for i in range(count)]
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, str]:
+    """{"a": {"b": 1}} to {"a.b": "1"}; None is "none", lists are JSON."""
+    if isinstance(value, dict):
+        flat: dict[str, str] = {}
+        for key, inner in value.items():
+            flat |= flatten(inner, f"{prefix}.{key}" if prefix else metric_name(str(key)))
+        return flat
+    return {prefix: as_text(value)}
+
+
+def as_text(value: Any) -> str:
+    """A value as MLflow shows it."""
+    if isinstance(value, str):
+        return value
+    return "none" if value is None else json.dumps(value)
+
+
+def metric_name(name: str) -> str:
+    """A name with the characters that MLflow refuses replaced."""
+    return re.sub(r"[^\w\-. :/]", "_", name)
+
+
+def milliseconds(seconds: float) -> int:
+    """Unix seconds to MLflow's Unix milliseconds."""
+    return round(seconds * 1000)
+
+
+def _chunks(items: list[T], size: int) -> Iterator[list[T]]:
+    return (items[i : i + size] for i in range(0, len(items), size))

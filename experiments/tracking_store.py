@@ -1,0 +1,161 @@
+"""The MLflow store: where it is, how it is opened, how a suite's runs are found in it again.
+
+The only module, with `tracking` and `tracking_reader`, that imports mlflow.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read at the import
+os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"  # "written" has to mean written
+# A server that is away is asked again at the next pass, not for minutes within one.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # MLflow tells of every migration
+logging.getLogger("alembic").setLevel(logging.ERROR)
+
+from filelock import FileLock, Timeout  # noqa: E402
+from mlflow.entities import Run, ViewType  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.tracking import MlflowClient  # noqa: E402
+from sqlalchemy.engine import make_url  # noqa: E402
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError  # noqa: E402
+
+from pix2pix.errors import UserError  # noqa: E402
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+LOCK_SECONDS = 60.0
+GROUND_TRUTH = "ground truth"
+"""The arm of the real photos' own scores."""
+
+
+class StoreBusy(Exception):
+    """Another process is writing into the store and did not finish in time."""
+
+
+def tracking_uri() -> str:
+    """`MLFLOW_TRACKING_URI`, or an SQLite file in the current directory."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+def database_path(uri: str) -> Path | None:
+    """The file behind an SQLite address; None for every other kind of store."""
+    if not uri.startswith("sqlite"):
+        return None
+    try:
+        database = make_url(uri).database
+    except ArgumentError as error:
+        raise UserError(f"MLFLOW_TRACKING_URI: not an address of a store: {uri}") from error
+    if not database or database == ":memory:":
+        raise UserError(f"MLFLOW_TRACKING_URI: names no file: {uri}")
+    return Path(database).absolute()
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open MLflow store. `artifacts` is the local artifact folder of an SQLite store."""
+
+    client: MlflowClient
+    uri: str
+    artifacts: Path | None
+
+    def experiment(self, suite: str, create: bool = False) -> str | None:
+        """The id of a suite's experiment; None where there is none and none is made."""
+        found = self.client.get_experiment_by_name(suite)
+        if found is None:
+            if not create:
+                return None
+            location = str(self.artifacts / suite) if self.artifacts else None
+            return self.client.create_experiment(suite, artifact_location=location)
+        if found.lifecycle_stage != "active":
+            if not create:
+                return None
+            self.client.restore_experiment(found.experiment_id)
+        return found.experiment_id
+
+    def experiments(self) -> dict[str, str]:
+        """{name: id} of every experiment that is not deleted."""
+        names: dict[str, str] = {}
+        token = None
+        while True:
+            page = self.client.search_experiments(ViewType.ACTIVE_ONLY, page_token=token)
+            names |= {experiment.name: experiment.experiment_id for experiment in page}
+            token = page.token
+            if not token:
+                return names
+
+    def runs(self, experiment_id: str, tags: dict[str, str]) -> Iterator[Run]:
+        """The runs of an experiment that carry all of these tags, newest first."""
+        token = None
+        while True:
+            page = self.client.search_runs([experiment_id], max_results=1000, page_token=token)
+            for run in page:
+                if all(run.data.tags.get(key) == value for key, value in tags.items()):
+                    yield run
+            token = page.token
+            if not token:
+                return
+
+
+def open_store(uri: str | None = None, create: bool = False) -> Store:
+    """Open the store; with `create`, make and initialise an SQLite file that is not there.
+
+    Raises UserError where there is no store to read, or one that another MLflow version wrote.
+    """
+    uri = uri or tracking_uri()
+    database = database_path(uri)
+    if database is not None:
+        if create:
+            database.parent.mkdir(parents=True, exist_ok=True)
+        elif not database.exists():
+            raise UserError(f"{database}: no MLflow store there; run a suite first")
+    try:
+        client = MlflowClient(uri)
+    except MlflowException as error:
+        if "out-of-date database schema" in str(error):
+            raise UserError(
+                f"{uri}: written by another version of MLflow; copy it, then run "
+                f"`mlflow db upgrade {uri}`"
+            ) from error
+        raise UserError(f"{uri}: cannot be opened: {first_line(error)}") from error
+    except SQLAlchemyError as error:
+        raise UserError(f"{uri}: cannot be opened: {first_line(error)}") from error
+    return Store(client, uri, database.parent / "mlruns" if database else None)
+
+
+def writing(uri: str) -> AbstractContextManager[object]:
+    """Holds an SQLite store's lock file, so that one process at a time writes and initialises.
+
+    Entering raises StoreBusy when another process holds it for longer than LOCK_SECONDS.
+    """
+    database = database_path(uri)
+    if database is None:
+        return nullcontext()
+    database.parent.mkdir(parents=True, exist_ok=True)
+    return _Lock(database.with_name(f"{database.name}.lock"))
+
+
+class _Lock(AbstractContextManager[object]):
+    def __init__(self, path: Path) -> None:
+        self._lock = FileLock(path, timeout=LOCK_SECONDS)
+
+    def __enter__(self) -> object:
+        try:
+            return self._lock.acquire()
+        except Timeout as error:
+            raise StoreBusy(f"{self._lock.lock_file}: held by another process") from error
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def first_line(error: BaseException) -> str:
+    """An exception as one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,110 @@
+"""Batches for training: random order, jitter and mirroring (Appendix 6.2), resumable exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def to_float(images: Tensor) -> Tensor:
+    """(N, H, W, C) uint8 to (N, C, H, W) float32 in [-1, 1]."""
+    return images.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """(N, C, H, W) float in [-1, 1] to (N, H, W, C) uint8, rounded to the nearest value."""
+    scaled = images.detach().add(1.0).mul_(127.5).round_().clamp_(0, 255)
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1)
+
+
+class Batches:
+    """An endless stream of training batches; every epoch is a new permutation of the pairs.
+
+    The pairs stay uint8 in memory (or in a memory-mapped file), on the device where that has room
+    for them; jitter (enlarging by `jitter`, bilinear, and cropping back at random) and mirroring
+    are drawn for each pair and run on the batch. The public Torch code draws pairs with
+    replacement instead.
+    """
+
+    def __init__(
+        self,
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        *,
+        batch: int,
+        jitter: float,
+        mirror: bool,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        """`inputs`, `targets`: (N, H, W, C) uint8; N at least 1."""
+        self.batch = batch
+        self.jitter = jitter
+        self.mirror = mirror
+        self.device = device
+        self.generator = torch.Generator().manual_seed(seed)
+        self.inputs, self.targets = self._place(inputs), self._place(targets)
+        self.order = torch.randperm(len(inputs), generator=self.generator)
+        self.position = 0
+
+    def _place(self, images: np.ndarray) -> Tensor | np.ndarray:
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            if images.nbytes < free // 4:
+                return torch.from_numpy(np.array(images)).to(self.device)
+        return images
+
+    def _take(self, images: Tensor | np.ndarray, chosen: Tensor) -> Tensor:
+        if isinstance(images, Tensor):
+            return images[chosen.to(images.device)]
+        return torch.from_numpy(images[chosen.numpy()]).to(self.device, non_blocking=True)
+
+    def next(self) -> tuple[Tensor, Tensor]:
+        """Inputs and targets, each (n, C, H, W) float32 in [-1, 1]; n < batch ends an epoch."""
+        if self.position >= len(self.order):
+            self.order = torch.randperm(len(self.order), generator=self.generator)
+            self.position = 0
+        chosen = self.order[self.position : self.position + self.batch]
+        self.position += len(chosen)
+        x, y = self._take(self.inputs, chosen), self._take(self.targets, chosen)
+        channels = x.shape[-1]
+        pair = self._augment(to_float(torch.cat((x, y), dim=-1)))
+        return pair[:, :channels], pair[:, channels:]
+
+    def _augment(self, pair: Tensor) -> Tensor:
+        height, width = pair.shape[-2:]
+        large = round(height * self.jitter), round(width * self.jitter)
+        if large != (height, width):
+            count, span = len(pair), (large[0] - height + 1, large[1] - width + 1)
+            tops = torch.randint(span[0], (count,), generator=self.generator).tolist()
+            lefts = torch.randint(span[1], (count,), generator=self.generator).tolist()
+            enlarged = F.interpolate(pair, large, mode="bilinear", align_corners=False)
+            crops = [
+                image[:, top : top + height, left : left + width]
+                for image, top, left in zip(enlarged, tops, lefts, strict=True)
+            ]
+            pair = torch.stack(crops)
+        if self.mirror:
+            flips = torch.rand(len(pair), generator=self.generator) < 0.5
+            turned = [
+                image.flip(-1) if flip else image
+                for image, flip in zip(pair, flips.tolist(), strict=True)
+            ]
+            pair = torch.stack(turned)
+        return pair.contiguous()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "generator": self.generator.get_state(),
+            "order": self.order,
+            "position": self.position,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.generator.set_state(state["generator"])
+        self.order = state["order"]
+        self.position = state["position"]

@@ -1,0 +1,112 @@
+"""`python -m pix2pix.datasets`: which data sets there are, how to get them, are they whole."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pix2pix.dataset_entry import SPLITS, DatasetEntry
+from pix2pix.datasets import find_entry, load_registry
+from pix2pix.download import download, verify
+from pix2pix.errors import UserError
+from pix2pix.layouts import find_pairs
+
+_TEACHING = """\
+examples:
+  python -m pix2pix.datasets
+      every data set: directions, classes, and whether it is in the data root
+  python -m pix2pix.datasets --download facades
+      downloads and unpacks to data/facades; prints the archive's sha256 and pins it in
+      data/datasets.lock.json, so that other bytes are noticed later
+  python -m pix2pix.datasets --verify camvid --data-root ~/datasets
+      decodes every image of ~/datasets/camvid
+  python -m pix2pix.datasets --datasets mine.yaml --verify mine
+      the same for a data set that you describe yourself (docs/datasets.md)
+
+An archive that you have already (NAME.tar.gz in the data root) is used in place of a download.
+Exit status: 0 done, 2 bad input or a failed check, 130 interrupted (a download goes on later).
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m pix2pix.datasets",
+        description="Lists (by default), downloads and verifies data sets.",
+        epilog=_TEACHING,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--download", metavar="NAME", help="download and unpack a data set")
+    action.add_argument("--verify", metavar="NAME", help="decode every image, compare the pin")
+    parser.add_argument(
+        "--data-root", metavar="DIR", type=Path, default=Path("data"), help="default: data/"
+    )
+    parser.add_argument(
+        "--datasets",
+        metavar="FILE",
+        type=Path,
+        help="more data sets, described as in datasets.yaml",
+    )
+    chosen = parser.parse_args(arguments)
+    try:
+        registry = load_registry(chosen.datasets)
+        if chosen.download:
+            download(find_entry(registry, chosen.download), chosen.data_root, _say)
+        elif chosen.verify:
+            entry = find_entry(registry, chosen.verify)
+            verify(entry, chosen.data_root, _say, _show_progress if sys.stderr.isatty() else None)
+        else:
+            for entry in registry.values():
+                print(describe_entry(entry, chosen.data_root))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # `| head` closed the pipe; without this, closing stdout at exit complains once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def describe_entry(entry: DatasetEntry, data_root: Path) -> str:
+    """Two or three lines: directions and classes, title, state on the disk."""
+    first = entry.default_direction
+    others = [f"{a}->{b}" for a in entry.sides for b in entry.sides if a != b]
+    also = ", ".join(one for one in others if one != first)
+    classes = f"; {len(entry.classes)} classes" if entry.classes else ""
+    return "\n".join(
+        (
+            f"{entry.name:<18} {first} (also {also}){classes}",
+            f"{'':<18} {entry.title}",
+            f"{'':<18} {_state(entry, data_root)}",
+        )
+    )
+
+
+def _state(entry: DatasetEntry, data_root: Path) -> str:
+    if entry.layout == "procedural":
+        return "embedded"
+    place = entry.location(data_root)
+    try:
+        pairs = find_pairs(entry, data_root)
+    except UserError as error:
+        images = place / next((side.folder or "" for side in entry.sides.values()), "")
+        if place.is_dir() and (entry.path != "." or images.is_dir()):
+            return f"not usable: {error}"
+        return f"not in {place}; {entry.how_to_get(data_root)}"
+    return f"in {place}: " + ", ".join(f"{len(pairs[split])} {split}" for split in SPLITS)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _show_progress(done: int, total: int) -> None:
+    if done % 20 == 0 or done == total:
+        end = "\n" if done == total else ""
+        print(f"\r{done}/{total} pairs", end=end, file=sys.stderr, flush=True)

@@ -1,0 +1,241 @@
+"""One pair of image files to uint8 arrays, refusing whatever would be read wrongly.
+
+Photos: 8-bit RGB. Index maps: 8-bit one-channel or palette PNG, whose values are class indices.
+Painted labels: 8-bit RGB, read back by colour. PIL opens far more than that, some of it wrongly
+for this use (16-bit RGB is cut to 8, 4-bit grey values are multiplied by 17), so that the kind of
+file is checked first.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from pix2pix.dataset_entry import IGNORED, DatasetEntry, Side
+from pix2pix.errors import UserError
+from pix2pix.layouts import SourcePair
+
+MAX_PIXELS = 64_000_000
+"""Width × height; a small file can claim any size and fill the memory."""
+
+MAX_UNKNOWN = 0.25
+"""Share of a JPEG label map's pixels that may lie off every class colour (edges are smeared)."""
+
+_NO_CLASS = 254
+_LOSSY = ("JPEG", "WEBP", "MPO")
+_AS_RGB = "convert it: magick IN -alpha remove -depth 8 -type TrueColor PNG24:OUT.png"
+_AS_INDEX = "save it as an 8-bit one-channel PNG whose values are the class indices"
+
+# MAX_PIXELS is the stricter bound and gives one clear line; PIL's warning would be a second.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True)
+class DecodedPair:
+    images: dict[str, np.ndarray]
+    """(H, W, 3) uint8 by role; labels as painted."""
+    labels: np.ndarray | None
+    """(H, W) uint8 class positions, 255 ignored."""
+
+
+def paint(labels: np.ndarray, entry: DatasetEntry) -> np.ndarray:
+    """Class positions (…, H, W) to colours (…, H, W, 3) uint8; ignored pixels are black."""
+    colours = np.zeros((256, 3), np.uint8)
+    for position, one in enumerate(entry.classes):
+        colours[position] = one.colour
+    return colours[labels]
+
+
+def check_pair(entry: DatasetEntry, pair: SourcePair) -> None:
+    """Opens the headers only: kind of file, dimensions, equal size on all sides."""
+    sizes = {}
+    for role, path in pair.files if entry.layout != "side-by-side" else pair.files[:1]:
+        with _opened(path, _sides_in(entry, role)) as image:
+            sizes[role] = image.size
+    _check_sizes(entry, pair, sizes)
+
+
+def read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> DecodedPair:
+    """Decodes one pair to exactly (H, W): photos bilinear (antialiased), labels nearest.
+
+    Raises UserError naming the file for anything that `check_pair` finds, a damaged file, an
+    index or a colour of no class.
+    """
+    full: dict[str, Image.Image] = {}
+    formats: dict[str, str] = {}
+    for role, path in pair.files:
+        side = entry.sides[role]
+        if entry.layout == "side-by-side" and full:
+            continue  # both halves are in the one file
+        with _opened(path, _sides_in(entry, role)) as image:
+            formats[role] = image.format or ""
+            try:
+                image.load()
+            except Exception as error:  # a decoder may raise anything on damaged bytes
+                raise UserError(f"{path}: is damaged or cut off: {_said(error)}") from None
+            full[role] = image.convert("RGB") if image.mode == "L" and side.grey else image.copy()
+    if entry.layout == "side-by-side":
+        full, formats = _cut(entry, full, formats)
+    _check_sizes(entry, pair, {role: image.size for role, image in full.items()})
+    images, labels = {}, None
+    shape = (size[1], size[0])
+    for role, path in pair.files:
+        side, image = entry.sides[role], full[role]
+        if side.kind == "photo":
+            images[role] = np.asarray(image.resize(shape, Image.Resampling.BILINEAR))
+            continue
+        if side.kind == "index":
+            positions = _from_indices(entry, path, np.asarray(image))
+        else:
+            lossy = formats[role] in _LOSSY
+            positions = _from_colours(entry, side, path, np.asarray(image), lossy)
+        nearest = Image.fromarray(positions).resize(shape, Image.Resampling.NEAREST)
+        labels = np.asarray(nearest)
+        painted = image.resize(shape, Image.Resampling.NEAREST)
+        images[role] = np.asarray(painted) if side.kind == "palette" else paint(labels, entry)
+    return DecodedPair(images, labels)
+
+
+def _sides_in(entry: DatasetEntry, role: str) -> list[Side]:
+    """The sides that the file of a role holds."""
+    return [*entry.sides.values()] if entry.layout == "side-by-side" else [entry.sides[role]]
+
+
+@contextmanager
+def _opened(path: str, sides: list[Side]) -> Iterator[Image.Image]:
+    """The image with its header checked, not yet decoded."""
+    try:
+        image = Image.open(path)
+    except Image.DecompressionBombError:
+        raise UserError(f"{path}: has more than {MAX_PIXELS:,} pixels") from None
+    except Image.UnidentifiedImageError:
+        raise UserError(f"{path}: is not an image that can be read") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {_said(error)}") from None
+    except Exception as error:  # a decoder may raise anything on damaged bytes
+        raise UserError(f"{path}: is not an image that can be read: {_said(error)}") from None
+    with image:
+        problem = _problem(image, sides)
+        if problem:
+            raise UserError(f"{path}: {problem}")
+        yield image
+
+
+def _problem(image: Image.Image, sides: list[Side]) -> str | None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        return f"has {width}×{height} pixels; at most {MAX_PIXELS:,} are read"
+    depth = _bit_depth(image)
+    if any(side.kind == "index" for side in sides):
+        if image.format in _LOSSY:
+            return f"is {image.format}, which changes values; {_AS_INDEX}"
+        # A palette image's values are its indices, whatever their number of bits.
+        if image.mode != "P" and (image.mode != "L" or depth != 8):
+            return f"is {_kind(image, depth)}, not an index map; {_AS_INDEX}"
+        return None
+    grey = all(side.grey for side in sides)
+    if image.mode == "L" and grey and depth == 8 and "transparency" not in image.info:
+        return _turned(image)
+    if image.mode != "RGB" or depth != 8 or "transparency" in image.info:
+        permitted = "8-bit RGB or grey" if grey else "8-bit RGB"
+        return f"is {_kind(image, depth)}; {permitted} is needed; {_AS_RGB}"
+    if sides[0].half and width % 2:
+        return f"is {width} pixels wide; two halves need an even width"
+    return _turned(image)
+
+
+def _turned(image: Image.Image) -> str | None:
+    """A rotation in the EXIF data would turn one side of the pair and not the other."""
+    if "exif" in image.info and image.getexif().get(0x0112, 1) not in (0, 1):
+        return "is stored turned (EXIF orientation); save it upright: magick IN -auto-orient OUT"
+    return None
+
+
+def _bit_depth(image: Image.Image) -> int:
+    """Bits a channel, from the file: PIL's mode hides 16-bit RGB and scales 4-bit grey."""
+    if image.format == "PNG":
+        place = image.fp.tell()  # where the decoder goes on
+        image.fp.seek(24)
+        depth = image.fp.read(1)[0]
+        image.fp.seek(place)
+        return depth
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(258, (8,)))
+    return {"1": 1, "I": 32, "F": 32}.get(image.mode, 16 if "16" in image.mode else 8)
+
+
+def _said(error: Exception) -> str:
+    """An exception's own words in one line, without the path that stands there already."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _kind(image: Image.Image, depth: int) -> str:
+    names = {"1": "black and white", "L": f"{depth}-bit grey", "P": "a palette image"}
+    other = "grey" if image.mode[0] in "IFL" else image.mode
+    alpha = image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info
+    name = names.get(image.mode, f"{depth}-bit {other}")
+    return f"{name}{' with alpha' if alpha else ''} (mode {image.mode})"
+
+
+def _check_sizes(entry: DatasetEntry, pair: SourcePair, sizes: dict[str, tuple[int, int]]) -> None:
+    if len(set(sizes.values())) > 1:
+        paths = dict(pair.files)
+        shown = ", ".join(f"{paths[role]} is {w}×{h}" for role, (w, h) in sizes.items())
+        raise UserError(f"{entry.name}: the sides of a pair must have one size: {shown}")
+
+
+def _cut(
+    entry: DatasetEntry, full: dict[str, Image.Image], formats: dict[str, str]
+) -> tuple[dict[str, Image.Image], dict[str, str]]:
+    ((first, image),) = full.items()
+    middle, height = image.width // 2, image.height
+    boxes = {"left": (0, 0, middle, height), "right": (middle, 0, 2 * middle, height)}
+    halves = {role: image.crop(boxes[side.half or ""]) for role, side in entry.sides.items()}
+    return halves, dict.fromkeys(entry.sides, formats[first])
+
+
+def _from_indices(entry: DatasetEntry, path: str, values: np.ndarray) -> np.ndarray:
+    table = np.full(256, IGNORED if entry.ignore == "rest" else _NO_CLASS, np.uint8)
+    for value in entry.ignore if entry.ignore != "rest" else ():
+        if isinstance(value, int):
+            table[value] = IGNORED
+    for position, one in enumerate(entry.classes):
+        table[one.index] = position
+    positions = table[values]
+    wrong = np.unique(values[positions == _NO_CLASS])
+    if wrong.size:
+        allowed = ", ".join(str(value) for value in np.flatnonzero(table != _NO_CLASS))
+        shown = ", ".join(map(str, wrong[:5])) + (", …" if wrong.size > 5 else "")
+        raise UserError(f"{path}: has the value {shown}, which no class has; allowed: {allowed}")
+    return positions
+
+
+def _from_colours(
+    entry: DatasetEntry, side: Side, path: str, image: np.ndarray, lossy: bool
+) -> np.ndarray:
+    """Colour to class position: exact in lossless files, the nearest within tolerance in lossy."""
+    known = [(one.colour, position) for position, one in enumerate(entry.classes)]
+    if entry.ignore != "rest":
+        known += [(value, IGNORED) for value in entry.ignore if not isinstance(value, int)]
+    colours = np.array([colour for colour, _ in known], np.int32)
+    packed = image.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+    values, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    seen = np.stack([values >> 16, values >> 8 & 255, values & 255], 1).astype(np.int32)
+    squared = ((seen[:, None] - colours) ** 2).sum(2)
+    table = np.array([position for _, position in known], np.uint8)[squared.argmin(1)]
+    far = squared.min(1) > (side.tolerance**2 if lossy else 0)
+    table[far] = IGNORED
+    share = counts[far].sum() / packed.size
+    if entry.ignore != "rest" and share > (MAX_UNKNOWN if lossy else 0):
+        worst = tuple(int(channel) for channel in seen[far][counts[far].argmax()])
+        raise UserError(
+            f"{path}: {share:.2%} of the label pixels have a colour of no class, mostly {worst}; "
+            f"name it under classes or ignore of {entry.name}"
+        )
+    return table[inverse].reshape(packed.shape)

@@ -1,0 +1,70 @@
+"""The objectives of G and D (Section 3.1): min over G, max over D of L_cGAN(G, D) + λ L1(G).
+
+A GAN loss is a small object with two methods on logits; `GAN_LOSSES` names them.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class GANLoss(Protocol):
+    """What D minimises on real and on generated images, and what G minimises."""
+
+    def discriminator(self, real: Tensor, generated: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, 1, h, w) on both to two scalars; D's objective is half their sum."""
+        ...
+
+    def generator(self, generated: Tensor) -> Tensor:
+        """Logits (N, 1, h, w) on generated images to a scalar."""
+        ...
+
+
+class CrossEntropy:
+    """The paper's: D by binary cross-entropy, G maximises log D(x, G(x)) (Section 3.3)."""
+
+    def discriminator(self, real: Tensor, generated: Tensor) -> tuple[Tensor, Tensor]:
+        return F.softplus(-real).mean(), F.softplus(generated).mean()
+
+    def generator(self, generated: Tensor) -> Tensor:
+        return F.softplus(-generated).mean()
+
+
+class LeastSquares:
+    """LSGAN (Mao et al. 2017) with targets 1 and 0."""
+
+    def discriminator(self, real: Tensor, generated: Tensor) -> tuple[Tensor, Tensor]:
+        return (real - 1).square().mean(), generated.square().mean()
+
+    def generator(self, generated: Tensor) -> Tensor:
+        return (generated - 1).square().mean()
+
+
+class Hinge:
+    """The hinge objective of Lim and Ye (2017) and SAGAN."""
+
+    def discriminator(self, real: Tensor, generated: Tensor) -> tuple[Tensor, Tensor]:
+        return F.relu(1 - real).mean(), F.relu(1 + generated).mean()
+
+    def generator(self, generated: Tensor) -> Tensor:
+        return -generated.mean()
+
+
+GAN_LOSSES: dict[str, type[GANLoss]] = {
+    "cross-entropy": CrossEntropy,
+    "least-squares": LeastSquares,
+    "hinge": Hinge,
+}
+
+
+def l1(translation: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of images in [-1, 1]; in [0, 2]."""
+    return F.l1_loss(translation, target)
+
+
+def l2(translation: Tensor, target: Tensor) -> Tensor:
+    """Mean squared difference of images in [-1, 1]; in [0, 4]."""
+    return F.mse_loss(translation, target)

@@ -1,0 +1,220 @@
+"""Generators and discriminators of the paper (Section 3.2, Appendix 6.1).
+
+Ck is Convolution-BatchNorm-ReLU with k filters; all convolutions are 4×4 with stride 2 unless said
+otherwise. BatchNorm always uses the batch's own statistics and dropout is always active, in
+training and in translation alike: the paper draws its noise from dropout, and at batch 1 its
+BatchNorm is instance normalisation.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pix2pix.patches import discriminator_layers, receptive_field, smallest_image
+
+__all__ = [
+    "GENERATORS",
+    "EncoderDecoderGenerator",
+    "PatchDiscriminator",
+    "UNetGenerator",
+    "initialise",
+    "parameter_count",
+    "receptive_field",
+]
+
+DROPOUT_LEVELS = 3
+
+
+class BatchStatisticsNorm(nn.BatchNorm2d):
+    """BatchNorm that keeps no running statistics, so training and translation are one function.
+
+    Unlike `nn.BatchNorm2d` it accepts one value a channel (a 1×1 bottleneck at batch 1) and then
+    returns its bias, whatever the input was: the erratum of the paper.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, track_running_stats=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) float to the same, normalised over N, H and W."""
+        if x.numel() == x.shape[1]:
+            # Exactly zero before scale and bias; rounding would be amplified by the layers behind.
+            scale, bias = (p.view(1, -1, 1, 1) for p in (self.weight, self.bias))
+            return (x - x) * scale + bias
+        cudnn = torch.backends.cudnn.enabled
+        return torch.batch_norm(x, self.weight, self.bias, None, None, True, 0.0, self.eps, cudnn)
+
+
+class AlwaysDropout(nn.Module):
+    """Dropout that `eval()` does not turn off: the generator's only source of noise."""
+
+    def __init__(self, probability: float = 0.5) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, self.probability, training=True)
+
+
+def initialise(network: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Draw convolution weights from N(0, 0.02) and BatchNorm scales from N(1, 0.02); biases are 0.
+
+    Appendix 6.2 and `weights_init` of the public Torch code. `generator` makes it reproducible.
+    """
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(module.weight, 0.0, 0.02, generator=generator)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02, generator=generator)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def encoder_widths(width: int, depth: int) -> list[int]:
+    """C64-C128-C256-C512-C512-… for width 64: doubled each level, at most 8 × width."""
+    return [width * min(2**level, 8) for level in range(depth)]
+
+
+class _Generator(nn.Module):
+    """What U-Net and encoder-decoder share; they differ in the skip connections alone.
+
+    Only the output layer has a bias, which gives the published parameter counts (the public Torch
+    code has biases everywhere but sets them to zero at every step).
+    """
+
+    skips: bool
+
+    def __init__(
+        self,
+        input_channels: int = 3,
+        output_channels: int = 3,
+        width: int = 64,
+        depth: int = 8,
+        dropout: float = 0.5,
+        bottleneck_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        if depth < 2:
+            raise ValueError(f"depth must be at least 2 (got {depth})")
+        widths = encoder_widths(width, depth)
+        self.depth = depth
+        self.encoder = nn.ModuleList()
+        for level in range(depth):
+            previous = input_channels if level == 0 else widths[level - 1]
+            bottleneck = level == depth - 1
+            norm = level > 0 and (bottleneck_norm or not bottleneck)
+            layers: list[nn.Module] = [nn.LeakyReLU(0.2)] if level > 0 else []
+            layers.append(nn.Conv2d(previous, widths[level], 4, 2, 1, bias=False))
+            if norm:
+                layers.append(BatchStatisticsNorm(widths[level]))
+            self.encoder.append(nn.Sequential(*layers))
+        self.decoder = nn.ModuleList()
+        for step, level in enumerate(reversed(range(depth))):
+            joined = self.skips and step > 0
+            previous = widths[level] * (2 if joined else 1)
+            outermost = level == 0
+            filters = output_channels if outermost else widths[level - 1]
+            layers = [
+                nn.ReLU(),
+                nn.ConvTranspose2d(previous, filters, 4, 2, 1, bias=outermost),
+            ]
+            if outermost:
+                layers.append(nn.Tanh())
+            else:
+                layers.append(BatchStatisticsNorm(filters))
+                if step < DROPOUT_LEVELS and dropout > 0:
+                    layers.append(AlwaysDropout(dropout))
+            self.decoder.append(nn.Sequential(*layers))
+        initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, input_channels, H, W) float in [-1, 1] to (N, output_channels, H, W) in [-1, 1].
+
+        H and W must be multiples of 2**depth; otherwise ValueError.
+        """
+        multiple = 2**self.depth
+        if x.shape[-2] % multiple or x.shape[-1] % multiple:
+            raise ValueError(
+                f"image of {x.shape[-2]}×{x.shape[-1]}: a generator of depth {self.depth} needs "
+                f"sides that are multiples of {multiple}"
+            )
+        skips = []
+        for layer in self.encoder:
+            x = layer(x)
+            skips.append(x)
+        x = self.decoder[0](skips.pop())
+        for layer in self.decoder[1:]:
+            skip = skips.pop()
+            x = layer(torch.cat((x, skip), dim=1) if self.skips else x)
+        return x
+
+
+class UNetGenerator(_Generator):
+    """U-Net of Appendix 6.1.1: decoder level i sees encoder level n−i concatenated.
+
+    `width` filters in the first layer, `depth` halvings (8 for 256×256, down to a 1×1
+    bottleneck), dropout on the three innermost decoder layers as in the public Torch code
+    (`models.lua`, `defineG_unet`), no BatchNorm on the bottleneck unless `bottleneck_norm`
+    (the paper's erratum).
+    """
+
+    skips = True
+
+
+class EncoderDecoderGenerator(_Generator):
+    """The encoder-decoder of Appendix 6.1.1: `UNetGenerator` without the skip connections."""
+
+    skips = False
+
+
+class PatchDiscriminator(nn.Module):
+    """PatchGAN of Appendix 6.1.2: one logit for every `patch` × `patch` pixels of the image.
+
+    A conditional one takes input and image concatenated (6 channels), an unconditional one the
+    image alone (3). The Sigmoid of the paper is part of the objective (`losses.py`), so the
+    outputs here are logits.
+    """
+
+    def __init__(self, channels: int = 6, patch: int = 70, width: int = 64) -> None:
+        super().__init__()
+        specification = discriminator_layers(patch)
+        self.patch = patch
+        layers: list[nn.Module] = []
+        filters = channels
+        for index, (kernel, stride) in enumerate(specification):
+            final, first = index == len(specification) - 1, index == 0
+            previous, filters = filters, 1 if final else width * min(2**index, 8)
+            # The public PixelGAN has no bias on its last layer; the others have.
+            bias = first or (final and patch > 1)
+            padding = 0 if kernel == 1 else 1
+            layers.append(nn.Conv2d(previous, filters, kernel, stride, padding, bias=bias))
+            if not first and not final:
+                layers.append(BatchStatisticsNorm(filters))
+            if not final:
+                layers.append(nn.LeakyReLU(0.2))
+        self.layers = nn.Sequential(*layers)
+        initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, H, W) float in [-1, 1] to (N, 1, h, w) logits, positive for real."""
+        side = smallest_image(self.patch)
+        if min(x.shape[-2:]) < side:
+            raise ValueError(
+                f"image of {x.shape[-2]}×{x.shape[-1]} is too small for a {self.patch}×{self.patch}"
+                f" discriminator, which needs {side} pixels a side"
+            )
+        return self.layers(x)
+
+
+GENERATORS: dict[str, type[_Generator]] = {
+    "unet": UNetGenerator,
+    "encoder-decoder": EncoderDecoderGenerator,
+}
+
+
+def parameter_count(network: nn.Module) -> int:
+    """The number of trained weights."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)

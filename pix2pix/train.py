@@ -1,0 +1,227 @@
+"""One training: alternate a step on D and a step on G (Section 3.3)."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pix2pix.atomic import replacing
+from pix2pix.batches import Batches
+from pix2pix.checkpoint import (
+    load,
+    random_state,
+    restore_random_state,
+    save,
+)
+from pix2pix.config import CellConfig
+from pix2pix.errors import TrainingError
+from pix2pix.model import build, training_step
+from pix2pix.networks import parameter_count
+from pix2pix.translate import grid, translate
+
+SAMPLES = 4
+"""Validation pairs on a sample grid."""
+
+
+class Record(Protocol):
+    """Where a training tells what happens: `Journal.append`, or anything of its form."""
+
+    def __call__(self, event: str, **fields: object) -> None: ...
+
+
+class Interrupted(Exception):
+    """The training was asked to stop; its checkpoint is written."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often a training writes; none of it changes what is trained."""
+
+    record_steps: int
+    sample_steps: int
+    checkpoint_seconds: float = 60.0
+
+
+def learning_rate(config: CellConfig, step: int, total: int) -> float:
+    """The rate of the step after `step` steps: constant, or linear to 0 over the second half."""
+    rate = config.training.learning_rate
+    if config.training.schedule == "constant" or step < total // 2:
+        return rate
+    return rate * (total - step) / (total - total // 2)
+
+
+class LossWindow:
+    """Losses since the last record, kept on the device so that the loop does not wait for it."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.names: list[str] = []
+        self.values: list[Tensor] = []
+        self.seconds = 0.0
+
+    def add(self, step: int, terms: dict[str, Tensor]) -> None:
+        self.steps.append(step)
+        self.names = list(terms)
+        self.values.append(torch.stack(list(terms.values())))
+
+    def check(self) -> Tensor:
+        """All values, (steps, terms) on the CPU. TrainingError names the first step and term that
+        is not a finite number."""
+        values = torch.stack(self.values).cpu()
+        bad = (~values.isfinite()).nonzero()
+        if len(bad):
+            row, column = bad[0].tolist()
+            raise TrainingError(
+                f"step {self.steps[row]}: the loss {self.names[column]} is "
+                f"{values[row, column].item()}: the training diverged (lower "
+                "training.learning_rate, or look at the data)"
+            )
+        return values
+
+    def means(self) -> dict[str, float]:
+        """The mean of every term; TrainingError as `check`."""
+        return dict(zip(self.names, self.check().double().mean(0).tolist(), strict=True))
+
+    def state_dict(self) -> dict[str, object]:
+        values = self.check() if self.values else None
+        return {
+            "steps": self.steps,
+            "names": self.names,
+            "values": values,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        self.steps, self.names, self.seconds = state["steps"], state["names"], state["seconds"]
+        self.values = [] if state["values"] is None else list(state["values"])
+
+
+def train(
+    config: CellConfig,
+    train_pairs: tuple[np.ndarray, np.ndarray],
+    validation_pairs: tuple[np.ndarray, np.ndarray],
+    directory: Path,
+    *,
+    device: torch.device,
+    record: Record,
+    pace: Pace,
+    stop: Callable[[], bool] = lambda: False,
+) -> nn.Module:
+    """Train a cell from its last checkpoint, or from the start, to its last step.
+
+    Pairs are (inputs, targets), each (N, H, W, C) uint8. `directory` receives `checkpoint.pt` and
+    `samples/`. On the CPU a training that was stopped or killed and goes on gives the same weights,
+    bit for bit, as one that was not (same versions, same number of threads).
+
+    Returns the trained generator. Raises Interrupted when `stop()` becomes true, TrainingError
+    when a loss is not finite.
+    """
+    inputs, targets = train_pairs
+    channels = inputs.shape[-1], targets.shape[-1]
+    settings = config.training
+    total = settings.total_steps(len(inputs))
+    checkpoint = directory / "checkpoint.pt"
+
+    torch.manual_seed(config.seed)
+    model = build(config, channels, device)
+    batches = Batches(
+        inputs,
+        targets,
+        batch=settings.batch,
+        jitter=settings.jitter,
+        mirror=settings.mirror,
+        seed=config.seed,
+        device=device,
+    )
+    window = LossWindow()
+    step, seconds, peak = 0, 0.0, 0.0
+    if checkpoint.exists():
+        state = load(checkpoint)
+        model.load_state_dict(state["model"])
+        batches.load_state_dict(state["batches"])
+        window.load_state_dict(state["window"])
+        restore_random_state(state["random"], device)
+        step, seconds, peak = state["step"], state["seconds"], state["peak_memory_mib"]
+    record("start", step=step)
+    record(
+        "parameters",
+        generator=parameter_count(model.generator),
+        discriminator=parameter_count(model.discriminator) if model.discriminator else 0,
+    )
+
+    def write_checkpoint() -> None:
+        content = {
+            "step": step,
+            "seconds": seconds,
+            "peak_memory_mib": max(peak, peak_memory_mib(device)),
+            "model": model.state_dict(),
+            "batches": batches.state_dict(),
+            "window": window.state_dict(),
+            "random": random_state(device),
+        }
+        save(checkpoint, content)
+        record("checkpoint", step=step)
+
+    last_checkpoint = time.monotonic()
+    while step < total:
+        begin = time.perf_counter()
+        rate = learning_rate(config, step, total)
+        model.set_learning_rate(rate)
+        window.add(step + 1, training_step(model, *batches.next()))
+        step += 1
+        recording = step % pace.record_steps == 0 or step == total
+        means = window.means() if recording else {}
+        elapsed = time.perf_counter() - begin
+        seconds, window.seconds = seconds + elapsed, window.seconds + elapsed
+
+        if recording:
+            pace_now = window.seconds / len(window.steps)
+            record("losses", step=step, values=means, seconds_per_step=pace_now, learning_rate=rate)
+            window = LossWindow()
+        if step % pace.sample_steps == 0 or step == total:
+            path = directory / "samples" / f"step-{step:07d}.png"
+            write_samples(path, model.generator, validation_pairs, config.seed, device)
+            record("sample", step=step, file=str(path.relative_to(directory)))
+        stopping = step < total and stop()
+        due = time.monotonic() - last_checkpoint >= pace.checkpoint_seconds
+        if due or stopping or step == total:
+            write_checkpoint()
+            last_checkpoint = time.monotonic()
+        if stopping:
+            raise Interrupted
+    peak = max(peak, peak_memory_mib(device))
+    record("trained", step=step, seconds=seconds, peak_memory_mib=peak)
+    return model.generator
+
+
+def write_samples(
+    path: Path,
+    generator: nn.Module,
+    pairs: tuple[np.ndarray, np.ndarray],
+    seed: int,
+    device: torch.device,
+) -> None:
+    """Write a grid of inputs, translations and targets of the first validation pairs."""
+    inputs, targets = pairs[0][:SAMPLES], pairs[1][:SAMPLES]
+    names = [f"sample {index}" for index in range(len(inputs))]
+    translations = [t for _, t in translate(generator, inputs, names, seed=seed, device=device)]
+    with replacing(path) as file:
+        grid(inputs, translations, targets).save(file, format="PNG")
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """The most memory held so far: of the GPU's allocator there, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    # Linux counts in KiB, macOS in bytes.
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

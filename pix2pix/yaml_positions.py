@@ -1,0 +1,230 @@
+"""YAML read strictly, with the line and column of every field, so that an error can name them.
+
+Data sets and suites are read with this. It follows YAML 1.2 where YAML 1.1 sets traps: `2e-4` is
+a number, `no` and `on` are text, `010` is ten, a date is text; and it refuses what YAML would
+swallow: a key written twice, and `no` or `null` as a key.
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from pix2pix.errors import UserError
+from pix2pix.validation_errors import SWITCHES, Location, explain
+
+MAX_DEPTH = 40
+MAX_NODES = 100_000
+"""Aliases can make a small file unfold without end; nothing honest comes near these bounds."""
+
+
+class Positions:
+    """Where each field of a YAML file stands: 1-based line and column of its key (or list item)."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._marks: dict[tuple[str | int, ...], tuple[int, int]] = {(): (1, 1)}
+
+    def record(self, path: tuple[str | int, ...], mark: yaml.Mark) -> None:
+        self._marks[path] = (mark.line + 1, mark.column + 1)
+
+    def find(self, location: str | Location) -> tuple[tuple[str | int, ...], tuple[int, int]]:
+        """The nearest known field for a dotted path or a pydantic `loc`, and its (line, column).
+
+        Steps that the file does not have (the tags that pydantic puts in for a union) are passed
+        over; keys that hold dots themselves are understood.
+        """
+        if isinstance(location, str):
+            location = [int(step) if step.isdigit() else step for step in location.split(".")]
+        steps = tuple(location)
+        known: tuple[str | int, ...] = ()
+        start = 0
+        while start < len(steps):
+            for end in range(len(steps), start, -1):
+                key = steps[start] if end == start + 1 else ".".join(map(str, steps[start:end]))
+                key = key if (*known, key) in self._marks else str(key)
+                if (*known, key) in self._marks:
+                    known, start = (*known, key), end
+                    break
+            else:
+                start += 1
+        return known, self._marks[known]
+
+    def message(self, location: str | Location, text: str, missing: str | None = None) -> str:
+        """`FILE:LINE:COL: field.path: text`; `missing` names a field that is not in the file."""
+        known, (line, column) = self.find(location)
+        field = dotted((*known, missing) if missing is not None else known)
+        return f"{self.source}:{line}:{column}: {field + ': ' if field else ''}{text}"
+
+
+def dotted(path: Location) -> str:
+    """('arms', '70x70', 'sizes', 0) -> 'arms.70x70.sizes[0]'."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
+    return text
+
+
+def load_yaml(path: Path) -> tuple[Any, Positions]:
+    """The content of one YAML file and where its fields stand; UserError names line and column."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, source: str) -> tuple[Any, Positions]:
+    """The same for a text; `source` stands in the errors where a file's name would."""
+    positions = Positions(source)
+    loader = None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        value = None if node is None else _Reader(loader, positions).read(node, ())
+    except yaml.MarkedYAMLError as error:
+        raise UserError(_syntax_error(error, source)) from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{source}: is not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UserError(f"{source}: is nested too deeply") from None
+    finally:
+        if loader is not None:
+            loader.dispose()
+    return value, positions
+
+
+def describe(
+    error: ValidationError,
+    positions: Positions,
+    path: Path | str | None = None,
+    model: type[BaseModel] | None = None,
+) -> str:
+    """One line an error: `FILE:LINE:COL: field.path: what is wrong (what is allowed)`.
+
+    `path` replaces the file's name. `model` is the class that was validated: with it, an unknown
+    key is answered with the keys that are allowed and the nearest of them.
+    """
+    if path is not None:
+        positions.source = str(path)
+    lines: dict[tuple[Any, ...], list[str]] = {}
+    for one in error.errors(include_url=False):
+        location = one["loc"]
+        missing = str(location[-1]) if one["type"] == "missing" else None
+        known, _ = positions.find(location)
+        said = lines.setdefault((known, missing), [])
+        text = explain(one, model)
+        if text not in said:
+            said.append(text)
+    return "\n".join(
+        positions.message(known, " or ".join(texts), missing)
+        for (known, missing), texts in lines.items()
+    )
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with the scalars of YAML 1.2's core schema."""
+
+    yaml_implicit_resolvers: typing.ClassVar[dict[str, list[Any]]] = {}
+
+
+def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    text = node.value
+    base = {"0x": 16, "0o": 8}.get(text[:2], 10)
+    return int(text[2:] if base != 10 else text, base)
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), list(_first)
+    )
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
+
+
+_PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+
+
+class _Reader:
+    """Turns nodes into values and notes where each of them stands."""
+
+    def __init__(self, loader: _Loader, positions: Positions) -> None:
+        self.loader = loader
+        self.positions = positions
+        self.nodes = 0
+
+    def read(self, node: yaml.Node, path: tuple[str | int, ...]) -> Any:
+        self.nodes += 1
+        if len(path) > MAX_DEPTH or self.nodes > MAX_NODES:
+            raise yaml.constructor.ConstructorError(
+                None, None, "unfolds too far (an alias inside itself?)", node.start_mark
+            )
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the tag {node.tag} is not understood here", node.start_mark
+            )
+        if isinstance(node, yaml.MappingNode):
+            return {key: value for key, value in self._items(node, path)}
+        if isinstance(node, yaml.SequenceNode):
+            values = []
+            for index, item in enumerate(node.value):
+                self.positions.record((*path, index), item.start_mark)
+                values.append(self.read(item, (*path, index)))
+            return values
+        return self.loader.construct_object(node)
+
+    def _items(
+        self, node: yaml.MappingNode, path: tuple[str | int, ...]
+    ) -> Iterator[tuple[str, Any]]:
+        first: dict[str, int] = {}
+        for key_node, value_node in node.value:
+            key = self._key(key_node)
+            if key in first:
+                raise yaml.constructor.ConstructorError(
+                    None,
+                    None,
+                    f"the key {dotted((*path, key))} stands twice, first in line {first[key]}",
+                    key_node.start_mark,
+                )
+            first[key] = key_node.start_mark.line + 1
+            self.positions.record((*path, key), key_node.start_mark)
+            yield key, self.read(value_node, (*path, key))
+
+    def _key(self, node: yaml.Node) -> str:
+        problem = None
+        if not isinstance(node, yaml.ScalarNode):
+            problem = "a key must be text; quote a text with { } or [ ]"
+        elif node.style is None and node.value.lower() in SWITCHES:
+            shown = node.value or "nothing"
+            problem = f"the key {shown} means a switch in YAML; quote it: '{node.value}'"
+        if problem:
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return node.value
+
+
+def _syntax_error(error: yaml.MarkedYAMLError, source: str) -> str:
+    mark = error.problem_mark or error.context_mark
+    where = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
+    problem = error.problem or error.context or "is not YAML"
+    if error.context and not isinstance(error, yaml.constructor.ConstructorError):
+        problem = f"{problem} ({error.context})"
+    if "\\t" in problem:
+        problem += "; YAML is indented with spaces"
+    return f"{where}: {' '.join(problem.split())}"

@@ -1,0 +1,1 @@
+"""Tables and figures from what MLflow holds; trains nothing."""

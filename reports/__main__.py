@@ -1,0 +1,66 @@
+"""Writes the reports of recorded suites again, from MLflow alone and without training."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.tracking_reader import STORE_ERRORS, first_line, list_suites
+from pix2pix.errors import UserError
+from reports.write import write_report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; 0 all written, 1 MLflow failed, 2 bad input or nothing to report."""
+    parser = argparse.ArgumentParser(prog="python -m reports", description=__doc__)
+    parser.add_argument("--suite", required=True, metavar="NAME[,NAME...]|all")
+    parser.add_argument("--dataset", metavar="NAME", help="default: every one recorded")
+    parser.add_argument("--profile", metavar="NAME", help="default: every one recorded")
+    parser.add_argument("--out", type=Path, default=Path("reports/out"), metavar="DIR")
+    options = parser.parse_args(arguments)
+    status = 0
+    try:
+        chosen = select(options.suite, options.dataset, options.profile)
+        for suite, dataset, profile in chosen:
+            try:
+                print(write_report(suite, dataset, profile, options.out) / "table.md")
+            except UserError as error:  # the other suites still have theirs
+                print(f"error: {error}", file=sys.stderr)
+                status = 2
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except STORE_ERRORS as error:
+        print(f"error: MLflow: {first_line(error)}", file=sys.stderr)
+        return 1
+    return status
+
+
+def select(suites: str, dataset: str | None, profile: str | None) -> list[tuple[str, str, str]]:
+    """The recorded (suite, dataset, profile) that are meant; UserError where a name has none."""
+    recorded = list_suites()
+    if not recorded:
+        raise UserError("MLflow holds no suite; run one first")
+    wanted = sorted({s for s, _, _ in recorded}) if suites == "all" else suites.split(",")
+    chosen = []
+    for suite in wanted:
+        found = [
+            key
+            for key in recorded
+            if key[0] == suite and key[1] == (dataset or key[1]) and key[2] == (profile or key[2])
+        ]
+        if not found and suites != "all":
+            limits = f" on {dataset}" if dataset else ""
+            limits += f" with profile {profile}" if profile else ""
+            there = ", ".join(f"{s} on {d} ({p})" for s, d, p in recorded)
+            raise UserError(f"suite {suite}: nothing recorded{limits}; there is {there}")
+        chosen += found
+    if not chosen:
+        raise UserError("nothing recorded on that data set and profile")
+    return chosen
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""What tracking reads back, as one tidy pandas frame and as one entry a table cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from eval.metrics import METRICS
+from experiments.tracking_reader import GROUND_TRUTH, RunRecord, SuiteRuns
+from reports.statistics import Interval, t_interval
+
+COLUMNS = ["suite", "dataset", "profile", "arm", "seed", "score", "value"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One arm in one score: an interval over its finished seeds, or why there is none."""
+
+    interval: Interval | None
+    state: str
+    """measured, not measured, failed or missing."""
+    planned: int
+    """How many seeds the suite asked for."""
+
+
+def finished(runs: SuiteRuns) -> list[RunRecord]:
+    """The arms' runs that reached their end."""
+    return [run for run in runs.runs if run.status == "done"]
+
+
+def tidy(runs: SuiteRuns) -> pd.DataFrame:
+    """One row an arm × seed × score of everything finished; the ground truth has no seed."""
+    record = runs.record
+    key = [record["suite"], record["dataset"], record["profile"]]
+    truth = [runs.ground_truth] if runs.ground_truth else []
+    rows = [
+        [*key, run.arm, run.seed, score, run.scores[score]]
+        for run in [*finished(runs), *(run for run in truth if run.status == "done")]
+        for score in METRICS
+        if score in run.scores
+    ]
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    return frame.astype({"seed": "Int64", "value": "float64"})
+
+
+def table_scores(runs: SuiteRuns) -> list[str]:
+    """The scores that are columns: of the suite's families, with a value or a reason for none."""
+    families = runs.record.get("scores") or [metric.family for metric in METRICS.values()]
+    named = {name for run in runs.runs for name in (*run.scores, *run.not_measured)}
+
+    def shown(name: str, family: str) -> bool:
+        # A reason may be given for the whole family; with no word on any of it, all is missing.
+        silent = not any(other.split(".")[0] == family for other in named)
+        return name in named or family in named or silent
+
+    return [
+        n for n, metric in METRICS.items() if metric.family in families and shown(n, metric.family)
+    ]
+
+
+def entry(runs: list[RunRecord], score: str) -> Entry:
+    """The entry of one arm's runs, one a seed; only finished ones count."""
+    values = [run.scores[score] for run in runs if run.status == "done" and score in run.scores]
+    if values:
+        return Entry(t_interval(values), "measured", len(runs))
+    if any(run.status == "done" and reason(run, score) for run in runs):
+        return Entry(None, "not measured", len(runs))
+    failed = any(run.status == "failed" for run in runs)
+    return Entry(None, "failed" if failed else "missing", len(runs))
+
+
+def reason(run: RunRecord, score: str) -> str | None:
+    """Why a run has no value for a score, where it says so for the score or its family."""
+    return run.not_measured.get(score) or run.not_measured.get(METRICS[score].family)
+
+
+def runs_by_arm(runs: SuiteRuns) -> dict[str, list[RunRecord]]:
+    """{arm: its runs, one a seed}, in the suite's order, the ground truth last."""
+    by_arm = {arm: list(runs.of_arm(arm)) for arm in runs.arms}
+    if runs.ground_truth:
+        by_arm[GROUND_TRUTH] = [runs.ground_truth]
+    return by_arm

@@ -1,0 +1,99 @@
+"""Arms × fixed inputs (Figures 4 to 6 of the paper)."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from experiments.tracking_reader import RunRecord, SuiteRuns
+from reports.collect import GROUND_TRUTH
+from reports.style import GREY, PAGE_WIDTH
+
+MOST_ROWS = 6
+TALLEST = 8.5
+GAP = 0.03  # inches between images
+CHARACTERS_AN_INCH = 15
+
+
+def draw_grid(runs: SuiteRuns) -> tuple[Figure, str] | None:
+    """Rows are test images; columns input, ground truth, then each arm's lowest finished seed."""
+    truth = runs.ground_truth
+    shown = {arm: _lowest_seed(runs.of_arm(arm)) for arm in runs.arms}
+    names = _names([truth, *shown.values()])
+    if not names:
+        return None
+    columns: list[tuple[str, RunRecord | None, str]] = []
+    if truth is not None and truth.status == "done":
+        columns = [("input", truth, "inputs"), (GROUND_TRUTH, truth, "targets")]
+    columns += [(arm, run, "translations") for arm, run in shown.items()]
+
+    width = (PAGE_WIDTH - GAP * (len(columns) - 1)) / len(columns)
+    width = min(width, 1.6)
+    pictures = {
+        (name, i): _open(run.artifact(f"{kind}/{name}")) if run else None
+        for name in names
+        for i, (_, run, kind) in enumerate(columns)
+    }
+    first = next(picture for picture in pictures.values() if picture is not None)
+    height = width * first.shape[0] / first.shape[1]
+    titles = [textwrap.fill(t, max(6, int(width * CHARACTERS_AN_INCH))) for t, _, _ in columns]
+    top = 0.06 + 0.125 * max(title.count("\n") + 1 for title in titles)
+    names = names[: max(1, int((TALLEST - top) / (height + GAP)))]
+
+    whole = (
+        width * len(columns) + GAP * (len(columns) - 1),
+        top + height * len(names) + GAP * (len(names) - 1),
+    )
+    figure = Figure(figsize=whole)
+    for r, name in enumerate(names):
+        for c in range(len(columns)):
+            left, bottom = c * (width + GAP), whole[1] - top - (r + 1) * height - r * GAP
+            box = (left / whole[0], bottom / whole[1], width / whole[0], height / whole[1])
+            axes = figure.add_axes(box)
+            axes.set_axis_off()
+            picture = pictures[name, c]
+            if picture is None:
+                axes.text(0.5, 0.5, "missing", ha="center", va="center", color=GREY)
+                axes.set(xlim=(0, 1), ylim=(0, 1))
+            else:
+                axes.imshow(picture, interpolation="none", aspect="auto")
+            if r == 0:
+                axes.text(
+                    0.5,
+                    1 + 0.04 / height,
+                    titles[c],
+                    ha="center",
+                    va="bottom",
+                    transform=axes.transAxes,
+                    linespacing=1.05,
+                )
+    seeds = {str(run.seed) for run in shown.values() if run}
+    return (
+        figure,
+        f"{len(names)} test images at equal distances by name, seed {' and '.join(sorted(seeds))}",
+    )
+
+
+def _lowest_seed(runs: tuple[RunRecord, ...]) -> RunRecord | None:
+    done = [run for run in runs if run.status == "done" and run.artifacts("translations")]
+    return min(done, key=lambda run: run.seed or 0, default=None)
+
+
+def _names(runs: list[RunRecord | None]) -> list[str]:
+    for run in runs:
+        for folder in ("targets", "translations"):
+            names = run.artifacts(folder) if run else ()
+            if names:
+                return list(names[:MOST_ROWS])
+    return []
+
+
+def _open(path: Path | None) -> np.ndarray | None:
+    if path is None:
+        return None
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))

@@ -1,0 +1,130 @@
+"""What stands under a table: what is missing, what was not measured, where numbers come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from experiments.tracking_reader import RunRecord, SuiteRuns
+from reports.collect import GROUND_TRUTH, reason, table_scores
+from reports.statistics import CONFIDENCE
+
+SHOWN_DIGESTS = 12
+
+
+def interval_note(runs: SuiteRuns) -> str:
+    """What ± is and over how many seeds, or why there is none."""
+    counts = finished_seeds(runs)
+    percent = f"{100 * CONFIDENCE:g} %"
+    told = f"± is the half-width of a {percent} t-interval over n seeds of the training"
+    if set(counts) == {1}:
+        return "n = 1 seed: one run gives no interval, so none is printed."
+    if 1 in counts:
+        return f"{told}; an arm with n = 1 has no interval."
+    return f"{told}."
+
+
+def finished_seeds(runs: SuiteRuns) -> list[int]:
+    """How many seeds are finished, for every arm that has one."""
+    done = (sum(run.status == "done" for run in runs.of_arm(arm)) for arm in runs.arms)
+    return [n for n in done if n]
+
+
+def gaps(runs: SuiteRuns) -> list[str]:
+    """A sentence for every kind of cell that the means do not hold."""
+    said = []
+    for run in runs.runs:
+        if run.status == "failed":
+            said.append(f"failed: {name(run)}: {run.error or 'no reason recorded'}")
+    for status, words in (("running", "begun, not finished"), ("missing", "missing")):
+        left = [name(run) for run in runs.runs if run.status == status]
+        if left:
+            said.append(f"{words}: {', '.join(left)}")
+    truth = runs.ground_truth
+    if truth is None:
+        said.append("missing: the ground-truth row, the suite has no reference")
+    elif truth.status != "done":
+        said.append(f"{truth.status}: the ground-truth row")
+    return said
+
+
+def not_measured(runs: SuiteRuns) -> list[str]:
+    """`SCORE: why, and how to get it`, each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for score in table_scores(runs):
+        for run in runs.runs:
+            why = reason(run, score) if run.status == "done" else None
+            if why and score not in reasons.get(why, []):
+                reasons.setdefault(why, []).append(score)
+    return [f"{', '.join(scores)}: not measured: {why}" for why, scores in reasons.items()]
+
+
+def paper_note(runs: SuiteRuns) -> str | None:
+    """Where the paper's columns come from, and that they are of other data where they are."""
+    source = (runs.record.get("published") or {}).get("source")
+    if not source:
+        return None
+    record = runs.record
+    differences = []
+    if record["dataset"].lower() not in source.lower():
+        differences.append(f"another data set than {record['dataset']}")
+    if record.get("size"):
+        ours = {f"{record['size'][0]}{times}{record['size'][1]}" for times in "x×"}
+        if not any(size in source for size in ours):
+            differences.append(f"another size than {size_text(record)}")
+    tail = f": {' and '.join(differences)}, so compare orders, not values" if differences else ""
+    return f"paper: {source}{tail}."
+
+
+def provenance(runs: SuiteRuns) -> list[str]:
+    """`what: value` lines; a value that is not the same for all runs is counted out."""
+    done = [run for run in (*runs.runs, runs.ground_truth) if run and run.status == "done"]
+    lines = [f"commit: {runs.record.get('commit') or 'unknown'} (suite record)"]
+    keys = dict.fromkeys(key for run in done for key in run.provenance)
+    plain = [key for key in keys if not key.startswith("versions.")]
+    lines += [f"{key}: {_agreed(run.provenance.get(key) for run in done)}" for key in plain]
+    versions = [key for key in keys if key.startswith("versions.")]
+    told = (f"{k[9:]} {_agreed(run.provenance.get(k) for run in done)}" for k in versions)
+    lines += [f"versions: {', '.join(told)}"] if versions else []
+    recorded = {run.fingerprint for run in done if run.fingerprint}
+    lines.append(f"data fingerprint: {runs.record.get('fingerprint') or 'unknown'}")
+    if recorded - {runs.record.get("fingerprint")}:
+        lines.append(f"data fingerprints of the runs differ: {', '.join(sorted(recorded))}")
+    seconds = [run.cost["seconds"] for run in done if "seconds" in run.cost]
+    if seconds:
+        lines.append(f"time in all: {sum(seconds) / 60:.1f} minutes")
+    peaks = [run.cost["peak_memory_mib"] for run in done if "peak_memory_mib" in run.cost]
+    if peaks:
+        lines.append(f"peak memory of a training: {max(peaks):.0f} MiB")
+    return lines
+
+
+def digests(runs: SuiteRuns) -> list[str]:
+    """`arm: seed 1 DIGEST, …` for every arm, and the ground truth's."""
+    lines = []
+    for arm in runs.arms:
+        of = [f"seed {run.seed} `{run.digest[:SHOWN_DIGESTS]}`" for run in runs.of_arm(arm)]
+        lines.append(f"{arm}: {', '.join(of)}")
+    if runs.ground_truth:
+        lines.append(f"{GROUND_TRUTH}: `{runs.ground_truth.digest[:SHOWN_DIGESTS]}`")
+    return lines
+
+
+def name(run: RunRecord) -> str:
+    """`70x70 seed 1`."""
+    return f"{run.arm} seed {run.seed}"
+
+
+def size_text(record: dict) -> str:
+    """`128×128`, or nothing where the record has no size."""
+    size = record.get("size")
+    return f"{size[0]}×{size[1]}" if size else ""
+
+
+def _agreed(values: Iterable[str | None]) -> str:
+    counts: dict[str, int] = {}
+    for value in values:
+        if value is not None:
+            counts[value] = counts.get(value, 0) + 1
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{value} ({n} runs)" for value, n in counts.items())

@@ -1,0 +1,75 @@
+"""One look for every figure: sizes in inches of a two-column page, type, colours, files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+COLUMN_WIDTH = 3.35
+PAGE_WIDTH = 6.9
+DPI = 200
+INK = "#222222"
+GREY = "#8a8a8a"
+# Okabe and Ito's palette, without its yellow, which white paper swallows.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7A5C00")
+DASHES = ("solid", (0, (4, 1.5)), (0, (1.2, 1.2)))
+
+RC = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same on every machine
+    "font.size": 7.5,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 7.5,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 7,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.1,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,  # TrueType, as publishers ask for
+    "mathtext.default": "regular",
+}
+
+
+@contextmanager
+def paper_style() -> Iterator[None]:
+    """Draw within this, so that nobody's matplotlibrc shows."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(RC)
+        yield
+
+
+def line_styles(arms: Sequence[str]) -> dict[str, dict]:
+    """{arm: colour and dash}: colours first, then the same colours dashed."""
+    return {
+        arm: {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i // len(COLOURS) % 3]}
+        for i, arm in enumerate(arms)
+    }
+
+
+def few_ticks(axis: matplotlib.axis.Axis, most: int = 4) -> None:
+    """At most so many round ticks, so that they never touch."""
+    axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
+
+
+def save(figure: Figure, folder: Path, name: str) -> None:
+    """NAME.png for reading and NAME.pdf for papers, the same bytes for the same figure."""
+    figure.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})
+    figure.savefig(folder / f"{name}.pdf", dpi=300, metadata={"CreationDate": None})

@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""Regenerate the ablations of pix2pix on a data set: train, score, track and report.
+
+The command line and nothing else; `experiments/study.py` does the work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from experiments.progress import duration
+from experiments.settings import SETTINGS, parse_override
+from experiments.spec import load_profiles, load_suite, suite_names
+from experiments.study import Options, Study, dry_run, execute, make_study, mirror_only
+from pix2pix.datasets import load_registry
+from pix2pix.errors import UserError
+
+EXAMPLES = """examples:
+  python run_ablations.py --suite patch_size                 on the embedded data, minutes on a CPU
+  python run_ablations.py --suite losses,color --seeds 5     five seeds; shared cells train once
+  python run_ablations.py --suite my_suite.yaml --dataset folder --data-root my/pairs
+  python run_ablations.py --suite losses --arms L1,cGAN --set training.steps=8000
+  python run_ablations.py --suite all --dry-run              what would run, what is done
+
+Started again, the same command goes on where it stopped; what is done is not trained again.
+exit status: 0 all done; 1 a cell failed; 2 bad input, before anything is trained;
+130 interrupted, resumable
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="run_ablations.py",
+        description=__doc__.splitlines()[0],
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    p.add_argument("--suite", metavar="NAME[,NAME]", help="suites, all, or .yaml files of your own")
+    p.add_argument(
+        "--profile", default="quick", help="smoke, quick or paper: size and length (default quick)"
+    )
+    p.add_argument("--dataset", default="procedural", help="see --list (default procedural)")
+    p.add_argument("--data-root", type=Path, default=Path("data"), metavar="DIR")
+    p.add_argument("--datasets", type=Path, metavar="FILE", help="data sets of your own, as YAML")
+    p.add_argument("--seeds", metavar="N|1,2,3", help="how many seeds, or which")
+    p.add_argument("--arms", metavar="A,B", help="only these arms")
+    p.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a setting in every arm; repeatable. Keys: size, " + ", ".join(SETTINGS),
+    )
+    p.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="run directories")
+    p.add_argument("--reports", type=Path, default=Path("reports/out"), metavar="DIR")
+    p.add_argument(
+        "--workers", type=int, metavar="N", help="cells at once (default: one a GPU, else a core)"
+    )
+    p.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="CPU threads of one cell (default 1)"
+    )
+    p.add_argument(
+        "--checkpoint-every", type=float, default=60.0, metavar="SECONDS", help="(default 60)"
+    )
+    p.add_argument("--list", action="store_true", help="suites, profiles and data sets")
+    p.add_argument("--dry-run", action="store_true", help="cells, what is done, expected time")
+    p.add_argument("--report-only", action="store_true", help="mirror and report, train nothing")
+    return p
+
+
+def parse_seeds(text: str | None) -> tuple[int, ...] | None:
+    """`5` means seeds 1 to 5, `1,2,7` those; UserError for anything else."""
+    if text is None:
+        return None
+    parts = text.removesuffix(",").split(",")
+    if not all(part.strip().isdigit() for part in parts):
+        raise UserError(f"--seeds {text}: must be a number of seeds, or seeds such as 1,2,3")
+    numbers = tuple(int(part) for part in parts)
+    if len(numbers) == 1 and "," not in text:
+        if not 1 <= numbers[0] <= 1000:
+            raise UserError(f"--seeds {text}: must be 1 to 1000 (one seed 7: --seeds 7,)")
+        return tuple(range(1, numbers[0] + 1))
+    if len(set(numbers)) < len(numbers):
+        raise UserError(f"--seeds {text}: a seed stands twice")
+    return numbers
+
+
+def parse_options(arguments: argparse.Namespace) -> Options:
+    """Options with everything checked that needs no file; UserError names the option."""
+    for name, value in (("workers", arguments.workers), ("threads", arguments.threads)):
+        if value is not None and value < 1:
+            raise UserError(f"--{name} {value}: must be at least 1")
+    if arguments.checkpoint_every < 0:
+        raise UserError(f"--checkpoint-every {arguments.checkpoint_every}: must not be negative")
+    if arguments.suite is None:
+        raise UserError(f"--suite is required: {', '.join(suite_names())}, all, or a .yaml file")
+    return Options(
+        suites=tuple(dict.fromkeys(s for s in arguments.suite.split(",") if s)),
+        profile=arguments.profile,
+        dataset=arguments.dataset,
+        data_root=arguments.data_root,
+        datasets=arguments.datasets,
+        seeds=parse_seeds(arguments.seeds),
+        arms=tuple(a.strip() for a in arguments.arms.split(",")) if arguments.arms else None,
+        overrides=tuple(parse_override(text) for text in arguments.set),
+        out=arguments.out,
+        reports=arguments.reports,
+        workers=arguments.workers,
+        threads=arguments.threads,
+        checkpoint_seconds=arguments.checkpoint_every,
+    )
+
+
+def show_list(datasets: Path | None) -> str:
+    """Suites, profiles and data sets, a line each."""
+    lines = ["suites"]
+    for name in suite_names():
+        suite = load_suite(name)
+        lines.append(f"  {name:<18} {suite.title}: {', '.join(suite.arms)}")
+    lines.append("profiles")
+    for name, profile in load_profiles().items():
+        length = profile.settings.get("training.steps")
+        text = f"{length} steps" if length else "the paper's epochs"
+        seeds = "1 seed" if len(profile.seeds) == 1 else f"{len(profile.seeds)} seeds"
+        width = profile.settings.get("generator.width", 64)
+        lines.append(f"  {name:<18} {profile.size} pixels, width {width}, {text}, {seeds}")
+    lines.append("data sets")
+    for name, entry in load_registry(datasets).items():
+        labels = f", {len(entry.classes)} classes" if entry.classes else ""
+        lines.append(f"  {name:<18} {entry.title} ({entry.default_direction}{labels})")
+    return "\n".join(lines)
+
+
+def report(study: Study) -> None:
+    """Write every suite's report from MLflow, print its table, and say where to look."""
+    from reports.write import write_report
+
+    for plan in study.plans:
+        name, dataset, profile = plan.suite.name, plan.entry.name, plan.label
+        folder = write_report(name, dataset, profile, study.options.reports)
+        print((folder / "table.md").read_text())
+        print(f"report: {folder / 'table.md'}", file=sys.stderr)
+    store = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    beside = Path(sys.executable).with_name("mlflow")
+    command = os.path.relpath(beside) if beside.exists() else "mlflow"
+    print(f"browse the runs: {command} ui --backend-store-uri {store}", file=sys.stderr)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    arguments = parser().parse_args(argv)
+    try:
+        if arguments.list:
+            print(show_list(arguments.datasets))
+            return 0
+        study = make_study(parse_options(arguments))
+        if arguments.dry_run:
+            print(dry_run(study))
+            return 0
+        ending = mirror_only(study) if arguments.report_only else execute(study)
+        if ending.tracked:
+            report(study)
+        if ending.seconds:
+            print(f"took {duration(ending.seconds)}", file=sys.stderr)
+        return ending.status
+    except UserError as error:
+        print(f"run_ablations.py: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where this one ended", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from skimage.color import rgb2lab
+
+from eval.color import BINS, CHANNELS, bin_edges, histogram_intersection, lab_histograms
+
+
+def test_two_pixels_by_hand():
+    # sRGB red is Lab (53.24, 80.09, 67.20) and black is (0, 0, 0) under D65.
+    histograms = lab_histograms(np.array([[[255, 0, 0], [0, 0, 0]]], np.uint8))
+    assert histograms.shape == (3, BINS) and histograms.dtype == np.int64
+    assert np.flatnonzero(histograms[0]).tolist() == [0, 53]
+    assert np.flatnonzero(histograms[1]).tolist() == [110, 190]
+    assert np.flatnonzero(histograms[2]).tolist() == [110, 177]
+    assert histograms.max() == 1
+
+
+def test_white_stays_in_the_last_bin_of_lightness():
+    histograms = lab_histograms(np.full((2, 3, 3), 255, np.uint8))
+    assert histograms[0, 99] == 6
+
+
+def test_agrees_with_numpy_on_scikit_images_conversion():
+    image = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    lab = rgb2lab(image)
+    histograms = lab_histograms(image)
+    for c, channel in enumerate(CHANNELS):
+        edges = bin_edges(channel)
+        expected, _ = np.histogram(np.clip(lab[..., c], edges[0], edges[-1]), edges)
+        assert (histograms[c, : len(expected)] == expected).all()
+        assert histograms[c, len(expected) :].sum() == 0
+
+
+def test_the_whole_srgb_cube_fits_without_clipping():
+    levels = np.array([0, 51, 102, 153, 204, 255], np.uint8)
+    lab = rgb2lab(np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3))
+    for c, channel in enumerate(CHANNELS):
+        edges = bin_edges(channel)
+        assert edges[0] - 1e-9 <= lab[..., c].min() and lab[..., c].max() <= edges[-1] + 1e-9
+
+
+@settings(max_examples=20, deadline=None)
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))
+def test_no_pixel_is_lost(image):
+    pixels = image.shape[0] * image.shape[1]
+    assert lab_histograms(image).sum(1).tolist() == [pixels] * 3
+
+
+def test_intersection_by_hand():
+    assert histogram_intersection([1, 1, 0], [0, 2, 2]) == pytest.approx(0.5)
+    assert histogram_intersection([4, 0], [0, 9]) == 0
+    assert histogram_intersection([1, 3], [100, 300]) == 1
+
+
+counts = hnp.arrays(np.int64, 6, elements=st.integers(0, 99)).filter(lambda c: c.sum() > 0)
+
+
+@given(counts, counts)
+def test_intersection_is_a_symmetric_share(p, q):
+    value = histogram_intersection(p, q)
+    assert 0 <= value <= 1
+    assert value == histogram_intersection(q, p)
+    assert histogram_intersection(p, p) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("p", "q"),
+    [([0, 0], [1, 1]), ([1, 1], [1, -1]), ([1, 1], [1, 1, 1]), ([1, np.nan], [1, 1])],
+)
+def test_intersection_refuses(p, q):
+    with pytest.raises(ValueError, match="must"):
+        histogram_intersection(p, q)
+
+
+def test_refuses_what_is_not_an_8_bit_colour_image():
+    with pytest.raises(ValueError, match="uint8"):
+        lab_histograms(np.zeros((4, 4, 3)))
+    with pytest.raises(ValueError, match="uint8"):
+        lab_histograms(np.zeros((4, 4), np.uint8))

@@ -1,0 +1,72 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from experiments.journal import Journal, is_done, last, read_records, replay, scan
+
+
+def losses(step):
+    return {"event": "losses", "step": step, "values": {"g_l1": step / 10}}
+
+
+def test_records_come_back_in_order(tmp_path):
+    journal = Journal(tmp_path)
+    journal.append("start", step=0)
+    journal.append("losses", step=5, values={"g_l1": 0.5})
+    first, second = journal.records()
+    assert (first["event"], second["step"]) == ("start", 5)
+    assert first["time"] <= second["time"]
+
+
+def test_nothing_that_is_not_json_is_written(tmp_path):
+    with pytest.raises(ValueError):
+        Journal(tmp_path).append("losses", step=1, values={"g_l1": float("nan")})
+    assert Journal(tmp_path).records() == []
+
+
+@given(cut=st.integers(0, 400), steps=st.integers(1, 6))
+@settings(max_examples=60, deadline=None)
+def test_any_prefix_of_a_journal_can_be_read_and_written_on(tmp_path_factory, cut, steps):
+    folder = tmp_path_factory.mktemp("journal")
+    journal = Journal(folder)
+    for step in range(steps):
+        journal.append("losses", step=step)
+    content = journal.path.read_bytes()[:cut]
+    journal.path.write_bytes(content)
+    whole = content.count(b"\n")
+    assert [r["step"] for r in read_records(journal.path)] == list(range(whole))
+    journal.append("done", seconds=1.0)
+    records = read_records(journal.path)
+    assert [r["event"] for r in records] == ["losses"] * (len(records) - 1) + ["done"]
+    # A line that lost nothing but its end of line is whole again.
+    assert whole <= len(records) - 1 <= whole + 1
+    assert is_done(folder)
+
+
+def test_scan_tells_where_to_go_on(tmp_path):
+    journal = Journal(tmp_path)
+    for step in range(4):
+        journal.append("losses", step=step)
+    offsets = [offset for _, offset in scan(journal.path)]
+    assert offsets[-1] == journal.path.stat().st_size
+    assert [r["step"] for r in read_records(journal.path, offsets[1])] == [2, 3]
+
+
+@given(sittings=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=6))
+@settings(deadline=None)
+def test_replay_gives_each_step_once_after_any_crashes(sittings):
+    """Every sitting goes on from a checkpoint at or before where the last one died."""
+    records, reached = [], 0
+    for back, forward in sittings:
+        begin = max(0, reached - back)
+        records.append({"event": "start", "step": begin})
+        reached = begin + forward
+        records += [losses(step) for step in range(begin + 1, reached + 1)]
+    steps = [r["step"] for r in replay(records) if r["event"] == "losses"]
+    assert steps == list(range(1, reached + 1))
+
+
+def test_last_is_the_newest():
+    records = [losses(1), losses(2), {"event": "done"}]
+    assert last(records, "losses")["step"] == 2
+    assert last(records, "failed") is None

@@ -1,0 +1,60 @@
+import json
+
+from experiments.deviations import deviations
+from experiments.plan import make_plan
+from experiments.records import record_path, write_record
+from experiments.spec import load_suite
+from pix2pix.datasets import load_registry
+
+REGISTRY = load_registry()
+
+
+def plan_of(suite="patch_size", profile="quick", dataset="procedural", **options):
+    return make_plan(load_suite(suite), REGISTRY[dataset], profile, **options)
+
+
+def record(plan, out, fingerprint="f"):
+    path = write_record(plan, plan.cells(fingerprint), fingerprint, out, "abc")
+    assert path == record_path(out, plan.suite.name, plan.entry.name, plan.label)
+    return json.loads(path.read_text())
+
+
+def pairs(content):
+    return [(c["arm"], c["seed"]) for c in content["cells"]]
+
+
+def test_a_record_holds_cells_numbers_and_claims(tmp_path):
+    content = record(plan_of(), tmp_path)
+    assert pairs(content) == [("1x1", 1), ("16x16", 1), ("70x70", 1), ("286x286", 1)]
+    assert content["published"]["rows"]["70x70"]["fcn.class_iou"] == 0.17
+    assert "70x70 > 1x1 on fcn.pixel_accuracy" in content["claims"]
+    assert content["steps"] == 3500 and content["size"] == [128, 128]
+
+
+def test_more_seeds_join_and_arms_can_be_run_one_by_one(tmp_path):
+    record(plan_of(arms=("70x70",)), tmp_path)
+    record(plan_of(arms=("1x1",), seeds=(2,)), tmp_path)
+    content = record(plan_of(arms=("70x70",), seeds=(1, 2)), tmp_path)
+    assert pairs(content) == [("1x1", 2), ("70x70", 1), ("70x70", 2)]
+
+
+def test_cells_of_other_data_or_settings_are_never_kept(tmp_path):
+    record(plan_of(seeds=(5,)), tmp_path, "old data")
+    assert {seed for _, seed in pairs(record(plan_of(), tmp_path, "new data"))} == {1}
+
+
+def test_deviations_name_what_differs_and_nothing_else():
+    quick = " ".join(deviations(plan_of()))
+    for expected in (
+        "128×128",
+        "32 filters",
+        "3,500 training steps",
+        "procedural",
+        "FCN-8s trained",
+    ):
+        assert expected in quick or expected == "procedural"
+    paper = " ".join(deviations(plan_of(profile="paper", dataset="cityscapes")))
+    for absent in ("pixels", "filters", "steps;", "Batch", "GAN loss", "published numbers are of"):
+        assert absent not in paper
+    changed = " ".join(deviations(plan_of(overrides={"training.schedule": "linear"})))
+    assert "decays linearly" in changed

@@ -1,0 +1,183 @@
+from pathlib import Path
+
+import pytest
+
+from experiments.plan import make_plan
+from experiments.spec import load_profiles, load_suite, parse_claim, suite_names
+from pix2pix.datasets import load_registry
+from pix2pix.errors import UserError
+
+PAPER = {  # PAPER.md section 1: arms of each table
+    "losses": ["L1", "GAN", "cGAN", "L1+GAN", "L1+cGAN"],
+    "generator": [
+        "encoder-decoder (L1)",
+        "encoder-decoder (L1+cGAN)",
+        "U-Net (L1)",
+        "U-Net (L1+cGAN)",
+    ],
+    "patch_size": ["1x1", "16x16", "70x70", "286x286"],
+    "color": ["L1", "cGAN", "L1+cGAN", "PixelGAN"],
+    "photo2labels": ["L1", "cGAN", "L1+cGAN"],
+}
+
+
+def plan(suite, profile="quick", dataset="procedural", **options):
+    return make_plan(load_suite(suite), load_registry()[dataset], profile, **options)
+
+
+def write(tmp_path, text, name="mine.yaml"):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def test_the_papers_suites_are_there_with_their_arms():
+    assert {name: list(load_suite(name).arms) for name in suite_names()} == PAPER
+
+
+@pytest.mark.parametrize("name", PAPER)
+@pytest.mark.parametrize("profile", ["smoke", "quick", "paper"])
+def test_every_suite_has_a_valid_cell_for_every_arm_and_profile(name, profile):
+    cells = plan(name, profile).cells("f")
+    assert len({c.config.digest for c in cells}) == len(cells)
+    assert {c.arm for c in cells} == set(PAPER[name])
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_published_numbers_and_claims_are_about_the_arms(name):
+    suite = load_suite(name)
+    assert set(suite.published.rows) >= set(suite.arms)
+    assert suite.claims
+    for claim in suite.claims:
+        better, _, worse, score = parse_claim(claim)
+        assert {better, worse} <= set(suite.arms)
+        column = suite.published.columns.index(score)
+        rows = suite.published.rows
+        assert rows[better][column] > rows[worse][column], f"the paper's own numbers: {claim}"
+
+
+def test_the_objectives_of_table_1():
+    objectives = {c.arm: c.config.objective for c in plan("losses").cells("f")}
+    assert {arm: (o.gan, o.l1) for arm, o in objectives.items()} == {
+        "L1": ("none", 100.0),
+        "GAN": ("unconditional", 0),
+        "cGAN": ("conditional", 0),
+        "L1+GAN": ("unconditional", 100.0),
+        "L1+cGAN": ("conditional", 100.0),
+    }
+
+
+def test_shared_cells_have_one_digest():
+    digests = {
+        name: {c.arm: c.config.digest for c in plan(name).cells("f")}
+        for name in ("losses", "patch_size", "color")
+    }
+    assert (
+        digests["losses"]["L1+cGAN"]
+        == digests["patch_size"]["70x70"]
+        == digests["color"]["L1+cGAN"]
+    )
+    assert digests["patch_size"]["1x1"] == digests["color"]["PixelGAN"]
+    assert digests["losses"]["L1"] == digests["color"]["L1"]
+
+
+def test_a_digest_knows_nothing_of_an_unused_discriminator():
+    plain = plan("losses", arms=("L1",)).cells("f")[0].config
+    other = plan("losses", arms=("L1",), overrides={"discriminator.patch": 1}).cells("f")[0].config
+    assert plain.discriminator is None and plain.digest == other.digest
+
+
+def test_the_paper_profile_takes_the_data_sets_schedule():
+    training = plan("losses", "paper", "edges2shoes").cells("f")[0].config.training
+    assert (training.epochs, training.batch, training.steps) == (15, 4, None)
+    training = plan("generator", "paper", "cityscapes").cells("f")[0].config.training
+    assert (training.epochs, training.batch) == (200, 10)
+
+
+def test_overrides_win_and_name_the_profile():
+    changed = plan("patch_size", overrides={"training.steps": 7, "size": "96x128"})
+    assert changed.size == (96, 128)
+    assert {c.config.training.steps for c in changed.cells("f")} == {7}
+    assert changed.label == "quick+steps=7+size=96x128"
+    assert plan("patch_size").label == "quick"
+
+
+def test_a_suite_of_ones_own_in_ten_lines(tmp_path):
+    path = write(
+        tmp_path,
+        "title: How much L1?\n"
+        "arms:\n"
+        "  weak: {objective.l1: 1}\n"
+        "  strong: {objective.l1: 1e3}\n"
+        "claims: [strong < weak on pixel.l1]\n",
+    )
+    suite = load_suite(path)
+    assert suite.name == "mine"
+    assert suite.arms["strong"] == {"objective.l1": 1000.0}
+
+
+WRONG = {
+    "arms:\n  a: {discriminator.patch: 71}\ntitle: t\n": (
+        r"mine\.yaml:2:7: arms\.a\.discriminator\.patch: must be one of 1, 16, 34.*got 71"
+    ),
+    "title: t\narms:\n  a: {discriminator.pach: 70}\n": (
+        r"mine\.yaml:3:7: arms\.a\.discriminator\.pach: unknown setting.*discriminator\.patch"
+    ),
+    "title: t\narms:\n  a: {}\n  a: {}\n": r"mine\.yaml:4:3: .*stands twice",
+    "title: t\narms:\n  no: {}\n": r"mine\.yaml:3:3: .*quote it",
+    "title: t\narms:\n  a: {}\nclaim: []\n": r"mine\.yaml:4:1: claim: unknown key.*claims",
+    "title: t\narms: {}\n": r"mine\.yaml:2:1: arms",
+    "title: t\n": r"mine\.yaml:1:1: arms: is required",
+    "title: t\narms:\n  a: {}\nclaims: [a > b on lpips]\n": r"claims\[0\]: no such arm: b",
+    "title: t\narms:\n  a: {}\n  b: {}\nclaims: [a > b on fcn.iou]\n": "unknown score fcn.iou",
+    "title: t\narms:\n  a: {}\nclaims: [a is best]\n": "must read 'ARM > ARM on SCORE'",
+    "title: t\narms:\n  a/b: {}\n": "none of /",
+    "title: t\narms:\n  ground truth: {}\n": "own row",
+    "title: t\narms:\n  a: {training.mirror: no}\n": "must be true or false",
+    "title: t\narms:\n  a: {training.steps: 1.5}\n": "must be a whole number",
+    "title: t\narms:\n  a: {}\nscores: [fid]\n": "must be one of 'fcn'",
+    "title: t\narms:\n  a: {}\nprofiles: {fast: {}}\n": "unknown profile; allowed: smoke",
+    "title: [\n": r"mine\.yaml:\d+:\d+: ",
+    "- a\n": "must be a mapping",
+    "": "must be a mapping",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_everything_wrong_in_a_suite_is_named_with_its_place(tmp_path, text):
+    with pytest.raises(UserError, match=WRONG[text]):
+        load_suite(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"profile": "fast"}, "--profile fast: unknown; allowed: smoke, quick, paper"),
+        ({"arms": ("2x2",)}, "--arms 2x2: suite patch_size has no such arm"),
+        ({"overrides": {"size": 100}}, r"multiples of 16 \(got 100×100"),
+        ({"overrides": {"size": 64}}, "286×286 discriminator needs images of at least 96"),
+        ({"overrides": {"size": "12"}}, "--set size: must be a side from 16"),
+        ({"overrides": {"generator.depth": 8}}, "multiples of 256"),
+        ({"overrides": {"objective.gan": "none", "objective.l1": 0}}, "nothing to train on"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options, message):
+    with pytest.raises(UserError, match=message):
+        plan("patch_size", **options).cells("f")
+
+
+def test_an_unknown_suite_names_the_nearest():
+    with pytest.raises(UserError, match=r"did you mean patch_size\?"):
+        load_suite("patchsize")
+    with pytest.raises(UserError, match="no such file"):
+        load_suite(Path("nowhere/mine.yaml"))
+
+
+def test_a_direction_that_a_data_set_lacks_is_refused():
+    with pytest.raises(UserError, match="maps has no direction 'photo->labels'"):
+        plan("photo2labels", dataset="maps")
+
+
+def test_profiles_grow():
+    profiles = load_profiles()
+    assert profiles["smoke"].size < profiles["quick"].size < profiles["paper"].size

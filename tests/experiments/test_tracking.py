@@ -1,0 +1,381 @@
+"""The mirror and its reader, against a real MLflow SQLite store."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import recorded_runs as recorded
+from PIL import Image
+
+from experiments.journal import Journal
+from experiments.tracking import MirrorError, main, mirror
+from experiments.tracking_reader import list_suites, read_suite
+from experiments.tracking_run import evenly_spaced, flatten
+from experiments.tracking_store import database_path, open_store, writing
+from pix2pix.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = ("patch_size", "procedural", "quick")
+SCORES = {"fcn.pixel_accuracy": 0.8, "pixel.l1": 0.1}
+
+
+def points(store: Path) -> Counter:
+    """How often each (run, metric, step) is in the store."""
+    client = open_store(f"sqlite:///{store}").client
+    opened = open_store(f"sqlite:///{store}")
+    counts: Counter = Counter()
+    for experiment in opened.experiments().values():
+        for run in opened.runs(experiment, {}):
+            for name in run.data.metrics:
+                for point in client.get_metric_history(run.info.run_id, name):
+                    counts[run.info.run_name, name, point.step] += 1
+    return counts
+
+
+def files(store: Path) -> list[str]:
+    """Every artifact, relative to the store."""
+    return sorted(str(p.relative_to(store.parent)) for p in store.parent.glob("mlruns/**/*.*"))
+
+
+def command(out: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "experiments.tracking", "--out", str(out), *arguments]
+
+
+def test_a_finished_suite_is_mirrored_whole_and_only_once(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    why = {"lpips": "no backbone: put alexnet.pth into the hub cache"}
+    recorded.cell(out, "aaa", 1, SCORES, why)
+    recorded.reference(out, "ref", {"fcn.pixel_accuracy": 0.9})
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference="ref")
+    mirror(out)
+    first_points, first_files = points(store), files(store)
+    mirror(out)
+    assert points(store) == first_points
+    assert files(store) == first_files
+    assert set(first_points.values()) == {1}
+
+    assert list_suites() == [KEY]
+    runs = read_suite(*KEY)
+    (run,) = runs.runs
+    assert (run.arm, run.seed, run.digest, run.status) == ("70x70", 1, "aaa", "done")
+    assert run.scores == SCORES
+    assert run.not_measured == why
+    assert run.params["generator.depth"] == "4"
+    assert run.params["objective.gan"] == "conditional"
+    assert run.fingerprint == recorded.FINGERPRINT
+    assert run.provenance["commit"] == "0123abc"
+    assert run.provenance["versions.torch"] == "2.11.0"
+    assert run.cost["peak_memory_mib"] == 300.0
+    assert run.cost["seconds"] == 45.0
+    curves = run.curves()
+    l1 = curves[curves.term == "g_l1"].set_index("step")["value"]
+    assert list(l1.index) == list(range(50, 401, 50))
+    assert l1[400] == 20 / 400
+    # 10 images, 8 kept: numbers 0, 1, 2, 3, 5, 6, 7, 8
+    kept = tuple(f"scene_0{i}.png" for i in (0, 1, 2, 3, 5, 6, 7, 8))
+    assert run.artifacts("translations") == kept
+    assert runs.ground_truth is not None
+    assert runs.ground_truth.artifacts("inputs") == kept
+    assert runs.ground_truth.artifacts("targets") == kept
+    assert runs.ground_truth.seed is None
+    histograms = run.json_artifact("histograms.json")
+    assert sum(histograms["lab"][0]) == 10 * 20 * 3
+    assert run.json_artifact("confusion.json")["confusion"][1][1] == 60
+    assert run.artifact("no_such_file.json") is None
+
+
+def test_what_the_web_interface_needs(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    recorded.cell(out, "aaa", 1, SCORES)
+    recorded.suite_record(
+        out, [("70x70", 1, "aaa")], reference=None, claims=["70x70 > 1x1 on lpips"]
+    )
+    mirror(out)
+    opened = open_store()
+    experiment = opened.experiment("patch_size")
+    (parent,) = opened.runs(experiment, {"role": "suite"})
+    (child,) = opened.runs(experiment, {"role": "cell"})
+    assert parent.info.run_name == "procedural-quick"
+    assert child.info.run_name == "70x70 seed 1"
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    note = parent.data.tags["mlflow.note.content"]
+    assert "receptive field" in note
+    assert "| 70x70 | `discriminator.patch` = 70 |" in note
+    assert parent.info.status == child.info.status == "FINISHED"
+    for run in (parent, child):
+        (data_set,) = run.inputs.dataset_inputs
+        assert data_set.dataset.digest == recorded.FINGERPRINT[:16]
+        assert json.loads(data_set.dataset.profile)["test"] == 10
+
+    # Our names of images by step have the form of MLflow's own, which its image grid parses.
+    folder = store.parent / "mlruns" / "patch_size" / child.info.run_id / "artifacts" / "images"
+    ours = sorted(path.name for path in folder.iterdir())
+    assert len(ours) == 4  # steps 200 and 400, whole and small
+    picture = Image.open(folder / next(name for name in ours if name.endswith(".png")))
+    assert picture.size == (4 * recorded.SIDE, 3 * recorded.SIDE)
+    opened.client.log_image(child.info.run_id, picture, key="samples", step=7, timestamp=8)
+    theirs = {path.name for path in folder.iterdir()} - set(ours)
+
+    def shape(name: str) -> list[str]:
+        parts = name.replace(".png", "+.png").split("+")
+        return [p for i, p in enumerate(parts) if i not in (2, 4, 5)] + [str(len(parts[5]))]
+
+    assert {tuple(shape(name)) for name in theirs} == {tuple(shape(name)) for name in ours}
+
+    # A dot in a column's name leaves MLflow's table view empty.
+    table = json.loads((folder.parent / "per_image.json").read_text())
+    assert table["columns"] == ["name", "fcn/pixel_accuracy", "pixel/l1"]
+    assert table["data"][0] == ["scene_00", 0.8, 0.1]
+
+
+def test_a_resumed_cell_has_each_step_once(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    journal = recorded.begin(out / "cells" / "aaa", "aaa", 1)
+    recorded.train(journal, 0, 350)  # checkpoint at 200, killed after 350
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
+    mirror(out)
+    assert read_suite(*KEY).runs[0].status == "running"
+    with open(journal.path, "ab") as file:
+        file.write(b'{"event": "losses", "step": 400, "val')  # torn by the kill
+    mirror(out)
+    journal.append("start", provenance=recorded.PROVENANCE, step=200)
+    recorded.train(journal, 200, 400)
+    recorded.finish_cell(journal, SCORES)
+    mirror(out)
+    counts = points(store)
+    steps = [step for (_, name, step) in counts if name == "losses/g_l1"]
+    assert sorted(steps) == list(range(50, 401, 50))
+    assert set(counts.values()) == {1}
+    assert len([name for name in files(store) if "/images/" in name]) == 4
+    (run,) = read_suite(*KEY).runs
+    assert run.status == "done"
+    assert run.scores == SCORES
+
+
+def test_a_failed_cell_says_why_and_recovers(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    directory = recorded.failed_cell(out, "aaa", 1)
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
+    mirror(out)
+    (run,) = read_suite(*KEY).runs
+    assert (run.status, run.error) == ("failed", "step 101: g_l1 is not a number")
+    log = run.artifact("failure.log")
+    assert log is not None
+    assert log.read_text() == "line 1\nline 2\n"
+    journal = Journal(directory)
+    journal.append("start", provenance=recorded.PROVENANCE, step=0)
+    mirror(out)
+    assert read_suite(*KEY).runs[0].status == "running"
+    recorded.train(journal, 0, 400)
+    recorded.finish_cell(journal, SCORES)
+    mirror(out)
+    (run,) = read_suite(*KEY).runs
+    assert (run.status, run.error) == ("done", None)
+
+
+def test_only_the_recorded_digest_counts(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    recorded.cell(out, "old", 1, {"pixel.l1": 0.5})
+    recorded.suite_record(out, [("70x70", 1, "old")], reference=None)
+    mirror(out)
+    recorded.suite_record(out, [("70x70", 1, "new"), ("70x70", 2, "never")], reference=None)
+    mirror(out)
+    assert [run.status for run in read_suite(*KEY).runs] == ["missing", "missing"]
+    recorded.cell(out, "new", 1, {"pixel.l1": 0.1})
+    mirror(out)
+    first, second = read_suite(*KEY).runs
+    assert (first.digest, first.scores, first.status) == ("new", {"pixel.l1": 0.1}, "done")
+    assert second.status == "missing"
+    opened = open_store()
+    cells = opened.runs(opened.experiment("patch_size"), {"role": "cell"})
+    current = {run.data.tags["digest"]: run.data.tags["current"] for run in cells}
+    assert current == {"old": "no", "new": "yes"}
+
+
+def test_one_digest_serves_several_suites(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    recorded.cell(out, "aaa", 1, SCORES)
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
+    recorded.suite_record(out, [("L1+cGAN", 1, "aaa")], reference=None, suite="losses")
+    mirror(out)
+    assert list_suites() == [("losses", *KEY[1:]), KEY]
+    assert read_suite("losses", *KEY[1:]).runs[0].scores == SCORES
+
+
+def test_scores_done_again_replace_the_old_ones(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    directory = recorded.cell(out, "aaa", 1, SCORES, {"lpips": "no backbone"})
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
+    mirror(out)
+    journal = Journal(directory)
+    recorded.score(journal, SCORES | {"pixel.l1": 0.2, "lpips": 0.3})
+    journal.append("done", seconds=50.0)
+    mirror(out)
+    (run,) = read_suite(*KEY).runs
+    assert run.scores == SCORES | {"pixel.l1": 0.2, "lpips": 0.3}
+    assert run.not_measured == {}
+    table = run.artifact("per_image.csv")
+    assert table is not None
+    assert table.read_text().splitlines()[1] == "scene_00,0.8,0.2,0.3"
+
+
+def test_killed_in_the_middle_nothing_is_doubled(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    cells = [("70x70", seed, f"digest{seed}") for seed in range(1, 7)]
+    for _, seed, digest in cells:
+        recorded.cell(out, digest, seed, SCORES)
+    recorded.suite_record(out, cells, reference=None)
+    process = subprocess.Popen(
+        command(out), cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    deadline = time.monotonic() + 60
+    while len(files(store)) < 20 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 20 <= len(files(store)) < 6 * 20  # in the middle
+    mirror(out)
+    counts = points(store)
+    assert set(counts.values()) == {1}
+    assert Counter(name for _, name, _ in counts)["losses/g_l1"] == 6 * 8
+    images = [name for name in files(store) if "/images/" in name]
+    assert len(images) == 6 * 4
+    assert [run.status for run in read_suite(*KEY).runs] == ["done"] * 6
+
+
+def test_follow_mirrors_until_standard_input_ends(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    journal = recorded.begin(out / "cells" / "aaa", "aaa", 1)
+    recorded.train(journal, 0, 100)
+    path = recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
+    process = subprocess.Popen(
+        command(out, "--suite-record", str(path), "--follow"),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 60
+    while not points(store) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert read_suite(*KEY).runs[0].status == "running"
+    process.send_signal(signal.SIGINT)  # Ctrl-C is for the launcher
+    recorded.train(journal, 100, 400)
+    recorded.finish_cell(journal, SCORES)
+    _, said = process.communicate(timeout=60)  # closes standard input
+    assert (process.returncode, said) == (0, b"")
+    assert read_suite(*KEY).runs[0].scores == SCORES
+
+
+def test_follow_survives_a_store_that_is_away(tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    recorded.failed_cell(out, "aaa", 1)
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
+    (tmp_path / "mlflow.db").write_text("this is no database, it is a text file" * 100)
+    done = subprocess.run(
+        command(out, "--follow"),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == done.stderr.count("not up to date:") >= 1
+
+
+def test_an_unreadable_cell_does_not_stop_the_others(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    broken = recorded.cell(out, "aaa", 1, SCORES)
+    (broken / "config.json").write_text("{")
+    recorded.cell(out, "bbb", 2, SCORES)
+    recorded.suite_record(out, [("70x70", 1, "aaa"), ("70x70", 2, "bbb")], reference=None)
+    with pytest.raises(MirrorError, match="cells/aaa"):
+        mirror(out)
+    assert [run.status for run in read_suite(*KEY).runs] == ["running", "done"]
+
+
+def test_bad_suite_records_are_named(
+    tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "record.json"
+    path.write_text('{"suite": "x", "dataset": "y"}')
+    assert main(["--out", str(tmp_path), "--suite-record", str(path)]) == 2
+    assert (
+        "record.json: not a suite record: profile, arms, cells missing" in capsys.readouterr().err
+    )
+    path.write_text("{")
+    assert main(["--out", str(tmp_path), "--suite-record", str(path)]) == 2
+
+
+def test_the_reader_says_what_there_is(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="holds no suite"):
+        read_suite(*KEY)
+    out = tmp_path / "runs"
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
+    mirror(out)
+    with pytest.raises(UserError, match="did you mean patch_size"):
+        read_suite("patchsize", "procedural", "quick")
+    with pytest.raises(UserError, match=r"recorded: procedural \(quick\)"):
+        read_suite("patch_size", "camvid", "quick")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
+    with pytest.raises(UserError, match=r"none\.db: no MLflow store"):
+        list_suites()
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_a_moved_store_still_gives_its_artifacts(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "runs"
+    recorded.cell(out, "aaa", 1, SCORES)
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
+    mirror(out)
+    (tmp_path / "moved").mkdir()
+    for name in ("mlflow.db", "mlruns"):
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/moved/mlflow.db")
+    assert len(read_suite(*KEY).runs[0].artifacts("translations")) == 8
+
+
+def test_one_process_at_a_time_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.tracking_store.LOCK_SECONDS", 0.1)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with writing(uri), pytest.raises(Exception, match="held by another process"), writing(uri):
+        pass
+    with writing(uri):
+        pass
+
+
+def test_addresses_of_stores() -> None:
+    assert database_path("sqlite:////a/b.db") == Path("/a/b.db")
+    assert database_path("sqlite:///b.db") == Path.cwd() / "b.db"
+    assert database_path("http://localhost:5000") is None
+    with pytest.raises(UserError, match="names no file"):
+        database_path("sqlite://")
+
+
+def test_params_are_flat_text() -> None:
+    nested = {"generator": {"depth": 7}, "discriminator": None, "size": [4, 8], "name": "x"}
+    assert flatten(nested) == {
+        "generator.depth": "7",
+        "discriminator": "none",
+        "size": "[4, 8]",
+        "name": "x",
+    }
+
+
+def test_evenly_spaced_items() -> None:
+    assert evenly_spaced(list(range(5)), 8) == [0, 1, 2, 3, 4]
+    assert evenly_spaced(list(range(100)), 4) == [0, 25, 50, 75]

@@ -1,0 +1,123 @@
+import pytest
+import torch
+from torch import nn
+
+from pix2pix.networks import (
+    AlwaysDropout,
+    BatchStatisticsNorm,
+    EncoderDecoderGenerator,
+    PatchDiscriminator,
+    UNetGenerator,
+    parameter_count,
+    receptive_field,
+)
+from pix2pix.patches import PATCHES, discriminator_layers, discriminator_output, smallest_image
+
+
+def test_published_parameter_counts():
+    assert parameter_count(UNetGenerator()) == 54_413_955
+    assert round(parameter_count(EncoderDecoderGenerator()) / 1e6, 2) == 39.08
+    counts = {patch: parameter_count(PatchDiscriminator(patch=patch)) for patch in PATCHES}
+    assert counts[1] == 9_024
+    assert counts[16] == 139_585
+    assert counts[70] == 2_768_705
+    assert round(counts[286] / 1e6, 2) == 11.16
+
+
+@pytest.mark.parametrize("patch", PATCHES)
+def test_receptive_field_is_the_gradient_footprint(patch):
+    """What one output of a real network depends on, with the batch-wide BatchNorm taken out."""
+    network = PatchDiscriminator(channels=1, patch=patch, width=1)
+    for name, module in network.layers.named_children():
+        if isinstance(module, BatchStatisticsNorm):
+            setattr(network.layers, name, nn.Identity())
+        elif isinstance(module, nn.Conv2d):
+            nn.init.constant_(module.weight, 0.5)  # positive: nothing cancels
+    side = 2 * patch + 64
+    image = torch.ones(1, 1, side, side, dtype=torch.float64, requires_grad=True)
+    outputs = network.double()(image)
+    middle = outputs.shape[-1] // 2
+    outputs[0, 0, middle, middle].backward()
+    rows = image.grad[0, 0].abs().sum(1).nonzero().flatten()
+    columns = image.grad[0, 0].abs().sum(0).nonzero().flatten()
+    assert rows[-1] - rows[0] + 1 == columns[-1] - columns[0] + 1 == patch
+    assert rows[0] > 0 and rows[-1] < side - 1, "the image is too small for the proof"
+    assert receptive_field(discriminator_layers(patch)) == patch
+
+
+@pytest.mark.parametrize("patch", PATCHES)
+def test_smallest_image_is_the_smallest_that_a_real_network_takes(patch):
+    network, side = PatchDiscriminator(channels=1, patch=patch, width=1), smallest_image(patch)
+    output = network.layers(torch.zeros(2, 1, side, side))
+    assert output.shape[-2:] == (discriminator_output(patch, side),) * 2
+    with pytest.raises(ValueError, match=f"{patch}×{patch} discriminator"):
+        network(torch.zeros(2, 1, side - 1, side))
+    if side > 1:
+        with pytest.raises(RuntimeError):
+            network.layers(torch.zeros(2, 1, side - 1, side - 1))
+
+
+@pytest.mark.parametrize("architecture", [UNetGenerator, EncoderDecoderGenerator])
+@pytest.mark.parametrize(("depth", "size"), [(5, (32, 32)), (4, (16, 48)), (6, (64, 128))])
+def test_generators_of_any_depth_channels_and_rectangles(architecture, depth, size):
+    network = architecture(2, 5, width=4, depth=depth)
+    output = network(torch.rand(3, 2, *size) * 2 - 1)
+    assert output.shape == (3, 5, *size)
+    assert output.abs().max() <= 1
+    assert len(network.encoder) == len(network.decoder) == depth
+
+
+def test_a_size_that_the_depth_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match="multiples of 32"):
+        UNetGenerator(width=4, depth=5)(torch.zeros(1, 3, 32, 48))
+
+
+def test_dropout_stands_on_the_three_innermost_decoder_layers_and_is_never_turned_off():
+    network = UNetGenerator(width=4, depth=6)
+    with_dropout = [
+        level
+        for level, layer in enumerate(network.decoder)
+        if any(isinstance(m, AlwaysDropout) for m in layer)
+    ]
+    assert with_dropout == [0, 1, 2]
+    network.eval()
+    image = torch.rand(1, 3, 64, 64)
+    assert not torch.equal(network(image), network(image))
+
+
+def test_batch_norm_uses_the_batch_in_eval_mode_too():
+    norm = BatchStatisticsNorm(3).eval()
+    images = torch.rand(4, 3, 5, 5) * 7 + 3
+    normalised = norm(images)
+    assert torch.allclose(normalised.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(normalised.var((0, 2, 3), unbiased=False), torch.ones(3), atol=1e-3)
+    assert not norm.state_dict().keys() & {"running_mean", "running_var"}
+
+
+def test_the_erratum_makes_an_encoder_decoder_blind_at_batch_1():
+    torch.manual_seed(0)
+    images = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
+    outputs = {}
+    for erratum in (True, False):
+        network = EncoderDecoderGenerator(width=8, depth=5, dropout=0.0, bottleneck_norm=erratum)
+        outputs[erratum] = [network(image) for image in images]
+    assert torch.equal(*outputs[True])
+    assert not torch.allclose(*outputs[False])
+
+
+def test_the_skip_connections_are_what_the_two_generators_differ_in():
+    unet, plain = UNetGenerator(width=4, depth=5), EncoderDecoderGenerator(width=4, depth=5)
+    assert parameter_count(unet.encoder) == parameter_count(plain.encoder)
+    for level in range(1, 5):
+        unet_in, plain_in = (n.decoder[level][1].in_channels for n in (unet, plain))
+        assert unet_in == 2 * plain_in
+
+
+def test_initial_weights_follow_the_appendix():
+    network = UNetGenerator()
+    weights = network.encoder[4][1].weight
+    assert weights.mean().abs() < 1e-4
+    assert abs(weights.std() - 0.02) < 1e-4
+    scale = network.encoder[4][2].weight
+    assert abs(scale.mean() - 1) < 0.01 and 0.01 < scale.std() < 0.03
+    assert not network.decoder[-1][1].bias.any()

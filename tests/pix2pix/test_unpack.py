@@ -1,0 +1,103 @@
+"""Archives that try to leave their folder, to link, to fill the disk, or that are cut off."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from pix2pix import unpack as unpacking
+from pix2pix.errors import UserError
+from pix2pix.unpack import unpack
+
+
+def _pack(path: Path, members: list[tarfile.TarInfo | str]) -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        for member in members:
+            if isinstance(member, str):
+                info = tarfile.TarInfo(member)
+                info.size = 3
+                tar.addfile(info, io.BytesIO(b"abc"))
+            else:
+                tar.addfile(member, io.BytesIO(b"\0" * member.size))
+    return path
+
+
+def _special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def test_the_one_folder_inside_becomes_the_place(tmp_path) -> None:
+    archive = _pack(tmp_path / "a.tar.gz", ["any/train/1.png", "any/val/1.png"])
+    assert unpack(archive, tmp_path / "mine") == 2
+    assert (tmp_path / "mine/train/1.png").read_bytes() == b"abc"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar.gz", "mine"]
+
+
+def test_folders_at_the_top_stay(tmp_path) -> None:
+    archive = _pack(tmp_path / "a.tar.gz", ["./train/1.png", "./val/1.png"])
+    unpack(archive, tmp_path / "two")
+    assert (tmp_path / "two/val/1.png").is_file()
+    unpack(_pack(archive, ["train/1.png"]), tmp_path / "one", keep=("train",))
+    assert (tmp_path / "one/train/1.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("member", "said"),
+    [
+        ("/etc/evil", "leads outside"),
+        ("../evil", "leads outside"),
+        ("a/../../evil", "leads outside"),
+        ("a\\..\\evil", "leads outside"),
+        (_special("link", tarfile.SYMTYPE, "/etc"), "is a link"),
+        (_special("link", tarfile.LNKTYPE, "fine.png"), "is a link"),
+        (_special("pipe", tarfile.FIFOTYPE), "is a special file"),
+        (_special("device", tarfile.CHRTYPE), "is a special file"),
+        ("fine.png", "stands twice"),
+    ],
+)
+def test_nothing_of_an_unsafe_archive_is_written(tmp_path, member, said: str) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    archive = _pack(inside / "a.tar.gz", ["fine.png", member])
+    with pytest.raises(UserError, match=said):
+        unpack(archive, inside / "mine")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["a.tar.gz"]
+
+
+def test_bounds_on_number_and_size(tmp_path, monkeypatch) -> None:
+    archive = _pack(tmp_path / "a.tar.gz", ["1", "2", "3"])
+    for name, bound in (("MAX_FILES", 2), ("MAX_BYTES", 8)):
+        with monkeypatch.context() as bounded:
+            bounded.setattr(unpacking, name, bound)
+            with pytest.raises(UserError, match="holds more than"):
+                unpack(archive, tmp_path / "mine")
+    assert unpack(archive, tmp_path / "mine") == 3
+
+
+def test_more_than_the_disk_holds_is_refused_from_the_header(tmp_path) -> None:
+    huge = tarfile.TarInfo("huge")
+    huge.size = 90_000_000_000_000
+    (tmp_path / "a.tar").write_bytes(huge.tobuf())
+    with pytest.raises(UserError, match=r"holds more than|that are free"):
+        unpack(tmp_path / "a.tar", tmp_path / "mine")
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.9])
+def test_damaged_archives(tmp_path, share: float) -> None:
+    whole = tarfile.TarInfo("noise")
+    whole.size = 100_000
+    archive = _pack(tmp_path / "a.tar.gz", [whole])
+    content = archive.read_bytes()
+    archive.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(UserError, match="is damaged"):
+        unpack(archive, tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_an_archive_without_files(tmp_path) -> None:
+    archive = _pack(tmp_path / "a.tar.gz", [_special("empty", tarfile.DIRTYPE)])
+    with pytest.raises(UserError, match="holds no files"):
+        unpack(archive, tmp_path / "mine")

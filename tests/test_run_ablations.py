@@ -1,0 +1,323 @@
+"""The command line as a user has it: real processes, real images, a real MLflow store."""
+
+import csv
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from experiments.journal import read_records, replay
+
+ROOT = Path(__file__).parent.parent
+SUITE = """\
+title: Does the discriminator help?
+arms:
+  L1: {objective.gan: none}
+  both: {discriminator.patch: 16}
+scores: [fcn, color, pixel]
+claims: [both > L1 on color.a, L1 < both on pixel.l1]
+"""
+DATASET = """\
+streets:
+  title: Two-class streets
+  layout: folders
+  path: .
+  sides:
+    photo: {folder: "photos/{split}"}
+    labels: {folder: "labels/{split}", kind: index}
+  classes: {road: [128, 64, 128], sky: [70, 130, 180]}
+  ignore: [9]
+"""
+
+
+def draw_streets(folder, counts=(8, 3, 3), side=48):
+    """Labelled photos: sky above a horizon of varying height, road below, a void stripe."""
+    rng = np.random.default_rng(0)
+    for split, count in zip(("train", "val", "test"), counts, strict=True):
+        for kind in ("photos", "labels"):
+            (folder / kind / split).mkdir(parents=True)
+        for index in range(count):
+            labels = np.ones((side, side), np.uint8)
+            labels[rng.integers(10, side - 10) :] = 0
+            labels[:, :2] = 9
+            colours = np.array([[90, 90, 95], [110, 160, 220]], np.uint8)
+            photo = colours[labels % 9] + rng.integers(0, 30, (side, side, 3), dtype=np.uint8)
+            Image.fromarray(photo).save(folder / "photos" / split / f"{index}.png")
+            Image.fromarray(labels).save(folder / "labels" / split / f"{index}.png")
+
+
+class Place:
+    """A folder of a user: data, a suite, a data set of their own, and everything that is made."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        draw_streets(folder / "data")
+        (folder / "mine.yaml").write_text(SUITE)
+        (folder / "sets.yaml").write_text(DATASET)
+
+    def command(self, *arguments):
+        return [sys.executable, str(ROOT / "run_ablations.py"), *arguments]
+
+    def options(self, steps=24):
+        return [
+            *("--suite", "mine.yaml", "--profile", "smoke", "--dataset", "streets"),
+            *("--datasets", "sets.yaml", "--data-root", "data", "--set", "size=32"),
+            *("--set", f"training.steps={steps}"),
+        ]
+
+    def environment(self):
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_TRACKING")}
+        return {**clean, "OMP_NUM_THREADS": "1"}
+
+    def start(self, *arguments):
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments, timeout=300):
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=timeout)
+        return process.returncode, out, err
+
+    def cells(self):
+        """The arm's name to its run directory."""
+        (record,) = (self.folder / "runs/suites/mine").glob("*.json")
+        cells = json.loads(record.read_text())["cells"]
+        return {c["arm"]: self.folder / "runs/cells" / c["digest"] for c in cells}
+
+    def report(self):
+        (folder,) = (self.folder / "reports/out").glob("*/mine")
+        return folder
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A suite that ran to its end."""
+    place = Place(tmp_path_factory.mktemp("user"))
+    status, out, err = place.run(*place.options())
+    assert status == 0, err
+    assert "| L1 " in out and "mlflow" in err
+    return place
+
+
+def weights(cell):
+    content = torch.load(cell / "generator.pt", weights_only=True)
+    return content["weights"]
+
+
+def logged_steps(database):
+    """(run, metric, step) to how often it was logged, of all curves in an MLflow store."""
+    with sqlite3.connect(database) as connection:
+        rows = connection.execute(
+            "select run_uuid, key, step, count(*) from metrics where key like 'losses/%' "
+            "group by run_uuid, key, step"
+        ).fetchall()
+    return {row[:3]: row[3] for row in rows}
+
+
+def test_the_report_holds_every_arm_score_and_the_ground_truth(place):
+    report = place.report()
+    rows = list(csv.DictReader((report / "results.csv").open()))
+    measured = {(r["arm"], r["score"]) for r in rows}
+    for arm in ("L1", "both"):
+        for score in ("fcn.class_iou", "color.L", "pixel.ssim"):
+            assert (arm, score) in measured
+    assert ("ground truth", "fcn.pixel_accuracy") in measured
+    table = (report / "table.md").read_text()
+    assert "both > L1 on color.a" in table and "LPIPS" not in table.splitlines()[0]
+    for name in ("table.tex", "table.csv"):
+        assert (report / name).stat().st_size > 100
+    assert len(list(report.glob("*.png"))) == len(list(report.glob("*.pdf"))) >= 3
+
+
+def test_the_scores_are_of_the_png_files(place):
+    from eval.score_folder import score_folders
+
+    cell = place.cells()["both"]
+    recorded = json.loads((cell / "scores.json").read_text())
+    reference = place.folder / "runs/references" / recorded["settings"]["reference"]
+    sheet = score_folders(cell / "translations", reference / "targets", families=("color", "pixel"))
+    for name, value in sheet.values.items():
+        assert recorded["values"][name] == value
+    assert set(recorded["not_measured"]) <= {"lpips"}
+
+
+def test_every_step_is_in_mlflow_once(place):
+    steps = logged_steps(place.folder / "mlflow.db")
+    assert steps and set(steps.values()) == {1}
+
+
+def test_a_second_run_trains_nothing(place):
+    before = {
+        arm: (cell / "generator.pt").stat().st_mtime_ns for arm, cell in place.cells().items()
+    }
+    status, _, err = place.run(*place.options())
+    assert status == 0
+    assert "3 of 3 jobs are done; 0 to do" in err
+    after = {arm: (cell / "generator.pt").stat().st_mtime_ns for arm, cell in place.cells().items()}
+    assert before == after
+    assert set(logged_steps(place.folder / "mlflow.db").values()) == {1}
+
+
+def test_dry_run_knows_what_is_done(place):
+    status, out, _ = place.run(*place.options(), "--dry-run")
+    assert status == 0
+    assert out.count(" done ") == 2 and "0 to train" in out
+
+
+def test_report_only_regenerates_the_same_table(place):
+    table = place.report() / "table.md"
+    before = table.read_text()
+    table.unlink()
+    status, _, err = place.run(*place.options(), "--report-only")
+    assert status == 0, err
+    assert table.read_text() == before
+
+
+def workers_of(launcher):
+    """Process ids of a launcher's workers (Linux)."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (entry / "cmdline").read_bytes()
+        except (OSError, ValueError, IndexError):
+            continue
+        if parent == launcher and b"experiments.worker" in command:
+            found.append(int(entry.name))
+    return found
+
+
+def wait_for_checkpoint(folder, step, timeout=120):
+    """Until some cell has a checkpoint at `step` or later."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        for journal in folder.glob("runs/cells/*/journal.jsonl"):
+            steps = [r["step"] for r in read_records(journal) if r["event"] == "checkpoint"]
+            if steps and steps[-1] >= step:
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"no checkpoint at step {step} within {timeout} s")
+
+
+def test_killed_and_started_again_gives_the_same_bits_and_no_step_twice(place, tmp_path):
+    killed = Place(tmp_path)
+    process = killed.start(*killed.options(), "--checkpoint-every", "0", "--workers", "1")
+    wait_for_checkpoint(tmp_path, 7)
+    for worker in workers_of(process.pid):
+        os.kill(worker, signal.SIGKILL)
+    process.kill()
+    process.communicate()
+    assert not list(tmp_path.glob("reports/out/*/mine/table.md"))
+
+    status, _, err = killed.run(*killed.options())
+    assert status == 0, err
+    assert "goes on from step" in err
+    for arm, cell in killed.cells().items():
+        whole = weights(place.cells()[arm])
+        again = weights(cell)
+        assert whole.keys() == again.keys()
+        assert all(torch.equal(whole[name], again[name]) for name in whole)
+        for image in (cell / "translations").glob("*.png"):
+            twin = place.cells()[arm] / "translations" / image.name
+            assert image.read_bytes() == twin.read_bytes()
+        steps = [
+            r["step"]
+            for r in replay(read_records(cell / "journal.jsonl"))
+            if r["event"] == "losses"
+        ]
+        assert steps == sorted(set(steps))
+    logged, whole = (logged_steps(p.folder / "mlflow.db") for p in (killed, place))
+    assert set(logged.values()) == {1}
+    assert sorted(k[1:] for k in logged) == sorted(k[1:] for k in whole)
+
+
+def test_interrupted_is_130_and_goes_on(tmp_path):
+    place = Place(tmp_path)
+    process = place.start(*place.options(steps=400), "--arms", "both")
+    wait_for_journal(tmp_path, "losses")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "goes on where this one ended" in err
+    (cell,) = place.cells().values()
+    assert (cell / "checkpoint.pt").exists()
+    status, out, _ = place.run(*place.options(steps=400), "--arms", "both", "--dry-run")
+    assert status == 0 and "stopped at" in out
+
+
+def wait_for_journal(folder, event, timeout=120):
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        for journal in folder.glob("runs/cells/*/journal.jsonl"):
+            if any(r["event"] == event for r in read_records(journal)):
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"no {event} within {timeout} s")
+
+
+def test_a_cell_that_diverges_fails_alone(tmp_path):
+    place = Place(tmp_path)
+    suite = tmp_path / "mine.yaml"
+    suite.write_text(SUITE.replace("patch: 16}", "patch: 16, training.learning_rate: 1e30}"))
+    status, out, err = place.run(*place.options())
+    assert status == 1
+    assert "FAILED both seed 1: step" in err and "the training diverged" in err
+    assert "failed" in out, "the table says which cell failed"
+    rows = list(csv.DictReader((place.report() / "results.csv").open()))
+    assert {r["arm"] for r in rows} == {"L1", "ground truth"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--suite is required"),
+        (["--suite", "patchsize"], "did you mean patch_size?"),
+        (["--suite", "losses", "--arms", "L2"], "has no such arm"),
+        (["--suite", "losses", "--dataset", "camvit"], "camvid"),
+        (["--suite", "losses", "--dataset", "camvid"], "data/camvid"),
+        (["--suite", "losses", "--profile", "fast"], "allowed: smoke, quick, paper"),
+        (["--suite", "losses", "--set", "training.stpes=3"], "did you mean training.steps?"),
+        (["--suite", "losses", "--set", "training.steps=3.5"], "must be a whole number"),
+        (["--suite", "losses", "--set", "size=100"], "nearest: 96 × 96"),
+        (["--suite", "patch_size", "--set", "size=64"], "at least 96 pixels"),
+        (["--suite", "losses", "--seeds", "1,1"], "a seed stands twice"),
+        (["--suite", "losses", "--seeds", "many"], "--seeds many"),
+        (["--suite", "losses", "--workers", "0"], "--workers 0"),
+        (["--suite", "losses", "--datasets", "none.yaml"], "none.yaml"),
+        (["--suite", "none.yaml"], "no such file"),
+        (["--suite", "losses", "--report-only"], "nothing was run yet"),
+        (["--suite", "losses", "--profile", "smoke", "--out", "/proc/nowhere"], "--out /proc"),
+    ],
+)
+def test_bad_usage_is_one_line_and_status_2(tmp_path, arguments, message):
+    command = [sys.executable, str(ROOT / "run_ablations.py"), *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, "one line, no traceback"
+    assert not (tmp_path / "runs/cells").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--list"], ["--suite", "all", "--dry-run"]])
+def test_looking_is_quick(tmp_path, arguments):
+    command = [sys.executable, str(ROOT / "run_ablations.py"), *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for name in ("losses", "patch_size", "color"):
+        assert name in done.stdout
+    assert not list(tmp_path.iterdir()), "looking leaves nothing behind"
