@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
-from mlflow.tracking.multimedia import compress_image_size
 from PIL import Image
 
 from experiments.journal import Record, last, replay
@@ -30,6 +29,8 @@ OTHERS_A_CALL = 100
 FIXED_IMAGES = 8
 """Test images whose translations are kept in MLflow, evenly spaced by name: in a split taken from
 video the first ones would all be the same street."""
+PREVIEW_SIDE = 1024
+"""The image grid shows previews; MLflow's own 256 pixels would be too few for a sample grid."""
 STATUS = {"done": "FINISHED", "failed": "FAILED"}
 
 T = TypeVar("T")
@@ -183,7 +184,8 @@ class RunMirror:
             with tempfile.TemporaryDirectory() as folder:
                 shutil.copyfile(file, Path(folder, f"{stem}.png"))
                 with Image.open(file) as image:
-                    small = compress_image_size(image.convert("RGB"))
+                    small = image.convert("RGB")
+                small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
                 small.save(Path(folder, f"{stem}+compressed.webp"))
                 self.client.log_artifacts(self.run_id, folder, "images")
             self._tag({"mirrored.sample": step, "mlflow.loggedImages": True})

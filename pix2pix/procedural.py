@@ -14,12 +14,12 @@ from collections.abc import Callable
 import numpy as np
 
 from pix2pix.errors import UserError
-from pix2pix.facade_backdrop import paint_backdrop
-from pix2pix.facade_dice import Dice
-from pix2pix.facade_elements import Element, Layout, shape_mask
-from pix2pix.facade_layout import compose_layout
-from pix2pix.facade_light import Canvas, choose_light, choose_veil, expose, illuminate
-from pix2pix.facade_masonry import (
+from pix2pix.facades.backdrop import paint_backdrop
+from pix2pix.facades.dice import Dice
+from pix2pix.facades.elements import Element, Layout, shape_mask
+from pix2pix.facades.layout import compose_layout
+from pix2pix.facades.light import Canvas, choose_light, choose_veil, expose, illuminate
+from pix2pix.facades.masonry import (
     paint_balcony,
     paint_cornice,
     paint_deco,
@@ -28,8 +28,8 @@ from pix2pix.facade_masonry import (
     paint_sill,
     paint_wall,
 )
-from pix2pix.facade_openings import paint_blind, paint_door, paint_shop, paint_window
-from pix2pix.facade_style import Style, choose_style
+from pix2pix.facades.openings import paint_blind, paint_door, paint_shop, paint_window
+from pix2pix.facades.style import Style, choose_style
 
 VERSION = 1  # change it with anything that changes a pixel
 COUNTS = {"train": 400, "val": 100, "test": 106}

@@ -210,8 +210,13 @@ def write_samples(
     seed: int,
     device: torch.device,
 ) -> None:
-    """Write a grid of inputs, translations and targets of the first validation pairs."""
-    inputs, targets = pairs[0][:SAMPLES], pairs[1][:SAMPLES]
+    """Write a grid of inputs, translations and targets of a few validation pairs.
+
+    The same ones at every step, spread over the split, because neighbours are often frames of one
+    film.
+    """
+    chosen = np.linspace(0, len(pairs[0]) - 1, min(SAMPLES, len(pairs[0]))).round().astype(int)
+    inputs, targets = pairs[0][chosen], pairs[1][chosen]
     names = [f"sample {index}" for index in range(len(inputs))]
     translations = [t for _, t in translate(generator, inputs, names, seed=seed, device=device)]
     with replacing(path) as file:

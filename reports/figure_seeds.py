@@ -44,7 +44,7 @@ def draw_seeds(runs: SuiteRuns, scores: Sequence[str]) -> tuple[Figure, str] | N
     figure = Figure(figsize=(PAGE_WIDTH, height), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
     truth = runs.ground_truth if runs.ground_truth and runs.ground_truth.status == "done" else None
-    lines = False
+    lines = means = False
     for axes, score in zip(panels.flat, measured, strict=False):
         for y, arm in enumerate(arms):
             dots = values[score][arm]
@@ -55,6 +55,7 @@ def draw_seeds(runs: SuiteRuns, scores: Sequence[str]) -> tuple[Figure, str] | N
             interval = entry(list(runs.of_arm(arm)), score).interval
             if interval and interval.n > 1:
                 axes.plot([interval.mean] * 2, [y - 0.32, y + 0.32], color=INK, linewidth=1.0)
+                means = True
         if truth and score in truth.scores and METRICS[score].family in OWN_SCORE:
             axes.axvline(truth.scores[score], color=GREY, linewidth=0.9, linestyle=(0, (4, 2)))
             lines = True
@@ -67,8 +68,9 @@ def draw_seeds(runs: SuiteRuns, scores: Sequence[str]) -> tuple[Figure, str] | N
         axes.set_axis_off()
     handles = [Line2D([], [], marker="o", color=GREY, linestyle="none", markersize=3.2, mew=0)]
     names = ["a seed"]
-    handles.append(Line2D([], [], marker="|", color=INK, linestyle="none", markersize=7))
-    names.append("mean")
+    if means:
+        handles.append(Line2D([], [], marker="|", color=INK, linestyle="none", markersize=7))
+        names.append("mean")
     if lines:
         handles.append(Line2D([], [], color=GREY, linewidth=0.9, linestyle=(0, (4, 2))))
         names.append("real photos")

@@ -78,9 +78,11 @@ def paper_note(runs: SuiteRuns) -> str | None:
 def provenance(runs: SuiteRuns) -> list[str]:
     """`what: value` lines; a value that is not the same for all runs is counted out."""
     done = [run for run in (*runs.runs, runs.ground_truth) if run and run.status == "done"]
-    lines = [f"commit: {runs.record.get('commit') or 'unknown'} (suite record)"]
+    commit = runs.record.get("commit") or "unknown"
+    same = {run.provenance.get("commit", commit) for run in done} <= {commit}
+    lines = [f"commit: {commit}" if same else f"commit of the suite record: {commit}"]
     keys = dict.fromkeys(key for run in done for key in run.provenance)
-    plain = [key for key in keys if not key.startswith("versions.")]
+    plain = [k for k in keys if not k.startswith("versions.") and not (same and k == "commit")]
     lines += [f"{key}: {_agreed(run.provenance.get(key) for run in done)}" for key in plain]
     versions = [key for key in keys if key.startswith("versions.")]
     told = (f"{k[9:]} {_agreed(run.provenance.get(k) for run in done)}" for k in versions)
@@ -127,4 +129,5 @@ def _agreed(values: Iterable[str | None]) -> str:
             counts[value] = counts.get(value, 0) + 1
     if len(counts) == 1:
         return next(iter(counts))
-    return ", ".join(f"{value} ({n} runs)" for value, n in counts.items())
+    told = (f"{value} ({n} run{'s' if n > 1 else ''})" for value, n in counts.items())
+    return ", ".join(told)

@@ -14,7 +14,8 @@ from reports.collect import GROUND_TRUTH, Entry, entry, runs_by_arm, table_score
 
 FAMILY_PREFIX = {"fcn": "FCN ", "labels": "Labels ", "color": "Lab ∩ "}
 COLUMNS_SIDE_BY_SIDE = 8
-"""More score columns than this are two tables: first what the paper has too, then the rest."""
+"""More score columns than this are two tables: first what the paper has too (or is
+scored against labels), then the rest."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,13 @@ class Table:
 
     def blocks(self) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
         """(our columns, the paper's columns) of each printed table."""
-        if not self.published or len(self.scores) + len(self.published) <= COLUMNS_SIDE_BY_SIDE:
+        if len(self.scores) + len(self.published) <= COLUMNS_SIDE_BY_SIDE:
             return [(self.scores, self.published)]
-        rest = tuple(score for score in self.scores if score not in self.published)
-        return [(self.published, self.published), *([(rest, ())] if rest else [])]
+        first = self.published or tuple(
+            s for s in self.scores if METRICS[s].family in ("fcn", "labels")
+        )
+        rest = tuple(score for score in self.scores if score not in first)
+        return [(ours, papers) for ours, papers in ((first, self.published), (rest, ())) if ours]
 
 
 def make_table(runs: SuiteRuns) -> Table:

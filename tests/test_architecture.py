@@ -15,7 +15,7 @@ ALLOWED = {
     "experiments": {"pix2pix", "eval"},
     "reports": {"experiments", "eval", "pix2pix"},
 }
-MODULES = sorted(p for package in PACKAGES for p in (ROOT / package).glob("*.py"))
+MODULES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
 
 
 def imports(path):
@@ -28,9 +28,10 @@ def imports(path):
             yield node.module
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: f"{p.parent.name}/{p.name}")
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_go_one_way(path):
-    package, here = path.parent.name, f"{path.parent.name}.{path.stem}"
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    package, here = parts[0], ".".join(parts)
     for module in imports(path):
         top = module.partition(".")[0]
         if top in PACKAGES and top != package:

@@ -1,12 +1,15 @@
-"""Run directories as the runner leaves them, small: real journals, real PNG files."""
+"""Run directories as the runner leaves them, small: real journals, real PNG files; and MLflow
+stores to mirror them into, copied from an empty one because its migrations take seconds."""
 
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from experiments.journal import Journal, write_json
@@ -14,18 +17,11 @@ from experiments.journal import Journal, write_json
 SIDE = 16
 IMAGES = tuple(f"scene_{i:02d}" for i in range(10))
 FINGERPRINT = "ab12" * 16
-START = 1_700_000_000.0
 PROVENANCE = {
     "commit": "0123abc",
     "device": "cpu",
     "versions": {"python": "3.11.2", "torch": "2.11.0"},
 }
-
-
-def fixed_clock(monkeypatch: Any) -> None:
-    """Journals get the times 1,700,000,000, +1, +2, … seconds."""
-    ticks = iter(range(10**9))
-    monkeypatch.setattr("experiments.journal.time.time", lambda: START + next(ticks))
 
 
 def paint(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (SIDE, SIDE)) -> None:
@@ -181,3 +177,22 @@ def suite_record(
     path = out / "suites" / record["suite"] / f"{record['dataset']}-{record['profile']}.json"
     write_json(path, record)
     return path
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from experiments.tracking_store import open_store
+
+    database = tmp_path_factory.mktemp("store") / "mlflow.db"
+    store = open_store(f"sqlite:///{database}", create=True)
+    store.experiments()
+    return database
+
+
+@pytest.fixture
+def store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of the test's own; MLFLOW_TRACKING_URI names it. The path of its database."""
+    database = tmp_path / "mlflow.db"
+    shutil.copyfile(empty_store, database)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+    return database

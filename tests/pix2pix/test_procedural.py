@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pix2pix.errors import UserError
-from pix2pix.facade_dice import Dice
+from pix2pix.facades.dice import Dice
 from pix2pix.procedural import CLASSES, COUNTS, draw, draw_labels, draw_split
 
 NAMES = [name for name, _ in CLASSES]

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from pix2pix.facade_dice import Dice
-from pix2pix.facade_elements import Layout
-from pix2pix.facade_light import Canvas, Light
-from pix2pix.facade_textures import (
+from pix2pix.facades.dice import Dice
+from pix2pix.facades.elements import Layout
+from pix2pix.facades.light import Canvas, Light
+from pix2pix.facades.textures import (
     WALL_COLOURS,
     colour,
     fractal_noise,

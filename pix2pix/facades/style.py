@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pix2pix.facade_dice import Dice
-from pix2pix.facade_light import Light
-from pix2pix.facade_textures import WALL_COLOURS, varied
+from pix2pix.facades.dice import Dice
+from pix2pix.facades.light import Light
+from pix2pix.facades.textures import WALL_COLOURS, varied
 
 TRIMS = (
     (232, 226, 212),

@@ -5,11 +5,11 @@ A painter draws on a patch of the canvas as large as its element's box.
 
 import numpy as np
 
-from pix2pix.facade_dice import Dice
-from pix2pix.facade_elements import Element, shape_mask
-from pix2pix.facade_light import Canvas
-from pix2pix.facade_style import Style
-from pix2pix.facade_textures import colour, mix, varied
+from pix2pix.facades.dice import Dice
+from pix2pix.facades.elements import Element, shape_mask
+from pix2pix.facades.light import Canvas
+from pix2pix.facades.style import Style
+from pix2pix.facades.textures import colour, mix, varied
 
 FABRICS = ((232, 228, 218), (214, 206, 190), (186, 118, 96), (150, 160, 172), (196, 180, 120))
 SIGNS = (

@@ -6,11 +6,11 @@ A painter draws on a patch of the canvas as large as its element's box.
 
 import numpy as np
 
-from pix2pix.facade_dice import Dice
-from pix2pix.facade_elements import Element, Layout, shape_mask
-from pix2pix.facade_light import Canvas
-from pix2pix.facade_style import Style
-from pix2pix.facade_textures import colour, mix, rusticated, value_noise, varied, wall, weathering
+from pix2pix.facades.dice import Dice
+from pix2pix.facades.elements import Element, Layout, shape_mask
+from pix2pix.facades.light import Canvas
+from pix2pix.facades.style import Style
+from pix2pix.facades.textures import colour, mix, rusticated, value_noise, varied, wall, weathering
 
 
 def paint_wall(canvas: Canvas, layout: Layout, style: Style, dice: Dice) -> None:

@@ -6,9 +6,9 @@ drawn at any size.
 
 from itertools import pairwise
 
-from pix2pix.facade_dice import Dice, total
-from pix2pix.facade_elements import Element, Layout
-from pix2pix.facade_storeys import Habits, ground_floor, upper_storey
+from pix2pix.facades.dice import Dice, total
+from pix2pix.facades.elements import Element, Layout
+from pix2pix.facades.storeys import Habits, ground_floor, upper_storey
 
 # Later kinds hide earlier ones.
 PAINT_ORDER = (

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from pix2pix.facade_dice import Dice
-from pix2pix.facade_elements import Element
+from pix2pix.facades.dice import Dice
+from pix2pix.facades.elements import Element
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pix2pix.facade_dice import Dice
-from pix2pix.facade_textures import fractal_noise, mix
+from pix2pix.facades.dice import Dice
+from pix2pix.facades.textures import fractal_noise, mix
 
 
 class Canvas:

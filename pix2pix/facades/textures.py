@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pix2pix.facade_dice import Dice
+from pix2pix.facades.dice import Dice
 
 WALL_COLOURS = {
     "brick": (

@@ -1,0 +1,193 @@
+"""Tables, notes, claims and the ceiling from runs written down by hand."""
+
+from __future__ import annotations
+
+import csv
+from typing import Any
+
+import pytest
+
+from experiments.tracking_reader import GROUND_TRUTH, RunRecord, SuiteRuns
+from reports.ceiling import ceiling_warnings
+from reports.claims import check_claim
+from reports.notes import gaps, interval_note, not_measured, paper_note, provenance
+from reports.tables import as_csv, escape, latex, make_table, markdown
+
+PIXEL = "fcn.pixel_accuracy"
+WHY = "no backbone: put alexnet.pth into the hub cache"
+
+
+def run(arm: str, seed: int | None, value: float | None, **fields: Any) -> RunRecord:
+    scores = {} if value is None else {PIXEL: value}
+    return RunRecord(arm, seed, f"{arm}-{seed}", **{"status": "done", "scores": scores} | fields)
+
+
+def suite(*runs: RunRecord, truth: float | None = 0.9, **fields: Any) -> SuiteRuns:
+    arms = list(dict.fromkeys(r.arm for r in runs))
+    record = {
+        "suite": "patch_size",
+        "dataset": "camvid",
+        "profile": "quick",
+        "size": [128, 128],
+        "arms": [{"name": arm, "changes": {}} for arm in arms],
+        "scores": ["fcn"],
+    } | fields
+    reference = None if truth is None else run(GROUND_TRUTH, None, truth)
+    return SuiteRuns(record, runs, reference, "sqlite:///mlflow.db")
+
+
+def row(text: str, arm: str) -> list[str]:
+    line = next(line for line in text.splitlines() if line.startswith(f"| {arm} "))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_mean_and_interval_of_three_seeds_beside_the_paper() -> None:
+    published = {"source": "Table 3 (Cityscapes, 256×256)", "rows": {"70x70": {PIXEL: 0.6}}}
+    published["rows"][GROUND_TRUTH] = {PIXEL: "0.80 (unconfirmed)"}
+    runs = suite(
+        *(run("70x70", seed, v) for seed, v in ((1, 0.80), (2, 0.82), (3, 0.87))),
+        published=published,
+    )
+    text = markdown(make_table(runs))
+    assert row(text, "70x70") == ["70x70", "3", "0.830 ± 0.090", "0.60"]
+    assert row(text, GROUND_TRUTH) == [GROUND_TRUTH, "", "0.900", "0.80 (unconfirmed)"]
+    assert text.splitlines()[-1].startswith(f"| {GROUND_TRUTH}")
+    assert "another data set than camvid and another size than 128×128" in str(paper_note(runs))
+    same = suite(run("70x70", 1, 0.5), published=published, dataset="cityscapes", size=[256, 256])
+    assert paper_note(same) == "paper: Table 3 (Cityscapes, 256×256)."
+
+
+def test_one_seed_has_no_interval_and_says_so() -> None:
+    runs = suite(run("70x70", 1, 0.8))
+    assert row(markdown(make_table(runs)), "70x70")[1:] == ["1", "0.800"]
+    assert "n = 1" in interval_note(runs)
+    assert "n = 1" not in interval_note(suite(run("a", 1, 0.8), run("a", 2, 0.8)))
+
+
+def test_gaps_are_shown_and_named() -> None:
+    runs = suite(
+        run("a", 1, 0.80),
+        run("a", 2, 0.82),
+        run("a", 3, None, status="failed", error="step 7: g_l1 is not a number"),
+        run("b", 1, None, status="failed", error="no disk space"),
+        run("c", 1, None, status="missing"),
+        run("d", 1, None, status="running"),
+        truth=None,
+    )
+    text = markdown(make_table(runs))
+    # mean 0.81, s = 0.0141421, t(1) = 12.7062: ± 0.12706
+    assert row(text, "a") == ["a", "2 of 3", "0.810 ± 0.127"]
+    assert row(text, "b") == ["b", "0 of 1", "failed"]
+    assert row(text, "c") == ["c", "0 of 1", "missing"]
+    assert row(text, "d") == ["d", "0 of 1", "missing"]
+    assert gaps(runs) == [
+        "failed: a seed 3: step 7: g_l1 is not a number",
+        "failed: b seed 1: no disk space",
+        "begun, not finished: d seed 1",
+        "missing: c seed 1",
+        "missing: the ground-truth row, the suite has no reference",
+    ]
+
+
+def test_not_measured_tells_how_to_get_it_once() -> None:
+    runs = suite(
+        run("a", 1, 0.8, not_measured={"lpips": WHY}),
+        run("a", 2, 0.8, not_measured={"lpips": WHY}),
+        scores=["fcn", "lpips"],
+    )
+    assert row(markdown(make_table(runs)), "a")[3] == "not measured"
+    assert not_measured(runs) == [f"lpips: not measured: {WHY}"]
+
+
+def test_a_score_that_some_seeds_lack_names_its_own_n() -> None:
+    more = {"status": "done", "scores": {PIXEL: 0.8, "lpips": 0.25}}
+    runs = suite(run("a", 1, 0.8), run("a", 2, None, **more), scores=["fcn", "lpips"], truth=None)
+    assert row(markdown(make_table(runs)), "a") == ["a", "2", "0.800 ± 0.000", "0.250 (n = 1)"]
+
+
+def test_latex_is_escaped_and_grouped() -> None:
+    assert escape("a_b & 5% {L1} #1 $x ~^\\") == (
+        r"a\_b \& 5\% \{L1\} \#1 \$x \textasciitilde{}\textasciicircum{}\textbackslash{}"
+    )
+    assert escape("70×70 ±1 → x") == r"70$\times$70 $\pm$1 $\to$ x"
+    published = {"source": "Table_3", "rows": {"L1_&_cGAN": {PIXEL: 0.66}}}
+    runs = suite(run("L1_&_cGAN", 1, 0.8), published=published)
+    text = latex(make_table(runs), "50% of n = 1", "tab:x", "paper: Table_3")
+    assert r"L1\_\&\_cGAN & 1 & 0.800 & 0.66 \\" in text
+    assert r"\multicolumn{1}{c}{paper: Table\_3}" in text
+    assert r"\caption{50\% of n = 1}" in text
+    for rule in ("toprule", "midrule", "bottomrule", "cmidrule"):
+        assert f"\\{rule}" in text
+    assert text.count("{") == text.count("}") + text.count(r"\{") - text.count(r"\}")
+
+
+def test_csv_keeps_full_precision_and_states() -> None:
+    runs = suite(run("a", 1, 1 / 3), run("b", 1, None, status="failed"))
+    lines = list(csv.DictReader(as_csv(make_table(runs)).splitlines()))
+    assert [line["arm"] for line in lines] == ["a", "b", GROUND_TRUTH]
+    assert float(lines[0][PIXEL]) == 1 / 3
+    assert (lines[1][PIXEL], lines[1][f"{PIXEL} state"]) == ("", "failed")
+
+
+def test_wide_tables_are_split_where_the_paper_ends() -> None:
+    families = ["fcn", "lpips", "color", "pixel"]
+    published = {"source": "T", "rows": {"a": {PIXEL: 0.66}}}
+    nothing = run("a", 1, None, status="missing")
+    table = make_table(suite(nothing, scores=families, published=published))
+    (ours, papers), (rest, none) = table.blocks()
+    assert ours == papers == (PIXEL,)
+    assert none == ()
+    assert len(rest) == 9
+    assert PIXEL not in rest
+
+
+@pytest.mark.parametrize(
+    ("claim", "wording"),
+    [
+        ("b > a on fcn.pixel_accuracy", "holds in the means (b 0.800, a 0.600; n = 1 and 2)"),
+        ("a > b on fcn.pixel_accuracy", "does not hold in the means (a 0.600, b 0.800; "),
+        ("a < b < ground truth on fcn.pixel_accuracy", "holds in the means"),
+        ("b > c on fcn.pixel_accuracy", "cannot be checked: c is failed"),
+        ("b > z on fcn.pixel_accuracy", "cannot be checked: z is not among the arms"),
+        ("b > a on beauty", "cannot be checked: no score is called beauty"),
+        ("b is nicer", "cannot be checked: not an ordering"),
+    ],
+)  # fmt: skip
+def test_claims_are_checked_on_the_means(claim: str, wording: str) -> None:
+    runs = suite(
+        run("a", 1, 0.5),
+        run("a", 2, 0.7),
+        run("b", 1, 0.8),
+        run("c", 1, None, status="failed"),
+    )
+    assert check_claim(claim, runs).wording.startswith(wording)
+
+
+def test_claims_about_arms_with_spaces_and_signs() -> None:
+    runs = suite(run("U-Net (L1+cGAN)", 1, 0.5), run("encoder-decoder (L1)", 1, 0.4))
+    claim = "U-Net (L1+cGAN) > encoder-decoder (L1) on fcn.pixel_accuracy"
+    assert check_claim(claim, runs).holds is True
+
+
+def test_the_ceiling_warns_when_low_and_when_close() -> None:
+    assert ceiling_warnings(suite(run("a", 1, 0.80), truth=0.85)) == []
+    (low,) = ceiling_warnings(suite(run("a", 1, 0.3), truth=0.69))
+    assert "only 0.690 in fcn.pixel_accuracy" in low
+    (close,) = ceiling_warnings(suite(run("a", 1, 0.84), run("b", 1, 0.86), truth=0.85))
+    assert "even the lowest arm (a, 0.840)" in close
+    assert ceiling_warnings(suite(run("a", 1, 0.84), truth=None)) == []
+
+
+def test_provenance_counts_out_what_differs() -> None:
+    devices = ({"device": "cpu"}, {"device": "cuda:0"}, {"device": "cpu"})
+    runs = suite(
+        *(
+            run("a", seed, 0.5, provenance=device, fingerprint=print_)
+            for seed, (device, print_) in enumerate(zip(devices, "xxy", strict=True))
+        ),
+        truth=None,
+        fingerprint="x",
+    )
+    lines = provenance(runs)
+    assert "device: cpu (2 runs), cuda:0 (1 run)" in lines
+    assert "data fingerprints of the runs differ: x, y" in lines

@@ -1,0 +1,147 @@
+"""Whole reports from a real MLflow store, without the run directories."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import recorded_runs as recorded
+from PIL import Image
+
+from eval.color import bin_edges, histogram_intersection
+from experiments.tracking import mirror
+from reports.__main__ import main
+from reports.histograms import CHANNELS, density, intersection
+from reports.style import DPI, PAGE_WIDTH
+from reports.write import write_report
+
+KEY = ("patch_size", "procedural", "quick")
+FIGURES = ("arms_by_inputs", "lab_histograms", "curves", "seeds")
+WHY = {"lpips": "no backbone: put alexnet.pth into the hub cache"}
+
+
+def values(pixel: float) -> dict[str, float]:
+    scores = {"fcn.pixel_accuracy": pixel, "fcn.class_accuracy": 0.5, "fcn.class_iou": 0.4}
+    return scores | {"color.L": 0.8, "color.a": 0.7, "color.b": 0.6, "pixel.psnr": 15.0}
+
+
+@pytest.fixture
+def suite(tmp_path: Path, store: Path) -> Path:
+    """Three finished seeds of one arm, one finished and one failed of another; no run
+    directories left."""
+    out = tmp_path / "runs"
+    cells = [("70x70", seed, f"d70-{seed}") for seed in (1, 2, 3)]
+    for (_, seed, digest), pixel in zip(cells, (0.80, 0.82, 0.87), strict=True):
+        recorded.cell(out, digest, seed, values(pixel), WHY, brightness=120)
+    recorded.cell(out, "d1-1", 1, values(0.5), WHY, brightness=90)
+    recorded.failed_cell(out, "d1-2", 2)
+    recorded.reference(out, "ref", values(0.9))
+    cells += [("1x1", 1, "d1-1"), ("1x1", 2, "d1-2")]
+    recorded.suite_record(
+        out,
+        cells,
+        reference="ref",
+        claims=["70x70 > 1x1 on fcn.pixel_accuracy"],
+        published={"source": "Table 3", "rows": {"70x70": {"fcn.pixel_accuracy": 0.66}}},
+    )
+    mirror(out)
+    shutil.rmtree(out)
+    return tmp_path
+
+
+def test_a_whole_report(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--suite", "all", "--out", str(suite / "out")]) == 0
+    folder = suite / "out" / "procedural-quick" / "patch_size"
+    assert capsys.readouterr().out.strip() == str(folder / "table.md")
+    text = (folder / "table.md").read_text()
+    assert re.search(r"\| 70x70 +\| +3 \| +0\.830 ± 0\.090 \| +0\.66 \|", text)
+    assert re.search(r"\| 1x1 +\| +1 of 2 \| +0\.500 \|", text)
+    assert "failed: 1x1 seed 2: step 101: g_l1 is not a number" in text
+    assert "70x70 > 1x1 on fcn.pixel_accuracy: **holds in the means" in text
+    assert "lpips: not measured: no backbone" in text
+    assert "commit: 0123abc" in text
+    assert recorded.FINGERPRINT in text
+    assert "seed 2 `d70-2`" in text
+
+    with open(folder / "results.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["suite", "dataset", "profile", "arm", "seed", "score", "value"]
+    assert len(rows) == (3 + 1 + 1) * 7
+    chosen = [r for r in rows if r["score"] == "fcn.pixel_accuracy"]
+    assert [(r["arm"], r["seed"], float(r["value"])) for r in chosen] == [
+        ("70x70", "1", 0.80),
+        ("70x70", "2", 0.82),
+        ("70x70", "3", 0.87),
+        ("1x1", "1", 0.5),
+        ("ground truth", "", 0.9),
+    ]
+    tex = (folder / "table.tex").read_text()
+    assert r"over n = 1--3 seeds" in tex
+    assert r"g\_l1" in tex
+
+    for name in FIGURES:
+        with Image.open(folder / f"{name}.png") as image:
+            pixels = np.asarray(image.convert("RGB"))
+        assert pixels.shape[1] == pytest.approx(PAGE_WIDTH * DPI, abs=2) or name == FIGURES[0]
+        assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 5
+        pdf = (folder / f"{name}.pdf").read_bytes()
+        assert pdf.startswith(b"%PDF")
+        assert b"/Type3" not in pdf  # fonts are embedded as TrueType
+    # 4 columns of at most 1.6 inches: input, ground truth, two arms
+    with Image.open(folder / "arms_by_inputs.png") as image:
+        assert image.width == pytest.approx((4 * 1.6 + 3 * 0.03) * DPI, abs=2)
+        column = (1.6 + 0.03) * DPI
+        colours = [image.convert("RGB").getpixel((int((c + 0.5) * column), 120)) for c in range(4)]
+    assert colours == [(0, 0, 255), (150, 0, 100), (120, 0, 80), (90, 0, 80)]
+
+
+def test_a_report_is_the_same_twice(suite: Path) -> None:
+    first, second = (write_report(*KEY, suite / name) for name in ("one", "two"))
+    names = sorted(path.name for path in first.iterdir())
+    assert len(names) == 4 + 2 * len(FIGURES)
+    for name in names:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+def test_bad_input_is_one_line_and_status_2(
+    tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(*arguments: str) -> str:
+        assert main(["--out", str(tmp_path / "out"), *arguments]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        return error
+
+    assert "MLflow holds no suite" in said("--suite", "all")
+    out = tmp_path / "runs"
+    recorded.failed_cell(out, "aaa", 1)
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
+    mirror(out)
+    assert "no finished cell: 70x70 seed 1 failed" in said("--suite", "patch_size")
+    assert "suite losses: nothing recorded; there is patch_size on" in said("--suite", "losses")
+    assert "nothing recorded on camvid" in said("--suite", "patch_size", "--dataset", "camvid")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
+    assert "no MLflow store" in said("--suite", "all")
+
+
+def test_a_folder_that_cannot_be_written(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (suite / "out").write_text("a file")
+    assert main(["--suite", "patch_size", "--out", str(suite / "out")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_histograms_agree_with_the_score() -> None:
+    for channel, (low, high) in CHANNELS.items():
+        assert bin_edges(channel).tolist() == list(range(low, high + 1))
+    counts = np.random.default_rng(0).integers(1, 50, (2, 3, 220))
+    counts[:, 0, 100:] = 0
+    for c, channel in enumerate(CHANNELS):
+        expected = histogram_intersection(counts[0, c], counts[1, c])
+        assert intersection(*counts, channel) == pytest.approx(expected)
+        edges, share = density(counts[0], channel, 10)
+        assert share.sum() * 10 == pytest.approx(1)
+        assert len(edges) == (CHANNELS[channel][1] - CHANNELS[channel][0]) // 10
