@@ -142,7 +142,11 @@ def report(study: Study) -> None:
 
     for plan in study.plans:
         name, dataset, profile = plan.suite.name, plan.entry.name, plan.label
-        folder = write_report(name, dataset, profile, study.options.reports)
+        try:
+            folder = write_report(name, dataset, profile, study.options.reports)
+        except UserError as error:  # every cell failed: the status says so already
+            print(f"no report of {name}: {error}", file=sys.stderr)
+            continue
         print((folder / "table.md").read_text())
         print(f"report: {folder / 'table.md'}", file=sys.stderr)
     store = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")

@@ -33,6 +33,9 @@ def deviations(plan: Plan) -> list[str]:
     expected = plan.suite.base.get("training.batch", 1)
     if batches != {expected}:
         said.append(f"Batch {_each(batches)}; the paper's is {expected}.")
+    jitters = {c.config.training.jitter for c in cells}
+    if jitters == {1.0} and plan.entry.paper.jitter is not False:
+        said.append("No jitter; the paper enlarges by 286/256 and crops back at random.")
     schedules = {c.config.training.schedule for c in cells}
     if schedules != {"constant"}:
         said.append("The learning rate decays linearly; the public Torch code keeps it constant.")

@@ -22,7 +22,8 @@ from typing import Any
 
 from experiments import tracking_store
 from experiments.journal import last, read_records
-from experiments.tracking_run import RunMirror, as_text, log, log_data_set, milliseconds
+from experiments.tracking_notes import run_note, suite_note
+from experiments.tracking_run import RunMirror, log, log_data_set, milliseconds
 from experiments.tracking_store import GROUND_TRUTH, Run, Store, first_line
 from pix2pix.errors import UserError
 
@@ -142,7 +143,7 @@ def _mirror_child(
             tags=key
             | child.tags
             | {"role": child.role, "mlflow.parentRunId": parent.info.run_id, "current": "yes"}
-            | {"mlflow.note.content": _note_of_child(child, changes)}
+            | {"mlflow.note.content": run_note(child.arm, child.seed, changes)}
             | {"mlflow.source.type": "LOCAL", "mlflow.source.name": "run_ablations.py"},
         )
     elif run.data.tags.get("current") != "yes":
@@ -166,40 +167,12 @@ def _describe(store: Store, parent: Run, record: dict[str, Any]) -> None:
         store.client,
         run_id,
         tags={
-            "mlflow.note.content": _note(record),
+            "mlflow.note.content": suite_note(record),
             "fingerprint": record.get("fingerprint") or "unknown",
             "provenance.commit": record.get("commit") or "unknown",
             "mirrored.record": stamp,
         },
     )
-
-
-def _note(record: dict[str, Any]) -> str:
-    lines = [f"## {record.get('title') or record['suite']}", "", record.get("question") or "", ""]
-    size = record.get("size")
-    facts = [
-        f"data set {record['dataset']}",
-        record.get("direction"),
-        f"{record['profile']} profile",
-    ]
-    facts += [f"{size[0]}×{size[1]} pixels" if size else None]
-    facts += [f"{record['steps']} steps" if record.get("steps") else None]
-    lines += [", ".join(fact for fact in facts if fact) + ".", ""]
-    lines += ["| arm | changes |", "|---|---|"]
-    lines += [f"| {arm['name']} | {_changes(arm.get('changes'))} |" for arm in record["arms"]]
-    if record.get("claims"):
-        lines += ["", "Claims of the paper:", ""] + [f"- {claim}" for claim in record["claims"]]
-    return "\n".join(lines)
-
-
-def _note_of_child(child: _Child, changes: dict[str, Any] | None) -> str:
-    if child.seed is None:
-        return "The real photos' own scores: the ceiling of every arm."
-    return f"Arm **{child.arm}**, seed {child.seed}: {_changes(changes)}."
-
-
-def _changes(changes: dict[str, Any] | None) -> str:
-    return ", ".join(f"`{k}` = {as_text(v)}" for k, v in (changes or {}).items()) or "the base"
 
 
 def follow(out: Path, records: Sequence[Path], seconds: float = SECONDS_BETWEEN_PASSES) -> int:

@@ -16,19 +16,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-import pandas as pd
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 from PIL import Image
 
 from experiments.journal import Record, last, replay
+from experiments.tracking_artifacts import stage_scores
 
 METRICS_A_CALL = 1000  # MLflow's limits
 OTHERS_A_CALL = 100
-FIXED_IMAGES = 8
-"""Test images whose translations are kept in MLflow, evenly spaced by name: in a split taken from
-video the first ones would all be the same street."""
 PREVIEW_SIDE = 1024
 """The image grid shows previews; MLflow's own 256 pixels would be too few for a sample grid."""
 STATUS = {"done": "FINISHED", "failed": "FAILED"}
@@ -222,37 +218,6 @@ class RunMirror:
                 self.client.update_run(self.run_id, "RUNNING")
         else:
             self.client.set_terminated(self.run_id, status, milliseconds(newest["time"]))
-
-
-def stage_scores(directory: Path, folder: Path) -> None:
-    """Lay out what a scored run directory gives MLflow: tables, summed counts, fixed images."""
-    for name in ("scores.json", "per_image.csv"):
-        if (directory / name).is_file():
-            shutil.copyfile(directory / name, folder / name)
-    if (folder / "per_image.csv").is_file():
-        table = pd.read_csv(folder / "per_image.csv", dtype={"name": str})
-        # MLflow's table view takes a dot in a column's name for a path and shows nothing.
-        table.columns = table.columns.str.replace(".", "/", regex=False)
-        # The form that MLflow's log_table writes; log_table itself appends to what is there.
-        table.to_json(folder / "per_image.json", orient="split", index=False)
-    if (directory / "per_image.npz").is_file():
-        with np.load(directory / "per_image.npz", allow_pickle=False) as arrays:
-            for key, name in (("lab", "histograms.json"), ("confusion", "confusion.json")):
-                if key in arrays:
-                    counts = arrays[key]
-                    sums = {key: counts.sum(axis=0).tolist(), "images": len(counts)}
-                    (folder / name).write_text(json.dumps(sums))
-    for kind in ("inputs", "targets", "translations"):
-        for image in evenly_spaced(sorted((directory / kind).glob("*.png")), FIXED_IMAGES):
-            (folder / kind).mkdir(exist_ok=True)
-            shutil.copyfile(image, folder / kind / image.name)
-
-
-def evenly_spaced(items: list[T], count: int) -> list[T]:
-    """At most `count` items, the first among them, at equal distances."""
-    if len(items) <= count:
-        return items
-    return [items[i * len(items) // count] for i in range(count)]
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:

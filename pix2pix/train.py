@@ -171,6 +171,13 @@ def train(
         save(checkpoint, content)
         record("checkpoint", step=step)
 
+    def write_sample() -> None:
+        path = directory / "samples" / f"step-{step:07d}.png"
+        write_samples(path, model.generator, validation_pairs, config.seed, device)
+        record("sample", step=step, file=str(path.relative_to(directory)))
+
+    if step == 0:
+        write_sample()
     last_checkpoint = time.monotonic()
     while step < total:
         begin = time.perf_counter()
@@ -188,9 +195,7 @@ def train(
             record("losses", step=step, values=means, seconds_per_step=pace_now, learning_rate=rate)
             window = LossWindow()
         if step % pace.sample_steps == 0 or step == total:
-            path = directory / "samples" / f"step-{step:07d}.png"
-            write_samples(path, model.generator, validation_pairs, config.seed, device)
-            record("sample", step=step, file=str(path.relative_to(directory)))
+            write_sample()
         stopping = step < total and stop()
         due = time.monotonic() - last_checkpoint >= pace.checkpoint_seconds
         if due or stopping or step == total:

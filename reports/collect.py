@@ -19,7 +19,7 @@ class Entry:
 
     interval: Interval | None
     state: str
-    """measured, not measured, failed or missing."""
+    """measured, not measured, failed, missing, or — where a score says nothing of real photos."""
     planned: int
     """How many seeds the suite asked for."""
 
@@ -66,6 +66,8 @@ def entry(runs: list[RunRecord], score: str) -> Entry:
         return Entry(t_interval(values), "measured", len(runs))
     if any(run.status == "done" and reason(run, score) for run in runs):
         return Entry(None, "not measured", len(runs))
+    if runs and all(run.arm == GROUND_TRUTH and run.status == "done" for run in runs):
+        return Entry(None, "—", len(runs))
     failed = any(run.status == "failed" for run in runs)
     return Entry(None, "failed" if failed else "missing", len(runs))
 

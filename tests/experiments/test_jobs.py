@@ -69,7 +69,7 @@ def test_the_state_follows_the_journal(tmp_path):
     journal.append("failed", error="no", log="")
     assert state(job).word == "failed"
     journal.append("start", step=10)
-    journal.append("trained", step=3500, seconds=1.0, peak_memory_mib=1.0)
+    journal.append("trained", step=4000, seconds=1.0, peak_memory_mib=1.0)
     assert state(job).word == "to score"
     journal.append("done", seconds=1.0)
     assert state(job).word == "to score", "scored against nothing that is asked for"
@@ -97,4 +97,4 @@ def test_the_expected_pace_grows_with_the_work():
 
 def test_a_job_is_plain_json(tmp_path):
     values = json.loads(jobs_of("losses", tmp_path)[1].to_json())
-    assert values["config"]["training"]["steps"] == 3500
+    assert values["config"]["training"]["steps"] == 4000

@@ -28,7 +28,7 @@ def test_a_record_holds_cells_numbers_and_claims(tmp_path):
     assert pairs(content) == [("1x1", 1), ("16x16", 1), ("70x70", 1), ("286x286", 1)]
     assert content["published"]["rows"]["70x70"]["fcn.class_iou"] == 0.17
     assert "70x70 > 1x1 on fcn.pixel_accuracy" in content["claims"]
-    assert content["steps"] == 3500 and content["size"] == [128, 128]
+    assert content["steps"] == 4000 and content["size"] == [128, 128]
 
 
 def test_more_seeds_join_and_arms_can_be_run_one_by_one(tmp_path):
@@ -48,7 +48,7 @@ def test_deviations_name_what_differs_and_nothing_else():
     for expected in (
         "128×128",
         "32 filters",
-        "3,500 training steps",
+        "4,000 training steps",
         "procedural",
         "FCN-8s trained",
     ):

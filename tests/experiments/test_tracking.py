@@ -17,8 +17,9 @@ from PIL import Image
 
 from experiments.journal import Journal
 from experiments.tracking import MirrorError, main, mirror
+from experiments.tracking_artifacts import evenly_spaced
 from experiments.tracking_reader import list_suites, read_suite
-from experiments.tracking_run import evenly_spaced, flatten
+from experiments.tracking_run import flatten
 from experiments.tracking_store import database_path, open_store, writing
 from pix2pix.errors import UserError
 

@@ -183,7 +183,7 @@ def test_checkpoints_and_samples_do_not_change_what_is_trained(tmp_path):
 def test_what_is_recorded(tmp_path):
     _, log = run(cell(), tmp_path)
     assert [r["step"] for r in log.of("losses")] == [4, 8, 12]
-    assert [r["step"] for r in log.of("sample")] == [6, 12]
+    assert [r["step"] for r in log.of("sample")] == [0, 6, 12]
     assert all((tmp_path / r["file"]).exists() for r in log.of("sample"))
     (trained,) = log.of("trained")
     assert trained["step"] == 12 and trained["seconds"] > 0 and trained["peak_memory_mib"] > 50

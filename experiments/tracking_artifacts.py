@@ -1,0 +1,48 @@
+"""What a scored run directory gives MLflow as artifacts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+
+FIXED_IMAGES = 8
+"""Test images whose translations are kept in MLflow, evenly spaced by name: in a split taken from
+video the first ones would all be the same street."""
+
+T = TypeVar("T")
+
+
+def stage_scores(directory: Path, folder: Path) -> None:
+    """Lay out what a scored run directory gives MLflow: tables, summed counts, fixed images."""
+    for name in ("scores.json", "per_image.csv"):
+        if (directory / name).is_file():
+            shutil.copyfile(directory / name, folder / name)
+    if (folder / "per_image.csv").is_file():
+        table = pd.read_csv(folder / "per_image.csv", dtype={"name": str})
+        # MLflow's table view takes a dot in a column's name for a path and shows nothing.
+        table.columns = table.columns.str.replace(".", "/", regex=False)
+        # The form that MLflow's log_table writes; log_table itself appends to what is there.
+        table.to_json(folder / "per_image.json", orient="split", index=False)
+    if (directory / "per_image.npz").is_file():
+        with np.load(directory / "per_image.npz", allow_pickle=False) as arrays:
+            for key, name in (("lab", "histograms.json"), ("confusion", "confusion.json")):
+                if key in arrays:
+                    counts = arrays[key]
+                    sums = {key: counts.sum(axis=0).tolist(), "images": len(counts)}
+                    (folder / name).write_text(json.dumps(sums))
+    for kind in ("inputs", "targets", "translations"):
+        for image in evenly_spaced(sorted((directory / kind).glob("*.png")), FIXED_IMAGES):
+            (folder / kind).mkdir(exist_ok=True)
+            shutil.copyfile(image, folder / kind / image.name)
+
+
+def evenly_spaced(items: list[T], count: int) -> list[T]:
+    """At most `count` items, the first among them, at equal distances."""
+    if len(items) <= count:
+        return items
+    return [items[i * len(items) // count] for i in range(count)]
