@@ -76,10 +76,15 @@ def find_backbone(net: str, weights: Path | None, download: bool, sha256: str) -
 
 
 def checkpoints_folder() -> Path:
-    """Where torch hub keeps weights; TORCH_HOME moves it."""
-    import torch
+    """Where torch hub keeps weights, by its documented rule, without importing torch."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))
+    return Path(home).expanduser() / "hub" / "checkpoints"
 
-    return Path(torch.hub.get_dir()) / "checkpoints"
+
+def on_disk(net: str) -> bool:
+    """Whether torch hub's folder holds that backbone, whole or not."""
+    return (checkpoints_folder() / BACKBONES[net].file).is_file()
 
 
 def file_sha256(path: Path) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eval.backbone import on_disk
 from experiments.journal import is_done, last, read_records, replay
 from experiments.plan import Cell, Plan
 from pix2pix.config import CellConfig, digest
@@ -145,12 +146,15 @@ def state(job: Job) -> State:
 
 
 def scores_current(job: Job) -> bool:
-    """Whether a job's scores were measured with the reference and protocol that are asked for."""
+    """Whether a job's scores were measured against the reference that is asked for, and all of
+    them: LPIPS can be had as soon as its backbone lies on the disk."""
     if job.kind == "reference":
         return True
     try:
         recorded = json.loads((job.directory / "scores.json").read_text())
     except (OSError, ValueError):
+        return False
+    if "lpips" in recorded.get("not_measured", {}) and on_disk("alex"):
         return False
     return recorded.get("settings", {}).get("reference") == job.reference
 

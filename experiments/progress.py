@@ -6,6 +6,11 @@ import sys
 import time
 from typing import Any, Protocol
 
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as RichProgress
+
 from experiments.jobs import Job
 
 
@@ -88,10 +93,7 @@ class Bars:
     """A bar a job, with losses and the time that is left."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-        self.bars = Progress(
+        self.bars = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
@@ -104,7 +106,7 @@ class Bars:
     def __call__(self, job: Job, event: dict[str, Any]) -> None:
         task = self.tasks.get(job.digest)
         if task is None:
-            task = self.bars.add_task(job.title, total=None, text="starting")
+            task = self.bars.add_task(escape(job.title), total=None, text="starting")
             self.tasks[job.digest] = task
         kind = event["event"]
         if kind == "phase":
@@ -119,7 +121,7 @@ class Bars:
             text = f"{losses_text(event['values'])}  {left} left"
             self.bars.update(task, completed=event["step"], text=text)
         elif kind == "failed":
-            self.bars.update(task, text=f"[red]FAILED[/]: {event['error'][:100]}")
+            self.bars.update(task, text=f"[red]FAILED[/]: {escape(event['error'][:100])}")
         elif kind == "done":
             self.bars.update(task, text="done")
 

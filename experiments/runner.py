@@ -96,6 +96,7 @@ def run(job: Job, emit: Emit, stop: Stop) -> None:
     torch.backends.cudnn.allow_tf32 = False
     torch.set_float32_matmul_precision("highest")
     work = Work(job, emit, stop)
+    (Path(job.out) / "scorers").mkdir(parents=True, exist_ok=True)
     write_json(job.directory / "config.json", {"digest": job.digest, **job.config})
     {"cell": run_cell, "reference": run_reference}[job.kind](work)
 
@@ -185,10 +186,12 @@ def score(
     reference = ensure_reference_images(work)
     lpips: Any = None
     if "lpips" in families:
-        try:
-            lpips = load_lpips(download=False)
-        except NotMeasured as reason:
-            lpips = reason
+        # One download is enough, whichever job gets there first.
+        with FileLock(Path(work.job.out) / "scorers" / "lpips.lock"):
+            try:
+                lpips = load_lpips(device=work.job.device)
+            except NotMeasured as reason:
+                lpips = reason
     return score_folders(
         translations,
         reference / "targets",
@@ -233,7 +236,6 @@ def ensure_scorer(work: Work) -> torch.nn.Module | None:
         "settings": work.job.scorer,
     }
     path = Path(work.job.out) / "scorers" / f"{digest(identity)}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(f"{path}.lock")
     while not path.exists():
         try:
@@ -244,7 +246,7 @@ def ensure_scorer(work: Work) -> torch.nn.Module | None:
             work.emit({"event": "phase", "phase": "waiting for the scorer"})
             if work.stop():
                 raise Interrupted from None
-    model, _ = load_scorer(path)
+    model, _ = load_scorer(path, work.device)
     return model
 
 
@@ -263,9 +265,8 @@ def train_scorer_now(work: Work, settings: ScorerSettings, path: Path) -> None:
             work.record("losses", step=batch, values=values, seconds_per_step=pace)
 
     photos = work.data.train.targets
-    model = train_scorer(
-        photos, work.data.train.labels, len(work.data.class_names), settings, progress
-    )
+    labels, classes = work.data.train.labels, len(work.data.class_names)
+    model = train_scorer(photos, labels, classes, settings, progress, work.job.device)
     save_scorer(path, model, settings, work.data.class_names, work.data.fingerprint)
 
 
