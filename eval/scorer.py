@@ -30,7 +30,6 @@ __all__ = [
 ]
 
 IGNORED = 255
-JITTER = 0.2  # brightness and contrast each move by up to a fifth of the value range
 DECAY_POWER = 0.9  # of the polynomial decay, as in DeepLab (Chen et al. 2017)
 
 
@@ -43,7 +42,7 @@ class ScorerSettings:
         batches: optimiser steps.
         batch: photos a step, at least 2 (BatchNorm).
         learning_rate: AdamW's, at the start; it falls polynomially to 0.
-        seed: of the weights, the order of the photos, mirroring, jitter and dropout.
+        seed: of the weights, the order of the photos, mirroring and dropout.
     """
 
     width: int = 16
@@ -156,14 +155,17 @@ def normalise(photos: Tensor) -> Tensor:
 def _augmented(
     photos: np.ndarray, labels: np.ndarray, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Normalised photos and their labels: half of them mirrored, brightness and contrast moved."""
+    """Normalised photos and their labels, half of them mirrored.
+
+    Brightness and contrast are left alone: a scorer that is taught to overlook them cannot tell a
+    dull, grey translation from a photo (docs/scores.md has both measured).
+    """
     images = normalise(torch.from_numpy(np.array(photos)))
     truth = torch.from_numpy(np.array(labels)).long()
     mirrored = torch.rand(len(images), generator=generator) < 0.5
     images[mirrored] = images[mirrored].flip(-1)
     truth[mirrored] = truth[mirrored].flip(-1)
-    moved = (torch.rand(2, len(images), 1, 1, 1, generator=generator) * 2 - 1) * JITTER
-    return images * (1 + moved[0]) + 2 * moved[1], truth
+    return images, truth
 
 
 def _endless_order(count: int, generator: torch.Generator) -> Iterator[int]:
