@@ -78,13 +78,15 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     parts = text.removesuffix(",").split(",")
-    if not all(part.strip().isdigit() for part in parts):
+    if not all(part.isascii() and part.strip().isdigit() for part in parts):
         raise UserError(f"--seeds {text}: must be a number of seeds, or seeds such as 1,2,3")
     numbers = tuple(int(part) for part in parts)
     if len(numbers) == 1 and "," not in text:
         if not 1 <= numbers[0] <= 1000:
             raise UserError(f"--seeds {text}: must be 1 to 1000 (one seed 7: --seeds 7,)")
         return tuple(range(1, numbers[0] + 1))
+    if max(numbers) >= 2**31:
+        raise UserError(f"--seeds {text}: a seed must be below 2147483648")
     if len(set(numbers)) < len(numbers):
         raise UserError(f"--seeds {text}: a seed stands twice")
     return numbers
@@ -103,7 +105,7 @@ def parse_options(arguments: argparse.Namespace) -> Options:
         suites=tuple(dict.fromkeys(s for s in arguments.suite.split(",") if s)),
         profile=arguments.profile,
         dataset=arguments.dataset,
-        data_root=arguments.data_root,
+        data_root=arguments.data_root.expanduser().resolve(),
         datasets=arguments.datasets,
         seeds=parse_seeds(arguments.seeds),
         arms=tuple(a.strip() for a in arguments.arms.split(",")) if arguments.arms else None,
@@ -147,7 +149,7 @@ def report(study: Study) -> None:
         except UserError as error:  # every cell failed: the status says so already
             print(f"no report of {name}: {error}", file=sys.stderr)
             continue
-        print((folder / "table.md").read_text())
+        print((folder / "table.md").read_text(encoding="utf-8"))
         print(f"report: {folder / 'table.md'}", file=sys.stderr)
     store = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     beside = Path(sys.executable).with_name("mlflow")
@@ -155,17 +157,26 @@ def report(study: Study) -> None:
     print(f"browse the runs: {command} ui --backend-store-uri {store}", file=sys.stderr)
 
 
+def look(text: str) -> int:
+    """Print what was asked for; a reader such as `head` may stop listening."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     arguments = parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):  # whatever the locale, an arrow must not end the run
+        stream.reconfigure(errors="replace")
     try:
         if arguments.list:
-            print(show_list(arguments.datasets))
-            return 0
+            return look(show_list(arguments.datasets))
         study = make_study(parse_options(arguments))
         if arguments.dry_run:
-            print(dry_run(study))
-            return 0
+            return look(dry_run(study))
         ending = mirror_only(study) if arguments.report_only else execute(study)
         if ending.tracked:
             report(study)
@@ -175,8 +186,10 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"run_ablations.py: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"run_ablations.py: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one ended", file=sys.stderr)
         return 130

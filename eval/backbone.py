@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import os
 import urllib.request
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ def _download(path: Path, sha256: str) -> None:
         if found != sha256:
             raise NotMeasured(f"{URL}{path.name}: sha256 of the download is {found}, not {sha256}")
         os.replace(beside, path)
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise NotMeasured(f"no {path} ({error}); {_how_to_get(path)}") from error
     finally:
         with contextlib.suppress(OSError):

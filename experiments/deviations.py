@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from experiments.jobs import needs_scorer
 from experiments.plan import Plan
+from experiments.settings import SETTINGS
+from experiments.spec import suite_names
 
 TABLE_DATASETS = ("cityscapes", "cityscapes_gtfine")
+TOLD_IN_WORDS = {
+    "generator.width",
+    "discriminator.width",
+    "training.steps",
+    "training.epochs",
+    "training.batch",
+    "training.jitter",
+}
 
 
 def deviations(plan: Plan) -> list[str]:
     """Everything that keeps a plan's numbers from being comparable to the published ones."""
-    cells = plan.cells("")
-    said: list[str] = []
-    if plan.entry.name not in TABLE_DATASETS:
-        said.append(f"Data set {plan.entry.title}; the published numbers are of Cityscapes.")
-    if plan.size != (256, 256):
-        said.append(f"Images of {plan.size[0]}×{plan.size[1]} pixels; the paper's are 256×256.")
-    widths = {c.config.generator.width for c in cells}
-    widths |= {c.config.discriminator.width for c in cells if c.config.discriminator}
-    if widths != {64}:
-        said.append(f"First layers of {_each(widths)} filters; the paper's have 64.")
-    lengths = {c.config.training.steps for c in cells} - {None}
-    if lengths:
-        said.append(
-            f"{_each(lengths)} training steps; the paper trains 200 epochs of Cityscapes "
-            "(595,000 steps at batch 1)."
-        )
-    if any(c.config.training.epochs not in (None, 200) for c in cells):
-        epochs = {c.config.training.epochs for c in cells}
-        said.append(f"{_each(epochs)} epochs; the paper's tables are of 200.")
-    batches = {c.config.training.batch for c in cells}
-    expected = plan.suite.base.get("training.batch", 1)
-    if batches != {expected}:
-        said.append(f"Batch {_each(batches)}; the paper's is {expected}.")
-    jitters = {c.config.training.jitter for c in cells}
-    if jitters == {1.0} and plan.entry.paper.jitter is not False:
-        said.append("No jitter; the paper enlarges by 286/256 and crops back at random.")
-    schedules = {c.config.training.schedule for c in cells}
-    if schedules != {"constant"}:
-        said.append("The learning rate decays linearly; the public Torch code keeps it constant.")
-    losses = {c.config.objective.gan_loss for c in cells if c.config.discriminator}
-    if losses - {"cross-entropy"}:
-        said.append(f"GAN loss {_each(losses)}; the paper's is cross-entropy.")
-    if any(c.config.generator.bottleneck_norm for c in cells):
-        said.append("BatchNorm on the bottleneck: the paper's erratum, removed in its public code.")
+    said = [*_of_data(plan), *_of_length(plan), *_of_settings(plan)]
     said.append(
         "Every epoch is a permutation of the pairs; the public Torch code draws with replacement."
     )
@@ -59,5 +38,54 @@ def deviations(plan: Plan) -> list[str]:
     return said
 
 
+def _of_data(plan: Plan) -> Iterable[str]:
+    if plan.entry.name not in TABLE_DATASETS:
+        yield f"Data set {plan.entry.title}; the published numbers are of Cityscapes."
+    if plan.size != (256, 256):
+        yield f"Images of {plan.size[0]}×{plan.size[1]} pixels; the paper's are 256×256."
+    unconfirmed = plan.entry.paper.unconfirmed if plan.profile.paper_schedule else ()
+    if unconfirmed:
+        yield f"The paper's {', '.join(unconfirmed)} for this data set: (unconfirmed)."
+
+
+def _of_length(plan: Plan) -> Iterable[str]:
+    configs = [cell.config for cell in plan.cells("")]
+    widths = {c.generator.width for c in configs}
+    widths |= {c.discriminator.width for c in configs if c.discriminator}
+    if widths != {64}:
+        yield f"First layers of {_each(widths)} filters; the paper's have 64."
+    steps = {c.training.steps for c in configs} - {None}
+    if steps:
+        yield (
+            f"{_each(steps)} training steps; the paper trains 200 epochs of Cityscapes "
+            "(595,000 steps at batch 1)."
+        )
+    epochs = {c.training.epochs for c in configs} - {None, 200}
+    if epochs:
+        yield f"{_each(epochs)} epochs; the paper's tables are of 200."
+    paper = 10 if plan.suite.name == "generator" and "generator" in suite_names() else 1
+    batches = {c.training.batch for c in configs}
+    if batches != {paper}:
+        yield f"Batch {_each(batches)}; the paper's is {paper}."
+    jitters = {c.training.jitter for c in configs}
+    if jitters == {1.0} and plan.entry.paper.jitter is not False:
+        yield "No jitter; the paper enlarges by 286/256 and crops back at random."
+    elif jitters - {286 / 256, 1.0}:
+        yield f"Jitter by {_each(jitters)}; the paper's is 286/256."
+
+
+def _of_settings(plan: Plan) -> Iterable[str]:
+    """Settings that differ from the paper's in every arm; what one arm changes is its question."""
+    arms = [plan.settings(arm) for arm in plan.arms]
+    for key, field in SETTINGS.items():
+        if key in TOLD_IN_WORDS or any(key in plan.suite.arms[arm] for arm in plan.arms):
+            continue
+        values = {arm.get(key, field.default) for arm in arms}
+        if key == "training.mirror" and plan.entry.paper.mirror is False:
+            values.discard(False)
+        if values - {field.default}:
+            yield f"{key} is {_each(values)}; the paper's is {field.default}."
+
+
 def _each(values: set) -> str:
-    return " or ".join(f"{v:,}" if isinstance(v, int) else str(v) for v in sorted(values))
+    return " or ".join(f"{v:,}" if type(v) is int else str(v) for v in sorted(values, key=str))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,6 @@ class Job:
     threads: int = 1
     checkpoint_seconds: float = 60.0
     commit: str = "unknown"
-    steps: int = 0
-    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def directory(self) -> Path:
@@ -154,9 +152,10 @@ def scores_current(job: Job) -> bool:
         recorded = json.loads((job.directory / "scores.json").read_text())
     except (OSError, ValueError):
         return False
-    if "lpips" in recorded.get("not_measured", {}) and on_disk("alex"):
+    settings = recorded.get("settings", {})
+    if not settings.get("lpips_backbone_on_disk", True) and on_disk("alex"):
         return False
-    return recorded.get("settings", {}).get("reference") == job.reference
+    return settings.get("reference") == job.reference
 
 
 def step_gflop(config: CellConfig) -> float:

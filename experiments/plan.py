@@ -52,7 +52,7 @@ class Plan:
         """The profile's name in records and reports; overrides make it another one."""
         if not self.overrides:
             return self.profile_name
-        changes = [f"{key.rpartition('.')[2]}={value}" for key, value in self.overrides.items()]
+        changes = [f"{key}={value}" for key, value in sorted(self.overrides.items())]
         return "+".join([self.profile_name, *(re.sub(r"[^\w.=-]", "-", c) for c in changes)])
 
     def settings(self, arm: str) -> Dotted:
@@ -84,9 +84,12 @@ class Plan:
             training = TrainingSettings(**nested["training"])
             depth = resolve_depth(self.size, generator.depth)
         except ValidationError as error:
-            raise UserError(f"{where}: {error.errors()[0]['msg']}") from None
+            text = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise UserError(f"{where}: {text}") from None
         except ValueError as error:
             raise UserError(f"{where}: {error}") from None
+        if objective.gan == "none":  # what is not used must not tell two cells apart
+            objective = objective.model_copy(update={"gan_loss": "cross-entropy"})
         if objective.gan != "none" and min(self.size) < smallest_image(discriminator.patch):
             raise UserError(
                 f"{where}: discriminator.patch: a {discriminator.patch}×{discriminator.patch} "
@@ -169,9 +172,8 @@ def make_plan(
 def _check_size(value: Any) -> int | list[int]:
     if isinstance(value, str):
         value = [int(v) for v in value.split("x")] if re.fullmatch(r"\d+x\d+", value) else value
-    sides = value if isinstance(value, list) else [value]
-    good = all(isinstance(s, int) and not isinstance(s, bool) and 16 <= s <= 4096 for s in sides)
-    if not good or len(sides) not in (1, 2):
+    sides = value if isinstance(value, list) and len(value) == 2 else [value]
+    if not all(isinstance(s, int) and not isinstance(s, bool) and 16 <= s <= 4096 for s in sides):
         raise UserError(
             f"--set size: must be a side from 16 to 4096 pixels, or HEIGHTxWIDTH (got {value})"
         )

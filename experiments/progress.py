@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import Any, Protocol
@@ -83,7 +84,9 @@ class Lines:
             self._say(job, "done")
 
     def _say(self, job: Job, text: str) -> None:
-        print(f"{time.strftime('%H:%M:%S')}  {job.title:<28} {text}", file=sys.stderr, flush=True)
+        line = f"{time.strftime('%H:%M:%S')}  {job.title:<28} {text}"
+        with contextlib.suppress(BrokenPipeError):  # nobody listens; the work goes on
+            print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         pass

@@ -23,7 +23,8 @@ def write_record(plan: Plan, cells: list[Cell], fingerprint: str, out: Path, com
     path = record_path(out, plan.suite.name, plan.entry.name, plan.label)
     arms = [_arm(plan, arm, fingerprint) for arm in plan.suite.arms]
     mine = [{"arm": c.arm, "seed": c.seed, "digest": c.config.digest} for c in cells]
-    kept = _kept(path, arms, {(c["arm"], c["seed"]) for c in mine})
+    reference = digest(reference_config(plan, fingerprint))
+    kept = _kept(path, arms, reference, {(c["arm"], c["seed"]) for c in mine})
     order = list(plan.suite.arms)
     published = plan.suite.published
     lengths = {(c.config.training.steps, c.config.training.epochs) for c in cells}
@@ -38,11 +39,11 @@ def write_record(plan: Plan, cells: list[Cell], fingerprint: str, out: Path, com
         "commit": commit,
         "fingerprint": fingerprint,
         "size": list(plan.size),
-        "steps": next((s for s, _ in lengths if s), None),
-        "epochs": next((e for _, e in lengths if e), None),
+        "steps": next(iter(lengths))[0] if len(lengths) == 1 else None,
+        "epochs": next(iter(lengths))[1] if len(lengths) == 1 else None,
         "arms": arms,
         "cells": sorted(kept + mine, key=lambda c: (order.index(c["arm"]), c["seed"])),
-        "reference": digest(reference_config(plan, fingerprint)),
+        "reference": reference,
         "scores": list(plan.suite.scores),
         "published": None
         if published is None
@@ -66,11 +67,13 @@ def _arm(plan: Plan, arm: str, fingerprint: str) -> dict[str, Any]:
     return {"name": arm, "changes": changes, "identity": whole.digest}
 
 
-def _kept(path: Path, arms: list[dict], mine: set[tuple[str, int]]) -> list[dict]:
-    """Cells of an earlier record whose arm still means the same."""
+def _kept(path: Path, arms: list[dict], reference: str, mine: set[tuple[str, int]]) -> list[dict]:
+    """Cells of an earlier record whose arm still means the same, scored by the same scorer."""
     try:
-        earlier = json.loads(path.read_text())
+        earlier = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        return []
+    if earlier.get("reference") != reference:
         return []
     identities = {a["name"]: a["identity"] for a in arms}
     same = {a["name"] for a in earlier["arms"] if identities.get(a["name"]) == a.get("identity")}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,22 @@ import torch
 from filelock import FileLock, Timeout
 from PIL import Image
 
+from eval.backbone import on_disk
 from eval.lpips_distance import NotMeasured, load_lpips
+from eval.metrics import of_family
 from eval.score_folder import ScoreSheet, score_folders
 from eval.scorer import ScorerSettings, train_scorer
 from eval.scorer_file import load_scorer, save_scorer
-from experiments.jobs import Job, needed_scores, scores_current
-from experiments.journal import Journal, last, write_json
+from experiments.jobs import Job, label_side, needed_scores, scores_current
+from experiments.journal import Journal, Record, write_json
 from experiments.provenance import machine, versions
 from pix2pix.atomic import replacing
 from pix2pix.checkpoint import load_generator, save_generator
-from pix2pix.config import CellConfig, digest
+from pix2pix.config import CellConfig
 from pix2pix.datasets import DatasetEntry, find_entry, load_registry
-from pix2pix.errors import UserError
+from pix2pix.errors import Interrupted, UserError
 from pix2pix.pairs import PairedData, prepare
-from pix2pix.train import Interrupted, Pace, train
+from pix2pix.train import Pace, train
 from pix2pix.translate import translate
 
 RECORDS = 200
@@ -47,6 +50,8 @@ class Work:
         self.stop = stop
         self.journal = Journal(job.directory)
         self.began = time.monotonic()
+        self.waited = 0.0
+        """Seconds of this sitting in which another job was waited for."""
         self.device = torch.device(job.device)
         registry = load_registry(Path(job.data.registry) if job.data.registry else None)
         self.entry: DatasetEntry = find_entry(registry, job.data.name)
@@ -57,6 +62,7 @@ class Work:
             (size[0], size[1]),
             job.config["direction"],
             Path(job.data.cache),
+            in_memory=False,  # mapped, so that all workers share the pages
         )
         if self.data.fingerprint != job.config["fingerprint"]:
             raise UserError(
@@ -81,9 +87,11 @@ class Work:
         self.record("data", fingerprint=self.data.fingerprint, **splits)
 
     def record_done(self) -> None:
-        earlier = last(self.journal.records(), "done")
-        seconds = (earlier or {}).get("seconds", 0.0) + time.monotonic() - self.began
-        self.record("done", seconds=round(seconds, 3))
+        """The last word, with the time of all sittings: this one, and the earlier ones' spans."""
+        earlier = sittings(self.journal.records())[:-1]
+        before = sum(one[-1]["time"] - one[0]["time"] for one in earlier)
+        here = time.monotonic() - self.began - self.waited
+        self.record("done", seconds=round(before + here, 3))
 
 
 def run(job: Job, emit: Emit, stop: Stop) -> None:
@@ -118,7 +126,10 @@ def run_cell(work: Work) -> None:
     job = work.job
     config = CellConfig.model_validate_json(json.dumps(job.config))
     weights = job.directory / "generator.pt"
-    if not weights.exists():
+    if weights.exists():
+        steps = config.training.total_steps(len(work.data.train.names))
+        work.record("start", step=steps)
+    else:
         train_cell(work, config, weights)
     generator, _ = load_generator(weights)
     if not complete(job.directory / "translations", work.data.test.names):
@@ -187,12 +198,12 @@ def score(
     lpips: Any = None
     if "lpips" in families:
         # One download is enough, whichever job gets there first.
-        with FileLock(Path(work.job.out) / "scorers" / "lpips.lock"):
+        with waiting(work, Path(work.job.out) / "scorers" / "lpips.lock", "LPIPS's weights"):
             try:
                 lpips = load_lpips(device=work.job.device)
             except NotMeasured as reason:
                 lpips = reason
-    return score_folders(
+    sheet = score_folders(
         translations,
         reference / "targets",
         reference / "labels" if work.data.test.labels is not None else None,
@@ -202,6 +213,13 @@ def score(
         classes=len(work.data.class_names) or None,
         lpips=lpips,
     )
+    side = label_side(work.entry, work.job.config["direction"])
+    for family, needed in (("fcn", "input"), ("labels", "target")):
+        if work.job.kind == "cell" and family not in families:
+            why = f"the direction {work.job.config['direction']} has no labels as {needed}"
+            why = why if side else "the data set has no labels"
+            sheet.not_measured.update(dict.fromkeys(of_family(family), why))
+    return sheet
 
 
 def ensure_reference_images(work: Work) -> Path:
@@ -219,6 +237,7 @@ def ensure_reference_images(work: Work) -> Path:
 def finish(work: Work, sheet: ScoreSheet) -> None:
     """Write the scores, then the journal's last word."""
     sheet.settings["reference"] = work.job.reference
+    sheet.settings["lpips_backbone_on_disk"] = on_disk("alex")
     sheet.write(work.job.directory)
     work.record("scores", values=sheet.values, not_measured=sheet.not_measured)
     work.record_done()
@@ -229,23 +248,11 @@ def ensure_scorer(work: Work) -> torch.nn.Module | None:
     if work.job.scorer is None:
         return None
     settings = ScorerSettings(**work.job.scorer)
-    height, width = work.job.config["size"]
-    identity = {
-        "fingerprint": work.data.fingerprint,
-        "size": [height, width],
-        "settings": work.job.scorer,
-    }
-    path = Path(work.job.out) / "scorers" / f"{digest(identity)}.safetensors"
-    lock = FileLock(f"{path}.lock")
-    while not path.exists():
-        try:
-            with lock.acquire(timeout=0.5):
-                if not path.exists():
-                    train_scorer_now(work, settings, path)
-        except Timeout:
-            work.emit({"event": "phase", "phase": "waiting for the scorer"})
-            if work.stop():
-                raise Interrupted from None
+    path = Path(work.job.out) / "scorers" / f"{work.job.reference}.safetensors"
+    if not path.exists():
+        with waiting(work, Path(f"{path}.lock"), "the scorer"):
+            if not path.exists():
+                train_scorer_now(work, settings, path)
     model, _ = load_scorer(path, work.device)
     return model
 
@@ -261,13 +268,45 @@ def train_scorer_now(work: Work, settings: ScorerSettings, path: Path) -> None:
             raise Interrupted
         if batch % every == 0 or batch == settings.batches:
             pace = (time.perf_counter() - began) / batch
-            values = {"scorer": loss}
-            work.record("losses", step=batch, values=values, seconds_per_step=pace)
+            event = {"step": batch, "values": {"scorer": loss}, "seconds_per_step": pace}
+            if work.job.kind == "reference":  # a cell's journal holds its own training alone
+                work.record("losses", **event)
+            else:
+                work.emit({"event": "losses", **event})
 
     photos = work.data.train.targets
     labels, classes = work.data.train.labels, len(work.data.class_names)
     model = train_scorer(photos, labels, classes, settings, progress, work.job.device)
     save_scorer(path, model, settings, work.data.class_names, work.data.fingerprint)
+
+
+@contextmanager
+def waiting(work: Work, lock: Path, what: str) -> Iterator[None]:
+    """Hold a lock, waiting for whoever has it; Interrupted when asked to stop meanwhile."""
+    began, guard = time.monotonic(), FileLock(lock)
+    while True:
+        try:
+            guard.acquire(timeout=0.5)
+            break
+        except Timeout:
+            work.emit({"event": "phase", "phase": f"waiting for {what}"})
+            if work.stop():
+                raise Interrupted from None
+    work.waited += time.monotonic() - began
+    try:
+        yield
+    finally:
+        guard.release()
+
+
+def sittings(records: list[Record]) -> list[list[Record]]:
+    """A journal's records by sitting; every sitting begins with `start`."""
+    parts: list[list[Record]] = []
+    for record in records:
+        if record["event"] == "start" or not parts:
+            parts.append([])
+        parts[-1].append(record)
+    return parts
 
 
 def complete(folder: Path, names: tuple[str, ...]) -> bool:

@@ -95,6 +95,10 @@ def load_suite(name: str | Path) -> Suite:
     content, positions = load_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: must be a mapping with title and arms")
+    if path.parent != FOLDER and path.stem in suite_names():
+        raise UserError(f"{path}: a suite that comes with the package has that name: rename it")
+    if "name" in content:
+        raise UserError(positions.message("name", "unknown key: the file's name names the suite"))
     try:
         suite = Suite.model_validate({"name": path.stem, **content})
     except ValidationError as error:

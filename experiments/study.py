@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,7 @@ from experiments.progress import duration, make_progress
 from experiments.provenance import commit
 from experiments.records import record_path, write_record
 from experiments.spec import load_suite, suite_names
+from pix2pix.config import CellConfig
 from pix2pix.datasets import DatasetEntry, find_entry, load_registry
 from pix2pix.errors import UserError
 from pix2pix.pairs import cached_counts, cached_fingerprint, check_source, prepare
@@ -86,6 +91,8 @@ def make_study(options: Options) -> Study:
                 raise
             print(f"suite {name} left out: {error}", file=sys.stderr)
             continue
+        if any(suite.name == other.suite.name for other in plans):
+            raise UserError(f"--suite {name}: another suite has the name {suite.name}: rename it")
         plans.append(plan)
     if not plans:
         raise UserError(f"no suite fits data set {entry.name} with these options")
@@ -159,7 +166,7 @@ def execute(study: Study) -> Ending:
 
     options = study.options
     check_source(study.entry, options.data_root, study.plans[0].suite.direction)
-    _check_disk(study)
+    _check_out(options.out)
     began = time.monotonic()
     fingerprint = _prepare(study)
     here = commit()
@@ -173,6 +180,7 @@ def execute(study: Study) -> Ending:
     todo.sort(key=lambda job: job.kind != "reference")
     gpus = gpu_count() if todo else 0
     workers = choose_workers(options.workers, gpus, todo) if todo else 0
+    _check_disk(options.out, todo, workers)
     _say(
         f"{len(planned) - len(todo)} of {len(planned)} jobs are done; {len(todo)} to do"
         + (f" on {gpus} GPU(s)" if gpus else f", {workers} at a time on the CPU" if todo else "")
@@ -193,6 +201,8 @@ def execute(study: Study) -> Ending:
     if stopped:
         _say("stopped; the same command goes on where this one ended")
         return Ending(130, False, seconds)
+    if not tracked and importlib.util.find_spec("mlflow"):
+        return Ending(1, False, seconds)
     return Ending(1 if failed else 0, tracked, seconds)
 
 
@@ -238,29 +248,59 @@ def _prepare(study: Study) -> str:
         study.size,
         study.plans[0].suite.direction,
         options.cache,
+        in_memory=False,
+        progress=_now_and_then("decoded"),
     )
+    for split in ("train", "test"):
+        labels = getattr(data, split).labels
+        if labels is not None and (labels == 255).all():
+            raise UserError(
+                f"data set {study.entry.name}: no pixel of the {split} split has a class: "
+                "check classes and ignore in its entry"
+            )
     counts = ", ".join(f"{len(getattr(data, s).names)} {s}" for s in ("train", "val", "test"))
     _say(f"data set {study.entry.name}: {counts}; fingerprint {data.fingerprint[:12]}")
     return data.fingerprint
 
 
-def _check_disk(study: Study) -> None:
-    """Refuse to start what the disk cannot hold: two checkpoints a worker, a generator a cell."""
-    options = study.options
+def _now_and_then(what: str, seconds: float = 10.0) -> Callable[[int, int], None]:
+    """A progress callback that speaks up where something takes long, with the time left."""
+    began = said = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= seconds:
+            said = time.monotonic()
+            left = (said - began) / done * (total - done)
+            _say(f"{what} {done} of {total}, {duration(left)} left")
+
+    return progress
+
+
+def _check_out(out: Path) -> None:
     try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        probe = options.out / f".{os.getpid()}.probe"
-        probe.write_bytes(b"")
-        probe.unlink()
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
     except OSError as error:
-        raise UserError(f"--out {options.out}: cannot be written: {error.strerror}") from None
-    sizes = [work.checkpoint_bytes(c.config) for p in study.plans for c in p.cells("")]
-    workers = options.workers or os.cpu_count() or 1
-    needed = sum(sizes) // 3 + max(sizes) * 2 * workers + 2**28
-    free = shutil.disk_usage(options.out).free
+        raise UserError(f"--out {out}: cannot be written: {error.strerror}") from None
+
+
+def _check_disk(out: Path, todo: list[Job], workers: int) -> None:
+    """Refuse what the disk cannot hold: two checkpoints a worker, a generator a cell to train."""
+    configs = [
+        CellConfig.model_validate_json(json.dumps(job.config))
+        for job in todo
+        if job.kind == "cell" and not (job.directory / "generator.pt").exists()
+    ]
+    if not configs:
+        return
+    sizes = [work.checkpoint_bytes(config) for config in configs]
+    needed = sum(sizes) // 3 + max(sizes) * 2 * workers + 2**26
+    free = shutil.disk_usage(out).free
     if free < needed:
         raise UserError(
-            f"--out {options.out}: {free / 2**30:.1f} GiB are free, and these suites need about "
+            f"--out {out}: {free / 2**30:.1f} GiB are free, and {len(configs)} cells need about "
             f"{needed / 2**30:.1f} GiB; free some, or name another folder"
         )
 
@@ -300,4 +340,5 @@ def _stop_tracker(tracker: subprocess.Popen | None) -> bool:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    with contextlib.suppress(BrokenPipeError):
+        print(text, file=sys.stderr, flush=True)

@@ -1,10 +1,12 @@
 """Mirrors run directories into MLflow: an experiment a suite, a child run an arm × seed.
 
     python -m experiments.tracking --out runs [--suite-record FILE ...] [--follow]
+    python -m experiments.tracking --check
 
 The run directories are the truth; MLflow is a copy that may be away, locked or deleted and then
 catches up at the next pass. With --follow passes repeat until standard input ends, so that the
-mirror outlives its launcher by one last pass and no more.
+mirror outlives its launcher by one last pass and no more. --check opens the store, initialises a
+new one and mirrors nothing: an address that is none is noticed before anything is trained.
 """
 
 from __future__ import annotations
@@ -13,21 +15,27 @@ import argparse
 import hashlib
 import json
 import os
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments import tracking_store
 from experiments.journal import last, read_records
+from experiments.tracking_address import VARIABLE, tracking_uri
+from experiments.tracking_follow import follow
 from experiments.tracking_notes import run_note, suite_note
-from experiments.tracking_run import RunMirror, log, log_data_set, milliseconds
-from experiments.tracking_store import GROUND_TRUTH, Run, Store, first_line
+from experiments.tracking_run import RunMirror, log, log_data_set
+from experiments.tracking_scores import (
+    OTHER_REFERENCE,
+    read_sheet,
+    reference_of,
+    unscored,
+    with_sheet,
+)
+from experiments.tracking_store import GROUND_TRUTH, Run, Store, StoreError, first_line
+from experiments.tracking_text import milliseconds
 from pix2pix.errors import UserError
-
-SECONDS_BETWEEN_PASSES = 5.0
 
 
 class MirrorError(Exception):
@@ -40,7 +48,7 @@ def mirror(out: Path, records: Sequence[Path] = ()) -> None:
     Raises UserError for a suite record that is not one, MirrorError after the pass where a run
     directory could not be read, and whatever MLflow raises when it is away.
     """
-    uri = tracking_store.tracking_uri()
+    uri = tracking_uri()
     with tracking_store.writing(uri):
         store = tracking_store.open_store(uri, create=True)
         problems: list[str] = []
@@ -51,9 +59,9 @@ def mirror(out: Path, records: Sequence[Path] = ()) -> None:
 
 
 def read_suite_record(path: Path) -> dict[str, Any]:
-    """A suite record (see docs/architecture.md); UserError names the file where it is none."""
+    """A suite record (see experiments/records.py); UserError names the file where it is none."""
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a suite record: {first_line(error)}") from error
     needed = ("suite", "dataset", "profile", "arms", "cells")
@@ -126,7 +134,10 @@ def _mirror_child(
     key: dict[str, str],
     record: dict[str, Any],
 ) -> str:
-    """Bring one child up to date; its MLflow status, RUNNING while it has not begun."""
+    """Bring one child up to date; its MLflow status, RUNNING while it has not begun.
+
+    Scores of another reference than the record's are another scorer's: the child has none then.
+    """
     journal = child.directory / "journal.jsonl"
     if not journal.is_file() or not (child.directory / "config.json").is_file():
         return "RUNNING"
@@ -134,6 +145,10 @@ def _mirror_child(
     records = read_records(journal)
     if not records:
         return "RUNNING"
+    sheet = read_sheet(child.directory)
+    wanted = record.get("reference") if child.role == "cell" else None
+    foreign = bool(wanted and sheet) and reference_of(sheet) != wanted
+    records = unscored(records) if foreign else with_sheet(records, sheet)
     if run is None:
         changes = next((a.get("changes") for a in record["arms"] if a["name"] == child.arm), None)
         run = store.client.create_run(
@@ -148,7 +163,16 @@ def _mirror_child(
         )
     elif run.data.tags.get("current") != "yes":
         store.client.set_tag(run.info.run_id, "current", "yes")
-    RunMirror(store.client, run, child.directory).update(records, size, record["dataset"])
+    tags = run.data.tags
+    if foreign and run.info.status == "FINISHED" and tags.get("mirrored.reference") == wanted:
+        return "FINISHED"  # another suite had the cell scored since; MLflow holds our own scores
+    RunMirror(store.client, run, child.directory).update(
+        records,
+        f"{size}, {OTHER_REFERENCE}" if foreign else str(size),
+        record["dataset"],
+        remark=OTHER_REFERENCE if foreign else None,
+        reference=reference_of(sheet),
+    )
     data = last(records, "data")
     if data is not None:  # MLflow knows equal inputs again, so every child may say it
         log_data_set(store.client, parent, record["dataset"], data)
@@ -175,40 +199,6 @@ def _describe(store: Store, parent: Run, record: dict[str, Any]) -> None:
     )
 
 
-def follow(out: Path, records: Sequence[Path], seconds: float = SECONDS_BETWEEN_PASSES) -> int:
-    """Mirror again and again until standard input ends, then once more; the exit status."""
-    if not sys.stdin.isatty():
-        # Ctrl-C reaches the whole process group, but the mirror still has a last pass to do.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ended = threading.Event()
-    threading.Thread(target=_wait_for_end, args=(ended,), daemon=True).start()
-    said = ""
-    while True:
-        is_last = ended.is_set()
-        problem = ""
-        try:
-            mirror(out, records)
-        except Exception as error:  # whatever keeps MLflow away: the run directories are safe
-            problem = first_line(error)
-        if problem and (problem != said or is_last):
-            later = "" if is_last else " (tried again until the suite ends)"
-            print(f"mlflow: not up to date: {problem}{later}", file=sys.stderr, flush=True)
-        said = problem
-        if is_last:
-            return 1 if problem else 0
-        ended.wait(seconds)
-
-
-def _wait_for_end(ended: threading.Event) -> None:
-    # os.read: a thread inside sys.stdin's buffer would block the interpreter's end.
-    try:
-        while os.read(0, 4096):
-            pass
-    except OSError:
-        pass  # standard input is closed already
-    ended.set()
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 0 up to date, 1 MLflow or a run directory failed, 2 bad input."""
     parser = argparse.ArgumentParser(prog="python -m experiments.tracking", description=__doc__)
@@ -218,18 +208,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--suite-record", type=Path, action="append", default=[], metavar="FILE", dest="records"
     )
     parser.add_argument("--follow", action="store_true", help="until standard input ends")
+    parser.add_argument("--check", action="store_true", help="only open or initialise the store")
     options = parser.parse_args(arguments)
+    if options.check:
+        return check()
     if options.follow:
-        return follow(options.out, options.records)
+        return follow(lambda: mirror(options.out, options.records))
     try:
         mirror(options.out, options.records)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # MLflow raises many kinds; none is worth a traceback here
+        if isinstance(error, UserError) and not isinstance(error, StoreError):
+            print(f"error: {error}", file=sys.stderr)
+            return 2
         print(f"mlflow: not up to date: {first_line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def check() -> int:
+    """Whether a suite could be mirrored: 0, or 1 with one line that says why not."""
+    try:
+        tracking_store.check_store()
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # as above
+        said = first_line(error)
+        named = "" if VARIABLE in said or not os.environ.get(VARIABLE) else f"{VARIABLE}: "
+        print(f"error: {named}{said}", file=sys.stderr)
         return 1
     return 0
 

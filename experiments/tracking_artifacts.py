@@ -23,7 +23,7 @@ def stage_scores(directory: Path, folder: Path) -> None:
         if (directory / name).is_file():
             shutil.copyfile(directory / name, folder / name)
     if (folder / "per_image.csv").is_file():
-        table = pd.read_csv(folder / "per_image.csv", dtype={"name": str})
+        table = pd.read_csv(folder / "per_image.csv", dtype={"name": str}, encoding="utf-8")
         # MLflow's table view takes a dot in a column's name for a path and shows nothing.
         table.columns = table.columns.str.replace(".", "/", regex=False)
         # The form that MLflow's log_table writes; log_table itself appends to what is there.
@@ -34,7 +34,7 @@ def stage_scores(directory: Path, folder: Path) -> None:
                 if key in arrays:
                     counts = arrays[key]
                     sums = {key: counts.sum(axis=0).tolist(), "images": len(counts)}
-                    (folder / name).write_text(json.dumps(sums))
+                    (folder / name).write_text(json.dumps(sums), encoding="utf-8")
     for kind in ("inputs", "targets", "translations"):
         for image in evenly_spaced(sorted((directory / kind).glob("*.png")), FIXED_IMAGES):
             (folder / kind).mkdir(exist_ok=True)

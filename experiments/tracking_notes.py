@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.tracking_run import as_text
+from experiments.tracking_text import as_text
 
 
 def suite_note(record: dict[str, Any]) -> str:
@@ -17,7 +17,8 @@ def suite_note(record: dict[str, Any]) -> str:
         f"{record['profile']} profile",
     ]
     facts += [f"{size[0]}×{size[1]} pixels" if size else None]
-    facts += [f"{record['steps']} steps" if record.get("steps") else None]
+    # Arms of different lengths have no one number.
+    facts += [f"{record['steps']} steps" if isinstance(record.get("steps"), int) else None]
     lines += [", ".join(fact for fact in facts if fact) + ".", ""]
     lines += ["| arm | changes |", "|---|---|"]
     lines += [f"| {arm['name']} | {_changes(arm.get('changes'))} |" for arm in record["arms"]]

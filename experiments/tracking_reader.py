@@ -13,18 +13,18 @@ import pandas as pd
 from experiments import tracking_store
 from experiments.tracking_store import (
     GROUND_TRUTH,
-    MlflowException,
     Run,
-    SQLAlchemyError,
     Store,
+    StoreError,
     first_line,
+    store_errors,
 )
 from pix2pix.errors import UserError
 
 __all__ = [
     "GROUND_TRUTH",
-    "STORE_ERRORS",
     "RunRecord",
+    "StoreError",
     "SuiteRuns",
     "first_line",
     "list_suites",
@@ -32,14 +32,15 @@ __all__ = [
 ]
 
 STATUS = {"FINISHED": "done", "FAILED": "failed"}
-STORE_ERRORS = (MlflowException, SQLAlchemyError)
-"""What reading raises when the store is away or locked."""
 NOT_SCORES = ("losses/", "cost.", "seconds_per_step", "learning_rate")
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """An arm × seed, or the ground truth (seed None), as MLflow holds it."""
+    """An arm × seed, or the ground truth (seed None), as MLflow holds it.
+
+    Every method raises StoreError where the store is away or locked.
+    """
 
     arm: str
     seed: int | None
@@ -55,10 +56,13 @@ class RunRecord:
     provenance: dict[str, str] = field(default_factory=dict)
     fingerprint: str | None = None
     error: str | None = None
+    remark: str | None = None
+    """Why a run that came to its end counts as running."""
     run_id: str | None = None
     _store: Store | None = None
     _artifacts: Path | None = None
 
+    @store_errors()
     def curves(self) -> pd.DataFrame:
         """step, term, value: the training losses, `seconds_per_step` and `learning_rate`."""
         rows: list[tuple[int, str, float]] = []
@@ -72,6 +76,7 @@ class RunRecord:
         frame = pd.DataFrame(sorted(rows), columns=["step", "term", "value"])
         return frame.astype({"step": "int64", "value": "float64"})
 
+    @store_errors()
     def artifacts(self, folder: str) -> tuple[str, ...]:
         """The names of the files in an artifact folder, sorted; empty where there is none."""
         if not (self._store and self.run_id):
@@ -81,6 +86,7 @@ class RunRecord:
         found = self._store.client.list_artifacts(self.run_id, folder)
         return tuple(sorted(Path(file.path).name for file in found if not file.is_dir))
 
+    @store_errors()
     def artifact(self, path: str) -> Path | None:
         """An artifact as a local file, downloaded on demand; None where the run has none."""
         if not (self._store and self.run_id):
@@ -95,9 +101,12 @@ class RunRecord:
         return Path(self._store.client.download_artifacts(self.run_id, path))
 
     def json_artifact(self, name: str) -> Any:
-        """A JSON artifact, or None where the run has none."""
+        """A JSON artifact, or None where the run has none; StoreError where it is damaged."""
         path = self.artifact(name)
-        return None if path is None else json.loads(path.read_text())
+        try:
+            return None if path is None else json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise StoreError(f"{path}: not JSON: {first_line(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -121,8 +130,12 @@ class SuiteRuns:
         return tuple(run for run in self.runs if run.arm == arm)
 
 
+@store_errors()
 def list_suites() -> list[tuple[str, str, str]]:
-    """(suite, dataset, profile) of everything recorded; UserError where there is no store."""
+    """(suite, dataset, profile) of everything recorded.
+
+    Raises UserError where there is no store, StoreError where it is away or locked.
+    """
     store = tracking_store.open_store()
     found = set()
     for experiment_id in store.experiments().values():
@@ -132,10 +145,12 @@ def list_suites() -> list[tuple[str, str, str]]:
     return sorted(found)
 
 
+@store_errors()
 def read_suite(suite: str, dataset: str, profile: str) -> SuiteRuns:
     """One suite's runs. For each arm and seed only the run with the recorded digest counts.
 
-    Raises UserError, naming what there is, where the store holds no such suite.
+    Raises UserError, naming what there is, where the store holds no such suite, and StoreError
+    where it is away or locked.
     """
     store = tracking_store.open_store()
     experiment_id = store.experiment(suite)
@@ -188,18 +203,22 @@ def _record(
     store: Store, suite: str, run: Run, arm: str, seed: int | None, digest: str
 ) -> RunRecord:
     tags, metrics = run.data.tags, run.data.metrics
+    reasons = _below("not_measured.", tags)
+    # MLflow cannot forget a value; one that the newest scores have a reason not to hold is gone.
+    unwanted = (*NOT_SCORES, *reasons)
     return RunRecord(
         arm=arm,
         seed=seed,
         digest=digest,
         status=STATUS.get(run.info.status, "running"),
         params=dict(run.data.params),
-        scores={name: v for name, v in metrics.items() if not name.startswith(NOT_SCORES)},
-        not_measured=_below("not_measured.", tags),
+        scores={name: v for name, v in metrics.items() if not name.startswith(unwanted)},
+        not_measured=reasons,
         cost=_below("cost.", metrics),
         provenance=_below("provenance.", tags),
         fingerprint=tags.get("fingerprint"),
         error=tags.get("error"),
+        remark=tags.get("remark"),
         run_id=run.info.run_id,
         _store=store,
         _artifacts=store.artifacts / suite / run.info.run_id / "artifacts"

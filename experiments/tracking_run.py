@@ -8,11 +8,10 @@ names that follow from the journal, so that an upload cut short is overwritten, 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +21,13 @@ from PIL import Image
 
 from experiments.journal import Record, last, replay
 from experiments.tracking_artifacts import stage_scores
+from experiments.tracking_text import (
+    as_text,
+    flatten,
+    metric_name,
+    milliseconds,
+    provenance_tags,
+)
 
 METRICS_A_CALL = 1000  # MLflow's limits
 OTHERS_A_CALL = 100
@@ -84,23 +90,37 @@ class RunMirror:
         self.directory = directory
         self.held = run.data.tags
 
-    def update(self, records: list[Record], size: int, dataset: str) -> None:
-        """One pass over a journal of `size` bytes; a journal that did not grow costs nothing."""
-        if self.held.get("mirrored.journal") == str(size):
+    def update(
+        self,
+        records: list[Record],
+        stamp: str,
+        dataset: str,
+        remark: str | None = None,
+        reference: str | None = None,
+    ) -> None:
+        """One pass over a journal; one with the same stamp as the last pass's costs nothing.
+
+        `remark` says why an ended run counts as not ended; `reference` is that of its scores.
+        """
+        if self.held.get("mirrored.journal") == stamp:
             return
         self._params()
         self._facts(records, dataset)
         self._curves(records)
         self._samples(records)
-        self._scores(records)
+        self._scores(records, reference)
         self._status(records)
-        self._tag({"mirrored.journal": size})
+        self._tag({"remark": remark} if remark else {}, without=[] if remark else ["remark"])
+        self._tag({"mirrored.journal": stamp})
 
-    def _tag(self, tags: dict[str, Any]) -> None:
+    def _tag(self, tags: dict[str, Any], without: Iterable[str] = ()) -> None:
         log(self.client, self.run_id, tags=tags)
+        for key in without:
+            if key in self.held:
+                self.client.delete_tag(self.run_id, key)
 
     def _params(self) -> None:
-        config = json.loads((self.directory / "config.json").read_text())
+        config = json.loads((self.directory / "config.json").read_text(encoding="utf-8"))
         flat = flatten(config)
         new = {key: value for key, value in flat.items() if key not in self.run.data.params}
         log(self.client, self.run_id, params=new)
@@ -110,12 +130,7 @@ class RunMirror:
         numbers: dict[str, tuple[float, float]] = {}
         for record in records:
             event, time = record["event"], record["time"]
-            if event == "start":
-                provenance = flatten(record.get("provenance", {}))
-                tags |= {f"provenance.{key}": value for key, value in provenance.items()}
-                if provenance.get("commit"):
-                    tags["mlflow.source.git.commit"] = provenance["commit"]
-            elif event == "data":
+            if event == "data":
                 tags |= {"fingerprint": record["fingerprint"]}
                 tags |= {f"data.{split}": n for split, n in data_counts(record).items()}
                 log_data_set(self.client, self.run, dataset, record)
@@ -132,7 +147,11 @@ class RunMirror:
                 numbers["cost.seconds"] = (record["seconds"], time)
                 tags["duration"] = f"{record['seconds']:.0f} s"
         self._numbers(numbers)
-        self._tag({key: value for key, value in tags.items() if self.held.get(key) != str(value)})
+        tags |= provenance_tags(records)
+        self._tag(
+            {key: value for key, value in tags.items() if self.held.get(key) != str(value)},
+            without={"provenance.scores_commit"} - set(tags),
+        )
 
     def _numbers(self, numbers: dict[str, tuple[float, float]]) -> None:
         """Values that have no step: {name: (value, Unix seconds)}, logged where they are new."""
@@ -147,7 +166,7 @@ class RunMirror:
         )
 
     def _curves(self, records: list[Record]) -> None:
-        curves: dict[str, list[Metric]] = {}
+        curves: dict[str, dict[int, Metric]] = {}
         for record in replay(records):
             if record["event"] != "losses":
                 continue
@@ -157,13 +176,13 @@ class RunMirror:
                 point = Metric(
                     metric_name(name), float(value), milliseconds(record["time"]), record["step"]
                 )
-                curves.setdefault(point.key, []).append(point)
+                curves.setdefault(point.key, {})[point.step] = point  # the newest of a step
         missing: list[Metric] = []
         for name, points in curves.items():
             held = set()
             if name in self.run.data.metrics:
                 held = {m.step for m in self.client.get_metric_history(self.run_id, name)}
-            missing += [point for point in points if point.step not in held]
+            missing += [point for step, point in points.items() if step not in held]
         log(self.client, self.run_id, metrics=sorted(missing, key=lambda point: point.step))
 
     def _samples(self, records: list[Record]) -> None:
@@ -186,7 +205,7 @@ class RunMirror:
                 self.client.log_artifacts(self.run_id, folder, "images")
             self._tag({"mirrored.sample": step, "mlflow.loggedImages": True})
 
-    def _scores(self, records: list[Record]) -> None:
+    def _scores(self, records: list[Record], reference: str | None) -> None:
         record = last(records, "scores")
         if record is None:
             return
@@ -196,13 +215,13 @@ class RunMirror:
         with tempfile.TemporaryDirectory() as folder:
             stage_scores(self.directory, Path(folder))
             self.client.log_artifacts(self.run_id, folder)
-        for key in self.held:
-            if key.startswith("not_measured.") and key[13:] not in record["not_measured"]:
-                self.client.delete_tag(self.run_id, key)
+        reasons = {f"not_measured.{name}": why for name, why in record["not_measured"].items()}
         self._tag(
-            {f"not_measured.{name}": why for name, why in record["not_measured"].items()}
+            reasons
             | {"mlflow.loggedArtifacts": [{"path": "per_image.json", "type": "table"}]}
-            | {"mirrored.scores": record["time"]}
+            | ({"mirrored.reference": reference} if reference else {})
+            | {"mirrored.scores": record["time"]},
+            without={key for key in self.held if key.startswith("not_measured.")} - set(reasons),
         )
 
     def _status(self, records: list[Record]) -> None:
@@ -211,40 +230,13 @@ class RunMirror:
         if status == "FAILED":
             self.client.log_text(self.run_id, str(newest.get("log", "")) + "\n", "failure.log")
             self._tag({"error": newest.get("error", "no reason given")})
-        elif "error" in self.held:
-            self.client.delete_tag(self.run_id, "error")
+        else:
+            self._tag({}, without=["error"])
         if status == "RUNNING":
             if self.run.info.status != "RUNNING":
                 self.client.update_run(self.run_id, "RUNNING")
         else:
             self.client.set_terminated(self.run_id, status, milliseconds(newest["time"]))
-
-
-def flatten(value: Any, prefix: str = "") -> dict[str, str]:
-    """{"a": {"b": 1}} to {"a.b": "1"}; None is "none", lists are JSON."""
-    if isinstance(value, dict):
-        flat: dict[str, str] = {}
-        for key, inner in value.items():
-            flat |= flatten(inner, f"{prefix}.{key}" if prefix else metric_name(str(key)))
-        return flat
-    return {prefix: as_text(value)}
-
-
-def as_text(value: Any) -> str:
-    """A value as MLflow shows it."""
-    if isinstance(value, str):
-        return value
-    return "none" if value is None else json.dumps(value)
-
-
-def metric_name(name: str) -> str:
-    """A name with the characters that MLflow refuses replaced."""
-    return re.sub(r"[^\w\-. :/]", "_", name)
-
-
-def milliseconds(seconds: float) -> int:
-    """Unix seconds to MLflow's Unix milliseconds."""
-    return round(seconds * 1000)
 
 
 def _chunks(items: list[T], size: int) -> Iterator[list[T]]:

@@ -1,6 +1,6 @@
 """The MLflow store: where it is, how it is opened, how a suite's runs are found in it again.
 
-The only module, with `tracking` and `tracking_reader`, that imports mlflow.
+It and `tracking_run` are the only modules that import mlflow; before that, telemetry goes off.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,24 +24,33 @@ from filelock import FileLock, Timeout  # noqa: E402
 from mlflow.entities import Run, ViewType  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
+from requests import RequestException  # noqa: E402
 from sqlalchemy.engine import make_url  # noqa: E402
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError  # noqa: E402
 
+from experiments.tracking_address import VARIABLE, tracking_uri, without_password  # noqa: E402
 from pix2pix.errors import UserError  # noqa: E402
 
-DEFAULT_URI = "sqlite:///mlflow.db"
 LOCK_SECONDS = 60.0
 GROUND_TRUTH = "ground truth"
 """The arm of the real photos' own scores."""
 
 
-class StoreBusy(Exception):
+class StoreError(UserError):
+    """The store is away, locked, or none that this MLflow reads: one line says which."""
+
+
+class StoreBusy(StoreError):
     """Another process is writing into the store and did not finish in time."""
 
 
-def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, or an SQLite file in the current directory."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Whatever MLflow raises within, as StoreError."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, RequestException) as error:
+        raise StoreError(f"MLflow: {first_line(error)}") from error
 
 
 def database_path(uri: str) -> Path | None:
@@ -51,9 +60,9 @@ def database_path(uri: str) -> Path | None:
     try:
         database = make_url(uri).database
     except ArgumentError as error:
-        raise UserError(f"MLFLOW_TRACKING_URI: not an address of a store: {uri}") from error
+        raise UserError(f"{VARIABLE}: not an address of a store: {uri}") from error
     if not database or database == ":memory:":
-        raise UserError(f"MLFLOW_TRACKING_URI: names no file: {uri}")
+        raise UserError(f"{VARIABLE}: names no file: {uri}")
     return Path(database).absolute()
 
 
@@ -106,7 +115,7 @@ class Store:
 def open_store(uri: str | None = None, create: bool = False) -> Store:
     """Open the store; with `create`, make and initialise an SQLite file that is not there.
 
-    Raises UserError where there is no store to read, or one that another MLflow version wrote.
+    Raises UserError where there is no store to read, StoreError where it cannot be opened.
     """
     uri = uri or tracking_uri()
     database = database_path(uri)
@@ -115,18 +124,32 @@ def open_store(uri: str | None = None, create: bool = False) -> Store:
             database.parent.mkdir(parents=True, exist_ok=True)
         elif not database.exists():
             raise UserError(f"{database}: no MLflow store there; run a suite first")
+    shown = without_password(uri)
     try:
         client = MlflowClient(uri)
-    except MlflowException as error:
+    except Exception as error:  # MLflow's, SQLAlchemy's, Alembic's, or a driver not installed
         if "out-of-date database schema" in str(error):
-            raise UserError(
-                f"{uri}: written by another version of MLflow; copy it, then run "
-                f"`mlflow db upgrade {uri}`"
+            raise StoreError(
+                f"{shown}: written by another version of MLflow; copy it, then run "
+                f"`mlflow db upgrade {shown}`, or use that version"
             ) from error
-        raise UserError(f"{uri}: cannot be opened: {first_line(error)}") from error
-    except SQLAlchemyError as error:
-        raise UserError(f"{uri}: cannot be opened: {first_line(error)}") from error
+        raise StoreError(f"{shown}: cannot be opened: {first_line(error)}") from error
     return Store(client, uri, database.parent / "mlruns" if database else None)
+
+
+def check_store() -> None:
+    """Open the store, initialise it where it is new, and ask it something.
+
+    Raises StoreError, UserError or OSError where a suite could not be mirrored into it.
+    """
+    uri = tracking_uri()
+    with writing(uri):
+        store = open_store(uri, create=True)
+        with store_errors():
+            store.experiments()
+    database = database_path(uri)
+    if database is not None and not os.access(database, os.W_OK):
+        raise StoreError(f"{database}: is read-only")
 
 
 def writing(uri: str) -> AbstractContextManager[object]:

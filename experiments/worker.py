@@ -20,8 +20,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from eval.errors import ScoringError
 from experiments.jobs import Job, state
 from experiments.journal import Journal
+from pix2pix.errors import Interrupted, TrainingError, UserError
 
 DONE, FAILED, STOPPED = 0, 1, 130
 
@@ -67,6 +69,8 @@ def _own(job: Job, emit: Any, stopping: threading.Event) -> int:
             if stopping.wait(1.0):
                 return STOPPED
     try:
+        for leftover in job.directory.rglob(".*.tmp"):  # of an owner that was killed
+            leftover.unlink(missing_ok=True)
         if state(job).word == "done":
             emit({"event": "done", "seconds": 0.0})
             return DONE
@@ -76,13 +80,10 @@ def _own(job: Job, emit: Any, stopping: threading.Event) -> int:
 
 
 def _attempt(job: Job, emit: Any, stopping: threading.Event) -> int:
-    # Torch is imported here, so that a worker that only waits stays small.
-    from eval.errors import ScoringError
-    from experiments.runner import run
-    from pix2pix.errors import TrainingError, UserError
-    from pix2pix.train import Interrupted
-
     try:
+        # Torch is imported here, so that a worker that only waits stays small.
+        from experiments.runner import run
+
         run(job, emit, stopping.is_set)
         return DONE
     except Interrupted:
@@ -90,8 +91,7 @@ def _attempt(job: Job, emit: Any, stopping: threading.Event) -> int:
     except (UserError, TrainingError, ScoringError) as error:
         message, log = str(error), ""
     except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
-        message, log = f"{name}{error.strerror or error}", ""
+        message, log = f"{error.filename or job.directory}: {error.strerror or error}", ""
     except Exception as error:
         log = traceback.format_exc()
         message = f"{type(error).__name__}: {error}".splitlines()[0]

@@ -6,4 +6,8 @@ class UserError(Exception):
 
 
 class TrainingError(Exception):
-    """A training cannot go on (a loss is not a number, the disk is full); exit status 1."""
+    """A training cannot go on: a loss or a weight is not a finite number; exit status 1."""
+
+
+class Interrupted(Exception):
+    """The work was asked to stop; what is needed to go on is written."""

@@ -91,7 +91,11 @@ def _trees(entry: DatasetEntry, root: Path, split: str) -> tuple[SourcePair, ...
         sides[role] = {}
         for city in _entries(entry, folder):
             if city.is_dir():
-                sides[role].update(_images(entry, Path(city.path), side.ending or ""))
+                found = _images(entry, Path(city.path), side.ending or "")
+                twice = sorted(found.keys() & sides[role].keys())
+                if twice:
+                    raise UserError(f"{city.path}: {twice[0]} is the name of another city's too")
+                sides[role].update(found)
     return _match(entry, split, sides)
 
 

@@ -93,7 +93,8 @@ def find_source(entry: DatasetEntry, data_root: Path, size: tuple[int, int]) -> 
         pairs = find_pairs(entry, data_root)
         made_from = listing_digest(pairs, entry.location(data_root))
     defined = entry.model_dump_json(include={"layout", "sides", "colours", "ignore", "splits"})
-    text = json.dumps([FORMAT, made_from, defined, list(size)])
+    where = "" if pairs is None else os.path.abspath(entry.location(data_root))
+    text = json.dumps([FORMAT, made_from, defined, list(size), where])
     return Source(entry, size, pairs, hashlib.sha256(text.encode()).hexdigest()[:12])
 
 

@@ -23,7 +23,7 @@ from pix2pix.checkpoint import (
     save,
 )
 from pix2pix.config import CellConfig
-from pix2pix.errors import TrainingError
+from pix2pix.errors import Interrupted, TrainingError
 from pix2pix.model import build, training_step
 from pix2pix.networks import parameter_count
 from pix2pix.translate import grid, translate
@@ -36,10 +36,6 @@ class Record(Protocol):
     """Where a training tells what happens: `Journal.append`, or anything of its form."""
 
     def __call__(self, event: str, **fields: object) -> None: ...
-
-
-class Interrupted(Exception):
-    """The training was asked to stop; its checkpoint is written."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +62,8 @@ class LossWindow:
         self.steps: list[int] = []
         self.names: list[str] = []
         self.values: list[Tensor] = []
+        self.held: Tensor | None = None
+        """What an earlier sitting measured: (steps, terms) on the CPU."""
         self.seconds = 0.0
 
     def add(self, step: int, terms: dict[str, Tensor]) -> None:
@@ -76,7 +74,9 @@ class LossWindow:
     def check(self) -> Tensor:
         """All values, (steps, terms) on the CPU. TrainingError names the first step and term that
         is not a finite number."""
-        values = torch.stack(self.values).cpu()
+        parts = [] if self.held is None else [self.held]
+        parts += [torch.stack(self.values).cpu()] if self.values else []
+        values = torch.cat(parts)
         bad = (~values.isfinite()).nonzero()
         if len(bad):
             row, column = bad[0].tolist()
@@ -92,7 +92,7 @@ class LossWindow:
         return dict(zip(self.names, self.check().double().mean(0).tolist(), strict=True))
 
     def state_dict(self) -> dict[str, object]:
-        values = self.check() if self.values else None
+        values = self.check() if self.steps else None
         return {
             "steps": self.steps,
             "names": self.names,
@@ -102,7 +102,7 @@ class LossWindow:
 
     def load_state_dict(self, state: dict) -> None:
         self.steps, self.names, self.seconds = state["steps"], state["names"], state["seconds"]
-        self.values = [] if state["values"] is None else list(state["values"])
+        self.values, self.held = [], state["values"]
 
 
 def train(
@@ -159,6 +159,7 @@ def train(
     )
 
     def write_checkpoint() -> None:
+        check_weights(model.generator, step)
         content = {
             "step": step,
             "seconds": seconds,
@@ -206,6 +207,15 @@ def train(
     peak = max(peak, peak_memory_mib(device))
     record("trained", step=step, seconds=seconds, peak_memory_mib=peak)
     return model.generator
+
+
+def check_weights(network: nn.Module, step: int) -> None:
+    """TrainingError where a weight is not finite: the losses only show the step before."""
+    bad = [name for name, p in network.named_parameters() if not p.isfinite().all()]
+    if bad:
+        raise TrainingError(
+            f"step {step}: the generator's weights are not finite ({bad[0]}): the training diverged"
+        )
 
 
 def write_samples(

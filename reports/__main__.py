@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.tracking_reader import STORE_ERRORS, first_line, list_suites
+from experiments.tracking_reader import StoreError, list_suites
 from pix2pix.errors import UserError
 from reports.write import write_report
 
@@ -26,15 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for suite, dataset, profile in chosen:
             try:
                 print(write_report(suite, dataset, profile, options.out) / "table.md")
+            except StoreError:
+                raise
             except UserError as error:  # the other suites still have theirs
                 print(f"error: {error}", file=sys.stderr)
                 status = 2
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
-    except STORE_ERRORS as error:
-        print(f"error: MLflow: {first_line(error)}", file=sys.stderr)
-        return 1
+        return 1 if isinstance(error, StoreError) else 2
     return status
 
 

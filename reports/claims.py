@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from eval.metrics import METRICS
 from experiments.tracking_reader import SuiteRuns
-from reports.collect import entry, runs_by_arm
+from reports.collect import Entry, entry, runs_by_arm
 
 HOLDS = "holds in the means"
 FAILS = "does not hold in the means"
@@ -34,12 +34,12 @@ def check_claims(runs: SuiteRuns) -> list[Check]:
 
 
 def check_claim(claim: str, runs: SuiteRuns) -> Check:
-    """`A > B on SCORE` (or <, or a chain A > B > C): whether the means are in that order."""
-    ordering, _, score = (part.strip() for part in claim.rpartition(" on "))
-    parts = re.split(r"\s([<>])\s", ordering)
-    arms, signs = parts[::2], parts[1::2]
-    if not signs:
+    """`A > B on SCORE` or `A < B on SCORE`: whether the means are in that order."""
+    match = re.fullmatch(r"(.+?) ([<>]) (.+?) on (\S+)", claim)  # as experiments.spec reads it
+    if match is None:
         return Check(claim, None, "not an ordering like `A > B on SCORE`")
+    first, sign, second, score = match.groups()
+    arms = (first, second)
     if score not in METRICS:
         return Check(claim, None, f"no score is called {score}")
     by_arm = runs_by_arm(runs)
@@ -49,10 +49,19 @@ def check_claim(claim: str, runs: SuiteRuns) -> Check:
             return Check(claim, None, f"{arm} is not among the arms that were run")
         measured = entry(by_arm[arm], score)
         if measured.interval is None:
-            return Check(claim, None, f"{arm} is {measured.state}")
+            return Check(claim, None, f"{arm} {_lack(measured)}")
         intervals.append(measured.interval)
-    pairs = zip(intervals, intervals[1:], signs, strict=False)
-    holds = all(a.mean > b.mean if sign == ">" else a.mean < b.mean for a, b, sign in pairs)
+    a, b = (interval.mean for interval in intervals)
+    holds = a > b if sign == ">" else a < b
     detail = ", ".join(f"{arm} {i.mean:.3f}" for arm, i in zip(arms, intervals, strict=True))
     counts = sorted({i.n for i in intervals})
     return Check(claim, holds, f"{detail}; n = {' and '.join(map(str, counts))}")
+
+
+def _lack(measured: Entry) -> str:
+    """The words behind an arm that has no value."""
+    if measured.state == "—":
+        return "has no such score"
+    if measured.state == "failed":
+        return "failed"
+    return f"is {measured.state}" + (f" ({measured.why})" if measured.why else "")

@@ -10,6 +10,8 @@ from eval.metrics import METRICS
 from experiments.tracking_reader import GROUND_TRUTH, RunRecord, SuiteRuns
 from reports.statistics import Interval, t_interval
 
+NOT_OF_ITSELF = ("lpips", "pixel")
+"""Families that say nothing of a photo and itself: the ground truth has no value by nature."""
 COLUMNS = ["suite", "dataset", "profile", "arm", "seed", "score", "value"]
 
 
@@ -22,6 +24,8 @@ class Entry:
     """measured, not measured, failed, missing, or — where a score says nothing of real photos."""
     planned: int
     """How many seeds the suite asked for."""
+    why: str | None = None
+    """Why it was not measured."""
 
 
 def finished(runs: SuiteRuns) -> list[RunRecord]:
@@ -64,10 +68,13 @@ def entry(runs: list[RunRecord], score: str) -> Entry:
     values = [run.scores[score] for run in runs if run.status == "done" and score in run.scores]
     if values:
         return Entry(t_interval(values), "measured", len(runs))
-    if any(run.status == "done" and reason(run, score) for run in runs):
-        return Entry(None, "not measured", len(runs))
+    reasons = [reason(run, score) for run in runs if run.status == "done"]
+    why = next((one for one in reasons if one), None)
+    if why:
+        return Entry(None, "not measured", len(runs), why)
     if runs and all(run.arm == GROUND_TRUTH and run.status == "done" for run in runs):
-        return Entry(None, "—", len(runs))
+        by_nature = METRICS[score].family in NOT_OF_ITSELF
+        return Entry(None, "—" if by_nature else "not measured", len(runs))
     failed = any(run.status == "failed" for run in runs)
     return Entry(None, "failed" if failed else "missing", len(runs))
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from experiments.tracking_reader import RunRecord, SuiteRuns
+from pix2pix.errors import UserError
 from reports.collect import GROUND_TRUTH
 from reports.style import GREY, PAGE_WIDTH
 
@@ -95,5 +96,8 @@ def _names(runs: list[RunRecord | None]) -> list[str]:
 def _open(path: Path | None) -> np.ndarray | None:
     if path is None:
         return None
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read as an image") from error

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from eval.color import CHANNELS as NAMES
+from eval.color import HIGHEST, LOWEST, histogram_intersection
 from experiments.tracking_reader import RunRecord, SuiteRuns
 from reports.collect import GROUND_TRUTH, runs_by_arm
 
-CHANNELS = {"L": (0, 100), "a": (-110, 110), "b": (-110, 110)}
+CHANNELS = {
+    name: (int(low), int(high)) for name, low, high in zip(NAMES, LOWEST, HIGHEST, strict=True)
+}
 """Lowest and highest value; the counts are of one-unit bins from the lowest on."""
 BIN_WIDTHS = (1, 2, 5, 10)
 
@@ -39,9 +43,9 @@ def density(counts: np.ndarray, channel: str, width: int = 1) -> tuple[np.ndarra
 
 
 def intersection(p: np.ndarray, q: np.ndarray, channel: str, width: int = 1) -> float:
-    """Σ min(p, q) of two arms' shares in bins of `width` units, 0 to 1."""
-    shares = (density(counts, channel, width)[1] * width for counts in (p, q))
-    return float(np.minimum(*shares).sum())
+    """The intersection of two arms' counts in bins of `width` units, 0 to 1."""
+    first, second = (density(counts, channel, width)[1] for counts in (p, q))
+    return histogram_intersection(first, second)
 
 
 def bin_notes(runs: SuiteRuns) -> list[str]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from eval.metrics import METRICS, of_family
 from experiments.tracking_reader import RunRecord, SuiteRuns
 from reports.collect import GROUND_TRUTH, reason, table_scores
 from reports.statistics import CONFIDENCE
 
 SHOWN_DIGESTS = 12
+PAPERS_DATASETS = ("cityscapes", "cityscapes_gtfine")
+"""What the paper's tables are of, under the names that data sets have here."""
 
 
 def interval_note(runs: SuiteRuns) -> str:
@@ -35,10 +38,13 @@ def gaps(runs: SuiteRuns) -> list[str]:
     for run in runs.runs:
         if run.status == "failed":
             said.append(f"failed: {name(run)}: {run.error or 'no reason recorded'}")
-    for status, words in (("running", "begun, not finished"), ("missing", "missing")):
-        left = [name(run) for run in runs.runs if run.status == status]
-        if left:
-            said.append(f"{words}: {', '.join(left)}")
+    left: dict[str, list[str]] = {}
+    for run in runs.runs:
+        if run.status == "running":
+            words = f"missing, {run.remark}" if run.remark else "begun, not finished"
+            left.setdefault(words, []).append(name(run))
+    left |= {"missing": [name(run) for run in runs.runs if run.status == "missing"]}
+    said += [f"{words}: {', '.join(names)}" for words, names in left.items() if names]
     truth = runs.ground_truth
     if truth is None:
         said.append("missing: the ground-truth row, the suite has no reference")
@@ -48,14 +54,14 @@ def gaps(runs: SuiteRuns) -> list[str]:
 
 
 def not_measured(runs: SuiteRuns) -> list[str]:
-    """`SCORE: why, and how to get it`, each reason once."""
+    """`SCORE: why, and how to get it`, each reason once; a whole family is named as one."""
     reasons: dict[str, list[str]] = {}
     for score in table_scores(runs):
         for run in runs.runs:
             why = reason(run, score) if run.status == "done" else None
             if why and score not in reasons.get(why, []):
                 reasons.setdefault(why, []).append(score)
-    return [f"{', '.join(scores)}: not measured: {why}" for why, scores in reasons.items()]
+    return [f"{', '.join(_folded(s))}: not measured: {why}" for why, s in reasons.items()]
 
 
 def paper_note(runs: SuiteRuns) -> str | None:
@@ -65,7 +71,7 @@ def paper_note(runs: SuiteRuns) -> str | None:
         return None
     record = runs.record
     differences = []
-    if record["dataset"].lower() not in source.lower():
+    if record["dataset"] not in PAPERS_DATASETS:
         differences.append(f"another data set than {record['dataset']}")
     if record.get("size"):
         ours = {f"{record['size'][0]}{times}{record['size'][1]}" for times in "x×"}
@@ -122,6 +128,15 @@ def size_text(record: dict) -> str:
     return f"{size[0]}×{size[1]}" if size else ""
 
 
+def _folded(scores: list[str]) -> list[str]:
+    """Scores, or the family's name in the place of all that it has."""
+    named = []
+    for score in scores:
+        family = METRICS[score].family
+        named.append(family if set(of_family(family)) <= set(scores) else score)
+    return list(dict.fromkeys(named))
+
+
 def _agreed(values: Iterable[str | None]) -> str:
     counts: dict[str, int] = {}
     for value in values:
@@ -130,4 +145,4 @@ def _agreed(values: Iterable[str | None]) -> str:
     if len(counts) == 1:
         return next(iter(counts))
     told = (f"{value} ({n} run{'s' if n > 1 else ''})" for value, n in counts.items())
-    return ", ".join(told)
+    return "; ".join(told)

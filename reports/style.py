@@ -10,7 +10,6 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-COLUMN_WIDTH = 3.35
 PAGE_WIDTH = 6.9
 DPI = 200
 INK = "#222222"
@@ -43,7 +42,7 @@ RC = {
     "lines.linewidth": 1.1,
     "legend.frameon": False,
     "pdf.fonttype": 42,  # TrueType, as publishers ask for
-    "mathtext.default": "regular",
+    "text.parse_math": False,  # a dollar in an arm's name is a dollar
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.tracking_reader import SuiteRuns, read_suite
+from experiments.tracking_reader import SuiteRuns, first_line, read_suite
 from pix2pix.errors import UserError
 from reports import figures, histograms, notes
 from reports.ceiling import RULE, ceiling_warnings
@@ -12,12 +12,16 @@ from reports.claims import check_claims
 from reports.collect import finished, tidy
 from reports.tables import Table, as_csv, latex, make_table, markdown
 
+TEXT = {"encoding": "utf-8", "newline": "\n"}
+"""The same bytes on every machine, whatever its locale."""
+
 
 def write_report(suite: str, dataset: str, profile: str, out: Path) -> Path:
     """Write a suite's report below `out`/DATASET-PROFILE/SUITE and return that folder.
 
-    Everything comes from MLflow. Raises UserError where it holds no such suite, or none of its
-    cells is finished, and where the folder cannot be written.
+    Everything comes from MLflow. Raises UserError where it holds no such suite or none of its
+    cells is finished, where the folder cannot be written, and where MLflow is away or locked
+    (StoreError, which is a UserError).
     """
     runs = read_suite(suite, dataset, profile)
     if not finished(runs):
@@ -28,14 +32,14 @@ def write_report(suite: str, dataset: str, profile: str, out: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         drawn = figures.draw_all(runs, table.scores, folder)
-        (folder / "table.md").write_text(page(runs, table, drawn))
-        (folder / "table.tex").write_text(latex_table(runs, table))
-        (folder / "table.csv").write_text(as_csv(table))
-        tidy(runs).to_csv(folder / "results.csv", index=False, lineterminator="\n")
+        (folder / "table.md").write_text(page(runs, table, drawn), **TEXT)
+        (folder / "table.tex").write_text(latex_table(runs, table), **TEXT)
+        (folder / "table.csv").write_text(as_csv(table), **TEXT)
+        rows = tidy(runs).to_csv(index=False, lineterminator="\n")
+        (folder / "results.csv").write_text(rows, **TEXT)
     except OSError as error:
-        raise UserError(
-            f"{error.filename or folder}: cannot be written: {error.strerror}"
-        ) from error
+        why = error.strerror or first_line(error)
+        raise UserError(f"{error.filename or folder}: cannot be written: {why}") from error
     return folder
 
 
@@ -44,7 +48,9 @@ def page(runs: SuiteRuns, table: Table, drawn: dict[str, str]) -> str:
     record = runs.record
     facts = [record["dataset"], record.get("direction"), f"profile {record['profile']}"]
     facts += [f"{notes.size_text(record)} pixels" if record.get("size") else None]
-    facts += [f"{record[k]:,} {k}" for k in ("steps", "epochs") if record.get(k)]
+    # Arms of different lengths have no one number.
+    lengths = {k: record.get(k) for k in ("steps", "epochs")}
+    facts += [f"{n:,} {k}" for k, n in lengths.items() if isinstance(n, int) and n]
     lines = [f"# {record.get('title') or record['suite']}", ""]
     lines += [record.get("question") or "", ""]
     lines += [", ".join(fact for fact in facts if fact) + ".", "", markdown(table), ""]

@@ -297,6 +297,8 @@ def test_a_cell_that_diverges_fails_alone(tmp_path):
         (["--suite", "patch_size", "--set", "size=64"], "at least 96 pixels"),
         (["--suite", "losses", "--seeds", "1,1"], "a seed stands twice"),
         (["--suite", "losses", "--seeds", "many"], "--seeds many"),
+        (["--suite", "losses", "--seeds", "9999999999,"], "must be below 2147483648"),
+        (["--suite", "losses", "--seeds", "²"], "--seeds ²"),
         (["--suite", "losses", "--workers", "0"], "--workers 0"),
         (["--suite", "losses", "--datasets", "none.yaml"], "none.yaml"),
         (["--suite", "none.yaml"], "no such file"),
@@ -310,6 +312,54 @@ def test_bad_usage_is_one_line_and_status_2(tmp_path, arguments, message):
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, "one line, no traceback"
+    assert not (tmp_path / "runs/cells").exists()
+
+
+def save(image, path):
+    Image.fromarray(image).save(path)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+PHOTO = np.zeros((48, 48, 3), np.uint8)
+BAD_IMAGES = {
+    "photo without labels": (lambda d: (d / "labels/train/0.png").unlink(), "0"),
+    "labels without photo": (lambda d: (d / "photos/test/0.png").unlink(), "0"),
+    "other size": (lambda d: save(PHOTO[:40], d / "photos/train/1.png"), "photos/train/1.png"),
+    "truncated": (lambda d: truncate(d / "photos/train/2.png"), "photos/train/2.png"),
+    "not an image": (lambda d: (d / "photos/val/0.png").write_text("x"), "photos/val/0.png"),
+    "16-bit": (lambda d: save(PHOTO[..., 0].astype(np.uint16), d / "photos/train/3.png"), "16-bit"),
+    "grey": (lambda d: save(PHOTO[..., 0], d / "photos/train/3.png"), "grey"),
+    "alpha": (
+        lambda d: save(np.dstack([PHOTO, PHOTO[..., :1]]), d / "photos/train/3.png"),
+        "alpha",
+    ),
+    "palette": (
+        lambda d: Image.fromarray(PHOTO).quantize(4).save(d / "photos/train/3.png"),
+        "palette",
+    ),
+    "no such class": (lambda d: save(PHOTO[..., 0] + 7, d / "labels/train/4.png"), "7"),
+    "empty split": (lambda d: [p.unlink() for p in d.glob("*/test/*")], "test"),
+    "no labels at all": (
+        lambda d: [save(PHOTO[..., 0] + 9, p) for p in d.glob("labels/train/*")],
+        "no pixel of the train split has a class",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD_IMAGES)
+def test_bad_images_are_one_line_and_status_2_before_training(tmp_path, what):
+    place = Place(tmp_path)
+    damage, message = BAD_IMAGES[what]
+    damage(tmp_path / "data")
+    status, _, err = place.run(*place.options())
+    assert status == 2, err
+    lines = [
+        line for line in err.strip().splitlines() if not line.startswith("data set streets at")
+    ]
+    assert len(lines) == 1 and message in lines[0], err
     assert not (tmp_path / "runs/cells").exists()
 
 

@@ -17,6 +17,7 @@ from experiments.journal import Journal, write_json
 SIDE = 16
 IMAGES = tuple(f"scene_{i:02d}" for i in range(10))
 FINGERPRINT = "ab12" * 16
+REFERENCE = "ref"
 PROVENANCE = {
     "commit": "0123abc",
     "device": "cpu",
@@ -70,6 +71,18 @@ def train(journal: Journal, start: int, stop: int, every: int = 50, sample: int 
             journal.append("checkpoint", step=step)
 
 
+def write_sheet(
+    directory: Path,
+    values: dict[str, float],
+    not_measured: dict[str, str],
+    reference: str = REFERENCE,
+) -> None:
+    """scores.json as the runner writes it."""
+    settings = {"reference": reference}
+    sheet = {"values": values, "not_measured": not_measured, "settings": settings}
+    write_json(directory / "scores.json", sheet)
+
+
 def score(
     journal: Journal,
     values: dict[str, float],
@@ -79,9 +92,8 @@ def score(
     """Score files of every test image and the `scores` record; every image has the same score."""
     directory = journal.directory
     missing = not_measured or {}
-    sheet = {"values": values, "not_measured": missing, "settings": {}}
-    write_json(directory / "scores.json", sheet)
-    with open(directory / "per_image.csv", "w", newline="") as file:
+    write_sheet(directory, values, missing)
+    with open(directory / "per_image.csv", "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["name", *values])
         rows.writerows([name, *values.values()] for name in IMAGES)

@@ -57,7 +57,7 @@ def test_which_scores_a_direction_can_have(dataset, direction, side, family):
     assert needed_scores(entry, direction) == expected
 
 
-def test_the_state_follows_the_journal(tmp_path):
+def test_the_state_follows_the_journal(tmp_path, monkeypatch):
     _, job, *_ = jobs_of("losses", tmp_path)
     assert state(job).word == "new"
     journal = Journal(job.directory)
@@ -69,12 +69,20 @@ def test_the_state_follows_the_journal(tmp_path):
     journal.append("failed", error="no", log="")
     assert state(job).word == "failed"
     journal.append("start", step=10)
-    journal.append("trained", step=4000, seconds=1.0, peak_memory_mib=1.0)
+    journal.append("trained", step=3000, seconds=1.0, peak_memory_mib=1.0)
     assert state(job).word == "to score"
     journal.append("done", seconds=1.0)
     assert state(job).word == "to score", "scored against nothing that is asked for"
     write_json(job.directory / "scores.json", {"settings": {"reference": job.reference}})
     assert state(job).word == "done"
+    settings = {"reference": job.reference, "lpips_backbone_on_disk": False}
+    write_json(job.directory / "scores.json", {"settings": settings})
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert state(job).word == "done"
+    backbone = tmp_path / "hub/checkpoints/alexnet-owt-7be5be79.pth"
+    backbone.parent.mkdir(parents=True)
+    backbone.write_bytes(b"")
+    assert state(job).word == "to score", "LPIPS can be measured now"
 
 
 def test_work_is_that_of_the_paper_at_full_size():
@@ -97,4 +105,4 @@ def test_the_expected_pace_grows_with_the_work():
 
 def test_a_job_is_plain_json(tmp_path):
     values = json.loads(jobs_of("losses", tmp_path)[1].to_json())
-    assert values["config"]["training"]["steps"] == 4000
+    assert values["config"]["training"]["steps"] == 3000

@@ -98,7 +98,9 @@ def test_overrides_win_and_name_the_profile():
     changed = plan("patch_size", overrides={"training.steps": 7, "size": "96x128"})
     assert changed.size == (96, 128)
     assert {c.config.training.steps for c in changed.cells("f")} == {7}
-    assert changed.label == "quick+steps=7+size=96x128"
+    assert changed.label == "quick+size=96x128+training.steps=7"
+    widths = [plan("losses", overrides={f"{s}.width": 8}) for s in ("generator", "discriminator")]
+    assert widths[0].label != widths[1].label
     assert plan("patch_size").label == "quick"
 
 
@@ -156,6 +158,7 @@ def test_everything_wrong_in_a_suite_is_named_with_its_place(tmp_path, text):
         ({"arms": ("2x2",)}, "--arms 2x2: suite patch_size has no such arm"),
         ({"overrides": {"size": 100}}, r"multiples of 16 \(got 100×100"),
         ({"overrides": {"size": 64}}, "286×286 discriminator needs images of at least 96"),
+        ({"overrides": {"size": [128]}}, "--set size: must be a side from 16"),
         ({"overrides": {"size": "12"}}, "--set size: must be a side from 16"),
         ({"overrides": {"generator.depth": 8}}, "multiples of 256"),
         ({"overrides": {"objective.gan": "none", "objective.l1": 0}}, "nothing to train on"),
@@ -164,6 +167,14 @@ def test_everything_wrong_in_a_suite_is_named_with_its_place(tmp_path, text):
 def test_options_that_do_not_go_together_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         plan("patch_size", **options).cells("f")
+
+
+def test_a_suite_cannot_take_the_place_of_one_that_comes_with_the_package(tmp_path):
+    path = write(tmp_path, "title: t\narms:\n  a: {}\n", "losses.yaml")
+    with pytest.raises(UserError, match="rename it"):
+        load_suite(path)
+    with pytest.raises(UserError, match="the file's name names the suite"):
+        load_suite(write(tmp_path, "title: t\nname: losses\narms:\n  a: {}\n"))
 
 
 def test_an_unknown_suite_names_the_nearest():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,10 +19,11 @@ from PIL import Image
 
 from experiments.journal import Journal
 from experiments.tracking import MirrorError, main, mirror
+from experiments.tracking_address import DEFAULT_URI, tracking_uri, ui_command
 from experiments.tracking_artifacts import evenly_spaced
 from experiments.tracking_reader import list_suites, read_suite
-from experiments.tracking_run import flatten
-from experiments.tracking_store import database_path, open_store, writing
+from experiments.tracking_store import StoreError, database_path, open_store, writing
+from experiments.tracking_text import flatten
 from pix2pix.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,7 +135,7 @@ def test_what_the_web_interface_needs(tmp_path: Path, store: Path) -> None:
     assert {tuple(shape(name)) for name in theirs} == {tuple(shape(name)) for name in ours}
 
     # A dot in a column's name leaves MLflow's table view empty.
-    table = json.loads((folder.parent / "per_image.json").read_text())
+    table = json.loads((folder.parent / "per_image.json").read_text(encoding="utf-8"))
     assert table["columns"] == ["name", "fcn/pixel_accuracy", "pixel/l1"]
     assert table["data"][0] == ["scene_00", 0.8, 0.1]
 
@@ -161,6 +164,113 @@ def test_a_resumed_cell_has_each_step_once(tmp_path: Path, store: Path) -> None:
     assert run.scores == SCORES
 
 
+def test_a_step_twice_in_one_sitting_is_logged_once(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    journal = recorded.begin(out / "cells" / "aaa", "aaa", 1)
+    for step, value in ((50, 1.0), (100, 2.0), (100, 3.0)):
+        journal.append("losses", step=step, values={"g_l1": value}, seconds_per_step=0.1)
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
+    mirror(out)
+    mirror(out)
+    assert set(points(store).values()) == {1}
+    curves = read_suite(*KEY).runs[0].curves()
+    assert curves[curves.term == "g_l1"].value.tolist() == [1.0, 3.0]
+
+
+def test_every_sittings_commit_and_device_is_told(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    journal = recorded.begin(out / "cells" / "aaa", "aaa", 1)
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
+    mirror(out)
+    other = recorded.PROVENANCE | {"commit": "fedc987", "device": "cuda:0"}
+    for provenance in (other, other, recorded.PROVENANCE):
+        journal.append("start", provenance=provenance, step=0)
+    recorded.train(journal, 0, 400)
+    recorded.finish_cell(journal, SCORES)
+    mirror(out)
+    (run,) = read_suite(*KEY).runs
+    assert run.provenance["commit"] == "0123abc, fedc987"
+    assert run.provenance["device"] == "cpu, cuda:0"
+    assert run.provenance["versions.torch"] == "2.11.0"
+    assert "scores_commit" not in run.provenance
+
+
+def test_scores_of_a_later_commit_say_so(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    journal = Journal(recorded.cell(out, "aaa", 1, SCORES))
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
+    for commit, told in (("fedc987", "fedc987"), ("0123abc", None)):
+        provenance = recorded.PROVENANCE | {"commit": commit}
+        journal.append("scores", values=SCORES, not_measured={}, provenance=provenance)
+        journal.append("done", seconds=50.0)
+        mirror(out)
+        (run,) = read_suite(*KEY).runs
+        assert run.provenance["commit"] == "0123abc"
+        assert run.provenance.get("scores_commit") == told
+
+
+def test_scores_against_another_reference_are_not_the_suites(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    directory = recorded.cell(out, "aaa", 1, SCORES)  # scored against "ref"
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference="other")
+    mirror(out)
+    (run,) = read_suite(*KEY).runs
+    assert (run.status, run.scores) == ("running", {})
+    assert run.remark == "scored against another reference"
+    assert len(run.curves()) > 0
+    journal = Journal(directory)
+    journal.append("start", provenance=recorded.PROVENANCE, step=400)
+    recorded.score(journal, {"fcn.pixel_accuracy": 0.3})
+    recorded.write_sheet(directory, {"fcn.pixel_accuracy": 0.3}, {}, reference="other")
+    journal.append("done", seconds=50.0)
+    mirror(out)
+    (run,) = read_suite(*KEY).runs
+    assert (run.status, run.scores, run.remark) == ("done", {"fcn.pixel_accuracy": 0.3}, None)
+
+    # The suite of the first reference now meets scores of the second, and keeps its own.
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference="ref", suite="losses")
+    losses = ("losses", *KEY[1:])
+    mirror(out)
+    assert read_suite(*losses).runs[0].status == "running"
+    journal.append("start", provenance=recorded.PROVENANCE, step=400)
+    recorded.score(journal, SCORES)
+    journal.append("done", seconds=60.0)
+    mirror(out)
+    assert read_suite(*losses).runs[0].scores == SCORES
+    (run,) = read_suite(*KEY).runs
+    assert (run.status, run.scores) == ("done", {"fcn.pixel_accuracy": 0.3})
+
+
+def test_a_kill_between_the_sheet_and_the_journal(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    directory = recorded.cell(out, "aaa", 1, SCORES)
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference="ref")
+    journal = Journal(directory)
+    journal.append("start", provenance=recorded.PROVENANCE, step=400)
+    recorded.write_sheet(directory, {"pixel.l1": 0.7}, {"fcn.pixel_accuracy": "no labels"})
+    mirror(out)
+    (run,) = read_suite(*KEY).runs
+    assert (run.status, run.scores) == ("running", {})
+    journal.append("start", provenance=recorded.PROVENANCE, step=400)
+    journal.append("done", seconds=50.0)  # the sheet was there already
+    mirror(out)
+    (run,) = read_suite(*KEY).runs
+    assert (run.status, run.scores) == ("done", {"pixel.l1": 0.7})
+    assert run.not_measured == {"fcn.pixel_accuracy": "no labels"}
+
+
+def test_a_score_that_is_no_longer_measured_is_gone(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    directory = recorded.cell(out, "aaa", 1, SCORES)
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
+    mirror(out)
+    journal = Journal(directory)
+    recorded.score(journal, {"pixel.l1": 0.1}, {"fcn.pixel_accuracy": "the data set has no labels"})
+    journal.append("done", seconds=50.0)
+    mirror(out)
+    assert read_suite(*KEY).runs[0].scores == {"pixel.l1": 0.1}
+
+
 def test_a_failed_cell_says_why_and_recovers(tmp_path: Path, store: Path) -> None:
     out = tmp_path / "runs"
     directory = recorded.failed_cell(out, "aaa", 1)
@@ -170,7 +280,7 @@ def test_a_failed_cell_says_why_and_recovers(tmp_path: Path, store: Path) -> Non
     assert (run.status, run.error) == ("failed", "step 101: g_l1 is not a number")
     log = run.artifact("failure.log")
     assert log is not None
-    assert log.read_text() == "line 1\nline 2\n"
+    assert log.read_text(encoding="utf-8") == "line 1\nline 2\n"
     journal = Journal(directory)
     journal.append("start", provenance=recorded.PROVENANCE, step=0)
     mirror(out)
@@ -225,7 +335,7 @@ def test_scores_done_again_replace_the_old_ones(tmp_path: Path, store: Path) -> 
     assert run.not_measured == {}
     table = run.artifact("per_image.csv")
     assert table is not None
-    assert table.read_text().splitlines()[1] == "scene_00,0.8,0.2,0.3"
+    assert table.read_text(encoding="utf-8").splitlines()[1] == "scene_00,0.8,0.2,0.3"
 
 
 def test_killed_in_the_middle_nothing_is_doubled(tmp_path: Path, store: Path) -> None:
@@ -365,6 +475,66 @@ def test_addresses_of_stores() -> None:
     assert database_path("http://localhost:5000") is None
     with pytest.raises(UserError, match="names no file"):
         database_path("sqlite://")
+
+
+def test_the_check_initialises_a_new_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/deep/mlflow.db")
+    assert main(["--check"]) == 0
+    assert list_suites() == []
+    assert main(["--check"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("foo://bar", "foo://bar: cannot be opened"),
+        ("postgresql://me:secret@localhost/x", "postgresql://me:***@localhost/x: cannot be opened"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///{folder}/text.db", "text.db: cannot be opened"),
+        ("sqlite:///{folder}/text.db/mlflow.db", "text.db"),
+    ],
+)
+def test_the_check_says_in_a_line_what_is_wrong(
+    uri: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "text.db").write_text("this is no database, it is a text file" * 100)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(folder=tmp_path))
+    assert main(["--check"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: MLFLOW_TRACKING_URI: ")
+    assert error.count("\n") == 1
+    assert said in error
+    assert "secret" not in error
+
+
+def test_a_store_of_another_version_is_named(store: Path) -> None:
+    with contextlib.closing(sqlite3.connect(store)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = 'fffffffffff'")
+    with pytest.raises(StoreError, match="written by another version of MLflow"):
+        list_suites()
+
+
+def test_where_the_store_is_and_how_to_look_into_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert tracking_uri() == DEFAULT_URI == "sqlite:///mlflow.db"
+    assert ui_command(tracking_uri()) == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
+    assert ui_command("sqlite:////my runs/m.db", ".venv/bin/mlflow") == (
+        ".venv/bin/mlflow ui --backend-store-uri 'sqlite:////my runs/m.db'"
+    )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@runs.example.org")
+    assert ui_command(tracking_uri()) == "open https://me:***@runs.example.org"
+    assert ui_command("postgresql://me:secret@host/runs") == (
+        'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'
+    )
+
+
+def test_asking_for_the_address_does_not_import_mlflow() -> None:
+    code = "import sys, experiments.tracking_address; sys.exit('mlflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 def test_params_are_flat_text() -> None:

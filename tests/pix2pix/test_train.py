@@ -11,9 +11,9 @@ from pix2pix.config import (
     ObjectiveSettings,
     TrainingSettings,
 )
-from pix2pix.errors import TrainingError, UserError
+from pix2pix.errors import Interrupted, TrainingError, UserError
 from pix2pix.model import build, training_step
-from pix2pix.train import Interrupted, Pace, learning_rate, train
+from pix2pix.train import Pace, learning_rate, train
 
 CPU = torch.device("cpu")
 SIZE = 32

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from eval.metrics import of_family
 from experiments.tracking_reader import GROUND_TRUTH, RunRecord, SuiteRuns
 from reports.ceiling import ceiling_warnings
 from reports.claims import check_claim
 from reports.notes import gaps, interval_note, not_measured, paper_note, provenance
 from reports.tables import as_csv, escape, latex, make_table, markdown
+from reports.write import page
 
 PIXEL = "fcn.pixel_accuracy"
 WHY = "no backbone: put alexnet.pth into the hub cache"
@@ -53,8 +55,11 @@ def test_mean_and_interval_of_three_seeds_beside_the_paper() -> None:
     assert row(text, GROUND_TRUTH) == [GROUND_TRUTH, "", "0.900", "0.80 (unconfirmed)"]
     assert text.splitlines()[-1].startswith(f"| {GROUND_TRUTH}")
     assert "another data set than camvid and another size than 128×128" in str(paper_note(runs))
-    same = suite(run("70x70", 1, 0.5), published=published, dataset="cityscapes", size=[256, 256])
-    assert paper_note(same) == "paper: Table 3 (Cityscapes, 256×256)."
+    for name in ("cityscapes", "cityscapes_gtfine"):
+        same = suite(run("70x70", 1, 0.5), published=published, dataset=name, size=[256, 256])
+        assert paper_note(same) == "paper: Table 3 (Cityscapes, 256×256)."
+    own = suite(run("70x70", 1, 0.5), published=published, dataset="city", size=[256, 256])
+    assert "another data set than city" in str(paper_note(own))
 
 
 def test_one_seed_has_no_interval_and_says_so() -> None:
@@ -97,6 +102,57 @@ def test_not_measured_tells_how_to_get_it_once() -> None:
     )
     assert row(markdown(make_table(runs)), "a")[3] == "not measured"
     assert not_measured(runs) == [f"lpips: not measured: {WHY}"]
+
+
+def test_a_family_that_does_not_apply_is_not_measured() -> None:
+    reasons = dict.fromkeys(of_family("fcn"), "the data set has no labels")
+    measured = {"status": "done", "scores": {"pixel.l1": 0.1}, "not_measured": reasons}
+    runs = suite(
+        run("a", 1, None, **measured),
+        run("b", 1, None, **measured),
+        truth=None,
+        scores=["fcn", "pixel"],
+        published={"source": "Table 3", "rows": {"a": dict.fromkeys(of_family("fcn"), 0.5)}},
+    )
+    truth = RunRecord(GROUND_TRUTH, None, "ref", "done", scores={"color.L": 1.0})
+    runs = SuiteRuns(runs.record, runs.runs, truth, runs.uri)
+    text = markdown(make_table(runs))
+    assert row(text, "a")[2:] == ["not measured"] * 3 + ["0.100"] + ["0.50"] * 3
+    assert row(text, GROUND_TRUTH)[2:6] == ["not measured"] * 3 + ["—"]
+    assert not_measured(runs) == ["fcn: not measured: the data set has no labels"]
+    assert ceiling_warnings(runs) == []
+    assert check_claim("a > b on fcn.class_iou", runs).wording == (
+        "cannot be checked: a is not measured (the data set has no labels)"
+    )
+    assert "has no such score" in check_claim(f"{GROUND_TRUTH} < a on pixel.l1", runs).wording
+
+
+def test_a_part_of_a_family_is_named_by_score() -> None:
+    why = {"pixel.ssim": "an image of 8x8 pixels is below 11"}
+    runs = suite(run("a", 1, 0.8, not_measured=why), scores=["fcn", "pixel"])
+    assert not_measured(runs) == [f"pixel.ssim: not measured: {why['pixel.ssim']}"]
+
+
+def test_scores_of_another_reference_are_missing_and_say_why() -> None:
+    remark = "scored against another reference"
+    runs = suite(run("a", 1, 0.8), run("b", 1, None, status="running", remark=remark), truth=None)
+    assert row(markdown(make_table(runs)), "b") == ["b", "0 of 1", "missing"]
+    assert gaps(runs)[0] == f"missing, {remark}: b seed 1"
+
+
+@pytest.mark.parametrize(
+    ("lengths", "told"),
+    [
+        ({"steps": 4000, "epochs": None}, "profile quick, 128×128 pixels, 4,000 steps."),
+        ({"steps": None, "epochs": 200}, "profile quick, 128×128 pixels, 200 epochs."),
+        ({"steps": None, "epochs": None}, "profile quick, 128×128 pixels."),
+        ({"steps": [400, 4000]}, "profile quick, 128×128 pixels."),
+    ],
+)
+def test_the_headline_has_a_length_where_all_arms_have_the_same(lengths: dict, told: str) -> None:
+    runs = suite(run("a", 1, 0.8), run("b", 1, 0.7), direction="labels->photo", **lengths)
+    headline = page(runs, make_table(runs), {}).splitlines()[4]
+    assert headline == f"camvid, labels->photo, {told}"
 
 
 def test_a_score_that_some_seeds_lack_names_its_own_n() -> None:
@@ -146,8 +202,9 @@ def test_wide_tables_are_split_where_the_paper_ends() -> None:
     [
         ("b > a on fcn.pixel_accuracy", "holds in the means (b 0.800, a 0.600; n = 1 and 2)"),
         ("a > b on fcn.pixel_accuracy", "does not hold in the means (a 0.600, b 0.800; "),
-        ("a < b < ground truth on fcn.pixel_accuracy", "holds in the means"),
-        ("b > c on fcn.pixel_accuracy", "cannot be checked: c is failed"),
+        ("a < ground truth on fcn.pixel_accuracy", "holds in the means"),
+        ("a < b < c on fcn.pixel_accuracy", "cannot be checked: b < c is not among the arms"),
+        ("b > c on fcn.pixel_accuracy", "cannot be checked: c failed"),
         ("b > z on fcn.pixel_accuracy", "cannot be checked: z is not among the arms"),
         ("b > a on beauty", "cannot be checked: no score is called beauty"),
         ("b is nicer", "cannot be checked: not an ordering"),
@@ -189,5 +246,5 @@ def test_provenance_counts_out_what_differs() -> None:
         fingerprint="x",
     )
     lines = provenance(runs)
-    assert "device: cpu (2 runs), cuda:0 (1 run)" in lines
+    assert "device: cpu (2 runs); cuda:0 (1 run)" in lines
     assert "data fingerprints of the runs differ: x, y" in lines

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import os
 import re
 import shutil
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +17,15 @@ import pytest
 import recorded_runs as recorded
 from PIL import Image
 
-from eval.color import bin_edges, histogram_intersection
+from eval.color import bin_edges
 from experiments.tracking import mirror
+from pix2pix.errors import UserError
 from reports.__main__ import main
 from reports.histograms import CHANNELS, density, intersection
 from reports.style import DPI, PAGE_WIDTH
 from reports.write import write_report
 
+ROOT = Path(__file__).resolve().parents[2]
 KEY = ("patch_size", "procedural", "quick")
 FIGURES = ("arms_by_inputs", "lab_histograms", "curves", "seeds")
 WHY = {"lpips": "no backbone: put alexnet.pth into the hub cache"}
@@ -57,7 +64,7 @@ def test_a_whole_report(suite: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["--suite", "all", "--out", str(suite / "out")]) == 0
     folder = suite / "out" / "procedural-quick" / "patch_size"
     assert capsys.readouterr().out.strip() == str(folder / "table.md")
-    text = (folder / "table.md").read_text()
+    text = (folder / "table.md").read_text(encoding="utf-8")
     assert re.search(r"\| 70x70 +\| +3 \| +0\.830 ± 0\.090 \| +0\.66 \|", text)
     assert re.search(r"\| 1x1 +\| +1 of 2 \| +0\.500 \|", text)
     assert "failed: 1x1 seed 2: step 101: g_l1 is not a number" in text
@@ -67,7 +74,7 @@ def test_a_whole_report(suite: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert recorded.FINGERPRINT in text
     assert "seed 2 `d70-2`" in text
 
-    with open(folder / "results.csv") as file:
+    with open(folder / "results.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["suite", "dataset", "profile", "arm", "seed", "score", "value"]
     assert len(rows) == (3 + 1 + 1) * 7
@@ -79,7 +86,7 @@ def test_a_whole_report(suite: Path, capsys: pytest.CaptureFixture[str]) -> None
         ("1x1", "1", 0.5),
         ("ground truth", "", 0.9),
     ]
-    tex = (folder / "table.tex").read_text()
+    tex = (folder / "table.tex").read_text(encoding="utf-8")
     assert r"over n = 1--3 seeds" in tex
     assert r"g\_l1" in tex
 
@@ -134,14 +141,88 @@ def test_a_folder_that_cannot_be_written(suite: Path, capsys: pytest.CaptureFixt
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_histograms_agree_with_the_score() -> None:
+def test_an_arms_name_may_hold_dollars(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    names = ("$x_{$", "L1→\\$cGAN$")
+    for digest in ("aaa", "bbb"):
+        recorded.cell(out, digest, 1, values(0.8), WHY)
+    cells = [(names[0], 1, "aaa"), (names[1], 1, "bbb")]
+    recorded.reference(out, "ref", values(0.9))
+    recorded.suite_record(out, cells, reference="ref")
+    mirror(out)
+    folder = write_report(*KEY, tmp_path / "out")
+    assert all((folder / f"{name}.pdf").is_file() for name in FIGURES)
+    assert "| $x_{$ " in (folder / "table.md").read_text(encoding="utf-8")
+    assert r"\$x\_\{\$ &" in (folder / "table.tex").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_files_are_utf_8_whatever_the_locale(suite: Path) -> None:
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "reports", "--suite", "all", "--out", str(suite / "plain")],
+        env={**os.environ, **locale, "PYTHONPATH": str(ROOT)},
+        cwd=suite,
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    here = write_report(*KEY, suite / "here")
+    plain = suite / "plain" / "procedural-quick" / "patch_size"
+    for name in ("table.md", "table.tex", "table.csv", "results.csv"):
+        assert (plain / name).read_bytes() == (here / name).read_bytes(), name
+    assert "±" in (plain / "table.md").read_bytes().decode("utf-8")
+
+
+def test_a_store_that_is_away_or_broken_is_one_line(
+    suite: Path, store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said() -> str:
+        assert main(["--suite", "patch_size", "--out", str(suite / "out")]) == 1
+        with pytest.raises(UserError) as raised:
+            write_report(*KEY, suite / "out")
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "\n" not in str(raised.value)
+        return error
+
+    with contextlib.closing(sqlite3.connect(store)) as database, database:
+        database.execute("ALTER TABLE metrics RENAME TO elsewhere")
+        database.execute("ALTER TABLE latest_metrics RENAME TO elsewhere_too")
+    assert "no such table" in said()
+    with contextlib.closing(sqlite3.connect(store)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = 'fffffffffff'")
+    assert "another version of MLflow" in said()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert "failed with exception" in said()
+
+
+def test_a_damaged_artifact_is_named(suite: Path) -> None:
+    (damaged, *_) = sorted(suite.glob("mlruns/*/*/artifacts/histograms.json"))
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"histograms\.json: not JSON"):
+        write_report(*KEY, suite / "out")
+    damaged.write_bytes(whole)
+    for image in suite.glob("mlruns/*/*/artifacts/translations/*.png"):
+        image.write_bytes(b"not a PNG")
+    with pytest.raises(UserError, match=r"\.png: cannot be read as an image"):
+        write_report(*KEY, suite / "out")
+
+
+def test_shares_and_intersections_of_bins_by_hand() -> None:
     for channel, (low, high) in CHANNELS.items():
         assert bin_edges(channel).tolist() == list(range(low, high + 1))
-    counts = np.random.default_rng(0).integers(1, 50, (2, 3, 220))
-    counts[:, 0, 100:] = 0
-    for c, channel in enumerate(CHANNELS):
-        expected = histogram_intersection(counts[0, c], counts[1, c])
-        assert intersection(*counts, channel) == pytest.approx(expected)
-        edges, share = density(counts[0], channel, 10)
-        assert share.sum() * 10 == pytest.approx(1)
-        assert len(edges) == (CHANNELS[channel][1] - CHANNELS[channel][0]) // 10
+    counts = np.zeros((2, 3, 220), np.int64)
+    counts[0, :, 10:14] = [1, 1, 1, 1]
+    counts[1, :, 10:14] = [6, 0, 2, 0]  # twice as many pixels: only shares count
+    for channel, (low, high) in CHANNELS.items():
+        # shares 1/4 each against 3/4, 0, 1/4, 0; in pairs 1/2, 1/2 against 3/4, 1/4
+        assert intersection(*counts, channel) == pytest.approx(0.5)
+        assert intersection(*counts, channel, 2) == pytest.approx(0.75)
+        assert intersection(*counts, channel, 10) == pytest.approx(1.0)
+        edges, share = density(counts[1], channel, 2)
+        assert len(edges) == (high - low) // 2
+        assert share[5:7].tolist() == [3 / 8, 1 / 8]  # a unit
+        assert edges[5] == low + 10

@@ -1,0 +1,51 @@
+"""Which scores of a run directory are a suite's own.
+
+A run directory may serve suites whose scorers differ, but holds one sheet of scores: the newest.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from experiments.journal import Record, last
+
+OTHER_REFERENCE = "scored against another reference"
+
+
+def read_sheet(directory: Path) -> dict[str, Any] | None:
+    """The content of scores.json, None where there is none; ValueError where it is not JSON."""
+    try:
+        text = (directory / "scores.json").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    return json.loads(text)
+
+
+def reference_of(sheet: dict[str, Any] | None) -> str | None:
+    """The digest of the reference that a sheet was scored against."""
+    return ((sheet or {}).get("settings") or {}).get("reference")
+
+
+def unscored(records: list[Record]) -> list[Record]:
+    """A journal's records as if nothing had been scored yet."""
+    return [record for record in records if record["event"] not in ("scores", "done")]
+
+
+def with_sheet(records: list[Record], sheet: dict[str, Any] | None) -> list[Record]:
+    """A journal's records with the `scores` that scores.json holds.
+
+    scores.json is written just before the journal's `scores`. Where a kill fell between the two,
+    the sitting that wrote `done` found the sheet whole and scored no more; where no `done`
+    follows yet, neither can be trusted to belong to the other.
+    """
+    newest = last(records, "scores")
+    told = ("values", "not_measured")
+    if sheet is None or (newest and all(newest.get(key) == sheet.get(key) for key in told)):
+        return records
+    if not records or records[-1]["event"] != "done":
+        return [record for record in records if record["event"] != "scores"]
+    done = records[-1]
+    late = {"event": "scores", "time": done["time"], **{key: sheet[key] for key in told}}
+    return [*records[:-1], late, done]
