@@ -15,6 +15,7 @@ from experiments.progress import duration
 from experiments.settings import SETTINGS, parse_override
 from experiments.spec import load_profiles, load_suite, suite_names
 from experiments.study import Options, Study, dry_run, execute, make_study, mirror_only
+from experiments.tracking_address import tracking_uri, ui_command
 from pix2pix.datasets import load_registry
 from pix2pix.errors import UserError
 
@@ -151,10 +152,9 @@ def report(study: Study) -> None:
             continue
         print((folder / "table.md").read_text(encoding="utf-8"))
         print(f"report: {folder / 'table.md'}", file=sys.stderr)
-    store = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     beside = Path(sys.executable).with_name("mlflow")
-    command = os.path.relpath(beside) if beside.exists() else "mlflow"
-    print(f"browse the runs: {command} ui --backend-store-uri {store}", file=sys.stderr)
+    program = os.path.relpath(beside) if beside.exists() else "mlflow"
+    print(f"browse the runs: {ui_command(tracking_uri(), program)}", file=sys.stderr)
 
 
 def look(text: str) -> int:

@@ -22,7 +22,7 @@ from eval.score_folder import ScoreSheet, score_folders
 from eval.scorer import ScorerSettings, train_scorer
 from eval.scorer_file import load_scorer, save_scorer
 from experiments.jobs import Job, label_side, needed_scores, scores_current
-from experiments.journal import Journal, Record, write_json
+from experiments.journal import Journal, Record, last, write_json
 from experiments.provenance import machine, versions
 from pix2pix.atomic import replacing
 from pix2pix.checkpoint import load_generator, save_generator
@@ -135,7 +135,8 @@ def run_cell(work: Work) -> None:
     if not complete(job.directory / "translations", work.data.test.names):
         work.emit({"event": "phase", "phase": "translating"})
         translate_cell(work, config, generator.to(work.device))
-    if not scores_current(job):
+    scored = last(work.journal.records(), "scores") is not None
+    if not scored or not scores_current(job):
         work.emit({"event": "phase", "phase": "scoring"})
         scorer = ensure_scorer(work)
         wanted = needed_scores(work.entry, job.config["direction"])

@@ -17,7 +17,8 @@ os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"  # "written" has to mean wri
 # A server that is away is asked again at the next pass, not for minutes within one.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # MLflow tells of every migration
+# MLflow tells of every migration, and logs a traceback of what it raises as well.
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
 logging.getLogger("alembic").setLevel(logging.ERROR)
 
 from filelock import FileLock, Timeout  # noqa: E402
