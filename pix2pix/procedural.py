@@ -84,19 +84,6 @@ def draw_labels(split: str, index: int, size: int) -> np.ndarray:
     return _labels(_layout(split, index), size)
 
 
-def draw_split(split: str, size: int, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """The first `count` facades of a split (all without it): (N, S, S), (N, S, S, 3) uint8."""
-    _check(split, 0, size, 0)
-    number = COUNTS[split] if count is None else count
-    if not 0 < number <= COUNTS[split]:
-        raise UserError(f"procedural: {split} has 1 to {COUNTS[split]} facades (got {number})")
-    labels = np.empty((number, size, size), np.uint8)
-    photos = np.empty((number, size, size, 3), np.uint8)
-    for index in range(number):
-        labels[index], photos[index] = draw(split, index, size)
-    return labels, photos
-
-
 def _check(split: str, index: int, size: int, appearance: int) -> None:
     if split not in COUNTS:
         raise UserError(f"procedural: split must be one of {', '.join(COUNTS)} (got {split!r})")

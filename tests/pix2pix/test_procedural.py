@@ -7,7 +7,7 @@ import pytest
 
 from pix2pix.errors import UserError
 from pix2pix.facades.dice import Dice
-from pix2pix.procedural import CLASSES, COUNTS, draw, draw_labels, draw_split
+from pix2pix.procedural import CLASSES, COUNTS, draw, draw_labels
 
 NAMES = [name for name, _ in CLASSES]
 
@@ -94,15 +94,6 @@ def test_splits_are_disjoint_and_hold_no_facade_twice() -> None:
     assert len(layouts) == counts
 
 
-def test_draw_split_is_draw_in_order() -> None:
-    labels, photos = draw_split("val", 40, 3)
-    assert labels.shape == (3, 40, 40) and photos.shape == (3, 40, 40, 3)
-    for index in range(3):
-        one = draw("val", index, 40)
-        assert np.array_equal(labels[index], one[0])
-        assert np.array_equal(photos[index], one[1])
-
-
 def test_a_facade_is_the_same_at_every_size() -> None:
     same, other = [], []
     for index in range(8):
@@ -186,8 +177,3 @@ def test_classes_are_those_of_the_cmp_facades() -> None:
 def test_bad_input_is_named(arguments: tuple, message: str) -> None:
     with pytest.raises(UserError, match=message):
         draw(*arguments)
-
-
-def test_draw_split_refuses_more_than_there_are() -> None:
-    with pytest.raises(UserError, match="val has 1 to 100 facades"):
-        draw_split("val", 64, 101)
