@@ -55,7 +55,8 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="override a setting in every arm; repeatable. Keys: size, " + ", ".join(SETTINGS),
+        help="a setting of all arms that do not set it themselves; repeatable. Keys: size, "
+        + ", ".join(SETTINGS),
     )
     p.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="run directories")
     p.add_argument("--reports", type=Path, default=Path("reports/out"), metavar="DIR")
@@ -100,6 +101,8 @@ def parse_options(arguments: argparse.Namespace) -> Options:
             raise UserError(f"--{name} {value}: must be at least 1")
     if arguments.checkpoint_every < 0:
         raise UserError(f"--checkpoint-every {arguments.checkpoint_every}: must not be negative")
+    if arguments.arms is not None and not arguments.arms.strip():
+        raise UserError("--arms: names no arm; leave the option out for all of them")
     if arguments.suite is None:
         raise UserError(f"--suite is required: {', '.join(suite_names())}, all, or a .yaml file")
     return Options(
@@ -135,7 +138,7 @@ def show_list(datasets: Path | None) -> str:
     lines.append("data sets")
     for name, entry in load_registry(datasets).items():
         labels = f", {len(entry.classes)} classes" if entry.classes else ""
-        lines.append(f"  {name:<18} {entry.title} ({entry.default_direction}{labels})")
+        lines.append(f"  {name:<18} {entry.title or name} ({entry.default_direction}{labels})")
     return "\n".join(lines)
 
 

@@ -40,7 +40,8 @@ def deviations(plan: Plan) -> list[str]:
 
 def _of_data(plan: Plan) -> Iterable[str]:
     if plan.entry.name not in TABLE_DATASETS:
-        yield f"Data set {plan.entry.title}; the published numbers are of Cityscapes."
+        title = plan.entry.title or plan.entry.name
+        yield f"Data set {title}; the published numbers are of Cityscapes."
     if plan.size != (256, 256):
         yield f"Images of {plan.size[0]}×{plan.size[1]} pixels; the paper's are 256×256."
     unconfirmed = plan.entry.paper.unconfirmed if plan.profile.paper_schedule else ()

@@ -35,7 +35,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """A suite on a data set under a profile, with what the user overrode."""
+    """A suite on a data set under a profile, with what the user overrode.
+
+    What an arm changes is the question that a suite asks, so it stands above an override.
+    """
 
     suite: Suite
     profile_name: str
@@ -64,8 +67,8 @@ class Plan:
                 paper,
                 self.suite.base,
                 self.suite.profiles.get(self.profile_name, {}),
-                self.suite.arms[arm],
                 {k: v for k, v in self.overrides.items() if k != "size"},
+                self.suite.arms[arm],
             )
         )
 
@@ -149,6 +152,8 @@ def make_plan(
             checked["size"] = "x".join(map(str, size)) if isinstance(size, list) else size
         else:
             checked |= check_override(key, value)
+            if all(key in suite.arms[arm] for arm in arms or suite.arms if arm in suite.arms):
+                raise UserError(f"--set {key}: every arm of {suite.name} sets it itself")
     for arm in arms or ():
         if arm not in suite.arms:
             raise UserError(

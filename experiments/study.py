@@ -166,7 +166,8 @@ def execute(study: Study) -> Ending:
 
     options = study.options
     check_source(study.entry, options.data_root, study.plans[0].suite.direction)
-    _check_out(options.out)
+    _check_folder("--out", options.out)
+    _check_folder("--reports", options.reports)
     began = time.monotonic()
     fingerprint = _prepare(study)
     here = commit()
@@ -277,13 +278,13 @@ def _now_and_then(what: str, seconds: float = 10.0) -> Callable[[int, int], None
     return progress
 
 
-def _check_out(out: Path) -> None:
+def _check_folder(option: str, folder: Path) -> None:
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UserError(f"--out {out}: cannot be written: {error.strerror}") from None
+        raise UserError(f"{option} {folder}: cannot be written: {error.strerror}") from None
 
 
 def _check_disk(out: Path, todo: list[Job], workers: int) -> None:

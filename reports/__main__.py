@@ -43,6 +43,8 @@ def select(suites: str, dataset: str | None, profile: str | None) -> list[tuple[
     if not recorded:
         raise UserError("MLflow holds no suite; run one first")
     wanted = sorted({s for s, _, _ in recorded}) if suites == "all" else suites.split(",")
+    # A suite of one's own is run by its file and recorded by its name.
+    wanted = [Path(s).stem if s.endswith((".yaml", ".yml")) else s for s in wanted]
     chosen = []
     for suite in wanted:
         found = [

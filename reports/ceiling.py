@@ -38,7 +38,7 @@ def ceiling_warnings(runs: SuiteRuns) -> list[str]:
         if means and value - min(means.values()) < ROOM:
             low = min(means, key=lambda arm: means[arm])
             warnings.append(
-                f"in {score} even the lowest arm ({low}, {means[low]:.3f}) is less than "
+                f"in {score} even the lowest arm ({low}, {means[low]:.3f}) does not lie "
                 f"{ROOM:.2f} below the real photos ({value:.3f}): arms cannot be told apart by it"
             )
     return warnings

@@ -53,7 +53,9 @@ def check_claim(claim: str, runs: SuiteRuns) -> Check:
         intervals.append(measured.interval)
     a, b = (interval.mean for interval in intervals)
     holds = a > b if sign == ">" else a < b
-    detail = ", ".join(f"{arm} {i.mean:.3f}" for arm, i in zip(arms, intervals, strict=True))
+    digits = next((d for d in range(3, 9) if f"{a:.{d}f}" != f"{b:.{d}f}"), 3)
+    values = zip(arms, intervals, strict=True)
+    detail = ", ".join(f"{arm} {i.mean:.{digits}f}" for arm, i in values)
     counts = sorted({i.n for i in intervals})
     return Check(claim, holds, f"{detail}; n = {' and '.join(map(str, counts))}")
 

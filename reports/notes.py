@@ -9,7 +9,6 @@ from experiments.tracking_reader import RunRecord, SuiteRuns
 from reports.collect import GROUND_TRUTH, reason, table_scores
 from reports.statistics import CONFIDENCE
 
-SHOWN_DIGESTS = 12
 PAPERS_DATASETS = ("cityscapes", "cityscapes_gtfine")
 """What the paper's tables are of, under the names that data sets have here."""
 
@@ -110,10 +109,10 @@ def digests(runs: SuiteRuns) -> list[str]:
     """`arm: seed 1 DIGEST, …` for every arm, and the ground truth's."""
     lines = []
     for arm in runs.arms:
-        of = [f"seed {run.seed} `{run.digest[:SHOWN_DIGESTS]}`" for run in runs.of_arm(arm)]
+        of = [f"seed {run.seed} `{run.digest}`" for run in runs.of_arm(arm)]
         lines.append(f"{arm}: {', '.join(of)}")
     if runs.ground_truth:
-        lines.append(f"{GROUND_TRUTH}: `{runs.ground_truth.digest[:SHOWN_DIGESTS]}`")
+        lines.append(f"{GROUND_TRUTH}: `{runs.ground_truth.digest}`")
     return lines
 
 

@@ -15,7 +15,7 @@ DPI = 200
 INK = "#222222"
 GREY = "#8a8a8a"
 # Okabe and Ito's palette, without its yellow, which white paper swallows.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7A5C00")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C00")
 DASHES = ("solid", (0, (4, 1.5)), (0, (1.2, 1.2)))
 
 RC = {
@@ -42,6 +42,7 @@ RC = {
     "lines.linewidth": 1.1,
     "legend.frameon": False,
     "pdf.fonttype": 42,  # TrueType, as publishers ask for
+    "axes.formatter.useoffset": False,  # `0.006` must not mean 13.626
     "text.parse_math": False,  # a dollar in an arm's name is a dollar
 }
 

@@ -104,6 +104,17 @@ def test_overrides_win_and_name_the_profile():
     assert plan("patch_size").label == "quick"
 
 
+def test_an_override_reaches_the_arms_that_leave_the_setting_alone():
+    cells = plan("losses", overrides={"objective.l1": 10}).cells("f")
+    assert {c.arm: c.config.objective.l1 for c in cells} == {
+        "L1": 10,
+        "GAN": 0,
+        "cGAN": 0,
+        "L1+GAN": 10,
+        "L1+cGAN": 10,
+    }
+
+
 def test_a_suite_of_ones_own_in_ten_lines(tmp_path):
     path = write(
         tmp_path,
