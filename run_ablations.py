@@ -11,10 +11,11 @@ import os
 import sys
 from pathlib import Path
 
+from experiments.dry_run import dry_run
 from experiments.progress import duration
 from experiments.settings import SETTINGS, parse_override
 from experiments.spec import load_profiles, load_suite, suite_names
-from experiments.study import Options, Study, dry_run, execute, make_study, mirror_only
+from experiments.study import Options, Study, execute, make_study, mirror_only
 from experiments.tracking_address import tracking_uri, ui_command
 from pix2pix.datasets import load_registry
 from pix2pix.errors import UserError

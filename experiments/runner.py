@@ -1,97 +1,33 @@
-"""One job: train, translate, score, record. The only place that joins pix2pix, eval and journal."""
+"""One job: train, translate, score, record."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from filelock import FileLock, Timeout
-from PIL import Image
 
-from eval.backbone import on_disk
-from eval.lpips_distance import NotMeasured, load_lpips
-from eval.metrics import of_family
-from eval.score_folder import ScoreSheet, score_folders
-from eval.scorer import ScorerSettings, train_scorer
-from eval.scorer_file import load_scorer, save_scorer
-from experiments.jobs import Job, label_side, needed_scores, scores_current
-from experiments.journal import Journal, Record, last, write_json
-from experiments.provenance import machine, versions
-from pix2pix.atomic import replacing
+from experiments.jobs import Job, needed_scores, scores_current
+from experiments.journal import last, write_json
+from experiments.scoring import (
+    complete,
+    ensure_reference_images,
+    ensure_scorer,
+    finish,
+    score,
+    write_image,
+)
+from experiments.work import Emit, Stop, Work
 from pix2pix.checkpoint import load_generator, save_generator
 from pix2pix.config import CellConfig
-from pix2pix.datasets import DatasetEntry, find_entry, load_registry
-from pix2pix.errors import Interrupted, UserError
-from pix2pix.pairs import PairedData, prepare
+from pix2pix.errors import Interrupted
 from pix2pix.train import Pace, train
 from pix2pix.translate import translate
 
 RECORDS = 200
 """Loss records of a whole training, about."""
 SAMPLE_GRIDS = 8
-
-Emit = Callable[[dict[str, Any]], None]
-Stop = Callable[[], bool]
-
-
-class Work:
-    """What a job's phases share: its data, its journal, where progress goes, when to stop."""
-
-    def __init__(self, job: Job, emit: Emit, stop: Stop) -> None:
-        self.job = job
-        self.emit = emit
-        self.stop = stop
-        self.journal = Journal(job.directory)
-        self.began = time.monotonic()
-        self.waited = 0.0
-        """Seconds of this sitting in which another job was waited for."""
-        self.device = torch.device(job.device)
-        registry = load_registry(Path(job.data.registry) if job.data.registry else None)
-        self.entry: DatasetEntry = find_entry(registry, job.data.name)
-        size = job.config["size"]
-        self.data: PairedData = prepare(
-            self.entry,
-            Path(job.data.root),
-            (size[0], size[1]),
-            job.config["direction"],
-            Path(job.data.cache),
-            in_memory=False,  # mapped, so that all workers share the pages
-        )
-        if self.data.fingerprint != job.config["fingerprint"]:
-            raise UserError(
-                f"data set {job.data.name} changed while the suite ran (fingerprint "
-                f"{self.data.fingerprint[:12]} instead of {job.config['fingerprint'][:12]}): "
-                "start the suite again"
-            )
-        self.provenance = {
-            "commit": job.commit,
-            "versions": versions(),
-            **machine(job.device, job.threads),
-        }
-
-    def record(self, event: str, **fields: Any) -> None:
-        if event == "start":
-            fields["provenance"] = self.provenance
-        self.journal.append(event, **fields)
-        self.emit({"event": event, **fields})
-
-    def record_data(self) -> None:
-        splits = {s: len(getattr(self.data, s).names) for s in ("train", "val", "test")}
-        self.record("data", fingerprint=self.data.fingerprint, **splits)
-
-    def record_done(self) -> None:
-        """The last word, with the time of all sittings: this one, and the earlier ones' spans."""
-        earlier = sittings(self.journal.records())[:-1]
-        before = sum(one[-1]["time"] - one[0]["time"] for one in earlier)
-        here = time.monotonic() - self.began - self.waited
-        self.record("done", seconds=round(before + here, 3))
 
 
 def run(job: Job, emit: Emit, stop: Stop) -> None:
@@ -189,140 +125,3 @@ def translate_cell(work: Work, config: CellConfig, generator: torch.nn.Module) -
         write_image(folder / f"{name}.png", image)
         if work.stop():
             raise Interrupted
-
-
-def score(
-    work: Work, translations: Path, families: list[str], scorer: torch.nn.Module | None
-) -> ScoreSheet:
-    """Score PNG files against the reference's PNG files."""
-    reference = ensure_reference_images(work)
-    lpips: Any = None
-    if "lpips" in families:
-        # One download is enough, whichever job gets there first.
-        with waiting(work, Path(work.job.out) / "scorers" / "lpips.lock", "LPIPS's weights"):
-            try:
-                lpips = load_lpips(device=work.job.device)
-            except NotMeasured as reason:
-                lpips = reason
-    sheet = score_folders(
-        translations,
-        reference / "targets",
-        reference / "labels" if work.data.test.labels is not None else None,
-        families=families,
-        scorer=scorer,
-        palette=work.data.palette,
-        classes=len(work.data.class_names) or None,
-        lpips=lpips,
-    )
-    side = label_side(work.entry, work.job.config["direction"])
-    for family, needed in (("fcn", "input"), ("labels", "target")):
-        if work.job.kind == "cell" and family not in families:
-            why = f"the direction {work.job.config['direction']} has no labels as {needed}"
-            why = why if side else "the data set has no labels"
-            sheet.not_measured.update(dict.fromkeys(of_family(family), why))
-    return sheet
-
-
-def ensure_reference_images(work: Work) -> Path:
-    """The test split as PNG files, written by whichever job comes first; their folder."""
-    folder, test = Path(work.job.out) / "references" / work.job.reference, work.data.test
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "images.lock"):
-        write_images(folder / "inputs", test.names, test.inputs)
-        write_images(folder / "targets", test.names, test.targets)
-        if test.labels is not None:
-            write_images(folder / "labels", test.names, test.labels)
-    return folder
-
-
-def finish(work: Work, sheet: ScoreSheet) -> None:
-    """Write the scores, then the journal's last word."""
-    sheet.settings["reference"] = work.job.reference
-    sheet.settings["lpips_backbone_on_disk"] = on_disk("alex")
-    sheet.write(work.job.directory)
-    work.record("scores", values=sheet.values, not_measured=sheet.not_measured)
-    work.record_done()
-
-
-def ensure_scorer(work: Work) -> torch.nn.Module | None:
-    """The FCN-8s for this data and size: from its file, or trained now by whoever comes first."""
-    if work.job.scorer is None:
-        return None
-    settings = ScorerSettings(**work.job.scorer)
-    path = Path(work.job.out) / "scorers" / f"{work.job.reference}.safetensors"
-    if not path.exists():
-        with waiting(work, Path(f"{path}.lock"), "the scorer"):
-            if not path.exists():
-                train_scorer_now(work, settings, path)
-    model, _ = load_scorer(path, work.device)
-    return model
-
-
-def train_scorer_now(work: Work, settings: ScorerSettings, path: Path) -> None:
-    """Train the scorer on the real training photos and their labels."""
-    every = max(1, settings.batches // 50)
-    began = time.perf_counter()
-    work.emit({"event": "phase", "phase": "training the scorer", "total": settings.batches})
-
-    def progress(batch: int, loss: float) -> None:
-        if work.stop():
-            raise Interrupted
-        if batch % every == 0 or batch == settings.batches:
-            pace = (time.perf_counter() - began) / batch
-            event = {"step": batch, "values": {"scorer": loss}, "seconds_per_step": pace}
-            if work.job.kind == "reference":  # a cell's journal holds its own training alone
-                work.record("losses", **event)
-            else:
-                work.emit({"event": "losses", **event})
-
-    photos = work.data.train.targets
-    labels, classes = work.data.train.labels, len(work.data.class_names)
-    model = train_scorer(photos, labels, classes, settings, progress, work.job.device)
-    save_scorer(path, model, settings, work.data.class_names, work.data.fingerprint)
-
-
-@contextmanager
-def waiting(work: Work, lock: Path, what: str) -> Iterator[None]:
-    """Hold a lock, waiting for whoever has it; Interrupted when asked to stop meanwhile."""
-    began, guard = time.monotonic(), FileLock(lock)
-    while True:
-        try:
-            guard.acquire(timeout=0.5)
-            break
-        except Timeout:
-            work.emit({"event": "phase", "phase": f"waiting for {what}"})
-            if work.stop():
-                raise Interrupted from None
-    work.waited += time.monotonic() - began
-    try:
-        yield
-    finally:
-        guard.release()
-
-
-def sittings(records: list[Record]) -> list[list[Record]]:
-    """A journal's records by sitting; every sitting begins with `start`."""
-    parts: list[list[Record]] = []
-    for record in records:
-        if record["event"] == "start" or not parts:
-            parts.append([])
-        parts[-1].append(record)
-    return parts
-
-
-def complete(folder: Path, names: tuple[str, ...]) -> bool:
-    """Whether every image is there; files are only ever renamed into place whole."""
-    return folder.is_dir() and {p.stem for p in folder.glob("*.png")} >= set(names)
-
-
-def write_images(folder: Path, names: tuple[str, ...], images: np.ndarray) -> None:
-    """(N, H, W, 3) or (N, H, W) uint8 as NAME.png, unless they are all there."""
-    if complete(folder, names):
-        return
-    for name, image in zip(names, images, strict=True):
-        write_image(folder / f"{name}.png", np.asarray(image))
-
-
-def write_image(path: Path, image: np.ndarray) -> None:
-    with replacing(path) as file:
-        Image.fromarray(image).save(file, format="PNG")

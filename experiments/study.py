@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments import jobs as work
+from experiments import jobs
 from experiments.jobs import DataSource, Job
 from experiments.plan import Plan, make_plan
 from experiments.progress import duration, make_progress
@@ -26,7 +26,7 @@ from experiments.spec import load_suite, suite_names
 from pix2pix.config import CellConfig
 from pix2pix.datasets import DatasetEntry, find_entry, load_registry
 from pix2pix.errors import UserError
-from pix2pix.pairs import cached_counts, cached_fingerprint, check_source, prepare
+from pix2pix.pairs import check_source, prepare
 
 TRACKER_PATIENCE = 300.0
 """Seconds that the MLflow mirror gets to catch up after the last cell."""
@@ -99,58 +99,6 @@ def make_study(options: Options) -> Study:
     return Study(options, entry, tuple(plans))
 
 
-def dry_run(study: Study) -> str:
-    """Cells, steps, which are done and the expected time, without reading an image."""
-    options = study.options
-    known = cached_fingerprint(study.entry, options.data_root, study.size, options.cache)
-    counts = cached_counts(study.entry, options.data_root, study.size, options.cache)
-    pairs = counts["train"] if counts else study.entry.paper.train_images
-    rows, open_cells, seen, paces = [], [], set(), []
-    for plan in study.plans:
-        planned = _jobs(study, plan, known or "", "unknown", 1)[1:]
-        for cell, job in zip(plan.cells(known or ""), planned, strict=True):
-            training = cell.config.training
-            steps = training.steps or (training.total_steps(pairs) if pairs else None)
-            state = work.state(job) if known else work.State("new")
-            if state.seconds_per_step:
-                paces.append(state.seconds_per_step / work.expected_pace(cell.config))
-            again = cell.config.digest in seen
-            seen.add(cell.config.digest)
-            if not again and state.word not in ("done", "to score"):
-                open_cells.append((cell.config, max(0, (steps or 0) - state.step)))
-            word = {"stopped": f"stopped at {state.step}"}.get(state.word, state.word)
-            rows.append(
-                (
-                    plan.suite.name,
-                    cell.arm,
-                    str(cell.seed),
-                    str(steps or f"{training.epochs} epochs"),
-                    "shared" if again and state.word == "new" else word,
-                    cell.config.digest if known else "after decoding",
-                )
-            )
-    head = ("suite", "arm", "seed", "steps", "state", "digest")
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in [head, *rows]]
-    workers = min(options.workers or os.cpu_count() or 1, max(1, len(open_cells)))
-    scale = sum(paces) / len(paces) if paces else 1.0
-    left = scale * sum(n * work.expected_pace(config) for config, n in open_cells) / workers
-    basis = "at the pace measured here" if paces else "estimated from the arithmetic, ± half"
-    if not pairs and any(not config.training.steps for config, _ in open_cells):
-        basis = "unknown until the training pairs are counted"
-    lines.append("")
-    lines.append(
-        f"{len(rows)} cells, {len(seen)} different, {len(open_cells)} to train; training time "
-        f"left about {duration(left)} on {workers} workers of this CPU ({basis})"
-    )
-    if not known:
-        lines.append(
-            f"data set {study.entry.name} is not decoded at {study.size[0]}×{study.size[1]} yet: "
-            "what is done is known after the first run"
-        )
-    return "\n".join(line.rstrip() for line in lines)
-
-
 @dataclass(frozen=True)
 class Ending:
     """How a study ended: the command's exit status, and whether MLflow holds all of it."""
@@ -174,9 +122,9 @@ def execute(study: Study) -> Ending:
     records, planned = [], {}
     for plan in study.plans:
         records.append(write_record(plan, plan.cells(fingerprint), fingerprint, options.out, here))
-        for job in _jobs(study, plan, fingerprint, here, options.threads):
+        for job in plan_jobs(study, plan, fingerprint, here, options.threads):
             planned.setdefault(job.digest, job)
-    todo = [job for job in planned.values() if work.state(job).word != "done"]
+    todo = [job for job in planned.values() if jobs.state(job).word != "done"]
     # References first: every cell's scores wait for them.
     todo.sort(key=lambda job: job.kind != "reference")
     gpus = gpu_count() if todo else 0
@@ -218,7 +166,7 @@ def mirror_only(study: Study) -> Ending:
     return Ending(0 if tracked else 1, tracked)
 
 
-def _jobs(study: Study, plan: Plan, fingerprint: str, here: str, threads: int) -> list[Job]:
+def plan_jobs(study: Study, plan: Plan, fingerprint: str, here: str, threads: int) -> list[Job]:
     options = study.options
     registry = str(options.datasets.resolve()) if options.datasets else None
     data = DataSource(
@@ -227,7 +175,7 @@ def _jobs(study: Study, plan: Plan, fingerprint: str, here: str, threads: int) -
         str(options.data_root.resolve()),
         str(options.cache.resolve()),
     )
-    return work.build_jobs(
+    return jobs.build_jobs(
         plan,
         plan.cells(fingerprint),
         fingerprint,
@@ -296,7 +244,7 @@ def _check_disk(out: Path, todo: list[Job], workers: int) -> None:
     ]
     if not configs:
         return
-    sizes = [work.checkpoint_bytes(config) for config in configs]
+    sizes = [jobs.checkpoint_bytes(config) for config in configs]
     needed = sum(sizes) // 3 + max(sizes) * 2 * workers + 2**26
     free = shutil.disk_usage(out).free
     if free < needed:

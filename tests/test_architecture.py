@@ -41,7 +41,7 @@ def test_imports_go_one_way(path):
         if top in ("torch", "torchvision"):
             assert package != "reports", f"{here} imports torch"
         if package == "experiments" and top == "eval":
-            joins = {"experiments.runner", "experiments.worker"}
+            joins = {"experiments.scoring", "experiments.worker"}
             light = {"eval.metrics", "eval.backbone"}
             assert here in joins or module in light, f"{here} imports {module}"
         if package == "reports" and top == "experiments":

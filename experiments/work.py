@@ -1,0 +1,104 @@
+"""What the phases of a job share: its data, its journal, where progress goes, when to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from experiments.jobs import Job
+from experiments.journal import Journal, Record
+from experiments.provenance import machine, versions
+from pix2pix.datasets import DatasetEntry, find_entry, load_registry
+from pix2pix.errors import Interrupted, UserError
+from pix2pix.pairs import PairedData, prepare
+
+Emit = Callable[[dict[str, Any]], None]
+Stop = Callable[[], bool]
+
+
+class Work:
+    """What a job's phases share: its data, its journal, where progress goes, when to stop."""
+
+    def __init__(self, job: Job, emit: Emit, stop: Stop) -> None:
+        self.job = job
+        self.emit = emit
+        self.stop = stop
+        self.journal = Journal(job.directory)
+        self.began = time.monotonic()
+        self.waited = 0.0
+        """Seconds of this sitting in which another job was waited for."""
+        self.device = torch.device(job.device)
+        registry = load_registry(Path(job.data.registry) if job.data.registry else None)
+        self.entry: DatasetEntry = find_entry(registry, job.data.name)
+        size = job.config["size"]
+        self.data: PairedData = prepare(
+            self.entry,
+            Path(job.data.root),
+            (size[0], size[1]),
+            job.config["direction"],
+            Path(job.data.cache),
+            in_memory=False,  # mapped, so that all workers share the pages
+        )
+        if self.data.fingerprint != job.config["fingerprint"]:
+            raise UserError(
+                f"data set {job.data.name} changed while the suite ran (fingerprint "
+                f"{self.data.fingerprint[:12]} instead of {job.config['fingerprint'][:12]}): "
+                "start the suite again"
+            )
+        self.provenance = {
+            "commit": job.commit,
+            "versions": versions(),
+            **machine(job.device, job.threads),
+        }
+
+    def record(self, event: str, **fields: Any) -> None:
+        if event == "start":
+            fields["provenance"] = self.provenance
+        self.journal.append(event, **fields)
+        self.emit({"event": event, **fields})
+
+    def record_data(self) -> None:
+        splits = {s: len(getattr(self.data, s).names) for s in ("train", "val", "test")}
+        self.record("data", fingerprint=self.data.fingerprint, **splits)
+
+    def record_done(self) -> None:
+        """The last word, with the time of all sittings: this one, and the earlier ones' spans."""
+        earlier = sittings(self.journal.records())[:-1]
+        before = sum(one[-1]["time"] - one[0]["time"] for one in earlier)
+        here = time.monotonic() - self.began - self.waited
+        self.record("done", seconds=round(before + here, 3))
+
+
+@contextmanager
+def waiting(work: Work, lock: Path, what: str) -> Iterator[None]:
+    """Hold a lock, waiting for whoever has it; Interrupted when asked to stop meanwhile."""
+    began, guard = time.monotonic(), FileLock(lock)
+    while True:
+        try:
+            guard.acquire(timeout=0.5)
+            break
+        except Timeout:
+            work.emit({"event": "phase", "phase": f"waiting for {what}"})
+            if work.stop():
+                raise Interrupted from None
+    work.waited += time.monotonic() - began
+    try:
+        yield
+    finally:
+        guard.release()
+
+
+def sittings(records: list[Record]) -> list[list[Record]]:
+    """A journal's records by sitting; every sitting begins with `start`."""
+    parts: list[list[Record]] = []
+    for record in records:
+        if record["event"] == "start" or not parts:
+            parts.append([])
+        parts[-1].append(record)
+    return parts
