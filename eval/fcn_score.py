@@ -39,17 +39,22 @@ def confusion_matrix(
     return counts.reshape(classes, classes).astype(np.int64)
 
 
-def scores(confusion: np.ndarray) -> dict[str, float]:
+def scores(confusion: np.ndarray, scored: int | None = None) -> dict[str, float]:
     """The three FCN-scores of a (C, C) confusion matrix, each in [0, 1].
 
     `class_accuracy` is the mean over the classes that have a true pixel, `class_iou` over those
     that have a true or a predicted one: absent classes are left out, not counted as 0 (the
     original pix2pix script counts them as 0). All three are NaN where no pixel is labelled.
+
+    Args:
+        scored: K, the first classes, which alone are averaged; by default all. A later one is no
+            class but an output of the network: never the truth, and wrong where it is predicted.
+
+    Raises:
+        ValueError: another shape, K not in 1 to C, or pixels whose truth is not scored.
     """
     confusion = np.asarray(confusion)
-    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
-        raise ValueError(f"confusion: must be (C, C) (got {confusion.shape})")
-    accuracy, iou = per_class(confusion)
+    accuracy, iou = per_class(confusion, scored)
     total = confusion.sum()
     if total == 0:
         return dict.fromkeys(("pixel_accuracy", "class_accuracy", "class_iou"), float("nan"))
@@ -60,13 +65,21 @@ def scores(confusion: np.ndarray) -> dict[str, float]:
     }
 
 
-def per_class(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(C,) accuracy and (C,) IoU of each class; NaN where it is absent, as in `scores`."""
+def per_class(confusion: np.ndarray, scored: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(K,) accuracy and (K,) IoU of each scored class; NaN where it is absent, as in `scores`."""
     confusion = np.asarray(confusion)
-    correct = np.diagonal(confusion).astype(np.float64)
-    true, predicted = confusion.sum(1), confusion.sum(0)
+    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
+        raise ValueError(f"confusion: must be (C, C) (got {confusion.shape})")
+    classes = len(confusion)
+    scored = classes if scored is None else scored
+    if not 1 <= scored <= classes:
+        raise ValueError(f"scored: must be 1 to {classes} (got {scored})")
+    if confusion[scored:].any():
+        raise ValueError(f"confusion: the truth of some pixels is not one of the {scored} classes")
+    correct = np.diagonal(confusion)[:scored].astype(np.float64)
+    true, predicted = confusion.sum(1)[:scored], confusion.sum(0)[:scored]
     union = true + predicted - correct
-    missing = np.full(len(confusion), np.nan)
+    missing = np.full(scored, np.nan)
     return (
         np.divide(correct, true, out=missing.copy(), where=true > 0),
         np.divide(correct, union, out=missing.copy(), where=union > 0),
