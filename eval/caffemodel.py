@@ -110,13 +110,11 @@ def _layer(kind: str, content: bytes, path: Path) -> CaffeLayer:
         layer_type = V1_TYPES.get(layer.type, f"V1 type {layer.type}")
     if len(layer.blobs) > MOST_BLOBS:
         raise ScoringError(f"{path}: damaged: layer {name!r} has {len(layer.blobs)} blobs")
-    blobs = [
-        _blob(layer.blobs[i], f"{path}: layer {name!r}", path) for i in range(len(layer.blobs))
-    ]
-    return CaffeLayer(name, layer_type, tuple(blobs))
+    blobs = tuple(_blob(layer.blobs[i], name, path) for i in range(len(layer.blobs)))
+    return CaffeLayer(name, layer_type, blobs)
 
 
-def _blob(content: bytes, where: str, path: Path) -> np.ndarray:
+def _blob(content: bytes, layer: str, path: Path) -> np.ndarray:
     """As Caffe's Blob::FromProto reads it: the old shape and double precision go first."""
     blob = _parse("BlobProto", content, path)
     del content
