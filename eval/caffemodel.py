@@ -110,8 +110,10 @@ def _layer(kind: str, content: bytes, path: Path) -> CaffeLayer:
         layer_type = V1_TYPES.get(layer.type, f"V1 type {layer.type}")
     if len(layer.blobs) > MOST_BLOBS:
         raise ScoringError(f"{path}: damaged: layer {name!r} has {len(layer.blobs)} blobs")
-    blobs = tuple(_blob(layer.blobs[i], name, path) for i in range(len(layer.blobs)))
-    return CaffeLayer(name, layer_type, blobs)
+    contents = list(layer.blobs)
+    del layer
+    blobs = [_blob(contents.pop(0), name, path) for _ in range(len(contents))]
+    return CaffeLayer(name, layer_type, tuple(blobs))
 
 
 def _blob(content: bytes, layer: str, path: Path) -> np.ndarray:

@@ -33,6 +33,7 @@ PHOTO_SIZE = (256, 256)  # what the scorer was trained on; others are scored, bu
 MEAN_BGR = np.array((72.78044, 83.21195, 73.45286), np.float32)  # cityscapes.py
 SCORED = 19
 OUTPUTS = 20
+WIDTH = 64
 IGNORED = 255
 
 # cityscapesScripts, `helpers/labels.py`: the label id of each trainId. All other ids are ignored.
@@ -76,10 +77,10 @@ def load_published_scorer(path: Path, device: str | torch.device = "cpu") -> FCN
             f" {PROTOCOL} needs the published one, from python -m eval.convert_caffemodel"
         )
     network = (model.classes, model.width, model.batch_norm, model.padding)
-    if network != (OUTPUTS, 64, False, "published"):
+    if network != (OUTPUTS, WIDTH, False, "published"):
         raise ScoringError(
             f"{path}: not the published network: it has {model.classes} outputs and width"
-            f" {model.width}, the published one {OUTPUTS} and 64, without BatchNorm"
+            f" {model.width}, the published one {OUTPUTS} and {WIDTH}, without BatchNorm"
         )
     return model
 
@@ -101,10 +102,11 @@ def segment_published(model: FCN8s, image: np.ndarray) -> np.ndarray:
         raise ValueError(f"image: must be (H, W, 3) uint8 (got {image.shape} {image.dtype})")
     if model.classes != OUTPUTS or model.training:
         raise ValueError(f"model: must have {OUTPUTS} outputs and be in evaluation mode")
+    device = next(model.parameters()).device
     batch = torch.from_numpy(network_input(image)[np.newaxis])
     # Single precision throughout, as in Caffe: a GPU would otherwise round to TF32.
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        scores = model(batch.to(next(model.parameters()).device))
+        scores = model(batch.to(device, memory_format=torch.channels_last))
         return scores.argmax(1)[0].byte().cpu().numpy()
 
 
@@ -126,11 +128,11 @@ def read_train_ids(path: Path) -> np.ndarray:
         ScoringError: another name, kind or size, or an index that this kind of file cannot hold.
     """
     if path.stem.endswith(LABEL_IDS_SUFFIX):
-        ids = read_labels(path, LABEL_ID_COUNT)
-        if (ids == IGNORED).any():
+        ids = read_labels(path, 256)
+        if ids.max() >= LABEL_ID_COUNT:
             raise ScoringError(
-                f"{path}: 255 is no label id (0 to 33): are these trainIds,"
-                f" which are read from *{TRAIN_IDS_SUFFIX}.png?"
+                f"{path}: {ids.max()} is no label id (0 to {LABEL_ID_COUNT - 1});"
+                f" trainIds are read from *{TRAIN_IDS_SUFFIX}.png"
             )
         train_ids = _train_id_of_label_id()[ids]
     elif path.stem.endswith(TRAIN_IDS_SUFFIX):

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eval import cityscapes
 from eval.caffemodel import CaffeLayer, CaffeModel, read_caffemodel, shape_text
-from eval.cityscapes import CLASS_NAMES, OUTPUTS, PROTOCOL
 from eval.errors import ScoringError
 from eval.fcn import STAGES, FCN8s
 from eval.scorer_file import save_scorer
@@ -72,12 +72,12 @@ def convert(caffemodel: Path, out: Path) -> str:
     if out.is_dir() or out.resolve() == caffemodel.resolve():
         raise ScoringError(f"{out}: must be the name of a new file")
     source = read_caffemodel(caffemodel)
-    model = fcn8s_from_caffe(source, caffemodel)
+    model = fcn8s_from_caffe(source, caffemodel, cityscapes.WIDTH, cityscapes.OUTPUTS)
     save_scorer(
         out,
         model,
-        settings={"protocol": PROTOCOL},
-        class_names=CLASS_NAMES,
+        settings={"protocol": cityscapes.PROTOCOL},
+        class_names=cityscapes.CLASS_NAMES,
         source={"caffemodel_sha256": source.sha256, "file": caffemodel.name},
     )
     weights = sum(parameter.numel() for parameter in model.parameters())
@@ -88,14 +88,13 @@ def convert(caffemodel: Path, out: Path) -> str:
     )
 
 
-def fcn8s_from_caffe(
-    source: CaffeModel, path: Path, width: int = 64, classes: int = OUTPUTS
-) -> FCN8s:
-    """The published network (of another width, in tests) with a caffemodel's weights.
+def fcn8s_from_caffe(source: CaffeModel, path: Path, width: int, classes: int) -> FCN8s:
+    """The published network, of some width, with a caffemodel's weights.
 
     Args:
         source: from `read_caffemodel`.
         path: named in errors.
+        width, classes: those of FCN8s; 64 and 20 are published.
 
     Returns:
         The network in evaluation mode, on the CPU.

@@ -1,12 +1,16 @@
+import hashlib
+
 import numpy as np
 import pytest
 import torch
 from scipy.signal import correlate
 from torch import nn
 
+from eval import cityscapes
 from eval.caffemodel import read_caffemodel
 from eval.convert_caffemodel import fcn8s_from_caffe, main
 from eval.errors import ScoringError
+from eval.scorer_file import load_scorer
 
 
 def network(file, classes=20):
@@ -209,3 +213,29 @@ def test_the_command_refuses_in_one_line_and_writes_nothing(caffe, tmp_path, cap
         assert not printed and complaint.count("\n") == 1
         assert complaint.startswith("error: ") and message in complaint
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net"]
+
+
+def test_the_command_writes_a_scorer_that_names_its_source(caffe, tmp_path, capsys, monkeypatch):
+    # At full width the file has 513 MiB: benchmarks/published_scorer.py does that.
+    monkeypatch.setattr(cityscapes, "WIDTH", 1)
+    file = caffe.write(tmp_path / "fcn-8s.caffemodel", caffe.published_layers())
+    out = tmp_path / "new" / "scorer.safetensors"
+    assert main([str(file), "--out", str(out)]) == 0
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    model, record = load_scorer(out)
+    assert record["source"] == {"caffemodel_sha256": sha256, "file": "fcn-8s.caffemodel"}
+    assert record["class_names"][:2] == ["road", "sidewalk"] and len(record["class_names"]) == 20
+    assert all(torch.equal(value, network(file).state_dict()[name])
+               for name, value in model.state_dict().items())  # fmt: skip
+    printed = capsys.readouterr().out
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    assert sha256 in printed and f"21 layers with {weights:,} weights" in printed
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(caffe, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cityscapes, "WIDTH", 1)
+    file = caffe.write(tmp_path / "net", caffe.published_layers())
+    assert main([str(file), "--out", str(file / "scorer.safetensors")]) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.startswith(f"error: {file}") and complaint.count("\n") == 1

@@ -48,6 +48,28 @@ def test_per_class_marks_absent_classes():
     assert math.isnan(accuracy[2]) and math.isnan(iou[2])
 
 
+def test_only_the_first_classes_are_scored_and_later_outputs_are_wrong():
+    # Classes 0 and 1 of three outputs: 5 pixels of class 0 and 4 of class 1, one each seen as 2.
+    confusion = np.array([[3, 1, 1], [0, 3, 1], [0, 0, 0]])
+    got = scores(confusion, scored=2)
+    assert got["pixel_accuracy"] == pytest.approx(6 / 9)
+    assert got["class_accuracy"] == pytest.approx((3 / 5 + 3 / 4) / 2)
+    assert got["class_iou"] == pytest.approx((3 / 5 + 3 / 5) / 2)
+    assert [len(values) for values in per_class(confusion, scored=2)] == [2, 2]
+    # As one of three classes, the third has no accuracy and an IoU of 0.
+    assert scores(confusion)["class_accuracy"] == got["class_accuracy"]
+    assert scores(confusion)["class_iou"] == pytest.approx((3 / 5 + 3 / 5 + 0) / 3)
+
+
+def test_a_truth_that_is_not_scored_is_refused():
+    confusion = np.array([[1, 0], [1, 0]])
+    with pytest.raises(ValueError, match="the truth of some pixels is not one of the 1 classes"):
+        scores(confusion, scored=1)
+    for scored in (0, 3):
+        with pytest.raises(ValueError, match="scored: must be 1 to 2"):
+            scores(confusion, scored=scored)
+
+
 @pytest.mark.parametrize(
     ("prediction", "target", "message"),
     [
