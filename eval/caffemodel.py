@@ -45,7 +45,8 @@ LEGACY_SHAPE = ("num", "channels", "height", "width")
 V1_TYPES = {4: "Convolution", 14: "InnerProduct", 39: "Deconvolution"}  # those with weights here
 
 LARGEST = 1 << 30  # bytes; the published file has 513 MiB, and protobuf ends at 2 GiB
-MOST_LAYERS, MOST_BLOBS, MOST_AXES = 1000, 10, 32  # the published net has 44 layers; Caffe's limit
+MOST_LAYERS, MOST_BLOBS = 1000, 10  # the published net has 47 layers of at most 2 blobs
+MOST_AXES = 32  # Caffe's own limit
 
 
 class CaffeLayer(NamedTuple):

@@ -1,7 +1,8 @@
 """FCN-8s, the network behind the FCN-score (Long, Shelhamer, Darrell, CVPR 2015; VGG16 inside).
 
 With `padding="published"`, width 64 and 20 classes this is the network of pix2pix's Cityscapes
-score, layer for layer: 134,473,084 weights. Narrow and with BatchNorm it is the scorer that is
+score, layer for layer (phillipi/pix2pix, `scripts/eval_cityscapes/caffemodel/deploy.prototxt`):
+134,473,084 weights. Narrow and with BatchNorm it is the scorer that is
 trained from scratch on a data set's own photos (see `eval.scorer`).
 
 How the outputs line up with the input. A pooled map with cells of s pixels has its cell j centred
