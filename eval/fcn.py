@@ -2,8 +2,8 @@
 
 With `padding="published"`, width 64 and 20 classes this is the network of pix2pix's Cityscapes
 score, layer for layer (phillipi/pix2pix, `scripts/eval_cityscapes/caffemodel/deploy.prototxt`):
-134,473,084 weights. Narrow and with BatchNorm it is the scorer that is
-trained from scratch on a data set's own photos (see `eval.scorer`).
+134,473,084 weights. Narrow and with BatchNorm it is the scorer that is trained from scratch on a
+data set's own photos (see `eval.scorer`).
 
 How the outputs line up with the input. A pooled map with cells of s pixels has its cell j centred
 on s·j + (s − 1)/2 of conv1_1's output, which lies `conv1_1 padding − 1` pixels left of the input.
