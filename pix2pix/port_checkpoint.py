@@ -160,4 +160,5 @@ def _fixed_norm(
 
 
 def _first(names: list[str]) -> str:
-    return ", ".join(names[:LISTED]) + (f", … ({len(names)} in all)" if names[LISTED:] else "")
+    shown = (name if name.isprintable() else ascii(name) for name in names[:LISTED])
+    return ", ".join(shown) + (f", … ({len(names)} in all)" if names[LISTED:] else "")

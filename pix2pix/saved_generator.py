@@ -54,17 +54,19 @@ def _ours(path: Path, protocol: str, dropout: bool) -> SavedGenerator:
     if not dropout:
         raise UserError(f"{path}: says itself whether it has dropout; --no-dropout is not for it")
     network, content = load_generator(path)
-    origin: dict[str, Any] = content.get("origin", {})
+    said = content.get("origin")
+    origin: dict[str, Any] = said if isinstance(said, dict) else {}
+    words = {key: _word(origin, key) for key in ("dataset", "direction", "seed", "digest")}
     settings, size = content["settings"], tuple(content["size"])
     kind = {"unet": "U-Net", "encoder-decoder": "encoder-decoder"}[settings["architecture"]]
     facts = (
         f"{kind} of depth {network.depth}, width {settings['width']}",
-        f"trained on {origin.get('dataset', '?')} {origin.get('direction', '?')}"
-        f" at {size[0]}×{size[1]} with seed {origin.get('seed', '?')}",
-        f"cell {origin.get('digest', '?')}",
+        f"trained on {words['dataset']} {words['direction']} at {size[0]}×{size[1]}"
+        f" with seed {words['seed']}",
+        f"cell {words['digest']}",
         _where(network, min(size)),
     )
-    seed = origin.get("seed", 0)
+    seed = origin.get("seed")
     return SavedGenerator(
         network,
         "this suite's " + ", ".join(facts),
@@ -75,19 +77,28 @@ def _ours(path: Path, protocol: str, dropout: bool) -> SavedGenerator:
     )
 
 
+def _word(origin: dict[str, Any], key: str) -> str:
+    """A word of the file as it may be printed."""
+    word = str(origin.get(key, "?"))
+    return word if word.isprintable() else ascii(word)
+
+
 def _port(path: Path, content: Any, protocol: str, dropout: bool) -> SavedGenerator:
     fixed = PROTOCOLS[protocol].running_statistics
     network = read_port_generator(path, content, dropout=dropout, running_statistics=fixed)
     side = 2**network.depth
     width, inputs = network.encoder[0][0].weight.shape[:2]
-    use = "its running statistics" if fixed else "the image's own, the file's are not used"
-    facts = (
-        f"U-Net {side}, width {width}",
-        f"BatchNorm (statistics: {use})",
-        f"the PyTorch port's layout: {_where(network, side)}",
+    used = (
+        "BatchNorm uses the file's running statistics"
+        if fixed
+        else "BatchNorm uses each image's own statistics, the file's are not used"
+    )
+    description = (
+        f"U-Net {side}, width {width}, BatchNorm, the PyTorch port's layout:"
+        f" {_where(network, side)}; {used}"
     )
     outputs = len(network.decoder[-1][1].bias)
-    return SavedGenerator(network, ", ".join(facts), (inputs, outputs), side, (side, side), 0)
+    return SavedGenerator(network, description, (inputs, outputs), side, (side, side), 0)
 
 
 def _where(network: torch.nn.Module, side: int) -> str:

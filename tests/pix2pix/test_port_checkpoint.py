@@ -106,8 +106,8 @@ def test_every_way_in_which_such_files_were_written(tmp_path, name, state):
     torch.save(state, tmp_path / "G.pth")
     saved = open_generator(tmp_path / "G.pth")
     assert saved.description == (
-        "U-Net 128, width 2, BatchNorm (statistics: the image's own, the file's are not used), "
-        "the PyTorch port's layout: dropout on decoder outputs of size 4, 8"
+        "U-Net 128, width 2, BatchNorm, the PyTorch port's layout: dropout on decoder outputs of"
+        " size 4, 8; BatchNorm uses each image's own statistics, the file's are not used"
     )
     reference = open_variant(trained(7, width=2).state_dict(), tmp_path).network
     x = torch.rand(1, 3, 128, 128)
@@ -118,6 +118,17 @@ def test_every_way_in_which_such_files_were_written(tmp_path, name, state):
 def open_variant(state, folder, **options):
     torch.save(state, folder / "variant.pth")
     return open_generator(folder / "variant.pth", **options)
+
+
+def test_what_the_protocol_and_the_option_change_is_said(tmp_path):
+    state = trained(8, width=1).state_dict()
+    said = open_variant(state, tmp_path, protocol="port-eval").description
+    assert said.endswith("no dropout; BatchNorm uses the file's running statistics")
+    said = open_variant(state, tmp_path, dropout=False).description
+    assert "layout: no dropout; BatchNorm uses each image's own" in said
+    assert (
+        "dropout on decoder outputs of size 4, 8, 16;" in open_variant(state, tmp_path).description
+    )
 
 
 def test_a_file_of_torchs_old_format_is_read(tmp_path):
@@ -185,6 +196,10 @@ REFUSED = {
         r"BatchNorm: lacks model.model.3.bias$",
     ),
     "one key more": (lambda: changed(extra=torch.zeros(1)), "BatchNorm: has extra$"),
+    "a name of two lines": (
+        lambda: {"a\nb\x1b[2J": torch.zeros(1)},
+        r"has 'a\\nb\\x1b\[2J'$",
+    ),
     "too deep": (lambda: {"model" + ".model" * 30: torch.zeros(1)}, "lacks model.model.0.weight"),
     "3x3": (
         lambda: changed(inner=torch.zeros(4, 2, 3, 3)),
