@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pickle
-import re
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from pix2pix.atomic import replacing
 from pix2pix.config import GeneratorSettings, resolve_depth
@@ -43,35 +42,14 @@ def load(path: Path) -> dict[str, Any]:
 
     UserError for a file that is not ours, damaged, or of another format.
     """
-    content = unpickled(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: not a readable checkpoint ({reason[:120]})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path}: not a checkpoint of this suite (format {FORMAT} expected)")
     return content
-
-
-def unpickled(path: Path) -> Any:
-    """What `torch.save` wrote, by anyone: tensors and plain values, never any code.
-
-    UserError for a file that cannot be read, is damaged, or asks for more than that.
-    """
-    try:
-        with warnings.catch_warnings(action="ignore"):  # torch's, about the pickle's dialect
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except Exception as error:  # the unpickler may raise anything on damaged bytes
-        raise UserError(f"{path}: not a readable checkpoint ({_refusal(error)})") from None
-
-
-def _refusal(error: Exception) -> str:
-    """Why a file was not read, without torch's advice to read it unsafely."""
-    asked = re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", str(error))
-    if asked:
-        return f"it asks for {asked[1]}, which no weights need; nothing of it was run"
-    if isinstance(error, pickle.UnpicklingError):
-        return "it holds other things than tensors and plain values; nothing of it was run"
-    reason = str(error).partition("\n")[0].partition(". ")[0]
-    return reason[:120] or type(error).__name__
 
 
 def save_generator(
@@ -107,6 +85,9 @@ def load_generator(path: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
         settings = GeneratorSettings(**content["settings"])
         generator = build_generator(settings, tuple(content["channels"]), tuple(content["size"]))
         generator.load_state_dict(content["weights"])
+    except ValidationError as error:
+        names = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
+        raise UserError(f"{path}: an altered checkpoint (settings: {names!a})") from None
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
         raise UserError(f"{path}: an altered checkpoint ({reason[:120]})") from None

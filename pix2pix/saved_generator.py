@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from pix2pix.checkpoint import load_generator, unpickled
+from pix2pix.checkpoint import load_generator
 from pix2pix.errors import UserError
 from pix2pix.port_checkpoint import dropout_sizes, read_port_generator
 from pix2pix.translation_protocols import PROTOCOLS
+from pix2pix.unpickle import unpickled
 
 
 @dataclass(frozen=True)

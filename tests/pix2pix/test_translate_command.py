@@ -200,6 +200,11 @@ def to_bytes(place, name, count):
     (place / name).write_bytes((place / "generator.pt").read_bytes()[:count])
 
 
+class Payload:
+    def __reduce__(self):
+        return os.system, ("touch ran",)
+
+
 RGB = photo(32, 32)
 BAD = {
     "no folder": (None, {"inputs": "none"}, "--inputs none: cannot be read (No such file"),
@@ -272,6 +277,12 @@ BAD = {
         lambda p: to_bytes(p, "cut.pt", 3000),
         {"checkpoint": "cut.pt"},
         "cut.pt: not a readable checkpoint (PytorchStreamReader failed",
+    ),
+    "a program": (
+        lambda p: torch.save(Payload(), p / "bad.pt"),
+        {"checkpoint": "bad.pt"},
+        "bad.pt: not a readable checkpoint (it asks for 'posix.system', which no weights need;"
+        " nothing of it was run)",
     ),
     "NaN": (
         lambda p: damaged(p, "nan.pt", no_number),
