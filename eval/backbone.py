@@ -1,7 +1,8 @@
 """ImageNet backbones for LPIPS: found on disk or downloaded once, and always hashed.
 
-The files are torchvision's. Part of the sha256 is in their names, but torch checks it only while
-downloading, so a file that was put there by hand would be believed.
+The files are torchvision's, the heads on them the `lpips` package's (version 0.1 of the heads).
+Part of a file's sha256 is in its name, but torch checks it only while downloading, so a file that
+was put there by hand would be believed.
 """
 
 from __future__ import annotations
@@ -22,27 +23,33 @@ URL = "https://download.pytorch.org/models/"
 
 @dataclass(frozen=True)
 class Backbone:
-    """A weights file, and the smallest image side that LPIPS's network on it takes, in pixels."""
+    """A weights file of torchvision's, and LPIPS's network on it."""
 
     file: str
     sha256: str
+    heads_sha256: str
+    """Of `weights/v0.1/NET.pth` in the package lpips 0.1.4."""
     smallest: int
+    """The smallest image side that it takes, in pixels."""
 
 
 BACKBONES: dict[str, Backbone] = {
     "alex": Backbone(
         "alexnet-owt-7be5be79.pth",
         "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+        "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
         31,
     ),
     "vgg": Backbone(
         "vgg16-397923af.pth",
         "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+        "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
         16,
     ),
     "squeeze": Backbone(
         "squeezenet1_1-b8a52dc0.pth",
         "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
+        "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76",
         17,
     ),
 }

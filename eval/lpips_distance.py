@@ -7,7 +7,6 @@ be found, and nothing is measured otherwise: never a random network under that n
 
 from __future__ import annotations
 
-import pickle
 import re
 import warnings
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eval.backbone import BACKBONES, find_backbone
+from eval.backbone import BACKBONES, file_sha256, find_backbone
 from eval.errors import NotMeasured, ScoringError
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ class LPIPSDistance:
 
     Attributes:
         net: "alex", "vgg" or "squeeze".
-        sha256: of the backbone's weights file.
+        sha256: of the backbone's weights file; the heads are those of version 0.1.
         smallest: smallest image side in pixels.
     """
 
@@ -97,7 +96,8 @@ def load_lpips(
         # pnet_rand: the package leaves the backbone alone; it is filled below.
         network = lpips.LPIPS(net=net, version="0.1", pnet_rand=True, verbose=False)
     _load_backbone(network.net, path)
-    _check_heads(network, Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth")
+    heads = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
+    _check_heads(network, heads, BACKBONES[net].heads_sha256)
     return LPIPSDistance(network.eval().to(device), net, expected)
 
 
@@ -111,7 +111,7 @@ def _load_backbone(backbone: nn.Module, path: Path) -> None:
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # the unpickler may raise anything on damaged bytes
         raise ScoringError(f"{path}: not a file of weights that can be read") from error
     renamed = {
         name: state.get(re.sub(r"^slice\d+\.", "features.", name))
@@ -129,15 +129,18 @@ def _load_backbone(backbone: nn.Module, path: Path) -> None:
         raise ScoringError(f"{path}: not this network's weights ({reason})") from error
 
 
-def _check_heads(network: nn.Module, path: Path) -> None:
-    """lpips loads its heads with strict=False: compare every one with the packaged file."""
+def _check_heads(network: nn.Module, path: Path, sha256: str) -> None:
+    """lpips loads its heads with strict=False: hash the file, and find all of it in the network."""
     import torch
 
+    found = file_sha256(path)
+    if found != sha256:
+        raise NotMeasured(f"{path}: not the heads of lpips 0.1.4 (sha256 is {found}); reinstall it")
     loaded = network.state_dict()
     stored = torch.load(path, map_location="cpu", weights_only=True)
     heads = {name for name in loaded if re.match(r"lin\d+\.", name)}
-    if not heads or heads != set(stored):
-        raise NotMeasured(f"{path}: not the heads of lpips 0.1 ({len(stored)} of {len(heads)})")
+    if heads != set(stored):
+        raise NotMeasured(f"{path}: {len(stored)} heads for the {len(heads)} of the package lpips")
     for name in heads:
         if not torch.equal(loaded[name], stored[name]):
             raise NotMeasured(f"{path}: head {name} was not loaded; reinstall lpips")
@@ -150,5 +153,5 @@ def _signed(image: np.ndarray) -> torch.Tensor:
     if image.dtype != np.uint8 or image.shape[-1] != 3:
         raise ValueError(f"image: must be (H, W, 3) uint8 (got {image.shape} {image.dtype})")
     signed = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 127.5 - 1
-    assert signed.min() >= -1 and signed.max() <= 1
+    assert signed.min() >= -1 and signed.max() <= 1, "LPIPS takes [-1, 1]"
     return signed

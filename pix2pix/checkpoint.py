@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from pix2pix.atomic import replacing
 from pix2pix.config import GeneratorSettings, resolve_depth
@@ -80,10 +81,16 @@ def load_generator(path: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
     content = load(path)
     if content.get("kind") != "generator":
         raise UserError(f"{path}: a checkpoint, but not of a generator")
-    generator = build_generator(
-        GeneratorSettings(**content["settings"]), tuple(content["channels"]), tuple(content["size"])
-    )
-    generator.load_state_dict(content["weights"])
+    try:
+        settings = GeneratorSettings(**content["settings"])
+        generator = build_generator(settings, tuple(content["channels"]), tuple(content["size"]))
+        generator.load_state_dict(content["weights"])
+    except ValidationError as error:
+        names = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
+        raise UserError(f"{path}: an altered checkpoint (settings: {names!a})") from None
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
+        raise UserError(f"{path}: an altered checkpoint ({reason[:120]})") from None
     return generator, content
 
 

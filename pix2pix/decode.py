@@ -60,6 +60,21 @@ def check_pair(entry: DatasetEntry, pair: SourcePair) -> None:
     _check_sizes(entry, pair, sizes)
 
 
+def read_image(path: str, side: Side) -> Image.Image:
+    """One photo file on its own, as RGB (as grey where `side.grey` allows and the file is).
+
+    Raises UserError naming the file, as `read_pair` does. `side.half` is checked, not cut.
+    """
+    with _opened(path, [side]) as image:
+        return _decoded(path, image).copy()
+
+
+def image_size(path: str, side: Side) -> tuple[int, int]:
+    """(H, W) from the header; UserError as `check_pair`."""
+    with _opened(path, [side]) as image:
+        return image.height, image.width
+
+
 def read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> DecodedPair:
     """Decodes one pair to exactly (H, W): photos bilinear (antialiased), labels nearest.
 
@@ -74,10 +89,7 @@ def read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> D
             continue  # both halves are in the one file
         with _opened(path, _sides_in(entry, role)) as image:
             formats[role] = image.format or ""
-            try:
-                image.load()
-            except Exception as error:  # a decoder may raise anything on damaged bytes
-                raise UserError(f"{path}: is damaged or cut off: {_said(error)}") from None
+            _decoded(path, image)
             full[role] = image.convert("RGB") if image.mode == "L" and side.grey else image.copy()
     if entry.layout == "side-by-side":
         full, formats = _cut(entry, full, formats)
@@ -124,6 +136,14 @@ def _opened(path: str, sides: list[Side]) -> Iterator[Image.Image]:
         if problem:
             raise UserError(f"{path}: {problem}")
         yield image
+
+
+def _decoded(path: str, image: Image.Image) -> Image.Image:
+    try:
+        image.load()
+    except Exception as error:  # a decoder may raise anything on damaged bytes
+        raise UserError(f"{path}: is damaged or cut off: {_said(error)}") from None
+    return image
 
 
 def _problem(image: Image.Image, sides: list[Side]) -> str | None:

@@ -8,6 +8,8 @@ BatchNorm is instance normalisation.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,7 @@ __all__ = [
     "GENERATORS",
     "EncoderDecoderGenerator",
     "PatchDiscriminator",
+    "PortUNetGenerator",
     "UNetGenerator",
     "initialise",
     "parameter_count",
@@ -82,10 +85,13 @@ class _Generator(nn.Module):
     """What U-Net and encoder-decoder share; they differ in the skip connections alone.
 
     Only the output layer has a bias, which gives the published parameter counts (the public Torch
-    code has biases everywhere but sets them to zero at every step).
+    code has biases everywhere but sets them to zero at every step). `dropout_layers` counts the
+    decoder's layers from the bottleneck.
     """
 
     skips: bool
+    skip_first = False
+    """Whether the encoder's channels stand before the decoder's where the two are joined."""
 
     def __init__(
         self,
@@ -95,6 +101,7 @@ class _Generator(nn.Module):
         depth: int = 8,
         dropout: float = 0.5,
         bottleneck_norm: bool = False,
+        dropout_layers: Collection[int] = range(DROPOUT_LEVELS),
     ) -> None:
         super().__init__()
         if depth < 2:
@@ -125,7 +132,7 @@ class _Generator(nn.Module):
                 layers.append(nn.Tanh())
             else:
                 layers.append(BatchStatisticsNorm(filters))
-                if step < DROPOUT_LEVELS and dropout > 0:
+                if step in dropout_layers and dropout > 0:
                     layers.append(AlwaysDropout(dropout))
             self.decoder.append(nn.Sequential(*layers))
         initialise(self)
@@ -148,7 +155,8 @@ class _Generator(nn.Module):
         x = self.decoder[0](skips.pop())
         for layer in self.decoder[1:]:
             skip = skips.pop()
-            x = layer(torch.cat((x, skip), dim=1) if self.skips else x)
+            joined = (skip, x) if self.skip_first else (x, skip)
+            x = layer(torch.cat(joined, dim=1) if self.skips else x)
         return x
 
 
@@ -162,6 +170,31 @@ class UNetGenerator(_Generator):
     """
 
     skips = True
+
+
+class PortUNetGenerator(UNetGenerator):
+    """The U-Net as the PyTorch port builds it (junyanz/pytorch-CycleGAN-and-pix2pix).
+
+    `UnetGenerator` of its `models/networks.py`: skips stand before the decoder's own channels,
+    which matters for the order of the weights alone, and dropout is shifted by one layer: none on
+    the innermost, then on the `depth` − 5 further layers of 8 × `width` filters, whose outputs are
+    4, 8 and 16 pixels a side at depth 8.
+    """
+
+    skip_first = True
+
+    def __init__(
+        self,
+        input_channels: int = 3,
+        output_channels: int = 3,
+        width: int = 64,
+        depth: int = 8,
+        dropout: float = 0.5,
+    ) -> None:
+        shifted = range(1, depth - 4)
+        super().__init__(
+            input_channels, output_channels, width, depth, dropout, dropout_layers=shifted
+        )
 
 
 class EncoderDecoderGenerator(_Generator):

@@ -1,4 +1,7 @@
-"""From a generator and inputs to images, the way the paper's test script does it."""
+"""From a generator and inputs to images, the way the paper's test script does it.
+
+`python -m pix2pix.translate` does it with a file and a folder (pix2pix/translate_command.py).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pix2pix.batches import to_float, to_uint8
+from pix2pix.errors import UserError
+from pix2pix.translation_protocols import PROTOCOLS, TranslationProtocol
 
 
 def noise_seed(seed: int, name: str) -> int:
@@ -25,20 +29,24 @@ def translate(
     *,
     seed: int,
     device: torch.device,
+    protocol: TranslationProtocol = PROTOCOLS["paper"],
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Translate (N, H, W, C) uint8 one image at a time; yields (name, (H, W, C') uint8).
 
     One at a time, because BatchNorm uses the test batch's statistics and the original test script
     translates singly. Dropout stays on; its noise depends on `seed` and the image's name only.
-    The global generators of random numbers are left as they were.
+    The global generators of random numbers are left as they were. UserError where the generator
+    gives values that are no numbers.
     """
     devices = [device] if device.type == "cuda" else []
     for index, name in enumerate(names):
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(noise_seed(seed, name))
             image = torch.from_numpy(np.array(inputs[index : index + 1])).to(device)
-            translation = to_uint8(generator(to_float(image)))[0].cpu().numpy()
-        yield name, translation
+            translation = generator(protocol.to_float(image))
+        if not torch.isfinite(translation).all():
+            raise UserError(f"{name}: the generator gives values that are not finite numbers")
+        yield name, protocol.to_uint8(translation)[0].cpu().numpy()
 
 
 def grid(*columns: Sequence[np.ndarray], gap: int = 2) -> Image.Image:
@@ -56,3 +64,11 @@ def grid(*columns: Sequence[np.ndarray], gap: int = 2) -> Image.Image:
             top, left = r * (height + gap), c * (width + gap)
             canvas[top : top + height, left : left + width] = image
     return Image.fromarray(canvas)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from pix2pix.translate_command import main
+
+    sys.exit(main())

@@ -157,6 +157,27 @@ def test_the_scores_are_of_the_png_files(place):
     assert unscored <= {"lpips"}
 
 
+def test_a_cells_generator_translates_to_the_cells_own_bytes(place):
+    cell = place.cells()["both"]
+    reference = json.loads((cell / "scores.json").read_text())["settings"]["reference"]
+    inputs = place.folder / "runs/references" / reference / "inputs"
+    arguments = ["--checkpoint", cell / "generator.pt", "--inputs", inputs, "--out", "again"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pix2pix.translate", *map(str, arguments)],
+        cwd=place.folder,
+        env={**place.environment(), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert f"cell {cell.name}" in done.stdout
+    own, again = (
+        {path.name: path.read_bytes() for path in folder.glob("*.png")}
+        for folder in (cell / "translations", place.folder / "again")
+    )
+    assert own == again and len(own) == 3
+
+
 def test_every_step_is_in_mlflow_once(place):
     steps = logged_steps(place.folder / "mlflow.db")
     assert steps and set(steps.values()) == {1}

@@ -7,6 +7,7 @@ from pix2pix.networks import (
     BatchStatisticsNorm,
     EncoderDecoderGenerator,
     PatchDiscriminator,
+    PortUNetGenerator,
     UNetGenerator,
     parameter_count,
     receptive_field,
@@ -16,6 +17,7 @@ from pix2pix.patches import PATCHES, discriminator_layers, discriminator_output,
 
 def test_published_parameter_counts():
     assert parameter_count(UNetGenerator()) == 54_413_955
+    assert parameter_count(PortUNetGenerator()) == 54_413_955, "the port prints 54.414 M"
     assert round(parameter_count(EncoderDecoderGenerator()) / 1e6, 2) == 39.08
     counts = {patch: parameter_count(PatchDiscriminator(patch=patch)) for patch in PATCHES}
     assert counts[1] == 9_024

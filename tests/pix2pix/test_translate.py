@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 import torch
 
+from pix2pix.errors import UserError
 from pix2pix.networks import UNetGenerator
 from pix2pix.translate import grid, translate
 
@@ -34,6 +36,13 @@ def test_translating_leaves_the_random_generators_alone():
     torch.manual_seed(5)
     translated(generator, inputs, ["a", "b"])
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_an_output_that_is_not_a_number_is_an_error_not_a_black_image():
+    generator = UNetGenerator(width=4, depth=5)
+    torch.nn.init.constant_(generator.encoder[0][0].weight, 1e38)
+    with pytest.raises(UserError, match="b: the generator gives values that are not finite"):
+        translated(generator, images(1), ["b"])
 
 
 def test_a_grid_holds_every_image_in_its_place():
