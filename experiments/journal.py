@@ -42,6 +42,7 @@ from pix2pix.atomic import naming, replacing
 Record = dict[str, Any]
 
 
+OF_A_STEP = ("losses", "sample", "checkpoint", "trained")
 LOOSE = ("losses", "sample")
 """Events that wait for the next other one before they are flushed to the disk."""
 
@@ -118,11 +119,7 @@ def replay(records: list[Record]) -> list[Record]:
     for record in records:
         if record["event"] == "start":
             resumed_at = record.get("step", 0)
-            kept = [
-                r
-                for r in kept
-                if r["event"] not in ("losses", "sample", "checkpoint") or r["step"] <= resumed_at
-            ]
+            kept = [r for r in kept if r["event"] not in OF_A_STEP or r["step"] <= resumed_at]
         kept.append(record)
     return kept
 

@@ -181,9 +181,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoints_and_names_the_file(
             self.file = real(*arguments, **options)
 
     monkeypatch.setattr(atomic, "open", Opener, raising=False)
-    with pytest.raises(
-        OSError, match=r"No space left.*checkpoint-0000010\.pt"
-    ) as caught:
+    with pytest.raises(OSError, match=r"No space left.*checkpoint-0000010\.pt") as caught:
         series.write(10, content(10))
     assert caught.value.errno == errno.ENOSPC
     monkeypatch.undo()
