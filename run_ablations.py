@@ -83,7 +83,11 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--list", action="store_true", help="suites, profiles and data sets")
     p.add_argument("--dry-run", action="store_true", help="cells, what is done, expected time")
-    p.add_argument("--report-only", action="store_true", help="mirror and report, train nothing")
+    p.add_argument(
+        "--report-only",
+        action="store_true",
+        help="mirror and report, train nothing; without --suite all that --out holds",
+    )
     return p
 
 

@@ -61,7 +61,8 @@ def ensure_reference_images(work: Work) -> Path:
     folder, test = Path(work.job.out) / "references" / work.job.reference, work.data.test
     folder.mkdir(parents=True, exist_ok=True)
     with waiting(work, folder / "images.lock", "the reference's images"):
-        clear_leftovers(folder)
+        for images in ("inputs", "targets", "labels"):  # all that this lock is of
+            clear_leftovers(folder / images)
         write_images(folder / "inputs", test.names, test.inputs)
         write_images(folder / "targets", test.names, test.targets)
         if test.labels is not None:
@@ -100,7 +101,7 @@ def ensure_scorer(work: Work) -> torch.nn.Module | None:
                 return load_scorer(path, work.device)[0]
             except ScoringError as error:
                 work.record_set_aside(set_aside(path), error)
-        clear_leftovers(path.parent, path.name)
+        clear_leftovers(path.parent, f"{path.name}.")
         train_scorer_now(work, settings, path)
     return load_scorer(path, work.device)[0]
 
@@ -154,5 +155,6 @@ def write_image(path: Path, image: np.ndarray) -> None:
 
 def clear_leftovers(folder: Path, name: str = "") -> None:
     """Delete what a writer of `name` (of anything, where that is empty) left when it was killed."""
-    for leftover in folder.rglob(f".{name}*.tmp"):
-        leftover.unlink(missing_ok=True)
+    for leftover in folder.glob(f".{name}*.tmp"):
+        if ".lock." not in leftover.name:
+            leftover.unlink(missing_ok=True)

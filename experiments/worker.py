@@ -16,6 +16,7 @@ import os
 import sys
 import threading
 import traceback
+from pathlib import Path
 from typing import Any
 
 from eval.errors import ScoringError
@@ -68,14 +69,22 @@ def _own(job: Job, emit: Any, stop: Stop) -> int:
         emit({"event": "phase", "phase": f"owned by {owner_of(lock) or 'another process'}"})
         return OWNED
     try:
-        for leftover in job.directory.rglob(".*.tmp"):  # of an owner that was killed
-            leftover.unlink(missing_ok=True)
+        _clear_leftovers(job.directory)
         if state(job).word == "done":
             emit({"event": "done", "seconds": 0.0})
             return DONE
         return _attempt(job, emit, stop)
     finally:
         ownership.release()
+
+
+def _clear_leftovers(directory: Path) -> None:
+    """Delete what an owner that was killed had half written; not what others write here under
+    locks of their own (a reference's images, the files of a lock)."""
+    for folder in (directory, directory / "samples", directory / "translations"):
+        for leftover in folder.glob(".*.tmp"):
+            if ".lock." not in leftover.name:
+                leftover.unlink(missing_ok=True)
 
 
 def _attempt(job: Job, emit: Any, stop: Stop) -> int:
@@ -97,6 +106,8 @@ def _attempt(job: Job, emit: Any, stop: Stop) -> int:
         with contextlib.suppress(OSError):  # a full disk has no room for the log either
             traceback.print_exc()
     emit({"event": "failed", "error": message})
+    with contextlib.suppress(OSError):
+        print(f"failed: {message}", file=sys.stderr, flush=True)
     with contextlib.suppress(OSError):
         Journal(job.directory).append("failed", error=message, log=log_tail(job.directory))
     return FAILED

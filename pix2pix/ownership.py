@@ -142,7 +142,7 @@ class Ownership:
                 beside.write_text(json.dumps(asdict(me)), encoding="utf-8")
                 try:
                     os.link(beside, self.file)  # unlike rename, never over another's
-                except FileExistsError:
+                except (FileExistsError, FileNotFoundError):
                     return False
                 except OSError:  # a folder without links
                     os.replace(beside, self.file)

@@ -339,6 +339,26 @@ def wait_for_journal(folder, event, timeout=120):
     raise AssertionError(f"no {event} within {timeout} s")
 
 
+def test_two_launchers_on_one_folder_train_every_cell_once(place, tmp_path):
+    both = Place(tmp_path)
+    launchers = [both.start(*both.options(), "--workers", "1") for _ in range(2)]
+    for launcher in launchers:
+        _, err = launcher.communicate(timeout=300)
+        assert launcher.returncode == 0, err
+    for arm, cell in both.cells().items():
+        records = read_records(cell / "journal.jsonl")
+        losses = [r["step"] for r in records if r["event"] == "losses"]
+        assert losses == sorted(set(losses)) and losses[-1] == 24
+        assert [r["event"] for r in records].count("done") == 1
+        theirs = weights(place.cells()[arm])
+        assert all(torch.equal(value, theirs[name]) for name, value in weights(cell).items())
+    steps = logged_steps(tmp_path / "mlflow.db")
+    assert steps and set(steps.values()) == {1}
+    with sqlite3.connect(tmp_path / "mlflow.db") as connection:
+        (runs,) = connection.execute("select count(*) from runs").fetchone()
+    assert runs == 4, "the suite, two cells and the ground truth, each once"
+
+
 def test_a_cell_that_diverges_fails_alone(tmp_path):
     place = Place(tmp_path)
     suite = tmp_path / "mine.yaml"
