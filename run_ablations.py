@@ -6,16 +6,25 @@ The command line and nothing else; `experiments/study.py` does the work.
 
 from __future__ import annotations
 
-import argparse
 import os
+import signal
+
+if __name__ == "__main__":  # nothing has begun yet: Ctrl-C during the imports ends it silently
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: os._exit(128 + number))
+
+import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.dry_run import dry_run
+from experiments.mirroring import mirror_everything, mirror_only
 from experiments.progress import duration
 from experiments.settings import SETTINGS, parse_override
 from experiments.spec import load_profiles, load_suite, suite_names
-from experiments.study import Options, Study, execute, make_study, mirror_only
+from experiments.stopping import Terminated, interrupt_on_signals
+from experiments.study import Options, execute, make_study
 from experiments.tracking_address import tracking_uri, ui_command
 from pix2pix.datasets import load_registry
 from pix2pix.errors import UserError
@@ -26,10 +35,12 @@ EXAMPLES = """examples:
   python run_ablations.py --suite my_suite.yaml --dataset folder --data-root my/pairs
   python run_ablations.py --suite losses --arms L1,cGAN --set training.steps=8000
   python run_ablations.py --suite all --dry-run              what would run, what is done
+  python run_ablations.py --report-only                      all that --out holds, into a new MLflow
+                                                             store too, and every report
 
 Started again, the same command goes on where it stopped; what is done is not trained again.
 exit status: 0 all done; 1 a cell failed; 2 bad input, before anything is trained;
-130 interrupted, resumable
+130 interrupted (143 by SIGTERM), resumable
 """
 
 
@@ -72,7 +83,11 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--list", action="store_true", help="suites, profiles and data sets")
     p.add_argument("--dry-run", action="store_true", help="cells, what is done, expected time")
-    p.add_argument("--report-only", action="store_true", help="mirror and report, train nothing")
+    p.add_argument(
+        "--report-only",
+        action="store_true",
+        help="mirror and report, train nothing; without --suite all that --out holds",
+    )
     return p
 
 
@@ -104,7 +119,7 @@ def parse_options(arguments: argparse.Namespace) -> Options:
         raise UserError(f"--checkpoint-every {arguments.checkpoint_every}: must not be negative")
     if arguments.arms is not None and not arguments.arms.strip():
         raise UserError("--arms: names no arm; leave the option out for all of them")
-    if arguments.suite is None:
+    if not arguments.suite:
         raise UserError(f"--suite is required: {', '.join(suite_names())}, all, or a .yaml file")
     return Options(
         suites=tuple(dict.fromkeys(s for s in arguments.suite.split(",") if s)),
@@ -143,19 +158,19 @@ def show_list(datasets: Path | None) -> str:
     return "\n".join(lines)
 
 
-def report(study: Study) -> None:
-    """Write every suite's report from MLflow, print its table, and say where to look."""
+def report(suites: Sequence[tuple[str, str, str]], folder: Path) -> None:
+    """Write the report of every (suite, data set, profile) from MLflow, print its table, and say
+    where to look."""
     from reports.write import write_report
 
-    for plan in study.plans:
-        name, dataset, profile = plan.suite.name, plan.entry.name, plan.label
+    for name, dataset, profile in suites:
         try:
-            folder = write_report(name, dataset, profile, study.options.reports)
+            written = write_report(name, dataset, profile, folder)
         except UserError as error:  # every cell failed: the status says so already
             print(f"no report of {name}: {error}", file=sys.stderr)
             continue
-        print((folder / "table.md").read_text(encoding="utf-8"))
-        print(f"report: {folder / 'table.md'}", file=sys.stderr)
+        print((written / "table.md").read_text(encoding="utf-8"))
+        print(f"report: {written / 'table.md'}", file=sys.stderr)
     beside = Path(sys.executable).with_name("mlflow")
     program = os.path.relpath(beside) if beside.exists() else "mlflow"
     print(f"browse the runs: {ui_command(tracking_uri(), program)}", file=sys.stderr)
@@ -178,12 +193,19 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if arguments.list:
             return look(show_list(arguments.datasets))
-        study = make_study(parse_options(arguments))
-        if arguments.dry_run:
-            return look(dry_run(study))
-        ending = mirror_only(study) if arguments.report_only else execute(study)
+        if arguments.report_only and arguments.suite is None:
+            ending, suites = mirror_everything(arguments.out)
+        else:
+            study = make_study(parse_options(arguments))
+            if arguments.dry_run:
+                return look(dry_run(study))
+            suites = [(p.suite.name, p.entry.name, p.label) for p in study.plans]
+            if arguments.report_only:
+                ending = mirror_only(study.options.out, study.plans)
+            else:
+                ending = execute(study)
         if ending.tracked:
-            report(study)
+            report(suites, arguments.reports)
         if ending.seconds:
             print(f"took {duration(ending.seconds)}", file=sys.stderr)
         return ending.status
@@ -194,10 +216,11 @@ def main(argv: list[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"run_ablations.py: {where}{error.strerror or error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as reason:
         print("interrupted; the same command goes on where this one ended", file=sys.stderr)
-        return 130
+        return 143 if isinstance(reason, Terminated) else 130
 
 
 if __name__ == "__main__":
+    interrupt_on_signals()
     sys.exit(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from pix2pix.datasets import DatasetEntry
 
 SCORES_PROTOCOL = 1
 """Raised when a change of the code changes what the same images score."""
+
+SHEET = ("scores.json", "per_image.csv", "per_image.npz")
+"""The files of a sheet of scores."""
 
 CPU_GFLOPS_PER_THREAD = 75.0
 """Measured once with this suite's convolutions on one core; only for the first expected time."""
@@ -145,17 +149,27 @@ def state(job: Job) -> State:
 
 def scores_current(job: Job) -> bool:
     """Whether a job's scores were measured against the reference that is asked for, and all of
-    them: LPIPS can be had as soon as its backbone lies on the disk."""
+    them (LPIPS can be had as soon as its backbone lies on the disk), and their files are those
+    that were written."""
+    try:
+        recorded = json.loads((job.directory / "scores.json").read_text(encoding="utf-8"))
+        settings = recorded.get("settings", {})
+        told = last(read_records(job.directory / "journal.jsonl"), "scores") or {}
+        if told.get("sha256", {}) and told["sha256"] != sheet_checksums(job.directory):
+            return False
+    except (OSError, ValueError, AttributeError):
+        return False
     if job.kind == "reference":
         return True
-    try:
-        recorded = json.loads((job.directory / "scores.json").read_text())
-    except (OSError, ValueError):
-        return False
-    settings = recorded.get("settings", {})
     if not settings.get("lpips_backbone_on_disk", True) and on_disk("alex"):
         return False
     return settings.get("reference") == job.reference
+
+
+def sheet_checksums(directory: Path) -> dict[str, str]:
+    """SHA-256 by name of a sheet's files, those that a run directory has."""
+    paths = (directory / name for name in SHEET)
+    return {p.name: sha256(p.read_bytes()).hexdigest() for p in paths if p.exists()}
 
 
 def step_gflop(config: CellConfig) -> float:

@@ -13,13 +13,14 @@ A run directory holds one cell (a training) or one reference (the real photos' o
 Records carry `event` and `time` (Unix seconds). The events, in the order in which they appear:
 
     start        provenance {…}, step (where training goes on from)
+    set aside    file (its new name), error, step (where training goes on from): a damaged file
     data         fingerprint, train, val, test (numbers of pairs)
     parameters   generator, discriminator (numbers of weights; discriminator 0 where there is none)
     losses       step, values {term: mean since the last record}, seconds_per_step, learning_rate
     sample       step, file (relative to the run directory)
     checkpoint   step
     trained      step, seconds (in training steps, all sittings), peak_memory_mib
-    scores       values {name: float}, not_measured {name: why}
+    scores       values {name: float}, not_measured {name: why}, sha256 {file: of the sheet's files}
     done         seconds (all sittings)
     failed       error (one line), log (the last lines)
 
@@ -28,6 +29,7 @@ A cell killed after a checkpoint repeats some steps; `replay` gives each step on
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -35,9 +37,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pix2pix.atomic import replacing
+from pix2pix.atomic import naming, replacing
 
 Record = dict[str, Any]
+
+
+OF_A_STEP = ("losses", "sample", "checkpoint", "trained")
+LOOSE = ("losses", "sample")
+"""Events that wait for the next other one before they are flushed to the disk."""
 
 
 class Journal:
@@ -49,15 +56,31 @@ class Journal:
         directory.mkdir(parents=True, exist_ok=True)
 
     def append(self, event: str, **fields: Any) -> None:
-        """Write one record. A torn last line, left by a crash, is closed off first."""
+        """Write one record. A torn last line, left by a crash, is closed off first; where the disk
+        is full nothing is added and OSError names the file."""
         record = {"event": event, "time": round(time.time(), 3), **fields}
-        line = json.dumps(record, allow_nan=False, default=str) + "\n"
-        with open(self.path, "ab+") as file:
-            if file.tell() > 0:
+        line = (json.dumps(record, allow_nan=False, default=str) + "\n").encode()
+        with naming(self.path), open(self.path, "ab+", buffering=0) as file:
+            whole = file.seek(0, os.SEEK_END)
+            if whole:
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":
-                    line = "\n" + line
-            file.write(line.encode())
+                    line = b"\n" + line
+            try:
+                written = file.write(line)
+                if written < len(line):  # the disk is nearly full: the rest says that it is
+                    file.write(line[written:])
+                if event not in LOOSE:
+                    os.fsync(file.fileno())
+            except OSError:
+                with contextlib.suppress(OSError):
+                    file.truncate(whole)
+                raise
+
+    def flush(self) -> None:
+        """Put everything that was appended on the disk."""
+        with naming(self.path), open(self.path, "ab") as file:
+            os.fsync(file.fileno())
 
     def records(self) -> list[Record]:
         return read_records(self.path)
@@ -96,11 +119,7 @@ def replay(records: list[Record]) -> list[Record]:
     for record in records:
         if record["event"] == "start":
             resumed_at = record.get("step", 0)
-            kept = [
-                r
-                for r in kept
-                if r["event"] not in ("losses", "sample", "checkpoint") or r["step"] <= resumed_at
-            ]
+            kept = [r for r in kept if r["event"] not in OF_A_STEP or r["step"] <= resumed_at]
         kept.append(record)
     return kept
 

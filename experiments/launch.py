@@ -10,14 +10,24 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from experiments.jobs import Job
+from experiments.failures import record_death
+from experiments.jobs import Job, state
+from pix2pix.ownership import LOST, owner_of
+
+WORKER = ["-m", "experiments.worker"]
+LOOK_AGAIN = 1.0
+"""Seconds after which a job that another process owned is looked at again."""
+HINTS = {
+    signal.SIGKILL: " (out of memory? try fewer --workers)",
+    signal.SIGBUS: " (a file of --out's cache was cut short? delete the cache and start again)",
+}
 
 Watch = Callable[[Job, dict[str, Any]], None]
 
@@ -60,67 +70,105 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-@contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM in a list for the time of the block, instead of dying of them."""
-    received: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(n, lambda number, _: received.append(number)) for n in numbers]
-    try:
-        yield received
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-
-
-def launch(jobs: Sequence[Job], workers: int, gpus: int, watch: Watch) -> dict[str, Outcome]:
+def launch(
+    jobs: Sequence[Job], workers: int, gpus: int, watch: Watch, signals: Sequence[int] = ()
+) -> dict[str, Outcome]:
     """Run jobs in worker processes and return how each ended, by digest.
 
-    A job that fails or dies takes no other down. On SIGINT or SIGTERM all workers are asked to
-    write a checkpoint and stop; what had not ended is `stopped`.
+    A job that fails or dies takes no other down. One whose run directory another process owns is
+    put off while there are others, and looked at again. When `signals` (a list that grows) has its
+    first entry, all workers are asked to write a checkpoint and stop, at the second they are
+    killed; what had not ended is `stopped`.
     """
-    waiting, outcomes = deque(jobs), {}
+    waiting, outcomes = _Waiting(jobs, watch), {}
     running: dict[int, _Running] = {}
     events: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
-    with stop_signals() as signals:
-        asked = False
-        while waiting or running:
-            while waiting and len(running) < workers and not signals:
-                slot, job = min(set(range(workers)) - set(running)), waiting.popleft()
-                try:
-                    running[slot] = _start(job, slot, gpus, events)
-                except OSError as error:
-                    reason = f"{error.filename or job.directory}: {error.strerror or error}"
-                    outcomes[job.digest] = Outcome("failed", reason)
-                    watch(job, {"event": "failed", "error": reason})
-            if len(signals) > 1:  # asked twice: at once
-                for one in running.values():
-                    one.process.kill()
-            if signals and not asked:
-                asked = True
-                for one in running.values():
-                    one.process.terminate()
-                outcomes |= {job.digest: Outcome("stopped") for job in waiting}
-                waiting.clear()
-            if not running:
-                continue
+    asked = False
+    while waiting or running:
+        while len(running) < workers and not signals and (job := waiting.next(outcomes)):
+            slot = min(set(range(workers)) - set(running))
             try:
-                slot, event = events.get(timeout=0.2)
-            except queue.Empty:
-                continue
-            job = running[slot].job
-            if event is not None:
-                if event["event"] == "failed":
-                    outcomes[job.digest] = Outcome("failed", event["error"])
-                watch(job, event)
-                continue
-            process = running.pop(slot).process
-            ended = _outcome(process.wait(), outcomes.get(job.digest))
-            outcomes[job.digest] = Outcome("stopped") if len(signals) > 1 else ended
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
-            watch(job, {"event": "ended", "outcome": outcomes[job.digest].word})
+                running[slot] = _start(job, slot, gpus, events)
+            except OSError as error:
+                reason = f"{error.filename or job.directory}: {error.strerror or error}"
+                outcomes[job.digest] = Outcome("failed", reason)
+                watch(job, {"event": "failed", "error": reason})
+        if len(signals) > 1:  # asked twice: at once
+            for one in running.values():
+                one.process.kill()
+        if signals and not asked:
+            asked = True
+            for one in running.values():
+                one.process.terminate()
+            outcomes |= {job.digest: Outcome("stopped") for job in waiting.give_up()}
+        try:
+            slot, event = events.get(timeout=0.2)
+        except queue.Empty:
+            continue
+        job = running[slot].job
+        if event is not None:
+            if event["event"] == "failed":
+                outcomes[job.digest] = Outcome("failed", event["error"])
+            watch(job, event)
+            continue
+        process = running.pop(slot).process
+        status = process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        if status == LOST and not signals:
+            waiting.put_off(job)
+            continue
+        ended = _outcome(status, outcomes.get(job.digest))
+        if signals and (len(signals) > 1 or status == LOST):
+            ended = Outcome("stopped")
+        if ended.word == "failed":
+            record_death(job, ended.reason)
+            if job.digest not in outcomes:
+                watch(job, {"event": "failed", "error": ended.reason})
+        outcomes[job.digest] = ended
+        watch(job, {"event": "ended", "outcome": ended.word})
     return outcomes
+
+
+class _Waiting:
+    """Jobs that wait for their turn, in order; those that another process owns come later."""
+
+    def __init__(self, jobs: Sequence[Job], watch: Watch) -> None:
+        self._jobs = deque(jobs)
+        self._watch = watch
+        self._again: dict[str, float] = {}
+        """When a job that was put off is looked at again, by digest."""
+
+    def __bool__(self) -> bool:
+        return bool(self._jobs)
+
+    def next(self, outcomes: dict[str, Outcome]) -> Job | None:
+        """The next job that nobody owns. One that its owner has done meanwhile is done."""
+        for _ in range(len(self._jobs)):
+            job = self._jobs.popleft()
+            if time.monotonic() < self._again.get(job.digest, 0.0):
+                self._jobs.append(job)
+                continue
+            owner = owner_of(job.directory / "owner.lock")
+            if owner is not None:
+                self._watch(job, {"event": "phase", "phase": f"owned by {owner}"})
+                self.put_off(job)
+            elif job.digest in self._again and state(job).word == "done":
+                outcomes[job.digest] = Outcome("done")
+                self._watch(job, {"event": "done", "seconds": 0.0})
+            else:
+                return job
+        return None
+
+    def put_off(self, job: Job) -> None:
+        self._again[job.digest] = time.monotonic() + LOOK_AGAIN
+        self._jobs.append(job)
+
+    def give_up(self) -> list[Job]:
+        """All that still wait; none does any more."""
+        left = list(self._jobs)
+        self._jobs.clear()
+        return left
 
 
 def _outcome(status: int, reported: Outcome | None) -> Outcome:
@@ -131,9 +179,9 @@ def _outcome(status: int, reported: Outcome | None) -> Outcome:
         return Outcome("stopped")
     if reported is not None:
         return reported
-    died = f"the worker was killed by signal {-status}" if status < 0 else f"exit status {status}"
-    hint = " (out of memory? try fewer --workers)" if status == -9 else ""
-    return Outcome("failed", died + hint)
+    if status >= 0:
+        return Outcome("failed", f"the worker ended with exit status {status}")
+    return Outcome("failed", f"the worker was killed by signal {-status}{HINTS.get(-status, '')}")
 
 
 def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> _Running:
@@ -146,6 +194,7 @@ def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> _Running:
     environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**30))
     # Errors of a program that runs unattended for days belong in its log at once.
     environment["PYTHONUNBUFFERED"] = "1"
+    environment["PYTHONFAULTHANDLER"] = "1"
     root = str(Path(__file__).resolve().parent.parent)
     environment["PYTHONPATH"] = os.pathsep.join(
         p for p in (root, environment.get("PYTHONPATH")) if p
@@ -155,7 +204,7 @@ def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> _Running:
     job.directory.mkdir(parents=True, exist_ok=True)
     with open(job.directory / "log.txt", "ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "experiments.worker"],
+            [sys.executable, *WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -52,6 +52,11 @@ def losses_text(values: dict[str, float]) -> str:
     return "  ".join(parts)
 
 
+def set_aside_text(event: dict[str, Any]) -> str:
+    """'checkpoint-0001500.pt.damaged set aside: not a readable checkpoint (…)'."""
+    return f"{event['file']} set aside: {event['error']}"
+
+
 class Lines:
     """A line at every tenth of a job, and at its phases and end."""
 
@@ -76,6 +81,8 @@ class Lines:
                 left = duration((total - step) * event["seconds_per_step"])
                 text = losses_text(event["values"])
                 self._say(job, f"step {step}/{total}  {text}  {left} left")
+        elif kind == "set aside":
+            self._say(job, set_aside_text(event))
         elif kind == "start" and event.get("step"):
             self._say(job, f"goes on from step {event['step']}")
         elif kind == "failed":
@@ -123,6 +130,8 @@ class Bars:
             left = duration((total - event["step"]) * event["seconds_per_step"])
             text = f"{losses_text(event['values'])}  {left} left"
             self.bars.update(task, completed=event["step"], text=text)
+        elif kind == "set aside":
+            self.bars.console.print(f"{escape(job.title)}: {escape(set_aside_text(event))}")
         elif kind == "failed":
             self.bars.update(task, text=f"[red]FAILED[/]: {escape(event['error'][:100])}")
         elif kind == "done":

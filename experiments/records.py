@@ -11,6 +11,7 @@ from experiments.jobs import reference_config
 from experiments.journal import write_json
 from experiments.plan import Cell, Plan
 from pix2pix.config import digest
+from pix2pix.ownership import owning
 
 
 def record_path(out: Path, suite: str, dataset: str, profile: str) -> Path:
@@ -18,9 +19,20 @@ def record_path(out: Path, suite: str, dataset: str, profile: str) -> Path:
     return out / "suites" / suite / f"{dataset}-{profile}.json"
 
 
+def suite_records(out: Path) -> list[Path]:
+    """Every suite record in `out`."""
+    return sorted(out.glob("suites/*/*.json"))
+
+
 def write_record(plan: Plan, cells: list[Cell], fingerprint: str, out: Path, commit: str) -> Path:
     """Write the record, keeping earlier cells (other seeds, other arms) of the same settings."""
     path = record_path(out, plan.suite.name, plan.entry.name, plan.label)
+    with owning(path.with_name(f".{path.name}.lock")):  # another start may add seeds just now
+        _write(path, plan, cells, fingerprint, commit)
+    return path
+
+
+def _write(path: Path, plan: Plan, cells: list[Cell], fingerprint: str, commit: str) -> None:
     arms = [_arm(plan, arm, fingerprint) for arm in plan.suite.arms]
     mine = [{"arm": c.arm, "seed": c.seed, "digest": c.config.digest} for c in cells]
     reference = digest(reference_config(plan, fingerprint))
@@ -58,7 +70,6 @@ def write_record(plan: Plan, cells: list[Cell], fingerprint: str, out: Path, com
         "deviations": deviations(plan),
     }
     write_json(path, record)
-    return path
 
 
 def _arm(plan: Plan, arm: str, fingerprint: str) -> dict[str, Any]:

@@ -9,19 +9,22 @@ from pathlib import Path
 import torch
 
 from experiments.jobs import Job, needed_scores, scores_current
-from experiments.journal import last, write_json
+from experiments.journal import last
 from experiments.scoring import (
-    complete,
     ensure_reference_images,
     ensure_scorer,
     finish,
+    lacking,
     score,
     write_image,
 )
-from experiments.work import Emit, Stop, Work
+from experiments.stopping import Stop
+from experiments.work import Emit, Work
+from pix2pix.atomic import set_aside
 from pix2pix.checkpoint import load_generator, save_generator
+from pix2pix.checkpoint_series import CheckpointSeries
 from pix2pix.config import CellConfig
-from pix2pix.errors import Interrupted
+from pix2pix.errors import UserError
 from pix2pix.train import Pace, train
 from pix2pix.translate import translate
 
@@ -33,7 +36,8 @@ SAMPLE_GRIDS = 8
 def run(job: Job, emit: Emit, stop: Stop) -> None:
     """Do a job, going on where an earlier sitting stopped.
 
-    Raises UserError and TrainingError for what the user can mend, Interrupted when asked to stop.
+    Raises UserError and TrainingError for what the user can mend, OSError where a file cannot be
+    written, Interrupted or KeyboardInterrupt when asked to stop.
     """
     torch.set_num_threads(job.threads)
     # Plain float32 on every device, so that a digest means the same arithmetic everywhere.
@@ -41,8 +45,8 @@ def run(job: Job, emit: Emit, stop: Stop) -> None:
     torch.set_float32_matmul_precision("highest")
     work = Work(job, emit, stop)
     (Path(job.out) / "scorers").mkdir(parents=True, exist_ok=True)
-    write_json(job.directory / "config.json", {"digest": job.digest, **job.config})
     {"cell": run_cell, "reference": run_reference}[job.kind](work)
+    work.record_done()
 
 
 def run_reference(work: Work) -> None:
@@ -61,46 +65,61 @@ def run_cell(work: Work) -> None:
     """Train, translate the test split, score the PNG files."""
     job = work.job
     config = CellConfig.model_validate_json(json.dumps(job.config))
+    checkpoints = CheckpointSeries(job.directory, config.digest)
     weights = job.directory / "generator.pt"
-    if weights.exists():
-        steps = config.training.total_steps(len(work.data.train.names))
-        work.record("start", step=steps)
-    else:
+    generator = kept_generator(work, config, weights)
+    if generator is None:
         train_cell(work, config, weights)
-    generator, _ = load_generator(weights)
-    if not complete(job.directory / "translations", work.data.test.names):
-        work.emit({"event": "phase", "phase": "translating"})
-        translate_cell(work, config, generator.to(work.device))
+        generator, _ = load_generator(weights)
+    # The last checkpoint stays until the scores stand: should the generator be damaged until
+    # then, it is not trained from the start.
+    checkpoints.keep(1)
+    translate_cell(work, config, generator.to(work.device))
     scored = last(work.journal.records(), "scores") is not None
     if not scored or not scores_current(job):
         work.emit({"event": "phase", "phase": "scoring"})
         scorer = ensure_scorer(work)
         wanted = needed_scores(work.entry, job.config["direction"])
         finish(work, score(work, job.directory / "translations", wanted, scorer))
-    else:
-        work.record_done()
+    checkpoints.keep(0)
+
+
+def kept_generator(work: Work, config: CellConfig, weights: Path) -> torch.nn.Module | None:
+    """The generator of an earlier sitting; None where there is none that is whole."""
+    if not weights.exists():
+        return None
+    try:
+        generator, _ = load_generator(weights)
+    except UserError as error:
+        work.record_set_aside(set_aside(weights), error)
+        return None
+    work.record("start", step=config.training.total_steps(len(work.data.train.names)))
+    return generator
 
 
 def train_cell(work: Work, config: CellConfig, weights: Path) -> None:
-    """Train to the last step and keep the generator; the large checkpoint goes when it is safe."""
+    """Train to the last step and keep the generator."""
     train_split, val = work.data.train, work.data.val
     total = config.training.total_steps(len(train_split.names))
     work.emit({"event": "phase", "phase": "training", "total": total})
     work.record_data()
-    # Of an earlier configuration of the code, or half a sitting's: none may be mistaken for ours.
+    # Of another generator: neither its images nor their scores may be mistaken for ours.
     shutil.rmtree(work.job.directory / "translations", ignore_errors=True)
-    generator = train(
-        config,
-        (train_split.inputs, train_split.targets),
-        (val.inputs, val.targets),
-        work.job.directory,
-        device=work.device,
-        record=work.record,
-        pace=Pace(
-            max(1, total // RECORDS), max(1, total // SAMPLE_GRIDS), work.job.checkpoint_seconds
-        ),
-        stop=work.stop,
-    )
+    (work.job.directory / "scores.json").unlink(missing_ok=True)
+    with work.stop.in_order():
+        generator = train(
+            config,
+            (train_split.inputs, train_split.targets),
+            (val.inputs, val.targets),
+            work.job.directory,
+            device=work.device,
+            record=work.record,
+            pace=Pace(
+                max(1, total // RECORDS), max(1, total // SAMPLE_GRIDS), work.job.checkpoint_seconds
+            ),
+            stop=work.stop,
+            flush=work.journal.flush,
+        )
     save_generator(
         weights,
         generator,
@@ -114,14 +133,15 @@ def train_cell(work: Work, config: CellConfig, weights: Path) -> None:
             "seed": config.seed,
         },
     )
-    (work.job.directory / "checkpoint.pt").unlink(missing_ok=True)
 
 
 def translate_cell(work: Work, config: CellConfig, generator: torch.nn.Module) -> None:
-    """The whole test split to PNG files, one image at a time."""
+    """What there is not yet of the test split's translations to PNG files, an image at a time."""
     test, folder = work.data.test, work.job.directory / "translations"
-    images = translate(generator, test.inputs, test.names, seed=config.seed, device=work.device)
+    left = lacking(folder, test.names, config.size)
+    if left:
+        work.emit({"event": "phase", "phase": "translating"})
+    names = [test.names[index] for index in left]
+    images = translate(generator, test.inputs[left], names, seed=config.seed, device=work.device)
     for name, image in images:
         write_image(folder / f"{name}.png", image)
-        if work.stop():
-            raise Interrupted

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from PIL import Image
 
 from eval.backbone import on_disk
+from eval.errors import ScoringError
 from eval.lpips_distance import NotMeasured, load_lpips
 from eval.metrics import of_family
 from eval.score_folder import ScoreSheet, score_folders
 from eval.scorer import ScorerSettings, train_scorer
 from eval.scorer_file import load_scorer, save_scorer
-from experiments.jobs import label_side
+from experiments.jobs import label_side, sheet_checksums
 from experiments.work import Work, waiting
-from pix2pix.atomic import replacing
-from pix2pix.errors import Interrupted
+from pix2pix.atomic import replacing, set_aside
 
 
 def score(
@@ -59,7 +60,9 @@ def ensure_reference_images(work: Work) -> Path:
     """The test split as PNG files, written by whichever job comes first; their folder."""
     folder, test = Path(work.job.out) / "references" / work.job.reference, work.data.test
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "images.lock"):
+    with waiting(work, folder / "images.lock", "the reference's images"):
+        for images in ("inputs", "targets", "labels"):  # all that this lock is of
+            clear_leftovers(folder / images)
         write_images(folder / "inputs", test.names, test.inputs)
         write_images(folder / "targets", test.names, test.targets)
         if test.labels is not None:
@@ -68,26 +71,39 @@ def ensure_reference_images(work: Work) -> Path:
 
 
 def finish(work: Work, sheet: ScoreSheet) -> None:
-    """Write the scores, then the journal's last word."""
+    """Write the scores, and record them with the checksums of their files."""
     sheet.settings["reference"] = work.job.reference
     sheet.settings["lpips_backbone_on_disk"] = on_disk("alex")
     sheet.write(work.job.directory)
-    work.record("scores", values=sheet.values, not_measured=sheet.not_measured)
-    work.record_done()
+    work.record(
+        "scores",
+        values=sheet.values,
+        not_measured=sheet.not_measured,
+        sha256=sheet_checksums(work.job.directory),
+    )
 
 
 def ensure_scorer(work: Work) -> torch.nn.Module | None:
-    """The FCN-8s for this data and size: from its file, or trained now by whoever comes first."""
+    """The FCN-8s for this data and size: from its file, or trained now by whoever comes first.
+
+    A file that is damaged or was altered is set aside, and the scorer trained again.
+    """
     if work.job.scorer is None:
         return None
     settings = ScorerSettings(**work.job.scorer)
     path = Path(work.job.out) / "scorers" / f"{work.job.reference}.safetensors"
-    if not path.exists():
-        with waiting(work, Path(f"{path}.lock"), "the scorer"):
-            if not path.exists():
-                train_scorer_now(work, settings, path)
-    model, _ = load_scorer(path, work.device)
-    return model
+    if path.exists():
+        with contextlib.suppress(ScoringError):
+            return load_scorer(path, work.device)[0]
+    with waiting(work, Path(f"{path}.lock"), "the scorer"):
+        if path.exists():  # by now
+            try:
+                return load_scorer(path, work.device)[0]
+            except ScoringError as error:
+                work.record_set_aside(set_aside(path), error)
+        clear_leftovers(path.parent, f"{path.name}.")
+        train_scorer_now(work, settings, path)
+    return load_scorer(path, work.device)[0]
 
 
 def train_scorer_now(work: Work, settings: ScorerSettings, path: Path) -> None:
@@ -97,8 +113,6 @@ def train_scorer_now(work: Work, settings: ScorerSettings, path: Path) -> None:
     work.emit({"event": "phase", "phase": "training the scorer", "total": settings.batches})
 
     def progress(batch: int, loss: float) -> None:
-        if work.stop():
-            raise Interrupted
         if batch % every == 0 or batch == settings.batches:
             pace = (time.perf_counter() - began) / batch
             event = {"step": batch, "values": {"scorer": loss}, "seconds_per_step": pace}
@@ -113,19 +127,34 @@ def train_scorer_now(work: Work, settings: ScorerSettings, path: Path) -> None:
     save_scorer(path, model, settings, work.data.class_names, work.data.fingerprint)
 
 
-def complete(folder: Path, names: tuple[str, ...]) -> bool:
-    """Whether every image is there; files are only ever renamed into place whole."""
-    return folder.is_dir() and {p.stem for p in folder.glob("*.png")} >= set(names)
+def lacking(folder: Path, names: tuple[str, ...], size: Sequence[int]) -> list[int]:
+    """Positions of the names whose NAME.png is missing, damaged (every chunk of a PNG file has a
+    checksum) or not of `size` (H, W)."""
+    return [i for i, name in enumerate(names) if not _intact(folder / f"{name}.png", size)]
+
+
+def _intact(path: Path, size: Sequence[int]) -> bool:
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            image.verify()
+            return image.size == (size[1], size[0])
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
 
 
 def write_images(folder: Path, names: tuple[str, ...], images: np.ndarray) -> None:
-    """(N, H, W, 3) or (N, H, W) uint8 as NAME.png, unless they are all there."""
-    if complete(folder, names):
-        return
-    for name, image in zip(names, images, strict=True):
-        write_image(folder / f"{name}.png", np.asarray(image))
+    """(N, H, W, 3) or (N, H, W) uint8 as NAME.png, those that are not there whole."""
+    for index in lacking(folder, names, images.shape[1:3]):
+        write_image(folder / f"{names[index]}.png", np.asarray(images[index]))
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
     with replacing(path) as file:
         Image.fromarray(image).save(file, format="PNG")
+
+
+def clear_leftovers(folder: Path, name: str = "") -> None:
+    """Delete what a writer of `name` (of anything, where that is empty) left when it was killed."""
+    for leftover in folder.glob(f".{name}*.tmp"):
+        if ".lock." not in leftover.name:
+            leftover.unlink(missing_ok=True)

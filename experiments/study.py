@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
-import os
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
@@ -18,18 +16,17 @@ from typing import Any
 
 from experiments import jobs
 from experiments.jobs import DataSource, Job
+from experiments.mirroring import Ending, say, start_mirror, stop_mirror
 from experiments.plan import Plan, make_plan
 from experiments.progress import duration, make_progress
 from experiments.provenance import commit
-from experiments.records import record_path, write_record
+from experiments.records import write_record
 from experiments.spec import load_suite, suite_names
+from experiments.stopping import collected_signals
 from pix2pix.config import CellConfig
 from pix2pix.datasets import DatasetEntry, find_entry, load_registry
 from pix2pix.errors import UserError
 from pix2pix.pairs import check_source, prepare
-
-TRACKER_PATIENCE = 300.0
-"""Seconds that the MLflow mirror gets to catch up after the last cell."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +96,6 @@ def make_study(options: Options) -> Study:
     return Study(options, entry, tuple(plans))
 
 
-@dataclass(frozen=True)
-class Ending:
-    """How a study ended: the command's exit status, and whether MLflow holds all of it."""
-
-    status: int
-    tracked: bool
-    seconds: float = 0.0
-
-
 def execute(study: Study) -> Ending:
     """Train, score and mirror what is not done yet."""
     from experiments.launch import choose_workers, gpu_count, launch
@@ -130,40 +118,31 @@ def execute(study: Study) -> Ending:
     gpus = gpu_count() if todo else 0
     workers = choose_workers(options.workers, gpus, todo) if todo else 0
     _check_disk(options.out, todo, workers)
-    _say(
+    say(
         f"{len(planned) - len(todo)} of {len(planned)} jobs are done; {len(todo)} to do"
         + (f" on {gpus} GPU(s)" if gpus else f", {workers} at a time on the CPU" if todo else "")
     )
-    tracker = _start_tracker(options.out, records)
+    tracker = start_mirror(options.out, records)
     progress = make_progress()
-    try:
-        outcomes = launch(todo, workers, gpus, progress) if todo else {}
-    finally:
-        progress.close()
-    stopped = [j for j in todo if outcomes[j.digest].word == "stopped"]
-    failed = [j for j in todo if outcomes[j.digest].word == "failed"]
-    tracked = _stop_tracker(tracker)
+    with collected_signals() as signals:
+        try:
+            outcomes = launch(todo, workers, gpus, progress, signals) if todo else {}
+        finally:
+            progress.close()
+        stopped = [j for j in todo if outcomes[j.digest].word == "stopped"]
+        failed = [j for j in todo if outcomes[j.digest].word == "failed"]
+        tracked = stop_mirror(tracker, signals)
     for job in failed:
         reason = outcomes[job.digest].reason
-        _say(f"FAILED {job.title}: {reason} (log: {job.directory / 'log.txt'})")
+        say(f"FAILED {job.title}: {reason} (log: {job.directory / 'log.txt'})")
     seconds = time.monotonic() - began
-    if stopped:
-        _say("stopped; the same command goes on where this one ended")
-        return Ending(130, False, seconds)
+    if stopped or signals:
+        say("stopped; the same command goes on where this one ended")
+        # Where only a worker was told to, by whom we do not know, it was SIGTERM.
+        return Ending(128 + (signals[0] if signals else signal.SIGTERM), False, seconds)
     if not tracked and importlib.util.find_spec("mlflow"):
         return Ending(1, False, seconds)
     return Ending(1 if failed else 0, tracked, seconds)
-
-
-def mirror_only(study: Study) -> Ending:
-    """Mirror what the run directories hold; trains nothing."""
-    options = study.options
-    paths = [record_path(options.out, p.suite.name, p.entry.name, p.label) for p in study.plans]
-    missing = [str(path) for path in paths if not path.exists()]
-    if missing:
-        raise UserError(f"--report-only: nothing was run yet: {missing[0]} does not exist")
-    tracked = _stop_tracker(_start_tracker(options.out, paths))
-    return Ending(0 if tracked else 1, tracked)
 
 
 def plan_jobs(study: Study, plan: Plan, fingerprint: str, here: str, threads: int) -> list[Job]:
@@ -190,7 +169,7 @@ def plan_jobs(study: Study, plan: Plan, fingerprint: str, here: str, threads: in
 def _prepare(study: Study) -> str:
     """Decode the data set once, for all workers; its fingerprint."""
     options = study.options
-    _say(f"data set {study.entry.name} at {study.size[0]}×{study.size[1]}: preparing")
+    say(f"data set {study.entry.name} at {study.size[0]}×{study.size[1]}: preparing")
     data = prepare(
         study.entry,
         options.data_root,
@@ -208,7 +187,7 @@ def _prepare(study: Study) -> str:
                 "check classes and ignore in its entry"
             )
     counts = ", ".join(f"{len(getattr(data, s).names)} {s}" for s in ("train", "val", "test"))
-    _say(f"data set {study.entry.name}: {counts}; fingerprint {data.fingerprint[:12]}")
+    say(f"data set {study.entry.name}: {counts}; fingerprint {data.fingerprint[:12]}")
     return data.fingerprint
 
 
@@ -221,7 +200,7 @@ def _now_and_then(what: str, seconds: float = 10.0) -> Callable[[int, int], None
         if time.monotonic() - said >= seconds:
             said = time.monotonic()
             left = (said - began) / done * (total - done)
-            _say(f"{what} {done} of {total}, {duration(left)} left")
+            say(f"{what} {done} of {total}, {duration(left)} left")
 
     return progress
 
@@ -236,7 +215,8 @@ def _check_folder(option: str, folder: Path) -> None:
 
 
 def _check_disk(out: Path, todo: list[Job], workers: int) -> None:
-    """Refuse what the disk cannot hold: two checkpoints a worker, a generator a cell to train."""
+    """Refuse what the disk cannot hold: two checkpoints a worker and one that is being written,
+    a generator a cell to train."""
     configs = [
         CellConfig.model_validate_json(json.dumps(job.config))
         for job in todo
@@ -245,49 +225,10 @@ def _check_disk(out: Path, todo: list[Job], workers: int) -> None:
     if not configs:
         return
     sizes = [jobs.checkpoint_bytes(config) for config in configs]
-    needed = sum(sizes) // 3 + max(sizes) * 2 * workers + 2**26
+    needed = sum(sizes) // 3 + max(sizes) * 3 * workers + 2**26
     free = shutil.disk_usage(out).free
     if free < needed:
         raise UserError(
             f"--out {out}: {free / 2**30:.1f} GiB are free, and {len(configs)} cells need about "
             f"{needed / 2**30:.1f} GiB; free some, or name another folder"
         )
-
-
-def _start_tracker(out: Path, records: list[Path]) -> subprocess.Popen | None:
-    """The one process that writes to MLflow; None where MLflow is not installed."""
-    if importlib.util.find_spec("mlflow") is None:
-        _say("MLflow is not installed: nothing is tracked, the run directories hold everything")
-        return None
-    root = str(Path(__file__).resolve().parent.parent)
-    path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
-    command = [sys.executable, "-m", "experiments.tracking", "--out", str(out), "--follow"]
-    for record in records:
-        command += ["--suite-record", str(record)]
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path},
-        start_new_session=True,
-    )
-
-
-def _stop_tracker(tracker: subprocess.Popen | None) -> bool:
-    """Let the mirror catch up; whether MLflow now holds everything."""
-    if tracker is None:
-        return False
-    assert tracker.stdin is not None
-    tracker.stdin.close()
-    try:
-        if tracker.wait(TRACKER_PATIENCE) == 0:
-            return True
-    except subprocess.TimeoutExpired:
-        tracker.terminate()
-        tracker.wait()
-    _say("MLflow did not take everything: run again with --report-only when it is back")
-    return False
-
-
-def _say(text: str) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        print(text, file=sys.stderr, flush=True)

@@ -22,6 +22,7 @@ from typing import Any
 
 from experiments import tracking_store
 from experiments.journal import last, read_records
+from experiments.records import suite_records
 from experiments.tracking_address import VARIABLE, tracking_uri
 from experiments.tracking_follow import follow
 from experiments.tracking_notes import run_note, suite_note
@@ -49,10 +50,11 @@ def mirror(out: Path, records: Sequence[Path] = ()) -> None:
     directory could not be read, and whatever MLflow raises when it is away.
     """
     uri = tracking_uri()
-    with tracking_store.writing(uri):
+    # Of two that mirror the same run directories each would log what the other is logging.
+    with tracking_store.alone(out / "mirror.lock"), tracking_store.writing(uri):
         store = tracking_store.open_store(uri, create=True)
         problems: list[str] = []
-        for path in list(records) or sorted(out.glob("suites/*/*.json")):
+        for path in list(records) or suite_records(out):
             problems += _mirror_suite(store, out, read_suite_record(path))
     if problems:
         raise MirrorError("; ".join(problems))

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from experiments.jobs import Job
 from experiments.journal import Journal, Record
 from experiments.provenance import machine, versions
+from experiments.stopping import Stop
 from pix2pix.datasets import DatasetEntry, find_entry, load_registry
-from pix2pix.errors import Interrupted, UserError
+from pix2pix.errors import UserError
+from pix2pix.ownership import owning
 from pix2pix.pairs import PairedData, prepare
 
 Emit = Callable[[dict[str, Any]], None]
-Stop = Callable[[], bool]
 
 
 class Work:
@@ -63,13 +63,19 @@ class Work:
         self.journal.append(event, **fields)
         self.emit({"event": event, **fields})
 
+    def record_set_aside(self, path: Path, error: Exception) -> None:
+        """A file of the run directory, or of all jobs, that could not be used and was renamed."""
+        why = str(error).removeprefix(f"{path.with_suffix('')}: ")
+        self.record("set aside", file=path.name, error=why)
+
     def record_data(self) -> None:
         splits = {s: len(getattr(self.data, s).names) for s in ("train", "val", "test")}
         self.record("data", fingerprint=self.data.fingerprint, **splits)
 
     def record_done(self) -> None:
         """The last word, with the time of all sittings: this one, and the earlier ones' spans."""
-        earlier = sittings(self.journal.records())[:-1]
+        records = [r for r in self.journal.records() if r["event"] != "set aside"]
+        earlier = sittings(records)[:-1]
         before = sum(one[-1]["time"] - one[0]["time"] for one in earlier)
         here = time.monotonic() - self.began - self.waited
         self.record("done", seconds=round(before + here, 3))
@@ -77,21 +83,15 @@ class Work:
 
 @contextmanager
 def waiting(work: Work, lock: Path, what: str) -> Iterator[None]:
-    """Hold a lock, waiting for whoever has it; Interrupted when asked to stop meanwhile."""
-    began, guard = time.monotonic(), FileLock(lock)
-    while True:
-        try:
-            guard.acquire(timeout=0.5)
-            break
-        except Timeout:
-            work.emit({"event": "phase", "phase": f"waiting for {what}"})
-            if work.stop():
-                raise Interrupted from None
-    work.waited += time.monotonic() - began
-    try:
+    """Own what a lock file stands for, waiting for whoever has it."""
+    began = time.monotonic()
+
+    def turned_down(_: object) -> None:
+        work.emit({"event": "phase", "phase": f"waiting for {what}"})
+
+    with owning(lock, turned_down):
+        work.waited += time.monotonic() - began
         yield
-    finally:
-        guard.release()
 
 
 def sittings(records: list[Record]) -> list[list[Record]]:

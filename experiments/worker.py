@@ -4,7 +4,8 @@ Stdin then stays open as a lifeline: when it ends, whoever launched the job is g
 stops as if it had been asked to. Progress goes to stdout, a JSON object a line; everything else to
 stderr, which the launcher keeps in the run directory's log.txt.
 
-Exit status: 0 done, 1 failed (the journal says why), 130 stopped and resumable.
+Exit status: 0 done, 1 failed (the journal says why), 75 another process owns the run directory,
+130 stopped and resumable.
 """
 
 from __future__ import annotations
@@ -12,98 +13,113 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import sys
 import threading
 import traceback
+from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from eval.errors import ScoringError
+from experiments.failures import describe, log_tail
 from experiments.jobs import Job, state
 from experiments.journal import Journal
+from experiments.stopping import Stop
 from pix2pix.errors import Interrupted, TrainingError, UserError
+from pix2pix.ownership import LOST, Ownership, owner_of
 
-DONE, FAILED, STOPPED = 0, 1, 130
+DONE, FAILED, OWNED, STOPPED = 0, 1, LOST, 130
 
 
 def main() -> int:
     """Do the job that stdin describes."""
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    job = Job.from_json(sys.stdin.readline())
-    threading.Thread(target=_watch_lifeline, args=(stopping,), daemon=True).start()
-    # Anything that a library prints must not be taken for progress.
-    progress, sys.stdout = sys.stdout, sys.stderr
-
-    def emit(event: dict[str, Any]) -> None:
-        # The launcher is gone: the lifeline says so too, and the job stops in order.
-        with contextlib.suppress(BrokenPipeError, ValueError):
-            print(json.dumps(event, default=str), file=progress, flush=True)
-
+    stop = Stop()
     try:
-        job.directory.mkdir(parents=True, exist_ok=True)
-        return _own(job, emit, stopping)
-    except OSError as error:
-        emit({"event": "failed", "error": f"{job.directory}: {error.strerror or error}"})
-        return FAILED
+        stop.listen()
+        job = Job.from_json(sys.stdin.readline())
+        threading.Thread(target=_watch_lifeline, args=(stop,), daemon=True).start()
+        # Anything that a library prints must not be taken for progress.
+        progress, sys.stdout = sys.stdout, sys.stderr
+
+        def emit(event: dict[str, Any]) -> None:
+            # The launcher is gone: the lifeline says so too, and the job stops in order.
+            with contextlib.suppress(BrokenPipeError, ValueError):
+                print(json.dumps(event, default=str), file=progress, flush=True)
+
+        try:
+            job.directory.mkdir(parents=True, exist_ok=True)
+            return _own(job, emit, stop)
+        except OSError as error:
+            emit({"event": "failed", "error": _reason(job, error)})
+            return FAILED
+    except KeyboardInterrupt:
+        return STOPPED
 
 
-def _watch_lifeline(stopping: threading.Event) -> None:
+def _watch_lifeline(stop: Stop) -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
-    stopping.set()
+    stop.ask()
 
 
-def _own(job: Job, emit: Any, stopping: threading.Event) -> int:
+def _own(job: Job, emit: Any, stop: Stop) -> int:
     """Take the run directory for this process alone, then do what is left to do."""
-    lock = FileLock(job.directory / "owner.lock")
-    while True:
-        try:
-            lock.acquire(timeout=0)
-            break
-        except Timeout:
-            emit({"event": "phase", "phase": "waiting for another process that owns this cell"})
-            if stopping.wait(1.0):
-                return STOPPED
+    lock = job.directory / "owner.lock"
+    ownership = Ownership(lock)
+    if not ownership.take():
+        emit({"event": "phase", "phase": f"owned by {owner_of(lock) or 'another process'}"})
+        return OWNED
     try:
-        for leftover in job.directory.rglob(".*.tmp"):  # of an owner that was killed
-            leftover.unlink(missing_ok=True)
+        _clear_leftovers(job.directory)
         if state(job).word == "done":
             emit({"event": "done", "seconds": 0.0})
             return DONE
-        return _attempt(job, emit, stopping)
+        return _attempt(job, emit, stop)
     finally:
-        lock.release()
+        ownership.release()
 
 
-def _attempt(job: Job, emit: Any, stopping: threading.Event) -> int:
+def _clear_leftovers(directory: Path) -> None:
+    """Delete what an owner that was killed had half written; not what others write here under
+    locks of their own (a reference's images, the files of a lock)."""
+    for folder in (directory, directory / "samples", directory / "translations"):
+        for leftover in folder.glob(".*.tmp"):
+            if ".lock." not in leftover.name:
+                leftover.unlink(missing_ok=True)
+
+
+def _attempt(job: Job, emit: Any, stop: Stop) -> int:
     try:
-        # Torch is imported here, so that a worker that only waits stays small.
+        describe(job)
+        # Torch is imported here, so that a worker that is turned down stays small.
         from experiments.runner import run
 
-        run(job, emit, stopping.is_set)
+        run(job, emit, stop)
         return DONE
     except Interrupted:
         return STOPPED
     except (UserError, TrainingError, ScoringError) as error:
-        message, log = str(error), ""
+        message = str(error)
     except OSError as error:
-        message, log = f"{error.filename or job.directory}: {error.strerror or error}", ""
+        message = _reason(job, error)
     except Exception as error:
-        log = traceback.format_exc()
         message = f"{type(error).__name__}: {error}".splitlines()[0]
-        print(log, file=sys.stderr)
+        with contextlib.suppress(OSError):  # a full disk has no room for the log either
+            traceback.print_exc()
     emit({"event": "failed", "error": message})
     with contextlib.suppress(OSError):
-        Journal(job.directory).append("failed", error=message, log=log[-2000:])
+        print(f"failed: {message}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):
+        Journal(job.directory).append("failed", error=message, log=log_tail(job.directory))
     return FAILED
+
+
+def _reason(job: Job, error: OSError) -> str:
+    return f"{error.filename or job.directory}: {error.strerror or error}"
 
 
 if __name__ == "__main__":
     status = main()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
     # Threads of libraries must not keep a finished worker alive.
     os._exit(status)

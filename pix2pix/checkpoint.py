@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,30 @@ import torch
 from pydantic import ValidationError
 
 from pix2pix.atomic import replacing
+from pix2pix.checksum import ChecksummedWriter, Damaged, verify
 from pix2pix.config import GeneratorSettings, resolve_depth
 from pix2pix.errors import UserError
 from pix2pix.networks import GENERATORS
 
-FORMAT = 1
+FORMAT = 2
+"""2: with a checksum. Generators of format 1 are still read."""
+UNREADABLE = (
+    Damaged,
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    struct.error,
+    pickle.UnpicklingError,
+)
+"""All that torch.load was seen to raise for files that are not checkpoints."""
+
+
+class OutdatedCheckpoint(UserError):
+    """A whole checkpoint, but of an earlier version."""
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
@@ -32,23 +52,32 @@ def restore_random_state(state: dict[str, torch.Tensor], device: torch.device) -
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain values; whoever reads `path` sees the old file or the new one."""
+    """Write tensors and plain values with a checksum; whoever reads `path` sees the old file or
+    the new one, also after a power failure. OSError names the file."""
     with replacing(path) as file:
-        torch.save({"format": FORMAT, **content}, file)
+        writer = ChecksummedWriter(file)
+        torch.save({"format": FORMAT, **content}, writer)
+        writer.finish()
 
 
 def load(path: Path) -> dict[str, Any]:
     """Read what `save` wrote, without running any code from the file.
 
-    UserError for a file that is not ours, damaged, or of another format.
+    UserError for a file that is not ours, damaged, or of another format; OutdatedCheckpoint for
+    one that an earlier version wrote without a checksum, unless it is a generator.
     """
     try:
+        checked = verify(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not a readable checkpoint ({reason[:120]})") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") not in (1, FORMAT):
         raise UserError(f"{path}: not a checkpoint of this suite (format {FORMAT} expected)")
+    if content["format"] == 1 and content.get("kind") != "generator":
+        raise OutdatedCheckpoint(f"{path}: a checkpoint of an earlier version of this suite")
+    if content["format"] == FORMAT and not checked:
+        raise UserError(f"{path}: not a readable checkpoint (its checksum is missing)")
     return content
 
 

@@ -24,12 +24,13 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from filelock import FileLock
 
+from pix2pix.atomic import flush_folder
 from pix2pix.dataset_entry import SPLITS, DatasetEntry
 from pix2pix.decode import DecodedPair, paint, read_pair
 from pix2pix.errors import UserError
 from pix2pix.layouts import Pairs, find_pairs, listing_digest
+from pix2pix.ownership import owning
 
 FORMAT = 1
 """Raised when the cache is laid out, or pixels are decoded, in another way."""
@@ -120,7 +121,7 @@ def build(source: Source, cache: Path, progress: Progress | None = None) -> dict
     beside = place.with_name(f".{place.name}.part")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.with_name(f".{place.name}.lock")):
+        with owning(place.with_name(f".{place.name}.lock")):
             meta = complete(source, cache)
             if meta is None:
                 # Holding the lock, whatever lies there was left by a process that died.
@@ -129,7 +130,9 @@ def build(source: Source, cache: Path, progress: Progress | None = None) -> dict
                 try:
                     beside.mkdir()
                     meta = _write(source, beside, progress)
+                    flush_folder(beside)
                     os.replace(beside, place)
+                    flush_folder(place.parent)
                 finally:
                     shutil.rmtree(beside, ignore_errors=True)
     except OSError as error:
@@ -220,7 +223,11 @@ class _ArrayFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
 
     def append(self, image: np.ndarray | None) -> None:
         assert image is not None and image.dtype == np.uint8 and image.shape == self._shape[1:]

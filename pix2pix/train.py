@@ -12,18 +12,15 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pix2pix.atomic import replacing
 from pix2pix.batches import Batches
-from pix2pix.checkpoint import (
-    load,
-    random_state,
-    restore_random_state,
-    save,
-)
+from pix2pix.checkpoint import random_state, restore_random_state
+from pix2pix.checkpoint_series import CheckpointSeries
 from pix2pix.config import CellConfig
 from pix2pix.errors import Interrupted, TrainingError
+from pix2pix.loss_window import LossWindow
 from pix2pix.model import build, training_step
 from pix2pix.networks import parameter_count
 from pix2pix.translate import grid, translate
@@ -55,56 +52,6 @@ def learning_rate(config: CellConfig, step: int, total: int) -> float:
     return rate * (total - step) / (total - total // 2)
 
 
-class LossWindow:
-    """Losses since the last record, kept on the device so that the loop does not wait for it."""
-
-    def __init__(self) -> None:
-        self.steps: list[int] = []
-        self.names: list[str] = []
-        self.values: list[Tensor] = []
-        self.held: Tensor | None = None
-        """What an earlier sitting measured: (steps, terms) on the CPU."""
-        self.seconds = 0.0
-
-    def add(self, step: int, terms: dict[str, Tensor]) -> None:
-        self.steps.append(step)
-        self.names = list(terms)
-        self.values.append(torch.stack(list(terms.values())))
-
-    def check(self) -> Tensor:
-        """All values, (steps, terms) on the CPU. TrainingError names the first step and term that
-        is not a finite number."""
-        parts = [] if self.held is None else [self.held]
-        parts += [torch.stack(self.values).cpu()] if self.values else []
-        values = torch.cat(parts)
-        bad = (~values.isfinite()).nonzero()
-        if len(bad):
-            row, column = bad[0].tolist()
-            raise TrainingError(
-                f"step {self.steps[row]}: the loss {self.names[column]} is "
-                f"{values[row, column].item()}: the training diverged (lower "
-                "training.learning_rate, or look at the data)"
-            )
-        return values
-
-    def means(self) -> dict[str, float]:
-        """The mean of every term; TrainingError as `check`."""
-        return dict(zip(self.names, self.check().double().mean(0).tolist(), strict=True))
-
-    def state_dict(self) -> dict[str, object]:
-        values = self.check() if self.steps else None
-        return {
-            "steps": self.steps,
-            "names": self.names,
-            "values": values,
-            "seconds": self.seconds,
-        }
-
-    def load_state_dict(self, state: dict) -> None:
-        self.steps, self.names, self.seconds = state["steps"], state["names"], state["seconds"]
-        self.values, self.held = [], state["values"]
-
-
 def train(
     config: CellConfig,
     train_pairs: tuple[np.ndarray, np.ndarray],
@@ -115,21 +62,25 @@ def train(
     record: Record,
     pace: Pace,
     stop: Callable[[], bool] = lambda: False,
+    flush: Callable[[], None] = lambda: None,
 ) -> nn.Module:
-    """Train a cell from its last checkpoint, or from the start, to its last step.
+    """Train a cell from its newest whole checkpoint, or from the start, to its last step.
 
-    Pairs are (inputs, targets), each (N, H, W, C) uint8. `directory` receives `checkpoint.pt` and
-    `samples/`. On the CPU a training that was stopped or killed and goes on gives the same weights,
-    bit for bit, as one that was not (same versions, same number of threads).
+    Pairs are (inputs, targets), each (N, H, W, C) uint8. `directory` receives checkpoints and
+    `samples/`. `flush` puts on the disk what was recorded: a checkpoint must not outlive the
+    records of the steps before it. On the CPU a training that was stopped or killed and goes on
+    gives the same weights, bit for bit, as one that was not (same versions, same number of
+    threads).
 
-    Returns the trained generator. Raises Interrupted when `stop()` becomes true, TrainingError
-    when a loss is not finite.
+    Returns the trained generator; its last checkpoint is left for whoever keeps the generator to
+    delete. Raises Interrupted when `stop()` becomes true, TrainingError when a loss is not finite,
+    OSError, naming the file, where one cannot be written.
     """
     inputs, targets = train_pairs
     channels = inputs.shape[-1], targets.shape[-1]
     settings = config.training
     total = settings.total_steps(len(inputs))
-    checkpoint = directory / "checkpoint.pt"
+    checkpoints = CheckpointSeries(directory, config.digest)
 
     torch.manual_seed(config.seed)
     model = build(config, channels, device)
@@ -144,14 +95,17 @@ def train(
     )
     window = LossWindow()
     step, seconds, peak = 0, 0.0, 0.0
-    if checkpoint.exists():
-        state = load(checkpoint)
+    unusable: list[tuple[Path, str]] = []
+    state = checkpoints.newest(lambda *one: unusable.append(one))
+    if state is not None:
         model.load_state_dict(state["model"])
         batches.load_state_dict(state["batches"])
         window.load_state_dict(state["window"])
         restore_random_state(state["random"], device)
         step, seconds, peak = state["step"], state["seconds"], state["peak_memory_mib"]
     record("start", step=step)
+    for path, why in unusable:
+        record("set aside", file=path.name, error=why, step=step)
     record(
         "parameters",
         generator=parameter_count(model.generator),
@@ -161,7 +115,6 @@ def train(
     def write_checkpoint() -> None:
         check_weights(model.generator, step)
         content = {
-            "step": step,
             "seconds": seconds,
             "peak_memory_mib": max(peak, peak_memory_mib(device)),
             "model": model.state_dict(),
@@ -169,7 +122,8 @@ def train(
             "window": window.state_dict(),
             "random": random_state(device),
         }
-        save(checkpoint, content)
+        flush()
+        checkpoints.write(step, content)
         record("checkpoint", step=step)
 
     def write_sample() -> None:

@@ -201,6 +201,44 @@ def test_dry_run_knows_what_is_done(place):
     assert out.count(" done ") == 2 and "0 to train" in out
 
 
+def test_a_lost_store_is_rebuilt_from_the_run_directories_by_one_command(place, tmp_path):
+    before = logged_steps(place.folder / "mlflow.db")
+    table = (place.report() / "table.md").read_text()
+    environment = place.environment() | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/new.db"}
+    done = subprocess.run(
+        place.command("--report-only", "--reports", str(tmp_path / "reports")),
+        cwd=place.folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    after = logged_steps(tmp_path / "new.db")
+    assert sorted(k[1:] for k in before) == sorted(k[1:] for k in after)
+    assert set(after.values()) == {1}
+    (again,) = (tmp_path / "reports").glob("*/mine/table.md")
+    assert again.read_text() == table
+
+
+def test_a_store_that_is_no_database_is_said_in_a_line_and_left_alone(place, tmp_path):
+    damaged = tmp_path / "mlflow.db"
+    damaged.write_bytes(b"not a database, but long enough to be taken for the head of one" * 9)
+    before = damaged.read_bytes()
+    environment = place.environment() | {"MLFLOW_TRACKING_URI": f"sqlite:///{damaged}"}
+    done = subprocess.run(
+        place.command("--report-only"),
+        cwd=place.folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "file is not a database" in done.stderr and "Traceback" not in done.stderr
+    assert damaged.read_bytes() == before
+
+
 def test_report_only_regenerates_the_same_table(place):
     table = place.report() / "table.md"
     before = table.read_text()
@@ -268,18 +306,48 @@ def test_killed_and_started_again_gives_the_same_bits_and_no_step_twice(place, t
     assert sorted(k[1:] for k in logged) == sorted(k[1:] for k in whole)
 
 
-def test_interrupted_is_130_and_goes_on(tmp_path):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_asked_to_stop_it_writes_a_checkpoint_in_time_and_goes_on(tmp_path, number, status):
     place = Place(tmp_path)
     process = place.start(*place.options(steps=400), "--arms", "both")
     wait_for_journal(tmp_path, "losses")
-    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "goes on where this one ended" in err
+    assert process.returncode == status, err
+    assert time.monotonic() - began < 10
+    assert "goes on where this one ended" in err and "Traceback" not in err
     (cell,) = place.cells().values()
-    assert (cell / "checkpoint.pt").exists()
+    assert list(cell.glob("checkpoint-*.pt"))
     status, out, _ = place.run(*place.options(steps=400), "--arms", "both", "--dry-run")
     assert status == 0 and "stopped at" in out
+
+
+def test_asked_twice_to_stop_it_stops_at_once(tmp_path):
+    place = Place(tmp_path)
+    process = place.start(*place.options(steps=400), "--arms", "both")
+    wait_for_journal(tmp_path, "losses")
+    (worker, *_) = workers_of(process.pid)
+    os.kill(worker, signal.SIGSTOP)  # a worker that cannot answer
+    for _ in range(2):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 143 and "Traceback" not in err
+    assert not Path(f"/proc/{worker}").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_while_it_starts_it_shows_no_traceback(tmp_path, number):
+    place = Place(tmp_path)
+    for delay in (0.06, 0.12, 0.2, 0.4):
+        process = place.start(*place.options())
+        time.sleep(delay)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+        # Before the first line of the program runs, Python itself answers.
+        assert process.returncode in (128 + number, -number), err
+        assert "run_ablations" not in err or "Traceback" not in err
 
 
 def wait_for_journal(folder, event, timeout=120):
@@ -290,6 +358,26 @@ def wait_for_journal(folder, event, timeout=120):
                 return
         time.sleep(0.02)
     raise AssertionError(f"no {event} within {timeout} s")
+
+
+def test_two_launchers_on_one_folder_train_every_cell_once(place, tmp_path):
+    both = Place(tmp_path)
+    launchers = [both.start(*both.options(), "--workers", "1") for _ in range(2)]
+    for launcher in launchers:
+        _, err = launcher.communicate(timeout=300)
+        assert launcher.returncode == 0, err
+    for arm, cell in both.cells().items():
+        records = read_records(cell / "journal.jsonl")
+        losses = [r["step"] for r in records if r["event"] == "losses"]
+        assert losses == sorted(set(losses)) and losses[-1] == 24
+        assert [r["event"] for r in records].count("done") == 1
+        theirs = weights(place.cells()[arm])
+        assert all(torch.equal(value, theirs[name]) for name, value in weights(cell).items())
+    steps = logged_steps(tmp_path / "mlflow.db")
+    assert steps and set(steps.values()) == {1}
+    with sqlite3.connect(tmp_path / "mlflow.db") as connection:
+        (runs,) = connection.execute("select count(*) from runs").fetchone()
+    assert runs == 4, "the suite, two cells and the ground truth, each once"
 
 
 def test_a_cell_that_diverges_fails_alone(tmp_path):
@@ -328,6 +416,7 @@ def test_a_cell_that_diverges_fails_alone(tmp_path):
         (["--suite", "losses", "--datasets", "none.yaml"], "none.yaml"),
         (["--suite", "none.yaml"], "no such file"),
         (["--suite", "losses", "--report-only"], "nothing was run yet"),
+        (["--report-only"], "nothing was run yet"),
         (["--suite", "losses", "--profile", "smoke", "--out", "/proc/nowhere"], "--out /proc"),
     ],
 )

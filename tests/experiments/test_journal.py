@@ -70,3 +70,35 @@ def test_last_is_the_newest():
     records = [losses(1), losses(2), {"event": "done"}]
     assert last(records, "losses")["step"] == 2
     assert last(records, "failed") is None
+
+
+@pytest.fixture
+def file_limit():
+    """Sets a limit for every file that this process writes: beyond it a write fails like on a
+    full disk, after as much as fits."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("room", [0, 1, 30])
+def test_where_nothing_more_fits_the_journal_stays_whole_and_goes_on(tmp_path, file_limit, room):
+    journal = Journal(tmp_path)
+    journal.append("losses", step=1, values={"g_l1": 0.5})
+    whole = journal.path.read_bytes()
+    file_limit(len(whole) + room)
+    with pytest.raises(OSError, match=r"journal\.jsonl"):
+        journal.append("losses", step=2, values={"g_l1": 0.4})
+    assert journal.path.read_bytes() == whole
+    file_limit(10**6)
+    journal.append("losses", step=2, values={"g_l1": 0.4})
+    assert [r["step"] for r in journal.records()] == [1, 2]
+
+
+def test_a_training_that_begins_anew_forgets_that_it_was_trained():
+    records = [{"event": "trained", "step": 9}, {"event": "start", "step": 0}]
+    assert last(replay(records), "trained") is None
+    records[1]["step"] = 9
+    assert last(replay(records), "trained") is not None

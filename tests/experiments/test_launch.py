@@ -1,14 +1,14 @@
 import os
+import platform
 import signal
-import sys
-import threading
-import time
 
 import pytest
 
 from experiments.jobs import DataSource, Job
-from experiments.journal import Journal
-from experiments.launch import choose_workers, launch, usable_cores
+from experiments.journal import Journal, write_json
+from experiments.launch import Outcome, choose_workers, launch, usable_cores
+from experiments.stopping import collected_signals
+from pix2pix.ownership import Ownership
 
 
 def job(out, digest, **changes):
@@ -45,41 +45,100 @@ def test_every_job_fails_for_itself_and_says_why(tmp_path):
         assert (one.digest, "ended") in events
 
 
-def test_a_cell_that_another_process_owns_is_waited_for(tmp_path):
-    from filelock import FileLock
+def own(*jobs):
+    """The run directories' ownerships, held by this process."""
+    held = []
+    for one in jobs:
+        one.directory.mkdir(parents=True)
+        held.append(Ownership(one.directory / "owner.lock"))
+        assert held[-1].take()
+    return held
 
-    one = job(tmp_path, "a")
-    one.directory.mkdir(parents=True)
-    lock = FileLock(one.directory / "owner.lock")
-    lock.acquire()
-    waiting = threading.Event()
 
-    def watch(_, event):
-        if "owns this cell" in event.get("phase", ""):
-            waiting.set()
+def test_others_come_first_while_another_process_owns_a_cell(tmp_path):
+    jobs = [job(tmp_path, "a"), job(tmp_path, "b")]
+    (lock,) = own(jobs[0])
+    order = []
+
+    def watch(one, event):
+        order.append((one.digest, event["event"], event.get("phase", "")))
+        if event["event"] == "ended" and one.digest == "b":
             lock.release()
 
-    outcomes = launch([one], 1, 0, watch)
-    assert waiting.is_set()
+    outcomes = launch(jobs, 1, 0, watch)
+    assert order[0] == ("a", "phase", f"owned by process {os.getpid()} on {platform.node()}")
+    assert [digest for digest, event, _ in order if event == "ended"] == ["b", "a"]
     assert outcomes["a"].word == "failed"  # its turn came, and its data set does not exist
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_a_signal_stops_what_runs_and_what_waits(tmp_path):
-    from filelock import FileLock
+def test_a_worker_that_is_turned_down_gives_its_slot_back(tmp_path):
+    """The kernel's lock alone: what a launcher finds out only by trying."""
+    jobs = [job(tmp_path, "a"), job(tmp_path, "b")]
+    (lock,) = own(jobs[0])
+    lock.file.unlink()
+    ended = []
 
+    def watch(one, event):
+        if event["event"] == "ended":
+            ended.append(one.digest)
+            if one.digest == "b":
+                lock.release()
+
+    launch(jobs, 1, 0, watch)
+    assert ended == ["b", "a"]
+
+
+def test_what_its_owner_has_done_meanwhile_is_done(tmp_path):
+    one = job(tmp_path, "a")
+    (lock,) = own(one)
+
+    def watch(_, event):
+        if event["event"] == "phase":
+            write_json(one.directory / "scores.json", {"settings": {"reference": "r"}})
+            Journal(one.directory).append("done", seconds=1.0)
+            lock.release()
+
+    assert launch([one], 1, 0, watch) == {"a": Outcome("done")}
+
+
+def test_a_signal_stops_what_runs_and_what_waits(tmp_path):
     jobs = [job(tmp_path, name) for name in ("a", "b", "c")]
-    for one in jobs:
-        one.directory.mkdir(parents=True)
-    locks = [FileLock(one.directory / "owner.lock") for one in jobs]
-    for lock in locks:
-        lock.acquire()  # so that every worker waits until it is told to stop
+    locks = own(*jobs)
+    for lock in locks[:2]:
+        lock.file.unlink()  # so that two workers are started and turned down, again and again
 
     def watch(_, event):
         if event["event"] == "phase":
             os.kill(os.getpid(), signal.SIGTERM)
 
-    began = time.monotonic()
-    outcomes = launch(jobs, 2, 0, watch)
+    with collected_signals() as signals:
+        outcomes = launch(jobs, 2, 0, watch, signals)
     assert {o.word for o in outcomes.values()} == {"stopped"}
-    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_worker_that_dies_leaves_its_reason_and_its_log(tmp_path, number, monkeypatch):
+    """Of any death that a worker cannot record itself, the launcher does."""
+    monkeypatch.setattr(
+        "experiments.launch.WORKER",
+        [
+            "-c",
+            f"import os, sys; print('on my way', file=sys.stderr); os.kill(os.getpid(), {number})",
+        ],
+    )
+    one, told = job(tmp_path, "a"), []
+    outcomes = launch([one], 1, 0, lambda _, event: told.append(event))
+    assert f"killed by signal {int(number)}" in outcomes["a"].reason
+    (record,) = Journal(one.directory).records()
+    assert record["event"] == "failed" and record["error"] == outcomes["a"].reason
+    assert "on my way" in record["log"]
+    assert (one.directory / "config.json").exists()
+    assert {"event": "failed", "error": outcomes["a"].reason} in told
+
+
+def test_a_folder_that_cannot_be_written_fails_its_job_alone(tmp_path):
+    blocked, other = job(tmp_path / "x", "a"), job(tmp_path, "b")
+    (tmp_path / "x").write_text("a file where a folder should be")
+    outcomes = launch([blocked, other], 1, 0, lambda *_: None)
+    assert f"{tmp_path}/x" in outcomes["a"].reason and "\n" not in outcomes["a"].reason
+    assert "nothing-of-that-name" in outcomes["b"].reason

@@ -45,3 +45,18 @@ def test_bars_take_any_arms_name_for_text(capsys):
     bars(strange, {"event": "failed", "error": "[/nothing] to close"})
     bars.close()
     assert "[red]x" in bars.bars.tasks[0].description.replace("\\", "")
+
+
+def test_a_file_that_was_set_aside_is_said(capsys):
+    event = {
+        "event": "set aside",
+        "file": "checkpoint-0000007.pt.damaged",
+        "error": "why",
+        "step": 3,
+    }
+    lines, bars = Lines(), Bars()
+    lines(job(), event)
+    bars(job(), event)
+    bars.close()
+    said = capsys.readouterr().err
+    assert said.count("checkpoint-0000007.pt.damaged set aside: why") == 2

@@ -196,7 +196,7 @@ def test_a_loss_that_is_not_a_number_stops_with_step_and_term(tmp_path):
     broken = cell(training=TrainingSettings(steps=12, learning_rate=1e30))
     with pytest.raises(TrainingError, match=r"step \d+: the loss (d_real|d_fake|g_gan|g_l1) is "):
         run(broken, tmp_path)
-    assert not (tmp_path / "checkpoint.pt").exists()
+    assert not list(tmp_path.glob("checkpoint*"))
 
 
 def test_linear_decay_holds_for_half_and_ends_near_zero():
@@ -206,11 +206,34 @@ def test_linear_decay_holds_for_half_and_ends_near_zero():
     assert {learning_rate(cell(), step, 10) for step in range(10)} == {2e-4}
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path):
-    checkpoint = tmp_path / "checkpoint.pt"
-    checkpoint.write_bytes(b"PK not a checkpoint")
-    with pytest.raises(UserError, match=r"checkpoint\.pt: not a readable checkpoint"):
-        run(cell(), tmp_path)
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_a_damaged_checkpoint_gives_way_and_the_bits_stay_the_same(tmp_path, damaged):
+    whole, _ = run(cell(), tmp_path / "whole")
+    parts = tmp_path / "parts"
+    for stop_at in (4, 3):  # checkpoints at steps 4 and 7
+        calls = iter(range(1, 100))
+        with pytest.raises(Interrupted):
+            run(cell(), parts, stop=lambda calls=calls, n=stop_at: next(calls) >= n)
+    newest_first = sorted(parts.glob("checkpoint-*.pt"), reverse=True)
+    for path in newest_first[:damaged]:
+        path.write_bytes(path.read_bytes()[: -path.stat().st_size // 2])
+    again, log = run(cell(), parts)
+    assert log.of("start")[0]["step"] == {1: 4, 2: 0}[damaged]
+    assert [r["file"] for r in log.of("set aside")] == [
+        f"{path.name}.damaged" for path in newest_first[:damaged]
+    ]
+    assert torch.equal(weights(whole), weights(again))
+
+
+def test_what_was_recorded_is_flushed_before_a_checkpoint_stands(tmp_path):
+    seen = []
+    run(
+        cell(),
+        tmp_path,
+        Pace(4, 100, 0.0),
+        flush=lambda: seen.append(len(list(tmp_path.glob("checkpoint-*.pt")))),
+    )
+    assert seen[:3] == [0, 1, 2] and len(seen) == 12
 
 
 def test_a_checkpoint_never_runs_code(tmp_path):

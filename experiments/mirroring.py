@@ -1,0 +1,114 @@
+"""The process that mirrors run directories into MLflow: started, waited for, and on its own."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.plan import Plan
+from experiments.records import record_path, suite_records
+from experiments.stopping import collected_signals
+from pix2pix.errors import UserError
+
+TRACKER_PATIENCE = 300.0
+"""Seconds that the MLflow mirror gets to catch up after the last cell."""
+STOPPED_PATIENCE = 3.0
+"""The same where the study was asked to stop: the next start catches up."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a study ended: the command's exit status, and whether MLflow holds all of it."""
+
+    status: int
+    tracked: bool
+    seconds: float = 0.0
+
+
+def mirror_only(out: Path, plans: Sequence[Plan]) -> Ending:
+    """Mirror what the run directories of these suites hold; trains nothing."""
+    paths = [record_path(out, p.suite.name, p.entry.name, p.label) for p in plans]
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise UserError(f"--report-only: nothing was run yet: {missing[0]} does not exist")
+    return _mirror(out, paths)
+
+
+def mirror_everything(out: Path) -> tuple[Ending, list[tuple[str, str, str]]]:
+    """Mirror every suite that was ever run into `out`, also into a new store; trains nothing.
+
+    Returns the suites too, as (suite, data set, profile). UserError where there is none.
+    """
+    paths = suite_records(out)
+    if not paths:
+        raise UserError(f"--report-only: nothing was run yet: {out / 'suites'} holds no suite")
+    suites = []
+    for path in paths:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        suites.append((record["suite"], record["dataset"], record["profile"]))
+    return _mirror(out, paths), suites
+
+
+def _mirror(out: Path, paths: list[Path]) -> Ending:
+    with collected_signals() as signals:
+        tracked = stop_mirror(start_mirror(out, paths), signals)
+    if signals:
+        return Ending(128 + signals[0], False)
+    return Ending(0 if tracked else 1, tracked)
+
+
+def start_mirror(out: Path, records: list[Path]) -> subprocess.Popen | None:
+    """The one process that writes to MLflow; None where MLflow is not installed."""
+    if importlib.util.find_spec("mlflow") is None:
+        say("MLflow is not installed: nothing is tracked, the run directories hold everything")
+        return None
+    root = str(Path(__file__).resolve().parent.parent)
+    path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
+    command = [sys.executable, "-m", "experiments.tracking", "--out", str(out), "--follow"]
+    for record in records:
+        command += ["--suite-record", str(record)]
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,
+    )
+
+
+def stop_mirror(tracker: subprocess.Popen | None, signals: Sequence[int]) -> bool:
+    """Let the mirror catch up, not for long once `signals` has an entry; whether MLflow now holds
+    everything."""
+    if tracker is None:
+        return False
+    assert tracker.stdin is not None
+    tracker.stdin.close()
+    began = time.monotonic()
+    while tracker.poll() is None:
+        waited = time.monotonic() - began
+        if waited > (STOPPED_PATIENCE if signals else TRACKER_PATIENCE) or len(signals) > 1:
+            tracker.terminate()
+            tracker.wait()
+            break
+        time.sleep(0.05)
+    if tracker.returncode == 0:
+        return True
+    if not signals:
+        say(
+            "MLflow did not take everything: run again with --report-only when it is back (move a "
+            "database that is damaged away first: a new one is filled from the run directories)"
+        )
+    return False
+
+
+def say(text: str) -> None:
+    """A line to whoever watches; nobody has to."""
+    with contextlib.suppress(BrokenPipeError):
+        print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,189 @@
+"""Checkpoints that are damaged, outdated or another's are passed over; what is kept is whole."""
+
+import errno
+import zipfile
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pix2pix import atomic
+from pix2pix.checkpoint import load, load_generator, save
+from pix2pix.checkpoint_series import CheckpointSeries
+from pix2pix.checksum import Damaged, verify
+from pix2pix.errors import UserError
+
+
+def content(step):
+    return {"weights": torch.full((50,), float(step)), "note": "a" * 20}
+
+
+@pytest.fixture
+def series(tmp_path):
+    return CheckpointSeries(tmp_path, "mine")
+
+
+class Told(list):
+    def __call__(self, path, why):
+        self.append((path.name, why))
+
+
+def test_the_two_newest_are_kept(series, tmp_path):
+    for step in (5, 10, 1500, 20_000_000):
+        series.write(step, content(step))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["checkpoint-0001500.pt", "checkpoint-20000000.pt"]
+    found = series.newest(Told())
+    assert found["step"] == 20_000_000 and found["weights"][0] == 20_000_000
+
+
+@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@settings(max_examples=150, deadline=None)
+def test_any_flipped_bit_is_found(tmp_path_factory, where, bit):
+    path = tmp_path_factory.mktemp("flip") / "checkpoint-0000007.pt"
+    save(path, content(7))
+    raw = bytearray(path.read_bytes())
+    raw[int(where * len(raw))] ^= 1 << bit
+    path.write_bytes(raw)
+    with pytest.raises(UserError, match=r"not a (readable )?checkpoint"):
+        load(path)
+
+
+@given(st.floats(0, 1, exclude_max=True))
+@settings(max_examples=60, deadline=None)
+def test_any_truncation_is_found(tmp_path_factory, share):
+    path = tmp_path_factory.mktemp("cut") / "checkpoint-0000007.pt"
+    save(path, content(7))
+    raw = path.read_bytes()
+    path.write_bytes(raw[: int(share * len(raw))])
+    with pytest.raises(UserError, match="not a readable checkpoint"):
+        load(path)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(series, tmp_path):
+    for step in (5, 10):
+        series.write(step, content(step))
+    newest = tmp_path / "checkpoint-0000010.pt"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    told = Told()
+    assert series.newest(told)["step"] == 5
+    ((name, why),) = told
+    assert name == "checkpoint-0000010.pt.damaged" and "not a readable checkpoint" in why
+    assert (tmp_path / name).exists() and not newest.exists()
+
+
+def test_with_all_damaged_there_is_none(series, tmp_path):
+    for step in (5, 10):
+        series.write(step, content(step))
+    for path in series.paths():
+        path.write_bytes(b"PK")
+    told = Told()
+    assert series.newest(told) is None
+    assert [name for name, _ in told] == [
+        "checkpoint-0000010.pt.damaged",
+        "checkpoint-0000005.pt.damaged",
+    ]
+    assert series.paths() == []
+
+
+def test_an_earlier_versions_checkpoint_is_set_aside_as_old(series, tmp_path):
+    torch.save({"format": 1, "step": 3, **content(3)}, tmp_path / "checkpoint.pt")
+    told = Told()
+    assert series.newest(told) is None
+    assert told[0][0] == "checkpoint.pt.old" and "earlier version" in told[0][1]
+
+
+def test_another_cells_checkpoint_is_not_used(series, tmp_path):
+    CheckpointSeries(tmp_path, "another").write(5, content(5))
+    told = Told()
+    assert series.newest(told) is None
+    assert "another cell" in told[0][1]
+
+
+def test_a_checksummed_file_is_still_a_plain_zip_file_of_torch(tmp_path):
+    save(tmp_path / "x.pt", content(1))
+    assert verify(tmp_path / "x.pt")
+    assert torch.load(tmp_path / "x.pt", weights_only=True)["note"] == "a" * 20
+    assert zipfile.ZipFile(tmp_path / "x.pt").testzip() is None
+
+
+def test_a_file_without_a_checksum_says_so(tmp_path):
+    torch.save({"format": 2}, tmp_path / "x.pt")
+    assert not verify(tmp_path / "x.pt")
+    with pytest.raises(UserError, match="checksum is missing"):
+        load(tmp_path / "x.pt")
+
+
+def test_a_checksum_of_other_bytes_is_damage(tmp_path):
+    save(tmp_path / "x.pt", content(1))
+    raw = (tmp_path / "x.pt").read_bytes()
+    (tmp_path / "x.pt").write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+    with pytest.raises(Damaged):
+        verify(tmp_path / "x.pt")
+
+
+def test_a_generator_of_the_format_before_is_read(tmp_path):
+    from pix2pix.checkpoint import build_generator
+    from pix2pix.config import GeneratorSettings
+
+    wanted = GeneratorSettings(width=4, depth=5)
+    generator = build_generator(wanted, (3, 3), (32, 32))
+    torch.save(
+        {
+            "format": 1,
+            "kind": "generator",
+            "settings": wanted.model_dump(),
+            "channels": [3, 3],
+            "size": [32, 32],
+            "origin": {},
+            "weights": generator.state_dict(),
+        },
+        tmp_path / "generator.pt",
+    )
+    again, _ = load_generator(tmp_path / "generator.pt")
+    assert all(
+        torch.equal(a, b) for a, b in zip(generator.parameters(), again.parameters(), strict=True)
+    )
+
+
+class FullDisk:
+    """A file whose disk is full after so many bytes."""
+
+    def __init__(self, file, room):
+        self.file, self.room = file, room
+
+    def write(self, data):
+        if len(data) > self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.room -= len(data)
+        return self.file.write(data)
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+
+@pytest.mark.parametrize("room", [0, 100, 700, 1200])
+def test_a_full_disk_leaves_the_earlier_checkpoints_and_names_the_file(
+    series, tmp_path, monkeypatch, room
+):
+    series.write(5, content(5))
+    real = open
+
+    class Opener:
+        def __enter__(self):
+            return FullDisk(self.file, room)
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def __init__(self, *arguments, **options):
+            self.file = real(*arguments, **options)
+
+    monkeypatch.setattr(atomic, "open", Opener, raising=False)
+    with pytest.raises(OSError, match=r"No space left.*checkpoint-0000010\.pt") as caught:
+        series.write(10, content(10))
+    assert caught.value.errno == errno.ENOSPC
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-0000005.pt"]
+    assert series.newest(Told())["step"] == 5

@@ -1,0 +1,251 @@
+"""One owner at a time: threads, processes, dead owners, other machines, folders without flock."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, replace
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from pix2pix import ownership
+from pix2pix.ownership import Owner, Ownership, owner_of, owning
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from pix2pix.ownership import Ownership
+one = Ownership(Path(sys.argv[1]))
+print(one.take(), flush=True)
+time.sleep(60)
+"""
+RACE = """
+import sys, time
+from pathlib import Path
+from pix2pix.ownership import owning
+lock, tally = Path(sys.argv[1]), Path(sys.argv[2])
+for _ in range(15):
+    with owning(lock, poll=0.002):
+        number = int(tally.read_text())
+        time.sleep(0.001)
+        tally.write_text(str(number + 1))
+"""
+
+
+@pytest.fixture
+def lock(tmp_path):
+    return tmp_path / "owner.lock"
+
+
+@pytest.fixture
+def without_flock(monkeypatch):
+    """A folder whose kernel has no locks for it."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(ownership.fcntl, "flock", refuse)
+
+
+def elsewhere(lock, **changes):
+    """The file of an owner on another machine."""
+    other = replace(Owner.here(), host="other", machine="another boot", **changes)
+    lock.with_name("owner.lock.owner").write_text(json.dumps(asdict(other)))
+    return other
+
+
+def age(lock, seconds):
+    file = lock.with_name("owner.lock.owner")
+    then = time.time() - seconds
+    os.utime(file, (then, then))
+
+
+def start(code, *arguments):
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_one_at_a_time(lock):
+    first, second = Ownership(lock), Ownership(lock)
+    assert first.take() and not second.take()
+    assert owner_of(lock).pid == os.getpid()
+    first.release()
+    assert owner_of(lock) is None
+    assert second.take()
+    second.release()
+    assert sorted(path.name for path in lock.parent.iterdir()) == ["owner.lock"]
+
+
+def test_a_killed_owner_on_this_machine_is_followed_at_once(lock):
+    holder = start(HOLD, lock)
+    assert holder.stdout.readline() == "True\n"
+    mine = Ownership(lock)
+    assert not mine.take()
+    assert owner_of(lock).pid == holder.pid
+    holder.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while owner_of(lock) is not None:  # before it is reaped: a zombie owns nothing
+        assert time.monotonic() < deadline
+    assert mine.take()
+    mine.release()
+    holder.wait()
+
+
+def test_a_killed_owner_is_followed_at_once_without_flock(lock, without_flock):
+    holder = start(HOLD, lock)
+    assert holder.stdout.readline() == "True\n"
+    mine = Ownership(lock)
+    assert not mine.take()
+    holder.kill()
+    holder.wait()
+    assert mine.take()
+    mine.release()
+
+
+def test_a_process_number_that_is_used_again_is_not_the_owner(lock, without_flock):
+    gone = replace(Owner.here(), started="12345")
+    lock.with_name("owner.lock.owner").write_text(json.dumps(asdict(gone)))
+    mine = Ownership(lock)
+    assert mine.take()
+    mine.release()
+
+
+@pytest.mark.parametrize("flock", [True, False])
+def test_an_owner_on_another_machine_is_followed_when_its_heart_stopped(lock, request, flock):
+    if not flock:
+        request.getfixturevalue("without_flock")
+    other = elsewhere(lock)
+    mine = Ownership(lock, stale=60)
+    age(lock, 50)
+    assert not mine.take()
+    assert owner_of(lock) == other
+    age(lock, 70)
+    assert owner_of(lock) is None
+    assert mine.take()
+    mine.release()
+
+
+def test_a_container_on_this_machine_that_died_is_followed_at_once(lock):
+    here = Owner.here()
+    dead = replace(here, host="container", space="pid:[1]", pid=1, token="t")
+    lock.with_name("owner.lock.owner").write_text(json.dumps(asdict(dead)))
+    mine = Ownership(lock)
+    assert mine.take(), "the kernel's lock was free"
+    mine.release()
+
+
+def test_the_heart_beats_while_it_is_held(lock):
+    mine = Ownership(lock, heartbeat=0.02)
+    assert mine.take()
+    age(lock, 1000)
+    deadline = time.monotonic() + 5
+    while time.time() - mine.file.stat().st_mtime > 500:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    mine.release()
+
+
+def test_an_owner_that_slept_too_long_learns_that_it_lost(lock, without_flock):
+    lost = threading.Event()
+    mine = Ownership(lock, heartbeat=0.05, lost=lost.set)
+    assert mine.take()
+    other = elsewhere(lock)
+    assert lost.wait(5)
+    mine.release()
+    assert owner_of(lock) == other, "what is another's stays"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\0" * 40, b'{"host": "x"}'])
+def test_a_torn_file_is_no_owner(lock, content):
+    lock.with_name("owner.lock.owner").write_bytes(content)
+    mine = Ownership(lock)
+    assert mine.take()
+    mine.release()
+
+
+def test_four_processes_count_without_losing_one(lock, tmp_path):
+    tally = tmp_path / "tally"
+    tally.write_text("0")
+    racers = [start(RACE, lock, tally) for _ in range(4)]
+    assert [racer.wait(timeout=60) for racer in racers] == [0] * 4
+    assert tally.read_text() == "60"
+
+
+def test_waiting_is_told_who_owns_it_and_may_give_up(lock):
+    holder = Ownership(lock)
+    assert holder.take()
+    told = []
+
+    def waiting(owner):
+        told.append(owner)
+        if len(told) == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError), owning(lock, waiting, poll=0.001):
+        pass
+    assert [owner.pid for owner in told] == [os.getpid()] * 2
+    holder.release()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(OSError, match=r"nowhere/owner\.lock"):
+        Ownership(tmp_path / "nowhere" / "owner.lock").take()
+
+
+class Locking(RuleBasedStateMachine):
+    """Any order of taking, releasing and dying: never two owners, never a lock that stays."""
+
+    @initialize(data=st.data())
+    def begin(self, data):
+        import tempfile
+
+        self.folder = tempfile.TemporaryDirectory()
+        from pathlib import Path
+
+        self.all = [Ownership(Path(self.folder.name) / "x.lock") for _ in range(3)]
+        self.holder = None
+
+    @rule(who=st.integers(0, 2))
+    def take(self, who):
+        if self.holder == who:
+            return
+        assert self.all[who].take() == (self.holder is None)
+        self.holder = who if self.holder is None else self.holder
+
+    @rule()
+    def release(self):
+        if self.holder is not None:
+            self.all[self.holder].release()
+            self.holder = None
+
+    @rule()
+    def die(self):
+        """As the kernel ends a process: its lock goes, its file stays."""
+        if self.holder is not None:
+            one = self.all[self.holder]
+            os.close(one._number)
+            one._released.set()
+            one._number = one._me = None
+            self.holder = None
+
+    @invariant()
+    def the_file_names_the_holder(self):
+        if getattr(self, "holder", None) is not None:
+            one = self.all[self.holder]
+            assert ownership._read(one.file) == one._me
+
+    def teardown(self):
+        for one in self.all:
+            one.release()
+        self.folder.cleanup()
+
+
+TestLocking = Locking.TestCase
+TestLocking.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
