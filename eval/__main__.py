@@ -48,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from eval.printed import table
         from eval.request import score, show
 
-        if options.json is not None and options.json.is_dir():
-            raise ScoringError(f"--json {options.json}: is a folder")
+        if options.json is not None:
+            _check_writable(options.json)
         with _progress() as progress:
             sheet, notes = score(options, _workers(options), progress)
         show(notes)
@@ -150,6 +150,15 @@ def _workers(options: argparse.Namespace) -> int:
         return 1
     images = sum(1 for _ in options.translations.rglob("*.*"))
     return max(1, min(os.cpu_count() or 1, images // IMAGES_A_WORKER))
+
+
+def _check_writable(path: Path) -> None:
+    """Now, and not after minutes of scoring."""
+    if path.is_dir():
+        raise ScoringError(f"--json {path}: is a folder")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ScoringError(f"--json {path}: {above} is no folder that can be written")
 
 
 @contextmanager

@@ -15,13 +15,13 @@ def table(sheet: ScoreSheet) -> str:
     sizes = smallest if smallest == largest else f"{smallest} to {largest}"
     lines = [f"{len(sheet.names)} images of {sizes}, matched by {sheet.settings['matched_by']}", ""]
     interval = f"{LEVEL:.0%} over images"
-    lines.append(f"{'score':22}{'value':>9}  {interval:<20}{'unit':5}better")
+    lines.append(f"{'score':22}{'value':>9}  {interval:<22}{'unit':5}better")
     for name, value in sheet.values.items():
         metric = METRICS[name]
         low_high = ""
         if name in sheet.intervals:
             low_high = "{:.4f} to {:.4f}".format(*sheet.intervals[name])
-        lines.append(f"{name:22}{value:9.4f}  {low_high:<20}{metric.unit:5}{metric.better}")
+        lines.append(f"{name:22}{value:9.4f}  {low_high:<22}{metric.unit:5}{metric.better}")
     lines += [f"{name:22}not measured: {why}" for name, why in sheet.not_measured.items()]
     if sheet.intervals:
         lines.append("The interval is over test images, of this one model: not over trainings.")

@@ -99,7 +99,7 @@ def _families(options: argparse.Namespace, data: Any) -> tuple[str, ...]:
             raise ScoringError(f"--scores {family}: needs --labels DIR and {needed}")
     if "fcn" in asked and "labels" in asked:
         raise ScoringError("--scores: translations are photos (fcn) or label maps (labels)")
-    if "fcn" in asked and options.scorer is None and data is None:
+    if "fcn" in asked and options.scorer is None and data is None and options.protocol is None:
         raise ScoringError("--scores fcn: needs --labels DIR and --scorer FILE or --dataset NAME")
     if "labels" in asked and (data is None or not data.class_names):
         raise ScoringError("--scores labels: needs --dataset NAME, one with classes")

@@ -191,7 +191,7 @@ def test_the_number_of_workers_changes_no_bit(folders, scorer):
     alone = color_and_pixel(folders, scorer=scorer)
     told = []
     shared = color_and_pixel(
-        folders, scorer=scorer, workers=3, progress=lambda *done: told.append(done)
+        folders, scorer=scorer, workers=2, progress=lambda *done: told.append(done)
     )
     assert alone.values == shared.values and alone.intervals == shared.intervals
     assert alone.settings == shared.settings
