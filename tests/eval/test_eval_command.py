@@ -276,7 +276,7 @@ DATA = ("--dataset", "streets", "--datasets", "sets.yaml")
         (None, ("--scores", "lpips", "--lpips-weights", "no.pth"), "no.pth: no such file"),
         (None, ("--dataset", "streetz", "--datasets", "sets.yaml"), "'streetz' is unknown"),
         (None, ("--datasets", "sets.yaml"), "--datasets: needs --dataset NAME"),
-        (None, ("--scores", "pixel", "--json", "targets/a.png/x.json"), "targets/a.png is no folder"),
+        (None, ("--scores", "pixel", "--json", "targets/a.png/x.json"), "a.png is no folder"),
         (None, ("--scores", "pixel", "--json", "targets"), "--json targets: is a folder"),
         (None, (*FCN[:4], "--protocol", "cityscapes-fcn8s"), "needs --scorer FILE"),
     ],
