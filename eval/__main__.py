@@ -118,7 +118,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="processes; default: one a core. The scores do not depend on it",
     )
-    add("--device", default="cpu", metavar="cpu|cuda", help="for fcn and lpips (default: cpu)")
+    add(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="for fcn and lpips (default: cpu); cuda is used by one process",
+    )
     add("--json", type=Path, metavar="FILE", help="write scores, images and settings here")
     return parser
 

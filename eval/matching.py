@@ -16,7 +16,7 @@ Never a part of the images: a name that one side lacks is an error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -208,7 +208,7 @@ def _files(folder: Path) -> Files:
     return _keyed((path.stem, path) for path in paths)
 
 
-def _keyed(pairs) -> Files:
+def _keyed(pairs: Iterable[tuple[str, Path]]) -> Files:
     found: Files = {}
     for name, path in pairs:
         if name in found:
@@ -245,12 +245,13 @@ def _without_cityscapes_endings(files: Mapping[str, Path]) -> Files:
 
 def _refuse_unmatched(folders: Sequence[Path], listings: Sequence[Files]) -> None:
     first = listings[0]
-    for folder, listing in zip(folders[1:], listings[1:], strict=True):
+    for role, folder, listing in zip(TORCH, folders, listings, strict=False):
+        same = folder == folders[0]
         complaints = [
-            f"{len(names)} only in {where} ({_first_names(names)})"
-            for names, where in (
-                (first.keys() - listing.keys(), folders[0]),
-                (listing.keys() - first.keys(), folder),
+            f"{len(names)} only in {f'the {side} of ' * same}{where} ({_first_names(names)})"
+            for names, side, where in (
+                (first.keys() - listing.keys(), "translations", folders[0]),
+                (listing.keys() - first.keys(), role, folder),
             )
             if names
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import math
+import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,7 +32,15 @@ if TYPE_CHECKING:
 __all__ = ["ScoreSheet", "ScoringError", "score_folders"]
 
 Size = tuple[int, int]
-PACKAGES = ("numpy", "pillow", "torch", "torchmetrics", "scikit-image", "lpips")
+PACKAGES = (
+    "pix2pix-ablations",
+    "numpy",
+    "pillow",
+    "torch",
+    "torchmetrics",
+    "scikit-image",
+    "lpips",
+)
 
 
 def score_folders(
@@ -223,7 +232,7 @@ def _by_class(
 
 
 def _versions() -> dict[str, str]:
-    versions = {}
+    versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)

@@ -272,17 +272,23 @@ DATA = ("--dataset", "streets", "--datasets", "sets.yaml")
         (other_data, (*FCN, *DATA), "trained for lanes, not for streets"),
         (other_classes, (*FCN, *DATA), "its class 1 is tree, not sky"),
         (None, ("--scores", "fcn"), "needs --labels DIR and --scorer FILE or --dataset NAME"),
-        (None, ("--scores", "labels", "--labels", "labels"), "needs --dataset NAME"),
+        (None, ("--scores", "labels", "--labels", "labels"), "a --dataset NAME with classes"),
+        (None, ("--scores", "labels", "--labels", "labels", "--dataset", "maps"), "with classes"),
+        (None, ("--labels", "labels"), "--labels: needs --scorer FILE or --dataset NAME"),
+        (None, FCN[-2:], "--scorer: is for fcn, which needs --labels DIR"),
+        (None, ("--protocol", "cityscapes-fcn8s"), "--protocol: is for fcn"),
         (None, ("--scores", "lpips", "--lpips-weights", "no.pth"), "no.pth: no such file"),
         (None, ("--dataset", "streetz", "--datasets", "sets.yaml"), "'streetz' is unknown"),
         (None, ("--datasets", "sets.yaml"), "--datasets: needs --dataset NAME"),
         (None, ("--scores", "pixel", "--json", "targets/a.png/x.json"), "a.png is no folder"),
         (None, ("--scores", "pixel", "--json", "targets"), "--json targets: is a folder"),
+        (None, (*FCN, "--device", "cuda"), "--device cuda: torch finds no CUDA device"),
         (None, (*FCN[:4], "--protocol", "cityscapes-fcn8s"), "needs --scorer FILE"),
     ],
 )  # fmt: skip
 def test_refuses_in_one_line_with_status_2(folders, scorer, capsys, monkeypatch, spoil, more, said):
     monkeypatch.chdir(folders)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # also where there is one
     if spoil:
         spoil(folders)
     before = {path: path.stat().st_mtime_ns for path in folders.rglob("*")}

@@ -153,7 +153,9 @@ def test_names_the_first_unmatched_on_both_sides(put):
 def test_a_missing_real_b_is_unmatched(put):
     results = put("results", *PORT)
     (results / "a_real_B.png").unlink()
-    with pytest.raises(ScoringError, match=r"unmatched images: 1 only in .*\(a\)"):
+    with pytest.raises(
+        ScoringError, match=r"unmatched images: 1 only in the translations of .* \(a\)"
+    ):
         match(results, None)
 
 
