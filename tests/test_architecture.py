@@ -67,6 +67,7 @@ def test_imports_go_one_way(path):
         "pix2pix.pairs",
         "pix2pix.config",
         "eval.metrics",
+        "eval.__main__",
         "run_ablations",
     ],
 )
