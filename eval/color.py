@@ -1,6 +1,7 @@
 """Colour distributions in Lab and their intersection (pix2pix, section 4.2, Figure 7).
 
-One-unit bins: L in [0, 100], a and b in [-110, 110]. The paper does not publish its bins.
+L in [0, 100], a and b in [-110, 110]. The paper does not publish its bins: the score has bins of
+one unit, and counts are kept in bins of half a unit, so that other widths can be told beside it.
 """
 
 from __future__ import annotations
@@ -10,23 +11,26 @@ import numpy as np
 CHANNELS = ("L", "a", "b")
 LOWEST = np.array([0, -110, -110])
 HIGHEST = np.array([100, 110, 110])
-BINS = 220  # of a and b; L has 100 and leaves the rest empty
+COUNTED_WIDTH = 0.5  # units a bin, of the counts that are kept
+SCORED_WIDTH = 1
+BIN_WIDTHS = (0.5, 1, 2, 4)
+BINS = 440  # of a and b, at COUNTED_WIDTH; L has 200 and leaves the rest empty
 
 
-def bin_edges(channel: str) -> np.ndarray:
+def bin_edges(channel: str, width: float = SCORED_WIDTH) -> np.ndarray:
     """The channel's edges: 101 for L, 221 for a and b. The last bin includes its upper edge."""
     c = CHANNELS.index(channel)
-    return np.arange(LOWEST[c], HIGHEST[c] + 1)
+    return np.arange(LOWEST[c], HIGHEST[c] + width, width)
 
 
 def lab_histograms(image: np.ndarray) -> np.ndarray:
-    """Count an image's pixels by L, a and b (sRGB, D65, 2° observer).
+    """Count an image's pixels by L, a and b (sRGB, D65, 2° observer) in bins of half a unit.
 
     Args:
         image: (H, W, 3) uint8.
 
     Returns:
-        (3, BINS) int64; every row sums to H·W: values beyond the ends count in the last bins.
+        (3, BINS) int32; every row sums to H·W: values beyond the ends count in the last bins.
     """
     from skimage.color import rgb2lab
 
@@ -34,9 +38,25 @@ def lab_histograms(image: np.ndarray) -> np.ndarray:
     if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
         raise ValueError(f"image: must be (H, W, 3) uint8 (got {image.shape} {image.dtype})")
     lab = rgb2lab(image).reshape(-1, 3)
-    cells = np.floor(lab).astype(np.int64) - LOWEST
-    cells = np.clip(cells, 0, HIGHEST - LOWEST - 1)
-    return np.stack([np.bincount(cells[:, c], minlength=BINS) for c in range(3)]).astype(np.int64)
+    cells = np.floor((lab - LOWEST) / COUNTED_WIDTH).astype(np.int64)
+    cells = np.clip(cells, 0, ((HIGHEST - LOWEST) / COUNTED_WIDTH).astype(np.int64) - 1)
+    return np.stack([np.bincount(cells[:, c], minlength=BINS) for c in range(3)]).astype(np.int32)
+
+
+def merged(counts: np.ndarray, width: float = SCORED_WIDTH) -> np.ndarray:
+    """(…, 3, BINS) counts in bins of `width` units instead, one of BIN_WIDTHS."""
+    if width not in BIN_WIDTHS:
+        raise ValueError(f"width: must be one of {', '.join(map(str, BIN_WIDTHS))} (got {width})")
+    together = round(width / COUNTED_WIDTH)
+    return counts.reshape(*counts.shape[:-1], -1, together).sum(-1)
+
+
+def intersections(p: np.ndarray, q: np.ndarray, width: float = SCORED_WIDTH) -> dict[str, float]:
+    """{"L": …, "a": …, "b": …}: each channel's intersection of two (3, BINS) counts."""
+    first, second = merged(p, width), merged(q, width)
+    return {
+        channel: histogram_intersection(first[c], second[c]) for c, channel in enumerate(CHANNELS)
+    }
 
 
 def histogram_intersection(p: np.ndarray, q: np.ndarray) -> float:

@@ -1,8 +1,9 @@
-"""PNG files in folders, matched by stem and checked before anything is scored.
+"""Image files, checked before anything is scored.
 
-Only PNG files of 8 bits a channel are read. Pillow would quietly cut 16-bit colours to 8 and
-stretch 4-bit greys, so the file's own header says what it holds. Indices into a palette may be
-stored in fewer bits: they stay what they are.
+Only 8 bits a channel are read. Pillow would quietly cut 16-bit colours to 8 and stretch 4-bit
+greys, so the file's own header says what it holds. Indices into a palette may be stored in fewer
+bits: they stay what they are. Pixels are integers therefore; a floating-point image, which could
+hold NaN, is refused by its header.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -18,87 +20,56 @@ from eval.errors import ScoringError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 KINDS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
-OTHER_IMAGES = {".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm"}
-NAMED = 3  # names that an error lists
+MODES = {"RGB": "RGB", "L": "grey", "P": "palette", "LA": KINDS[4], "RGBA": KINDS[6]}
+READABLE = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+OTHER_IMAGES = {".gif", ".ppm", ".pgm", ".pnm", ".exr", ".hdr", ".jp2", ".avif", ".heic"}
+LOSSY = ("JPEG", "MPO", "WEBP")
+LOSSLESS_TIFF = {1, 5, 8, 32773, 32946}  # none, LZW, Deflate, PackBits, Deflate's older number
+ORIENTATION = 0x0112
 
 
-def png_files(folder: Path) -> dict[str, Path]:
-    """{stem: path} of a folder's PNG files, by name. Files that are no images are passed over.
+class Header(NamedTuple):
+    """What a file says about itself: (height, width) in pixels and "PNG", "JPEG", …"""
 
-    Raises:
-        ScoringError: no such folder, no image in it, images in another format, or a stem twice.
-    """
-    if not folder.is_dir():
-        raise ScoringError(f"{folder}: no such folder")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not path.is_file():
-            continue
-        if path.suffix.lower() in OTHER_IMAGES:
-            raise ScoringError(f"{path}: must be a PNG file; only PNG files are scored")
-        if path.suffix.lower() == ".png":
-            if path.stem in found:
-                raise ScoringError(f"{path}: same name as {found[path.stem].name}")
-            found[path.stem] = path
-    if not found:
-        raise ScoringError(f"{folder}: holds no PNG file")
-    return found
+    size: tuple[int, int]
+    format: str
 
 
-def matched_files(folders: Sequence[Path]) -> tuple[tuple[str, ...], list[dict[str, Path]]]:
-    """The stems that all folders share, and each folder's {stem: path}.
+def check_image(path: Path, kinds: Sequence[str] = ("RGB",)) -> Header:
+    """Size and format, from the file's header alone.
+
+    Args:
+        kinds: those allowed: "RGB", "grey", "palette". All but RGB are read from PNG files only.
 
     Raises:
-        ScoringError: a stem that some folder lacks; names the first ones on both sides.
-    """
-    listings = [png_files(folder) for folder in folders]
-    first = listings[0]
-    for folder, listing in zip(folders[1:], listings[1:], strict=True):
-        complaints = [
-            f"{len(names)} only in {where} ({_first_names(names)})"
-            for names, where in (
-                (first.keys() - listing.keys(), folders[0]),
-                (listing.keys() - first.keys(), folder),
-            )
-            if names
-        ]
-        if complaints:
-            raise ScoringError(f"unmatched images: {'; '.join(complaints)}")
-    return tuple(first), listings
-
-
-def check_png(path: Path, kinds: Sequence[str]) -> tuple[int, int]:
-    """(height, width) from the file's header.
-
-    Raises:
-        ScoringError: unreadable, not a PNG, not 8 bits a channel, or of none of `kinds`.
+        ScoringError: unreadable, not 8 bits a channel, or of none of `kinds`.
     """
     try:
         with open(path, "rb") as file:
             header = file.read(26)
     except OSError as error:
         raise ScoringError(f"{path}: cannot be read ({error.strerror})") from error
-    if len(header) < 26 or header[:8] != SIGNATURE or header[12:16] != b"IHDR":
+    if header[:8] == SIGNATURE and header[12:16] == b"IHDR" and len(header) == 26:
+        width, height = (int.from_bytes(header[i : i + 4], "big") for i in (16, 20))
+        _check_kind(path, KINDS.get(header[25], "unknown"), header[24], kinds)
+        return Header((height, width), "PNG")
+    if path.suffix.lower() == ".png":
         raise ScoringError(f"{path}: not a PNG file, or a truncated one")
-    width, height = (int.from_bytes(header[i : i + 4], "big") for i in (16, 20))
-    bits, kind = header[24], KINDS.get(header[25], "unknown")
-    if kind not in kinds or (bits != 8 and kind != "palette"):
-        raise ScoringError(
-            f"{path}: must be {' or '.join(kinds)} with 8 bits a channel (it is {kind}, {bits} bit)"
-        )
-    return height, width
+    if "RGB" not in kinds:
+        raise ScoringError(f"{path}: must be a PNG file; other formats do not keep class indices")
+    return _check_other(path)
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8; ScoringError where the file is not a whole 8-bit RGB PNG."""
-    check_png(path, ("RGB",))
-    return _decode(path)
+    """(H, W, 3) uint8; ScoringError where the file is not a whole 8-bit RGB image."""
+    check_image(path)
+    return decode(path)
 
 
 def read_labels(path: Path, classes: int, ignored: int = 255) -> np.ndarray:
     """(H, W) uint8 class indices; ScoringError also where one is neither a class nor ignored."""
-    check_png(path, ("grey", "palette"))
-    labels = _decode(path)
+    check_image(path, ("grey", "palette"))
+    labels = decode(path)
     wrong = labels[(labels >= classes) & (labels != ignored)]
     if wrong.size:
         raise ScoringError(
@@ -108,18 +79,56 @@ def read_labels(path: Path, classes: int, ignored: int = 255) -> np.ndarray:
     return labels
 
 
-def _decode(path: Path) -> np.ndarray:
+def decode(path: Path) -> np.ndarray:
+    """The values that a checked file holds: (H, W, 3) or (H, W) uint8."""
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with _opened(path) as image:
             image.load()
             if image.mode == "RGB" and "transparency" in image.info:
                 raise ScoringError(f"{path}: must be RGB without a transparent colour")
             return np.array(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ScoringError(f"{path}: damaged or truncated ({error})") from error
+    except ScoringError:
+        raise
+    except Exception as error:  # a decoder may raise anything on damaged bytes
+        reason = " ".join(str(error).split())
+        raise ScoringError(f"{path}: damaged or truncated ({reason})") from error
 
 
-def _first_names(names: set[str]) -> str:
-    listed = sorted(names)[:NAMED]
-    return ", ".join(listed) + (", …" if len(names) > NAMED else "")
+def _opened(path: Path) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, about size and about damaged metadata
+        return Image.open(path)
+
+
+def _check_kind(path: Path, kind: str, bits: int, kinds: Sequence[str]) -> None:
+    if kind not in kinds or (bits != 8 and kind != "palette"):
+        raise ScoringError(
+            f"{path}: must be {' or '.join(kinds)} with 8 bits a channel (it is {kind}, {bits} bit)"
+        )
+
+
+def _check_other(path: Path) -> Header:
+    """The header of a file that is no PNG: it must be one upright 8-bit RGB image."""
+    try:
+        with _opened(path) as image:
+            bits = {"1": 1, "I": 32, "F": 32}.get(image.mode, 16 if "16" in image.mode else 8)
+            name = image.format or "unknown"
+            if name == "TIFF":
+                bits = max(image.tag_v2.get(258, (bits,)))
+                name += "" if image.tag_v2.get(259, 1) in LOSSLESS_TIFF else " (lossy)"
+            frames, size = getattr(image, "n_frames", 1), (image.height, image.width)
+            kind = MODES.get(image.mode, "floating point" if image.mode == "F" else image.mode)
+            turned = image.getexif().get(ORIENTATION, 1) not in (0, 1)
+    except Exception as error:  # a decoder may raise anything on damaged bytes
+        raise ScoringError(f"{path}: not an image that can be read, or a truncated one") from error
+    _check_kind(path, kind, bits, ("RGB",))
+    if frames != 1 and name != "MPO":
+        raise ScoringError(f"{path}: holds {frames} images; one is scored")
+    if turned:
+        raise ScoringError(f"{path}: is stored turned (EXIF orientation); save it upright")
+    return Header(size, name)
+
+
+def is_lossy(image_format: str) -> bool:
+    """Whether files of that format (a `Header.format`) do not keep every pixel's value."""
+    return image_format in LOSSY or image_format.endswith("(lossy)")

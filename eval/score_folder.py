@@ -1,21 +1,29 @@
-"""Scores of a folder of translated images, from the PNG files alone, one image at a time."""
+"""Scores of a folder of translated images, from the files alone, one image at a time."""
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import math
+import platform
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eval import bootstrap, fcn_score
+from eval.color import BIN_WIDTHS
 from eval.errors import NotMeasured, ScoringError
-from eval.families import ClassScores, ColorScores, FamilyScores, LPIPSScores, PixelScores
-from eval.images import check_png, matched_files, read_labels, read_rgb
+from eval.families import ClassScores, ColorScores, FamilyScores
+from eval.images import check_image, read_labels
+from eval.matching import TRAIN_IDS, Matched, match
+from eval.measuring import ImageFiles, ImageMeasurement, measure_all
 from eval.metrics import FAMILIES, of_family
-from eval.palette import nearest_class
 from eval.pixel import SSIM_MINIMUM
+from eval.published import PublishedProtocol, read_train_ids
+from eval.ready import ready_family
 from eval.sheet import ScoreSheet
 
 if TYPE_CHECKING:
@@ -24,31 +32,52 @@ if TYPE_CHECKING:
 __all__ = ["ScoreSheet", "ScoringError", "score_folders"]
 
 Size = tuple[int, int]
-PACKAGES = ("numpy", "pillow", "torch", "torchmetrics", "scikit-image", "lpips")
+PACKAGES = (
+    "pix2pix-ablations",
+    "numpy",
+    "pillow",
+    "torch",
+    "torchmetrics",
+    "scikit-image",
+    "lpips",
+)
 
 
 def score_folders(
     translations: Path,
-    targets: Path,
+    targets: Path | None,
     labels: Path | None = None,
     *,
     families: Sequence[str] = ("fcn", "lpips", "color", "pixel"),
     scorer: FCN8s | None = None,
     palette: np.ndarray | None = None,
     classes: int | None = None,
+    class_names: Sequence[str] | None = None,
     lpips: Callable[[np.ndarray, np.ndarray], np.ndarray] | NotMeasured | None = None,
+    label_reader: Callable[[Matched], Callable[[Path], np.ndarray]] | None = None,
+    label_endings: Sequence[str] = (TRAIN_IDS,),
+    protocol: PublishedProtocol | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ScoreSheet:
-    """Score translations against targets and labels of the same names.
+    """Score translations against targets and labels, matched by name (eval.matching).
 
     Args:
-        translations, targets: folders of 8-bit RGB PNG files with the same stems and sizes.
+        translations, targets: folders of 8-bit RGB images of the same sizes.
         labels: folder of 8-bit index PNG files; 255 is ignored. "fcn" and "labels" need it.
         families: of FAMILIES. "fcn" is for translations that are photos, "labels" for those that
             are painted label maps: never both.
         scorer: the network of "fcn".
         palette: (C, 3) uint8, the colours of "labels".
         classes: how many the labels have; by default as many as the scorer or the palette.
+        class_names: for the table by class; by default their indices.
         lpips: from `load_lpips`, or the NotMeasured that it raised.
+        label_reader: given what was matched, how to read one label file as (H, W) uint8 of class
+            indices and 255; by default as an index map.
+        label_endings: of Cityscapes' label files, those that can be read, the best first.
+        protocol: a published way to get "fcn", in place of `scorer`.
+        workers: processes that measure; the scores do not depend on them.
+        progress: called with (images done, images in all).
 
     Returns:
         A sheet in which every score of `families` has a value or a reason why it has none.
@@ -61,9 +90,13 @@ def score_folders(
     wanted = [name for family in families for name in of_family(family)]
     if "fcn" in families and "labels" in families:
         raise ValueError("families: translations are photos (fcn) or label maps (labels)")
-    folders = [translations, targets, *([labels] if labels is not None else [])]
-    names, listings = matched_files(folders)
-    smallest, largest = _checked_sizes(names, listings)
+    labels_are = "target" if "labels" in families else "input"
+    matched = match(
+        translations, targets, labels, labels_are=labels_are, label_endings=label_endings
+    )
+    label_kinds = ("grey", "palette") if label_reader is None else ("grey", "palette", "RGB")
+    label_size = protocol.label_size if protocol else None
+    smallest, largest, formats = _checked(matched, label_kinds, label_size)
 
     reasons: dict[str, str] = {}
     measured: dict[str, FamilyScores] = {}
@@ -71,134 +104,135 @@ def score_folders(
         if family not in families:
             continue
         try:
-            measured[family] = _family(
-                family, labels is not None, scorer, palette, classes, lpips, smallest
+            measured[family] = ready_family(
+                family, labels is not None, scorer, palette, classes, lpips, smallest, protocol
             )
         except NotMeasured as reason:
             reasons.update(dict.fromkeys(of_family(family), str(reason)))
     if min(smallest) < SSIM_MINIMUM and "pixel" in families:
-        reasons["pixel.ssim"] = f"an image of {_text(smallest)} pixels is below {SSIM_MINIMUM}"
+        size = f"{smallest[0]}x{smallest[1]}"
+        reasons["pixel.ssim"] = f"an image of {size} pixels is below {SSIM_MINIMUM}"
 
-    _measure(names, listings, measured)
+    labelled = next((m for m in measured.values() if isinstance(m, ClassScores)), None)
+    coloured = next((m for m in measured.values() if isinstance(m, ColorScores)), None)
+    read = None
+    if labelled is not None:
+        read = functools.partial(read_labels, classes=labelled.classes)
+        if protocol is not None:
+            read = read_train_ids
+        elif label_reader is not None:
+            read = label_reader(matched)
+    files = [
+        ImageFiles(translation, target, label)
+        for translation, target, label in zip(
+            matched.translations,
+            matched.targets,
+            matched.labels or [None] * len(matched.names),
+            strict=True,
+        )
+    ]
+    for one in measure_all(files, ImageMeasurement(measured, read), workers, progress):
+        for name, family in measured.items():
+            family.add(one[name])
+
     values = {name: v for family in measured.values() for name, v in family.values().items()}
     for name, value in values.items():
         if not math.isfinite(value):
             reasons[name] = "no pixel is labelled"
-    labelled = next((m for m in measured.values() if isinstance(m, ClassScores)), None)
-    coloured = next((m for m in measured.values() if isinstance(m, ColorScores)), None)
-    per_image = {
-        name: np.array(column)
-        for family in measured.values()
-        for name, column in family.per_image.items()
-    }
+    intervals = {n: i for family in measured.values() for n, i in family.intervals().items()}
+    confusion = np.stack(labelled.confusions) if labelled else None
     return ScoreSheet(
-        names=names,
+        names=matched.names,
         values={name: values[name] for name in wanted if name not in reasons},
         not_measured={name: reasons[name] for name in wanted if name in reasons},
-        per_image=per_image,
-        confusion=np.stack(labelled.confusions) if labelled else None,
-        lab=np.stack(coloured.histograms) if coloured else None,
+        intervals={name: intervals[name] for name in wanted if name in intervals},
+        per_image={
+            name: np.array(column)
+            for family in measured.values()
+            for name, column in family.per_image.items()
+        },
+        per_class=_by_class(labelled, confusion, class_names),
+        color_by_bin_width={f"{width:g}": coloured.values(width) for width in BIN_WIDTHS}
+        if coloured
+        else {},
+        confusion=confusion,
+        lab=np.stack(coloured.translations) if coloured else None,
+        lab_targets=np.stack(coloured.targets) if coloured else None,
+        original_script=protocol.original_script(confusion, matched.names)
+        if protocol and confusion is not None
+        else None,
         settings={
-            "images": len(names),
+            "images": len(matched.names),
             "smallest": list(smallest),
             "largest": list(largest),
+            "matched_by": matched.convention,
+            "formats": formats,
+            **({"protocol": protocol.name} if protocol else {}),
             **{family: measure.settings for family, measure in measured.items()},
+            "bootstrap": bootstrap.settings(len(matched.names)),
             "versions": _versions(),
         },
     )
 
 
-def _checked_sizes(names: Sequence[str], listings: list[dict[str, Path]]) -> tuple[Size, Size]:
-    """Smallest and largest (H, W); refuses wrong kinds and unequal sizes before any scoring."""
+def _checked(
+    matched: Matched, label_kinds: Sequence[str], label_size: Size | None
+) -> tuple[Size, Size, dict[str, dict[str, int]]]:
+    """Smallest and largest (H, W), and how many files of which format each side has.
+
+    Refuses wrong kinds and unequal sizes before any scoring. `label_size` is that of all label
+    maps; None means each has its image's.
+    """
     sizes = []
-    for name in names:
-        size = check_png(listings[0][name], ("RGB",))
-        for position, listing in enumerate(listings[1:], 1):
-            other = check_png(listing[name], ("RGB",) if position == 1 else ("grey", "palette"))
-            if other != size:
+    formats: dict[str, Counter[str]] = {"translations": Counter(), "targets": Counter()}
+    for index, translation in enumerate(matched.translations):
+        first = check_image(translation)
+        target = check_image(matched.targets[index])
+        _check_size(matched.targets[index], target.size, translation, first.size)
+        formats["translations"][first.format] += 1
+        formats["targets"][target.format] += 1
+        if matched.labels is not None:
+            label = matched.labels[index]
+            found = check_image(label, label_kinds)
+            formats.setdefault("labels", Counter())[found.format] += 1
+            if label_size is None:
+                _check_size(label, found.size, translation, first.size)
+            elif found.size != label_size:
                 raise ScoringError(
-                    f"{listing[name]}: {_text(other)} pixels (height x width), but"
-                    f" {listings[0][name]} has {_text(size)}"
+                    f"{label}: must have {_text(label_size)} pixels, not {_text(found.size)}"
                 )
-        sizes.append(size)
-    return min(sizes, key=lambda size: (min(size), size)), max(sizes)
+        sizes.append(first.size)
+    smallest = min(sizes, key=lambda size: (min(size), size))
+    return smallest, max(sizes), {side: dict(count) for side, count in formats.items()}
 
 
-def _family(
-    family: str,
-    labelled: bool,
-    scorer: FCN8s | None,
-    palette: np.ndarray | None,
-    classes: int | None,
-    lpips: Any,
-    smallest: Size,
-) -> FamilyScores:
-    """The family ready to measure, or NotMeasured."""
-    if family == "pixel":
-        return PixelScores(with_ssim=min(smallest) >= SSIM_MINIMUM)
-    if family == "color":
-        return ColorScores()
-    if family == "lpips":
-        if lpips is None:
-            raise NotMeasured("LPIPS was not loaded")
-        if isinstance(lpips, NotMeasured):
-            raise lpips
-        if min(smallest) < getattr(lpips, "smallest", 0):
-            raise NotMeasured(
-                f"an image of {_text(smallest)} pixels is below the {lpips.smallest} that"
-                f" LPIPS ({lpips.net}) needs"
-            )
-        return LPIPSScores(lpips)
-    if not labelled:
-        raise NotMeasured("the data set has no labels")
-    return _fcn(scorer, classes) if family == "fcn" else _labels(palette, classes)
-
-
-def _fcn(scorer: FCN8s | None, classes: int | None) -> ClassScores:
-    if scorer is None:
-        raise NotMeasured("no scorer was given")
-    # torch is only loaded by whoever scores with a network.
-    from eval.scorer import segment
-    from eval.scorer_file import weights_sha256
-
-    if classes not in (None, scorer.classes):
+def _check_size(path: Path, size: Size, other: Path, wanted: Size) -> None:
+    if size != wanted:
         raise ScoringError(
-            f"the scorer was trained for {scorer.classes} classes, the labels have {classes}"
+            f"{path}: {_text(size)} pixels (height x width), but {other} has {_text(wanted)}"
         )
-    settings = {
-        "network": "FCN-8s",
-        "width": scorer.width,
-        "batch_norm": scorer.batch_norm,
-        "padding": scorer.padding,
-        "weights_sha256": weights_sha256(scorer),
-    }
-    return ClassScores(
-        "fcn", lambda image: segment(scorer, image[None])[0], scorer.classes, settings
-    )
 
 
-def _labels(palette: np.ndarray | None, classes: int | None) -> ClassScores:
-    if palette is None:
-        raise NotMeasured("the data set has no palette")
-    if classes not in (None, len(palette)):
-        raise ScoringError(f"the palette has {len(palette)} colours, the labels {classes} classes")
-    colours = {"palette": palette.tolist()}
-    return ClassScores("labels", lambda image: nearest_class(image, palette), len(palette), colours)
-
-
-def _measure(
-    names: Sequence[str], listings: list[dict[str, Path]], measured: dict[str, FamilyScores]
-) -> None:
-    classes = next((m.classes for m in measured.values() if isinstance(m, ClassScores)), None)
-    for name in names:
-        translation, target = read_rgb(listings[0][name]), read_rgb(listings[1][name])
-        labels = None if classes is None else read_labels(listings[2][name], classes)
-        for family in measured.values():
-            family.add(translation, target, labels)
+def _by_class(
+    labelled: ClassScores | None, confusion: np.ndarray | None, names: Sequence[str] | None
+) -> list[dict[str, Any]]:
+    """A row a scored class: name, accuracy and IoU, None where it is absent."""
+    if labelled is None or confusion is None:
+        return []
+    some = {} if labelled.scored is None else {"scored": labelled.scored}
+    table = zip(*fcn_score.per_class(confusion.sum(0), **some), strict=True)
+    return [
+        {
+            "class": names[index] if names else str(index),
+            "accuracy": float(accuracy) if math.isfinite(accuracy) else None,
+            "iou": float(iou) if math.isfinite(iou) else None,
+        }
+        for index, (accuracy, iou) in enumerate(table)
+    ]
 
 
 def _versions() -> dict[str, str]:
-    versions = {}
+    versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)

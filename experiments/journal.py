@@ -6,9 +6,11 @@ A run directory holds one cell (a training) or one reference (the real photos' o
     journal.jsonl      one JSON object a line, appended and never rewritten
     samples/           step-0001000.png: inputs, translations, targets of fixed validation pairs
     translations/      NAME.png, the whole test split
-    scores.json        {"values": {name: float}, "not_measured": {name: why}, "settings": {…}}
+    scores.json        values, intervals_over_images, not_measured, per_class, color_by_bin_width,
+                       settings (eval.sheet)
     per_image.csv      a row an image, a column a score
-    per_image.npz      names, confusion (N, C, C) int64, lab (N, 3, bins) int64, where measured
+    per_image.npz      names, values/SCORE (N,), confusion (N, C, C) int64, and lab, lab_targets
+                       (N, 3, bins) int32 with lab_bin_width, where measured
 
 Records carry `event` and `time` (Unix seconds). The events, in the order in which they appear:
 

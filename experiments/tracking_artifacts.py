@@ -34,6 +34,9 @@ def stage_scores(directory: Path, folder: Path) -> None:
                 if key in arrays:
                     counts = arrays[key]
                     sums = {key: counts.sum(axis=0).tolist(), "images": len(counts)}
+                    if key == "lab":
+                        # Sheets from before the width was written have bins of one unit.
+                        sums["bin_width"] = float(arrays.get("lab_bin_width", 1))
                     (folder / name).write_text(json.dumps(sums), encoding="utf-8")
     for kind in ("inputs", "targets", "translations"):
         for image in evenly_spaced(sorted((directory / kind).glob("*.png")), FIXED_IMAGES):

@@ -51,6 +51,9 @@ class RunRecord:
     scores: dict[str, float] = field(default_factory=dict)
     not_measured: dict[str, str] = field(default_factory=dict)
     """{score: why, and how to get it}."""
+    image_intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """{score: (low, high)}, 95 % over test images: of this one model, and not over seeds. Empty
+    for runs that were scored before there were any."""
     cost: dict[str, float] = field(default_factory=dict)
     """training_seconds, seconds, peak_memory_mib, generator_parameters, …"""
     provenance: dict[str, str] = field(default_factory=dict)
@@ -214,6 +217,11 @@ def _record(
         params=dict(run.data.params),
         scores={name: v for name, v in metrics.items() if not name.startswith(unwanted)},
         not_measured=reasons,
+        image_intervals={
+            name: (low, high)
+            for name, pair in _below("image_interval.", tags).items()
+            for low, high in [json.loads(pair)]
+        },
         cost=_below("cost.", metrics),
         provenance=_below("provenance.", tags),
         fingerprint=tags.get("fingerprint"),

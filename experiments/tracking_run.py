@@ -21,6 +21,7 @@ from PIL import Image
 
 from experiments.journal import Record, last, replay
 from experiments.tracking_artifacts import stage_scores
+from experiments.tracking_scores import image_intervals, read_sheet
 from experiments.tracking_text import (
     as_text,
     flatten,
@@ -33,6 +34,8 @@ METRICS_A_CALL = 1000  # MLflow's limits
 OTHERS_A_CALL = 100
 PREVIEW_SIDE = 1024
 """The image grid shows previews; MLflow's own 256 pixels would be too few for a sample grid."""
+OF_SCORES = ("not_measured.", "image_interval.")
+"""Tags that go with the newest scores."""
 STATUS = {"done": "FINISHED", "failed": "FAILED"}
 
 T = TypeVar("T")
@@ -216,12 +219,17 @@ class RunMirror:
             stage_scores(self.directory, Path(folder))
             self.client.log_artifacts(self.run_id, folder)
         reasons = {f"not_measured.{name}": why for name, why in record["not_measured"].items()}
+        intervals = {
+            f"image_interval.{name}": json.dumps(pair)
+            for name, pair in image_intervals(read_sheet(self.directory)).items()
+        }
+        told = reasons | intervals
         self._tag(
-            reasons
+            told
             | {"mlflow.loggedArtifacts": [{"path": "per_image.json", "type": "table"}]}
             | ({"mirrored.reference": reference} if reference else {})
             | {"mirrored.scores": record["time"]},
-            without={key for key in self.held if key.startswith("not_measured.")} - set(reasons),
+            without={key for key in self.held if key.startswith(OF_SCORES)} - set(told),
         )
 
     def _status(self, records: list[Record]) -> None:

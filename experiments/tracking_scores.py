@@ -28,6 +28,12 @@ def reference_of(sheet: dict[str, Any] | None) -> str | None:
     return ((sheet or {}).get("settings") or {}).get("reference")
 
 
+def image_intervals(sheet: dict[str, Any] | None) -> dict[str, tuple[float, float]]:
+    """{score: (low, high)}, 95 % over test images; empty where a sheet has none."""
+    stored = (sheet or {}).get("intervals_over_images") or {}
+    return {name: (float(low), float(high)) for name, (low, high) in stored.items()}
+
+
 def unscored(records: list[Record]) -> list[Record]:
     """A journal's records as if nothing had been scored yet."""
     return [record for record in records if record["event"] not in ("scores", "done")]

@@ -105,7 +105,7 @@ def read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> D
             positions = _from_indices(entry, path, np.asarray(image))
         else:
             lossy = formats[role] in _LOSSY
-            positions = _from_colours(entry, side, path, np.asarray(image), lossy)
+            positions = positions_of_colours(entry, side, path, np.asarray(image), lossy)
         nearest = Image.fromarray(positions).resize(shape, Image.Resampling.NEAREST)
         labels = np.asarray(nearest)
         painted = image.resize(shape, Image.Resampling.NEAREST)
@@ -236,10 +236,13 @@ def _from_indices(entry: DatasetEntry, path: str, values: np.ndarray) -> np.ndar
     return positions
 
 
-def _from_colours(
+def positions_of_colours(
     entry: DatasetEntry, side: Side, path: str, image: np.ndarray, lossy: bool
 ) -> np.ndarray:
-    """Colour to class position: exact in lossless files, the nearest within tolerance in lossy."""
+    """Colour to class position: exact in lossless files, the nearest within tolerance in lossy.
+
+    (H, W, 3) uint8 to (H, W) uint8, 255 ignored; UserError names the file and the colour.
+    """
     known = [(one.colour, position) for position, one in enumerate(entry.classes)]
     if entry.ignore != "rest":
         known += [(value, IGNORED) for value in entry.ignore if not isinstance(value, int)]

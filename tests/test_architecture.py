@@ -34,6 +34,10 @@ def test_imports_go_one_way(path):
     package, here = parts[0], ".".join(parts)
     for module in imports(path):
         top = module.partition(".")[0]
+        if here == "eval.registry" and top == "pix2pix":
+            continue  # the one room of eval that reads datasets.yaml, for the command alone
+        if package == "eval" and module == "eval.registry":
+            assert here == "eval.request", f"{here} imports {module}"
         if top in PACKAGES and top != package:
             assert top in ALLOWED[package], f"{here} imports {module}"
         if top == "mlflow":
@@ -63,6 +67,7 @@ def test_imports_go_one_way(path):
         "pix2pix.pairs",
         "pix2pix.config",
         "eval.metrics",
+        "eval.__main__",
         "run_ablations",
     ],
 )

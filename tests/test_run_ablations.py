@@ -129,6 +129,36 @@ def logged_steps(database):
     return {row[:3]: row[3] for row in rows}
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_scoring_a_cells_folder_gives_the_cells_own_record(place, workers):
+    cell = place.cells()["both"]
+    own = json.loads((cell / "scores.json").read_text())
+    reference = place.folder / "runs/references" / own["settings"]["reference"]
+    scorer = place.folder / "runs/scorers" / f"{reference.name}.safetensors"
+    record = place.folder / f"scored-{workers}.json"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "eval", "--translations", str(cell / "translations")),
+            *("--targets", str(reference / "targets"), "--labels", str(reference / "labels")),
+            *("--dataset", "streets", "--datasets", "sets.yaml", "--scorer", str(scorer)),
+            *("--scores", "fcn,color,pixel", "--workers", workers, "--json", str(record)),
+        ],
+        cwd=place.folder,
+        env=place.environment() | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    scored = json.loads(record.read_text())
+    told = ("values", "intervals_over_images", "color_by_bin_width")
+    assert scored["values"] and all(scored[key] == own[key] for key in told)
+    with open(cell / "per_image.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert scored["per_image"].pop("names") == [row["name"] for row in rows]
+    for name, column in scored["per_image"].items():
+        assert column == [float(row[name]) for row in rows]
+
+
 def test_the_report_holds_every_arm_score_and_the_ground_truth(place):
     report = place.report()
     rows = list(csv.DictReader((report / "results.csv").open()))

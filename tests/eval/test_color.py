@@ -5,33 +5,58 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage.color import rgb2lab
 
-from eval.color import BINS, CHANNELS, bin_edges, histogram_intersection, lab_histograms
+from eval.color import (
+    BIN_WIDTHS,
+    BINS,
+    CHANNELS,
+    COUNTED_WIDTH,
+    bin_edges,
+    histogram_intersection,
+    intersections,
+    lab_histograms,
+    merged,
+)
 
 
 def test_two_pixels_by_hand():
     # sRGB red is Lab (53.24, 80.09, 67.20) and black is (0, 0, 0) under D65.
     histograms = lab_histograms(np.array([[[255, 0, 0], [0, 0, 0]]], np.uint8))
-    assert histograms.shape == (3, BINS) and histograms.dtype == np.int64
-    assert np.flatnonzero(histograms[0]).tolist() == [0, 53]
-    assert np.flatnonzero(histograms[1]).tolist() == [110, 190]
-    assert np.flatnonzero(histograms[2]).tolist() == [110, 177]
+    assert histograms.shape == (3, BINS) and histograms.dtype == np.int32
+    assert np.flatnonzero(histograms[0]).tolist() == [0, 106]
+    assert np.flatnonzero(histograms[1]).tolist() == [220, 380]
+    assert np.flatnonzero(histograms[2]).tolist() == [220, 354]
     assert histograms.max() == 1
+    units = merged(histograms)
+    assert [np.flatnonzero(row).tolist() for row in units] == [[0, 53], [110, 190], [110, 177]]
+
+
+def test_intersections_of_two_pixels_by_hand_at_every_bin_width():
+    # Greys 8 and 10 have L 2.16 and 2.70 (a linear piece: 903.3 Y); a and b lie at 0.
+    both = [lab_histograms(np.full((1, 2, 3), level, np.uint8)) for level in (8, 10)]
+    found = {width: intersections(*both, width) for width in BIN_WIDTHS}
+    assert [found[width]["L"] for width in BIN_WIDTHS] == [0, 1, 1, 1]
+    assert all(found[width]["a"] == found[width]["b"] == 1 for width in BIN_WIDTHS)
+    half = np.array([[8, 8, 8], [255, 0, 0]], np.uint8)[None]
+    assert intersections(both[0], lab_histograms(half)) == {"L": 0.5, "a": 0.5, "b": 0.5}
 
 
 def test_white_stays_in_the_last_bin_of_lightness():
     histograms = lab_histograms(np.full((2, 3, 3), 255, np.uint8))
-    assert histograms[0, 99] == 6
+    assert histograms[0, 199] == 6 and merged(histograms)[0, 99] == 6
 
 
 def test_agrees_with_numpy_on_scikit_images_conversion():
     image = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
     lab = rgb2lab(image)
     histograms = lab_histograms(image)
-    for c, channel in enumerate(CHANNELS):
-        edges = bin_edges(channel)
-        expected, _ = np.histogram(np.clip(lab[..., c], edges[0], edges[-1]), edges)
-        assert (histograms[c, : len(expected)] == expected).all()
-        assert histograms[c, len(expected) :].sum() == 0
+    assert BIN_WIDTHS[0] == COUNTED_WIDTH and (merged(histograms, 0.5) == histograms).all()
+    for width in BIN_WIDTHS:
+        counts = merged(histograms, width)
+        for c, channel in enumerate(CHANNELS):
+            edges = bin_edges(channel, width)
+            expected, _ = np.histogram(np.clip(lab[..., c], edges[0], edges[-1]), edges)
+            assert (counts[c, : len(expected)] == expected).all()
+            assert counts[c, len(expected) :].sum() == 0
 
 
 def test_the_whole_srgb_cube_fits_without_clipping():
@@ -73,6 +98,11 @@ def test_intersection_is_a_symmetric_share(p, q):
 def test_intersection_refuses(p, q):
     with pytest.raises(ValueError, match="must"):
         histogram_intersection(p, q)
+
+
+def test_refuses_other_bin_widths():
+    with pytest.raises(ValueError, match=r"one of 0\.5, 1, 2, 4 \(got 3\)"):
+        merged(np.zeros((3, BINS), np.int32), 3)
 
 
 def test_refuses_what_is_not_an_8_bit_colour_image():

@@ -1,12 +1,32 @@
+"""The command as a user has it: real files, and a real process where that can matter."""
+
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from eval.__main__ import main
 from eval.fcn import FCN8s
-from eval.scorer import ScorerSettings, save_scorer
+from eval.scorer import ScorerSettings
+from eval.scorer_file import save_scorer
+
+ROOT = Path(__file__).resolve().parents[2]
+SETS = """\
+streets:
+  layout: folders
+  sides: {photo: {folder: "p/{split}"}, labels: {folder: "l/{split}", kind: index}}
+  classes: {road: [128, 64, 128], sky: [70, 130, 180]}
+"""
+PAINT = np.array([[128, 64, 128], [70, 130, 180]], np.uint8)
+SCORES = {"color.L", "color.a", "color.b", "pixel.l1", "pixel.psnr", "pixel.ssim"}
 
 
 @pytest.fixture
@@ -20,7 +40,21 @@ def folders(tmp_path):
     (tmp_path / "labels").mkdir()
     for name in "ab":
         Image.new("L", (16, 16), 1).save(tmp_path / "labels" / f"{name}.png")
+    (tmp_path / "sets.yaml").write_text(SETS)
     return tmp_path
+
+
+@pytest.fixture
+def scorer(folders):
+    return save(folders / "scorer.safetensors", "untrained")
+
+
+def save(path, source, names=("road", "sky")):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = FCN8s(len(names), width=2, batch_norm=True, padding="same")
+    save_scorer(path, network, ScorerSettings(width=2), list(names), source)
+    return path
 
 
 def command(folders, *more) -> list[str]:
@@ -28,52 +62,313 @@ def command(folders, *more) -> list[str]:
     return [*sides, *map(str, more)]
 
 
+def as_user(folder, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "eval", *map(str, arguments)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
 def test_prints_a_table_and_writes_the_json(folders, capsys):
     record = folders / "new" / "scores.json"
     assert main(command(folders, "--scores", "color,pixel", "--json", record)) == 0
-    printed = capsys.readouterr().out
-    assert "2 images" in printed and "pixel.psnr" in printed and "higher is better" in printed
-    values = json.loads(record.read_text())["values"]
-    assert set(values) == {"color.L", "color.a", "color.b", "pixel.l1", "pixel.psnr", "pixel.ssim"}
+    out, err = capsys.readouterr()
+    assert "2 images of 16x16, matched by equal names" in out and err == ""
+    assert "95% over images" in out and "pixel.psnr" in out and "dB" in out
+    assert "bin width (Lab units)" in out and "not over trainings" in out
+    written = json.loads(record.read_text())
+    assert set(written["values"]) == set(written["intervals_over_images"]) == SCORES
+    assert set(written["color_by_bin_width"]) == {"0.5", "1", "2", "4"}
+    assert written["per_image"]["names"] == ["a", "b"]
+    assert len(written["per_image"]["pixel.l1"]) == 2
+    told = written["settings"]
+    assert told["images"] == 2 and told["matched_by"] == "equal names"
+    assert told["formats"] == {"translations": {"PNG": 2}, "targets": {"PNG": 2}}
+    assert told["bootstrap"]["resamples"] == 2000 and "numpy" in told["versions"]
+    assert told["command"].startswith("python -m eval --translations=")
 
 
-def test_scores_with_a_saved_scorer(folders, capsys):
-    scorer = folders / "scorer.safetensors"
-    network = FCN8s(2, width=2, batch_norm=True, padding="same")
-    save_scorer(scorer, network, ScorerSettings(width=2), ["a", "b"], "untrained")
+def test_scores_with_a_named_scorer(folders, scorer, capsys):
     more = ("--scores", "fcn", "--labels", folders / "labels", "--scorer", scorer)
-    assert main(command(folders, *more)) == 0
+    record = folders / "scores.json"
+    assert main(command(folders, *more, "--json", record)) == 0
+    out = capsys.readouterr().out
     # Untrained, every pixel is class 0, and every label is 1.
-    assert "fcn.pixel_accuracy      0.0000" in capsys.readouterr().out
+    assert "fcn.pixel_accuracy       0.0000" in out
+    assert ["road", "absent", "0.0000"] in [line.split() for line in out.splitlines()]
+    told = json.loads(record.read_text())["settings"]["scorer"]
+    assert told["source"] == "untrained" and len(told["file_sha256"]) == 64
+
+
+def test_a_data_set_finds_its_scorer_and_names_it(folders, capsys, monkeypatch):
+    monkeypatch.chdir(folders)
+    (folders / "runs" / "scorers").mkdir(parents=True)
+    data = ("--labels", "labels", "--dataset", "streets", "--datasets", "sets.yaml")
+    assert main(command(folders, "--scores", "fcn", *data)) == 2
+    error = capsys.readouterr().err
+    assert "no scorer of streets at 16x16 in runs/scorers (there: nothing)" in error
+    source = {"dataset": "streets", "fingerprint": "ab" * 32, "size": [16, 16]}
+    save(folders / "runs" / "scorers" / "one.safetensors", source)
+    assert main(command(folders, "--scores", "fcn", *data)) == 0
+    out, err = capsys.readouterr()
+    assert err == "scorer: runs/scorers/one.safetensors\n" and "road" in out
+
+
+def test_labels_without_a_scorer_are_said_not_to_be_used(folders, capsys, monkeypatch):
+    monkeypatch.chdir(folders)
+    monkeypatch.setenv("TORCH_HOME", str(folders))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
+    data = ("--labels", "labels", "--dataset", "streets", "--datasets", "sets.yaml")
+    assert main(command(folders, *data)) == 0
+    assert "fcn.class_iou         not measured: no scorer of streets" in capsys.readouterr().out
+
+
+def test_painted_translations_are_scored_with_the_data_sets_palette(folders, capsys):
+    for name in "ab":
+        painted = np.broadcast_to(PAINT[1], (16, 16, 3)).copy()
+        painted[:4] = PAINT[0]
+        Image.fromarray(painted).save(folders / "translations" / f"{name}.png")
+    labels = folders / "labels"  # as painted maps: read just like index maps
+    Image.fromarray(np.broadcast_to(PAINT[1], (16, 16, 3)).copy()).save(labels / "a.png")
+    data = ("--labels", labels, "--dataset", "streets", "--datasets", folders / "sets.yaml")
+    assert main(command(folders, "--scores", "labels", *data)) == 0
+    out = capsys.readouterr().out
+    assert "labels.pixel_accuracy    0.7500" in out
+    assert ["sky", "0.7500", "0.7500"] in [line.split() for line in out.splitlines()]
+
+
+def test_a_scorer_of_another_size_is_told(folders, capsys):
+    source = {"dataset": "streets", "fingerprint": "ab" * 32, "size": [64, 32]}
+    path = save(folders / "s.safetensors", source)
+    more = ("--scores", "fcn", "--labels", folders / "labels", "--scorer", path)
+    assert main(command(folders, *more)) == 0
+    assert "warning: s.safetensors was trained at 64x32 pixels" in capsys.readouterr().err
+
+
+def test_jpeg_is_scored_with_a_warning_that_has_a_number(folders, capsys):
+    for name in "ab":
+        path = folders / "translations" / f"{name}.png"
+        Image.open(path).save(path.with_suffix(".jpg"), quality=75)
+        path.unlink()
+    assert main(command(folders, "--scores", "pixel")) == 0
+    error = capsys.readouterr().err
+    assert error.startswith("warning: translations: 2 JPEG files. ") and "quality 75" in error
+    assert error.count("\n") == 1
+
+
+def test_one_folder_of_the_pytorch_port_is_enough(folders, capsys):
+    results = folders / "results"
+    results.mkdir()
+    for name in "ab":
+        (folders / "translations" / f"{name}.png").rename(results / f"{name}_fake_B.png")
+        (folders / "targets" / f"{name}.png").rename(results / f"{name}_real_B.png")
+    assert main([f"--translations={results}", "--scores", "pixel"]) == 0
+    assert "matched by NAME_fake_B with NAME_real_B (PyTorch port)" in capsys.readouterr().out
+
+
+def test_the_ceiling_is_called_one(folders, capsys):
+    same = [f"--{side}={folders / 'targets'}" for side in ("translations", "targets")]
+    assert main([*same, "--scores", "color,pixel"]) == 0
+    out, err = capsys.readouterr()
+    assert err == "note: translations and targets are one folder: these scores are a ceiling\n"
+    assert "pixel.psnr             100.0000  100.0000 to 100.0000  dB   higher" in out
 
 
 def test_says_why_lpips_is_not_measured(folders, capsys, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(folders))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
     assert main(command(folders, "--scores", "lpips")) == 0
-    assert "lpips                not measured: no " in capsys.readouterr().out
+    assert "lpips                 not measured: no " in capsys.readouterr().out
+
+
+def gone(folders):
+    (folders / "targets" / "a.png").unlink()
+
+
+def extra(folders):
+    Image.new("RGB", (16, 16)).save(folders / "targets" / "z.png")
+
+
+def larger(folders):
+    Image.new("RGB", (16, 17)).save(folders / "targets" / "b.png")
+
+
+def truncated(folders):
+    path = folders / "translations" / "b.png"
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def text(folders):
+    (folders / "translations" / "b.png").write_text("not an image")
+
+
+def transparent(folders):
+    Image.new("RGBA", (16, 16)).save(folders / "translations" / "b.png")
+
+
+def not_a_number(folders):
+    (folders / "translations" / "b.png").unlink()
+    Image.fromarray(np.full((16, 16), np.nan, np.float32)).save(folders / "translations" / "b.tif")
+
+
+def class_2(folders):
+    Image.new("L", (16, 16), 2).save(folders / "labels" / "b.png")
+
+
+def painted_wrongly(folders):
+    Image.new("RGB", (16, 16), (1, 2, 3)).save(folders / "labels" / "b.png")
+
+
+def truncated_scorer(folders):
+    path = folders / "scorer.safetensors"
+    path.write_bytes(path.read_bytes()[:-50])
+
+
+def altered_scorer(folders):
+    path = folders / "scorer.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(content)
+
+
+def pickle_scorer(folders):
+    torch.save({"weights": torch.zeros(2)}, folders / "scorer.safetensors")
+
+
+def other_data(folders):
+    source = {"dataset": "lanes", "fingerprint": "ab" * 32, "size": [16, 16]}
+    save(folders / "scorer.safetensors", source)
+
+
+def other_classes(folders):
+    save(folders / "scorer.safetensors", "unknown", ("road", "tree"))
+
+
+FCN = ("--scores", "fcn", "--labels", "labels", "--scorer", "scorer.safetensors")
+DATA = ("--dataset", "streets", "--datasets", "sets.yaml")
 
 
 @pytest.mark.parametrize(
-    ("spoil", "more", "message"),
+    ("spoil", "more", "said"),
     [
-        ("targets/a.png", ("--scores", "pixel"), "unmatched images"),
+        (gone, ("--scores", "pixel"), "unmatched images: 1 only in translations (a)"),
+        (extra, ("--scores", "pixel"), "unmatched images: 1 only in targets (z)"),
+        (larger, ("--scores", "pixel"), "targets/b.png: 17x16 pixels"),
+        (truncated, ("--scores", "pixel"), "translations/b.png: damaged or truncated"),
+        (text, ("--scores", "pixel"), "translations/b.png: not a PNG file"),
+        (transparent, ("--scores", "pixel"), "it is RGB with alpha, 8 bit"),
+        (not_a_number, ("--scores", "pixel"), "it is floating point, 32 bit"),
+        (class_2, FCN, "labels/b.png: class 2 is not one of the 2 classes"),
+        (class_2, (*FCN, *DATA), "labels/b.png: the value 2 is no class of streets"),
+        (painted_wrongly, (*FCN, *DATA), "colour of no class, mostly (1, 2, 3)"),
+        (painted_wrongly, FCN, "labels/b.png: must be grey or palette"),
+        (truncated_scorer, FCN, "scorer.safetensors: not a scorer, or damaged"),
+        (altered_scorer, FCN, "scorer.safetensors: altered"),
+        (pickle_scorer, FCN, "scorer.safetensors: not a scorer, or damaged"),
+        (other_data, (*FCN, *DATA), "trained for lanes, not for streets"),
+        (other_classes, (*FCN, *DATA), "its class 1 is tree, not sky"),
+        (None, ("--scores", "fcn"), "needs --labels DIR and --scorer FILE or --dataset NAME"),
+        (None, ("--scores", "labels", "--labels", "labels"), "a --dataset NAME with classes"),
+        (None, ("--scores", "labels", "--labels", "labels", "--dataset", "maps"), "with classes"),
+        (None, ("--labels", "labels"), "--labels: needs --scorer FILE or --dataset NAME"),
+        (None, FCN[-2:], "--scorer: is for fcn, which needs --labels DIR"),
+        (None, ("--protocol", "cityscapes-fcn8s"), "--protocol: is for fcn"),
         (None, ("--scores", "lpips", "--lpips-weights", "no.pth"), "no.pth: no such file"),
-        (None, ("--scores", "fcn"), "needs --labels DIR and --scorer FILE"),
-        (None, ("--scores", "pixel", "--json", "targets/a.png/x.json"), "x.json"),
+        (None, ("--dataset", "streetz", "--datasets", "sets.yaml"), "'streetz' is unknown"),
+        (None, ("--datasets", "sets.yaml"), "--datasets: needs --dataset NAME"),
+        (None, ("--scores", "pixel", "--json", "targets/a.png/x.json"), "a.png is no folder"),
+        (None, ("--scores", "pixel", "--json", "targets"), "--json targets: is a folder"),
+        (None, (*FCN, "--device", "cuda"), "--device cuda: torch finds no CUDA device"),
+        (None, (*FCN[:4], "--protocol", "cityscapes-fcn8s"), "needs --scorer FILE"),
+    ],
+)  # fmt: skip
+def test_refuses_in_one_line_with_status_2(folders, scorer, capsys, monkeypatch, spoil, more, said):
+    monkeypatch.chdir(folders)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # also where there is one
+    if spoil:
+        spoil(folders)
+    before = {path: path.stat().st_mtime_ns for path in folders.rglob("*")}
+    record = () if "--json" in more else ("--json", "record.json")
+    sides = ("--translations", "translations", "--targets", "targets")
+    assert main([*sides, *more, *record]) == 2
+    out, error = capsys.readouterr()
+    assert error.startswith("error: ") and error.count("\n") == 1 and out == ""
+    assert said in error
+    assert {path: path.stat().st_mtime_ns for path in folders.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--scores", "fid"), "must be of fcn,labels,lpips,color,pixel (got 'fid')"),
+        (("--workers", "0"), "must be a whole number from 1 (got '0')"),
+        (("--protocol", "mine"), "invalid choice: 'mine'"),
+        (("--lpips-net", "mine"), "invalid choice: 'mine'"),
     ],
 )
-def test_refuses_in_one_line_with_status_2(folders, capsys, monkeypatch, spoil, more, message):
-    monkeypatch.chdir(folders)
-    if spoil:
-        (folders / spoil).unlink()
-    assert main(command(folders, *more)) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ") and error.count("\n") == 1
-
-
-def test_refuses_unknown_scores(folders, capsys):
+def test_refuses_unknown_options(folders, capsys, more, said):
     with pytest.raises(SystemExit) as stop:
-        main(command(folders, "--scores", "fid"))
-    assert stop.value.code == 2
-    assert "must be of fcn,lpips,color,pixel (got 'fid')" in capsys.readouterr().err
+        main(command(folders, *more))
+    assert stop.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_the_real_command_teaches_scores_and_refuses(folders):
+    helped = as_user(folders, "--help")
+    assert helped.returncode == 0 and "examples:" in helped.stdout
+    # Without torch, which takes seconds to start; test_score_folder.py has the other families.
+    sides = ("--translations", "translations", "--targets", "targets", "--scores", "color")
+    one = as_user(folders, *sides, "--json", "one.json")
+    two = as_user(folders, *sides, "--json", "two.json", "--workers", 2)
+    assert (one.returncode, two.returncode) == (0, 0) and one.stderr == two.stderr == ""
+    records = [json.loads((folders / f"{name}.json").read_text()) for name in ("one", "two")]
+    for record in records:
+        del record["settings"]["command"]
+    assert records[0] == records[1]
+    text(folders)
+    refused = as_user(folders, *sides, "--workers", 2, "--json", "three.json")
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and not refused.stdout
+    assert not (folders / "three.json").exists()
+
+
+@pytest.mark.slow
+def test_interrupted_it_leaves_nothing_behind(folders):
+    pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    for name in "ab":
+        for side in ("translations", "targets"):
+            (folders / side / f"{name}.png").unlink()
+    for index in range(400):
+        for side in ("translations", "targets"):
+            Image.fromarray(pixels).save(folders / side / f"{index}.png", compress_level=0)
+    sides = ("--translations", "translations", "--targets", "targets", "--scores", "color")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "eval", *sides, "--workers", "2", "--json", "a.json"],
+        cwd=folders,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = time.monotonic() + 60
+    while len(children.read_text().split()) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)  # two workers and multiprocessing's resource tracker
+    workers = children.read_text().split()
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and error == "interrupted: nothing was written\n"
+    assert not (folders / "a.json").exists()
+    deadline = time.monotonic() + 20
+    while any(alive(worker) for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)  # the tracker ends on its own when the command has
+    assert workers and not any(alive(worker) for worker in workers)
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

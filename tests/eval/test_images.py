@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from eval.errors import ScoringError
-from eval.images import check_png, matched_files, png_files, read_labels, read_rgb
+from eval.images import check_image, is_lossy, read_labels, read_rgb
 
 
 def save(path, mode="RGB", size=(6, 4), **options):
@@ -15,7 +15,7 @@ def save(path, mode="RGB", size=(6, 4), **options):
 def test_reads_rgb_and_its_size(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    assert check_png(tmp_path / "a.png", ("RGB",)) == (4, 6)
+    assert check_image(tmp_path / "a.png") == ((4, 6), "PNG")
     assert (read_rgb(tmp_path / "a.png") == pixels).all()
 
 
@@ -41,7 +41,7 @@ def test_refuses_16_bit_colours_which_pillow_would_cut(tmp_path):
     content[24] = 16  # the header's bit depth
     path.write_bytes(content)
     with pytest.raises(ScoringError, match="RGB, 16 bit"):
-        check_png(path, ("RGB",))
+        check_image(path)
 
 
 @pytest.mark.parametrize("keep", [0, 10, 40, 200])
@@ -80,30 +80,68 @@ def test_labels_may_have_a_palette_which_is_not_looked_at(tmp_path):
     assert read_labels(tmp_path / "a.png", 2).tolist() == [[0, 1]]
 
 
-def test_lists_png_files_by_stem_and_passes_notes_over(tmp_path):
-    save(tmp_path / "b.png")
-    save(tmp_path / "a.PNG", format="PNG")
-    (tmp_path / "notes.txt").write_text("x")
-    (tmp_path / ".hidden.png").write_text("x")
-    assert list(png_files(tmp_path)) == ["a", "b"]
+@pytest.mark.parametrize(
+    ("name", "options", "said", "lossy"),
+    [
+        ("a.jpg", {}, "JPEG", True),
+        ("a.webp", {}, "WEBP", True),
+        ("a.bmp", {}, "BMP", False),
+        ("a.tif", {}, "TIFF", False),
+        ("a.tiff", {"compression": "tiff_lzw"}, "TIFF", False),
+        ("a.tiff", {"compression": "jpeg"}, "TIFF (lossy)", True),
+    ],
+)
+def test_other_formats_are_read_and_named(tmp_path, name, options, said, lossy):
+    path = save(tmp_path / name, **options)
+    header = check_image(path)
+    assert header == ((4, 6), said) and is_lossy(header.format) == lossy
+    assert read_rgb(path).shape == (4, 6, 3)
 
 
-def test_refuses_folders_that_cannot_be_scored(tmp_path):
-    with pytest.raises(ScoringError, match="no such folder"):
-        png_files(tmp_path / "absent")
-    with pytest.raises(ScoringError, match="no PNG file"):
-        png_files(tmp_path)
-    save(tmp_path / "a.jpg")
-    with pytest.raises(ScoringError, match=r"a\.jpg: must be a PNG"):
-        png_files(tmp_path)
+@pytest.mark.parametrize(
+    ("name", "mode", "said"),
+    [
+        ("a.jpg", "L", "grey, 8 bit"),
+        ("a.jpg", "CMYK", "CMYK, 8 bit"),
+        ("a.bmp", "1", "1, 1 bit"),
+        ("a.tif", "F", "floating point, 32 bit"),
+        ("a.tif", "I;16", "I;16, 16 bit"),
+        ("a.webp", "RGBA", "RGB with alpha"),
+    ],
+)
+def test_refuses_other_formats_of_other_kinds(tmp_path, name, mode, said):
+    with pytest.raises(ScoringError, match=rf"{name}: must be RGB .*{said}"):
+        check_image(save(tmp_path / name, mode))
 
 
-def test_names_the_first_unmatched_files_on_both_sides(tmp_path):
-    for name in ("same", "x1", "x2", "x3", "x4"):
-        save(tmp_path / "one" / f"{name}.png")
-    for name in ("same", "y"):
-        save(tmp_path / "two" / f"{name}.png")
-    with pytest.raises(ScoringError) as error:
-        matched_files([tmp_path / "one", tmp_path / "two"])
-    assert "4 only in" in str(error.value) and "(x1, x2, x3, …)" in str(error.value)
-    assert "1 only in" in str(error.value) and "(y)" in str(error.value)
+def test_nan_cannot_enter_floating_point_images_are_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.full((4, 6), np.nan, np.float32)).save(path)
+    with pytest.raises(ScoringError, match=r"a\.tif: must be RGB .*floating point, 32 bit"):
+        read_rgb(path)
+
+
+def test_refuses_images_that_are_stored_turned_or_moving(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with pytest.raises(ScoringError, match="stored turned"):
+        check_image(save(tmp_path / "a.jpg", exif=exif))
+    more = [Image.new("RGB", (6, 4), "red")]
+    path = save(tmp_path / "a.tif", save_all=True, append_images=more)
+    with pytest.raises(ScoringError, match="holds 2 images"):
+        check_image(path)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 300, 600])
+def test_refuses_a_truncated_jpeg(tmp_path, keep):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    path = tmp_path / "a.jpg"
+    Image.fromarray(pixels).save(path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ScoringError, match=r"a\.jpg: .*truncated"):
+        read_rgb(path)
+
+
+def test_class_indices_are_read_from_png_alone(tmp_path):
+    with pytest.raises(ScoringError, match=r"a\.bmp: must be a PNG file"):
+        read_labels(save(tmp_path / "a.bmp", "L"), 3)

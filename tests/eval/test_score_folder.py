@@ -1,12 +1,13 @@
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from eval.color import histogram_intersection, lab_histograms
+from eval.color import COUNTED_WIDTH, histogram_intersection, lab_histograms, merged
 from eval.errors import NotMeasured, ScoringError
 from eval.fcn import FCN8s
 from eval.fcn_score import confusion_matrix, scores
@@ -77,7 +78,13 @@ def test_each_score_is_what_its_function_says(folders, scorer):
     assert {k: sheet.values[f"fcn.{k}"] for k in expected} == expected
     assert sheet.values["fcn.class_iou"] > 0
     pooled = [sum(lab_histograms(i) for i in images) for images in (folders.images, folders.truth)]
-    assert sheet.values["color.b"] == histogram_intersection(pooled[0][2], pooled[1][2])
+    units = [merged(counts)[2] for counts in pooled]
+    assert sheet.values["color.b"] == histogram_intersection(*units)
+    assert sheet.color_by_bin_width["1"] == {
+        name: sheet.values[name] for name in of_family("color")
+    }
+    halves = histogram_intersection(pooled[0][2], pooled[1][2])
+    assert sheet.color_by_bin_width["0.5"]["color.b"] == halves < sheet.values["color.b"]
     pairs = list(zip(folders.images, folders.truth, strict=True))
     assert sheet.values["pixel.l1"] == np.mean([l1(*pair) for pair in pairs])
     assert sheet.values["pixel.ssim"] == np.mean([ssim(*pair) for pair in pairs])
@@ -93,6 +100,9 @@ def test_keeps_every_images_own_values(folders, scorer):
     assert sheet.confusion.shape == (4, 3, 3) and sheet.confusion.sum() == 4 * 13 * 20
     assert scores(sheet.confusion.sum(0))["class_iou"] == sheet.values["fcn.class_iou"]
     assert (sheet.lab[2] == lab_histograms(folders.images[2])).all()
+    assert (sheet.lab_targets[3] == lab_histograms(folders.truth[3])).all()
+    assert set(sheet.intervals) == set(sheet.values)
+    assert all(low <= high for low, high in sheet.intervals.values())
 
 
 def test_real_photos_scored_against_themselves_are_perfect(folders, scorer):
@@ -158,13 +168,55 @@ def test_writes_the_record(folders, scorer):
     with np.load(folders.out / "per_image.npz", allow_pickle=False) as arrays:
         assert arrays["names"].tolist() == list(folders.names)
         assert (arrays["confusion"] == sheet.confusion).all()
-        assert (arrays["lab"] == sheet.lab).all() and arrays["lab"].dtype == np.int64
+        assert (arrays["lab"] == sheet.lab).all() and arrays["lab"].dtype == np.int32
+        assert (arrays["lab_targets"] == sheet.lab_targets).all()
+        assert arrays["lab_bin_width"] == COUNTED_WIDTH
+        assert (arrays["values/pixel.l1"] == sheet.per_image["pixel.l1"]).all()
+    assert record["intervals_over_images"] == {k: list(v) for k, v in sheet.intervals.items()}
+    assert [row["class"] for row in record["per_class"]] == ["0", "1", "2"]
+    assert record["settings"]["formats"]["targets"] == {"PNG": 4}
     with open(folders.out / "per_image.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == list(folders.names)
     for column, values in sheet.per_image.items():
         assert [float(row[column]) for row in rows] == values.tolist()
     assert len(list(folders.out.iterdir())) == 3
+
+
+def color_and_pixel(folders, **options):
+    return folders.score(families=["fcn", "lpips", "color", "pixel"], lpips=distance, **options)
+
+
+def test_the_number_of_workers_changes_no_bit(folders, scorer):
+    alone = color_and_pixel(folders, scorer=scorer)
+    told = []
+    shared = color_and_pixel(
+        folders, scorer=scorer, workers=2, progress=lambda *done: told.append(done)
+    )
+    assert alone.values == shared.values and alone.intervals == shared.intervals
+    assert alone.settings == shared.settings
+    for name, column in alone.per_image.items():
+        assert (column == shared.per_image[name]).all()
+    assert (alone.confusion == shared.confusion).all() and (alone.lab == shared.lab).all()
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_a_damaged_image_is_named_by_a_worker_too(folders):
+    truncate(folders)
+    with pytest.raises(ScoringError, match=r"d\.png: damaged or truncated"):
+        folders.score(families=["pixel"], workers=2)
+
+
+class Fatal:
+    """A distance whose process is gone at once."""
+
+    def __call__(self, translations, targets):
+        os._exit(1)
+
+
+def test_a_worker_that_dies_is_one_line(folders):
+    with pytest.raises(ScoringError, match=r"a worker died.*fewer --workers"):
+        folders.score(families=["lpips"], lpips=Fatal(), workers=2)
 
 
 def test_scoring_again_gives_the_same_to_the_last_digit(folders, scorer):

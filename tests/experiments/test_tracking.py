@@ -13,11 +13,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import recorded_runs as recorded
 from PIL import Image
 
-from experiments.journal import Journal
+from experiments.journal import Journal, write_json
 from experiments.tracking import MirrorError, main, mirror
 from experiments.tracking_address import DEFAULT_URI, tracking_uri, ui_command
 from experiments.tracking_artifacts import evenly_spaced
@@ -94,6 +95,37 @@ def test_a_finished_suite_is_mirrored_whole_and_only_once(tmp_path: Path, store:
     assert sum(histograms["lab"][0]) == 10 * 20 * 3
     assert run.json_artifact("confusion.json")["confusion"][1][1] == 60
     assert run.artifact("no_such_file.json") is None
+
+
+def test_intervals_over_images_go_with_the_newest_scores(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    cells = [recorded.cell(out, digest, 1, SCORES) for digest in ("old", "new")]
+    recorded.suite_record(out, [("1x1", 1, "old"), ("70x70", 1, "new")], reference=None)
+    file = cells[1] / "scores.json"
+    sheet = json.loads(file.read_text())
+    name = next(iter(SCORES))
+    write_json(file, sheet | {"intervals_over_images": {name: [0.25, 0.75]}})
+    mirror(out)
+    old, new = read_suite(*KEY).runs
+    assert old.image_intervals == {}
+    assert new.image_intervals == {name: (0.25, 0.75)}
+
+    journal = Journal(cells[1])
+    recorded.score(journal, SCORES)  # scored again, without intervals
+    journal.append("done", seconds=1.0)
+    mirror(out)
+    assert read_suite(*KEY).runs[1].image_intervals == {}
+
+
+def test_histograms_name_their_bin_width(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    cells = [recorded.cell(out, digest, 1, SCORES) for digest in ("old", "new")]
+    recorded.suite_record(out, [("1x1", 1, "old"), ("70x70", 1, "new")], reference=None)
+    lab = np.ones((10, 3, 440), np.int32)
+    np.savez(cells[1] / "per_image.npz", lab=lab, lab_bin_width=np.array(0.5))
+    mirror(out)
+    widths = [run.json_artifact("histograms.json")["bin_width"] for run in read_suite(*KEY).runs]
+    assert widths == [1, 0.5]
 
 
 def test_what_the_web_interface_needs(tmp_path: Path, store: Path) -> None:

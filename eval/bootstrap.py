@@ -1,0 +1,126 @@
+"""How much a single model's scores depend on which test images there happen to be.
+
+A percentile bootstrap over images (Efron 1979): images are drawn with replacement, as many as
+there are, and the score of each draw is computed anew from the drawn images' confusion matrices,
+histograms of translation and target, and values. The interval says nothing about another
+training: that is the interval over seeds, which the reports have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from eval import color
+
+LEVEL = 0.95
+RESAMPLES = 2000
+SEED = 0
+DRAWN_AT_ONCE = 200  # resamples; with IMAGES_AT_ONCE it bounds the memory
+IMAGES_AT_ONCE = 512
+
+Interval = tuple[float, float]
+
+
+def settings(images: int) -> dict[str, Any]:
+    """What `intervals` did, for the record."""
+    if images < 2:
+        return {"method": "none: one image has no interval over images"}
+    return {
+        "method": "percentile bootstrap over test images",
+        "level": LEVEL,
+        "resamples": RESAMPLES,
+        "seed": SEED,
+    }
+
+
+def mean_intervals(per_image: Mapping[str, np.ndarray]) -> dict[str, Interval]:
+    """Intervals of scores that are means over images, {score: (N,) finite values}."""
+    names = list(per_image)
+    if not names or len(per_image[names[0]]) < 2:
+        return {}
+    table = np.stack([per_image[name] for name in names], axis=1)
+    drawn = np.concatenate([sums / len(table) for sums in _resampled(table)])
+    return {name: _interval(drawn[:, k]) for k, name in enumerate(names)}
+
+
+def color_intervals(translations: np.ndarray, targets: np.ndarray) -> dict[str, Interval]:
+    """Intervals of color.L, color.a, color.b from (N, 3, BINS) counts of both sides."""
+    if len(translations) < 2:
+        return {}
+    pairs = np.stack([color.merged(translations), color.merged(targets)], axis=1)
+    drawn = []
+    for sums in _resampled(pairs.reshape(len(pairs), -1)):
+        counts = sums.reshape(-1, *pairs.shape[1:])
+        shares = counts / counts.sum(-1, keepdims=True)
+        drawn.append(np.minimum(1.0, shares.min(axis=1).sum(-1)))
+    table = np.concatenate(drawn)
+    return {f"color.{name}": _interval(table[:, c]) for c, name in enumerate(color.CHANNELS)}
+
+
+def class_intervals(
+    confusion: np.ndarray, family: str, scored: int | None = None
+) -> dict[str, Interval]:
+    """Intervals of the three class scores from (N, C, C) matrices, rows the true class.
+
+    Args:
+        family: "fcn" or "labels".
+        scored: the first K classes that are averaged; None means all.
+
+    A draw without any labelled pixel has no score and does not count.
+    """
+    if len(confusion) < 2 or not confusion.any():
+        return {}
+    classes = confusion.shape[-1]
+    drawn: dict[str, list[np.ndarray]] = {}
+    for sums in _resampled(confusion.reshape(len(confusion), -1)):
+        for name, values in class_scores(sums.reshape(-1, classes, classes), scored).items():
+            drawn.setdefault(f"{family}.{name}", []).append(values)
+    return {name: _interval(np.concatenate(values)) for name, values in drawn.items()}
+
+
+def class_scores(confusions: np.ndarray, scored: int | None = None) -> dict[str, np.ndarray]:
+    """`eval.fcn_score.scores` of (R, C, C) matrices at once, (R,) each."""
+    kept = slice(scored)
+    correct = np.diagonal(confusions, axis1=1, axis2=2)[:, kept]
+    true, predicted = confusions.sum(2)[:, kept], confusions.sum(1)[:, kept]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "pixel_accuracy": correct.sum(1) / confusions.sum((1, 2)),
+            "class_accuracy": _mean_where(correct / true, true > 0),
+            "class_iou": _mean_where(
+                correct / (true + predicted - correct), true + predicted - correct > 0
+            ),
+        }
+
+
+def _mean_where(values: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Row means over the entries that are there; NaN where none is."""
+    return np.where(there, values, 0).sum(1) / there.sum(1)
+
+
+def _resampled(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Sums of N rows drawn with replacement: (DRAWN_AT_ONCE, K) float64, until all are drawn.
+
+    Every call draws the same images. Counts stay exact: they are integers below 2⁵³.
+    """
+    count = len(rows)
+    random = np.random.default_rng(SEED)
+    for start in range(0, RESAMPLES, DRAWN_AT_ONCE):
+        draws = min(DRAWN_AT_ONCE, RESAMPLES - start)
+        chosen = random.integers(0, count, (draws, count))
+        places = chosen + count * np.arange(draws)[:, None]
+        weights = np.bincount(places.ravel(), minlength=draws * count).reshape(draws, count)
+        sums = np.zeros((draws, rows.shape[1]))
+        for first in range(0, count, IMAGES_AT_ONCE):
+            part = slice(first, first + IMAGES_AT_ONCE)
+            sums += weights[:, part].astype(np.float64) @ rows[part].astype(np.float64)
+        yield sums
+
+
+def _interval(values: np.ndarray) -> Interval:
+    tail = 100 * (1 - LEVEL) / 2
+    low, high = np.nanpercentile(values, [tail, 100 - tail])
+    return float(low), float(high)

@@ -1,0 +1,87 @@
+"""The scorer for a data set: does the named one fit; which one in `runs/scorers` does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from eval.errors import NotMeasured, ScoringError
+from eval.scorer_file import KEY
+
+FOLDER = Path("runs/scorers")
+NAMED = 5  # scorers that a message lists
+
+
+def find_scorer(
+    dataset: str, size: tuple[int, int], class_names: Sequence[str], folder: Path = FOLDER
+) -> Path:
+    """The one scorer of that data set, image size (H, W) and classes in `folder`.
+
+    Raises:
+        NotMeasured: none, or several; lists what is there, and how to get one.
+    """
+    found: dict[Path, Any] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        record = _record(path)
+        if record is not None:
+            found[path] = record
+    wanted = {"dataset": dataset, "size": list(size)}
+    fitting = [
+        path
+        for path, record in found.items()
+        if isinstance(record.get("source"), dict)
+        and all(record["source"].get(key) == value for key, value in wanted.items())
+        and record.get("class_names") == list(class_names)
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    many = f"{len(fitting)} scorers" if fitting else "no scorer"
+    listed = [f"{path.name} ({_described(record)})" for path, record in found.items()]
+    there = ", ".join(listed[:NAMED]) + (", …" if len(listed) > NAMED else "")
+    raise NotMeasured(
+        f"{many} of {dataset} at {size[0]}x{size[1]} in {folder} (there: {there or 'nothing'});"
+        f" name one by --scorer FILE, or train one:"
+        f" python run_ablations.py --suite losses --dataset {dataset} --set size={size[0]}"
+    )
+
+
+def check_fits(path: Path, record: dict[str, Any], dataset: str, names: Sequence[str]) -> None:
+    """Refuse a scorer that was trained for another data set or other classes."""
+    source = record.get("source")
+    trained = source.get("dataset") if isinstance(source, dict) else None
+    if trained not in (None, dataset):
+        raise ScoringError(f"{path}: this scorer was trained for {trained}, not for {dataset}")
+    has = list(record["class_names"])
+    if has == list(names):
+        return
+    if len(has) != len(names):
+        differ = f"{len(has)} classes, not {len(names)}"
+    else:
+        place = next(i for i, (a, b) in enumerate(zip(has, names, strict=True)) if a != b)
+        differ = f"its class {place} is {has[place]}, not {names[place]}"
+    raise ScoringError(
+        f"{path}: this scorer was trained for other classes than {dataset}: {differ}"
+    )
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    """What `save_scorer` recorded, without the weights; None where it is no such file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            record = json.loads((file.metadata() or {}).get(KEY, "null"))
+    except (SafetensorError, OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _described(record: dict[str, Any]) -> str:
+    source = record.get("source")
+    if not isinstance(source, dict):
+        return "of an unnamed data set"
+    size = source.get("size")
+    named = source.get("dataset") or source.get("file") or "of an unnamed data set"
+    return f"{named} {size[0]}x{size[1]}" if isinstance(size, list) and len(size) == 2 else named

@@ -1,0 +1,264 @@
+"""Which translation belongs to which target and label map: by name, as the public programs write.
+
+Recognised, in this order:
+
+- `NAME_fake_B` beside `NAME_real_B` and `NAME_real_A`: the well-known PyTorch port. Its pix2pix
+  calls the input A and the output B whatever `--direction` is; `NAME_fake_A` comes from its
+  CycleGAN, and its target is `NAME_real_A`.
+- `NAME-outputs` beside `NAME-targets` and `NAME-inputs`: the TensorFlow port.
+- folders `output`, `target` and `input`: the original Torch code.
+- `NAME_leftImg8bit`, and `NAME_gtFine_labelIds`, `_labelTrainIds` or `_color` for labels, in
+  folders of cities or not: Cityscapes.
+- otherwise equal names.
+
+Never a part of the images: a name that one side lacks is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from eval.errors import ScoringError
+from eval.images import OTHER_IMAGES, READABLE
+
+NAMED = 3  # names that an error lists
+PHOTO = "_leftImg8bit"
+TRAIN_IDS, LABEL_IDS, COLOURS = "_gtFine_labelTrainIds", "_gtFine_labelIds", "_gtFine_color"
+LABEL_KINDS = (TRAIN_IDS, LABEL_IDS, COLOURS)
+CITYSCAPES = (PHOTO, *LABEL_KINDS, "_gtFine_instanceIds")
+TORCH = {"translations": "output", "targets": "target", "labels": "input"}
+
+Role = Literal["translations", "targets", "labels"]
+Files = dict[str, Path]
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How one program names what it writes into one folder."""
+
+    title: str
+    translation: str
+    target: str
+    input: str
+
+
+CONVENTIONS = (
+    Convention("NAME_fake_B with NAME_real_B (PyTorch port)", "_fake_B", "_real_B", "_real_A"),
+    Convention(
+        "NAME_fake_A with NAME_real_A (PyTorch port, CycleGAN)", "_fake_A", "_real_A", "_real_B"
+    ),
+    Convention(
+        "NAME-outputs with NAME-targets (TensorFlow port)", "-outputs", "-targets", "-inputs"
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """N images on every side, in the order of `names`.
+
+    Attributes:
+        convention: what was recognised, for people.
+        label_ending: the Cityscapes ending that chose the label maps, or None.
+    """
+
+    names: tuple[str, ...]
+    translations: tuple[Path, ...]
+    targets: tuple[Path, ...]
+    labels: tuple[Path, ...] | None
+    convention: str
+    label_ending: str | None = None
+
+
+def match(
+    translations: Path,
+    targets: Path | None,
+    labels: Path | None = None,
+    *,
+    labels_are: Literal["input", "target"] = "input",
+    label_endings: Sequence[str] = (TRAIN_IDS,),
+) -> Matched:
+    """Find every translation's target and label map.
+
+    Args:
+        targets: may be None, or the translations' folder, where one folder holds both.
+        labels_are: which side of a program's own results the label maps are.
+        label_endings: of Cityscapes' label files, those that can be read, the best first.
+
+    Raises:
+        ScoringError: no such folder, no image in it, a name twice, or unmatched names; names the
+            first ones on both sides.
+    """
+    told: list[str] = []
+    files = _files(_inner(translations, "translations", told))
+    convention = _convention(files, translations)
+    if convention is not None:
+        told.append(convention.title)
+        files = _ending_in(files, convention.translation)
+    if targets is None:
+        if not told:
+            raise ScoringError(f"{translations}: holds plain names, so --targets DIR is needed")
+        targets = translations
+    listings = [files, _targets(targets, convention, told)]
+    folders, ending = [translations, targets], None
+    if labels is not None:
+        inner = _inner(labels, "targets" if labels_are == "target" else "labels", told)
+        found, ending = _labels(inner, convention, labels_are, label_endings)
+        listings.append(found)
+        folders.append(labels)
+    if ending is not None or len({frozenset(listing) for listing in listings}) > 1:
+        shortened = [_without_cityscapes_endings(listing) for listing in listings]
+        if shortened != listings:
+            told.append("Cityscapes names")
+            listings = shortened
+    _refuse_unmatched(folders, listings)
+    names = tuple(sorted(listings[0]))
+    chosen = [tuple(listing[name] for name in names) for listing in listings]
+    return Matched(
+        names,
+        chosen[0],
+        chosen[1],
+        chosen[2] if labels is not None else None,
+        ", ".join(dict.fromkeys(told)) or "equal names",
+        ending,
+    )
+
+
+def _targets(folder: Path, convention: Convention | None, told: list[str]) -> Files:
+    files = _files(_inner(folder, "targets", told))
+    for known in (convention,) if convention else CONVENTIONS:
+        # Without the translations beside it, NAME_real_B is a name like any other.
+        if convention or _ending_in(files, known.translation):
+            chosen = _ending_in(files, known.target)
+            if chosen:
+                return chosen
+    return files
+
+
+def _labels(
+    folder: Path,
+    convention: Convention | None,
+    labels_are: str,
+    endings: Sequence[str],
+) -> tuple[Files, str | None]:
+    """The label maps by name, and the Cityscapes ending that they were chosen by."""
+    files = _files(folder)
+    for known in (convention,) if convention else CONVENTIONS:
+        role = known.input if labels_are == "input" else known.target
+        if (convention or _ending_in(files, known.translation)) and _ending_in(files, role):
+            return _ending_in(files, role), None
+    for ending in endings:
+        chosen = {stem: path for stem, path in files.items() if stem.endswith(ending)}
+        if chosen:
+            return chosen, ending
+    for ending in LABEL_KINDS:
+        if any(stem.endswith(ending) for stem in files):
+            raise ScoringError(
+                f"{folder}: holds NAME{ending} files, whose values are no class positions;"
+                " name the data set by --dataset or the protocol by --protocol"
+            )
+    return files, None
+
+
+def _inner(folder: Path, role: Role, told: list[str]) -> Path:
+    """The folder that holds a role's images: this one, or below it as the programs make it."""
+    if not folder.is_dir():
+        raise ScoringError(f"{folder}: no such folder")
+    for outer in (folder, folder / "images"):
+        if _images_in(outer):
+            return outer
+        if all((outer / TORCH[side]).is_dir() for side in ("translations", "targets")):
+            told.append("folders output and target (Torch code)")
+            inner = outer / TORCH[role]
+            if not inner.is_dir():
+                raise ScoringError(f"{inner}: no such folder")
+            return inner
+    return folder
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """A folder's images, by name. Files that are no images are passed over."""
+    if not folder.is_dir():
+        return []
+    found = []
+    for path in sorted(folder.iterdir()):
+        suffix = path.suffix.lower()
+        if path.name.startswith(".") or not path.is_file():
+            continue
+        if suffix in OTHER_IMAGES:
+            raise ScoringError(f"{path}: this format is not scored; save it as PNG")
+        if suffix in READABLE:
+            found.append(path)
+    return found
+
+
+def _files(folder: Path) -> Files:
+    """{stem: path} of a folder's images, or of those in its folders of cities."""
+    paths = _images_in(folder)
+    if not paths:
+        cities = [city for city in sorted(folder.iterdir()) if city.is_dir()]
+        below = [path for city in cities for path in _images_in(city)]
+        paths = [path for path in below if path.stem.endswith(CITYSCAPES)]
+        if not paths:
+            hint = f"; its folders do, give one of them ({below[0].parent})" if below else ""
+            raise ScoringError(f"{folder}: holds no image that can be scored{hint}")
+    return _keyed((path.stem, path) for path in paths)
+
+
+def _keyed(pairs: Iterable[tuple[str, Path]]) -> Files:
+    found: Files = {}
+    for name, path in pairs:
+        if name in found:
+            raise ScoringError(f"{path}: same name as {found[name]}")
+        found[name] = path
+    return found
+
+
+def _convention(files: Mapping[str, Path], folder: Path) -> Convention | None:
+    """The program that wrote these translations; None for plain names."""
+    found = [known for known in CONVENTIONS if _ending_in(files, known.translation)]
+    if len(found) > 1:
+        raise ScoringError(
+            f"{folder}: holds both {found[0].translation} and {found[1].translation} images;"
+            " put those that are to be scored into a folder of their own"
+        )
+    return found[0] if found else None
+
+
+def _ending_in(files: Mapping[str, Path], ending: str) -> Files:
+    """The files whose stem has that ending, by what comes before it."""
+    return {
+        stem.removesuffix(ending): path for stem, path in files.items() if stem.endswith(ending)
+    }
+
+
+def _without_cityscapes_endings(files: Mapping[str, Path]) -> Files:
+    def shortened(stem: str) -> str:
+        ending = next((e for e in CITYSCAPES if stem.endswith(e)), "")
+        return stem.removesuffix(ending)
+
+    return _keyed((shortened(stem), path) for stem, path in files.items())
+
+
+def _refuse_unmatched(folders: Sequence[Path], listings: Sequence[Files]) -> None:
+    first = listings[0]
+    for role, folder, listing in zip(TORCH, folders, listings, strict=False):
+        same = folder == folders[0]
+        complaints = [
+            f"{len(names)} only in {f'the {side} of ' * same}{where} ({_first_names(names)})"
+            for names, side, where in (
+                (first.keys() - listing.keys(), "translations", folders[0]),
+                (listing.keys() - first.keys(), role, folder),
+            )
+            if names
+        ]
+        if complaints:
+            raise ScoringError(f"unmatched images: {'; '.join(complaints)}")
+
+
+def _first_names(names: set[str]) -> str:
+    listed = sorted(names)[:NAMED]
+    return ", ".join(listed) + (", …" if len(names) > NAMED else "")

@@ -1,0 +1,111 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from eval import bootstrap, fcn_score
+from eval.color import BINS, intersections
+
+
+def test_two_images_have_four_equally_likely_draws():
+    # Means 0, 1/2, 1/2, 1: the 2.5th and the 97.5th percentile are the ends.
+    found = bootstrap.mean_intervals({"x": np.array([0.0, 1.0]), "y": np.array([3.0, 3.0])})
+    assert found == {"x": (0.0, 1.0), "y": (3.0, 3.0)}
+
+
+def test_the_mean_of_many_values_has_the_normal_interval():
+    values = np.random.default_rng(1).normal(5, 2, 400)
+    (low, high) = bootstrap.mean_intervals({"x": values})["x"]
+    half = 1.96 * values.std(ddof=1) / np.sqrt(400)
+    assert (low + high) / 2 == pytest.approx(values.mean(), abs=0.1 * half)
+    assert (high - low) / 2 == pytest.approx(half, rel=0.1)
+
+
+def test_an_interval_over_images_covers_the_true_mean_as_often_as_it_says(monkeypatch):
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 400)
+    random = np.random.default_rng(0)
+    samples = {str(k): random.uniform(0, 1, 40) for k in range(400)}
+    found = bootstrap.mean_intervals(samples)
+    covered = np.mean([low <= 0.5 <= high for low, high in found.values()])
+    assert 0.91 <= covered <= 0.97  # 95 %, and a standard error of 1 % for 400 samples
+
+
+def test_two_confusion_matrices_by_hand():
+    # All right or all wrong; drawn both, class accuracy is (1 + 0) / 2 and IoU (1/2 + 0) / 2.
+    confusion = np.array([[[4, 0], [0, 0]], [[0, 0], [4, 0]]])
+    found = bootstrap.class_intervals(confusion, "fcn")
+    assert found == {
+        f"fcn.{name}": (0.0, 1.0) for name in ("pixel_accuracy", "class_accuracy", "class_iou")
+    }
+    both = bootstrap.class_scores(confusion.sum(0)[None])
+    assert {name: value[0] for name, value in both.items()} == {
+        "pixel_accuracy": 0.5, "class_accuracy": 0.5, "class_iou": 0.25,
+    }  # fmt: skip
+
+
+def test_translations_are_drawn_with_their_targets():
+    counts = np.zeros((3, 3, BINS), np.int32)
+    for image in range(3):
+        counts[image, :, 4 * image] = 10
+    assert bootstrap.color_intervals(counts, counts) == {
+        f"color.{channel}": (1.0, 1.0) for channel in "Lab"
+    }
+
+
+def test_colour_draws_are_those_of_the_scores_own_function():
+    random = np.random.default_rng(0)
+    sides = random.integers(0, 9, (2, 2, 3, BINS)).astype(np.int32)
+    sides[:, :, 0, 200:] = 0
+    scores = [
+        intersections(sides[0][list(draw)].sum(0), sides[1][list(draw)].sum(0))["a"]
+        for draw in itertools.product((0, 1), repeat=2)
+    ]
+    low, high = bootstrap.color_intervals(*sides)["color.a"]
+    # An eighth of all draws would have to be missing for another end.
+    assert low == pytest.approx(min(scores)) and high == pytest.approx(max(scores))
+
+
+def test_one_image_has_no_interval():
+    one = np.ones((1, 2, 2), np.int64)
+    assert bootstrap.class_intervals(one, "fcn") == {}
+    assert bootstrap.mean_intervals({"x": np.array([1.0])}) == bootstrap.mean_intervals({}) == {}
+    histogram = np.ones((1, 3, BINS), np.int32)
+    assert bootstrap.color_intervals(histogram, histogram) == {}
+    assert "none" in bootstrap.settings(1)["method"]
+
+
+def test_images_without_labels_give_draws_without_a_score():
+    confusion = np.zeros((3, 2, 2), np.int64)
+    assert bootstrap.class_intervals(confusion, "fcn") == {}
+    confusion[0] = [[3, 1], [0, 0]]
+    assert bootstrap.class_intervals(confusion, "fcn")["fcn.pixel_accuracy"] == (0.75, 0.75)
+
+
+def test_later_outputs_are_wrong_but_no_class():
+    confusion = np.array([[[2, 1, 1], [0, 4, 0], [0, 0, 0]]])
+    found = bootstrap.class_scores(confusion, scored=2)
+    assert found["pixel_accuracy"][0] == 6 / 8
+    assert found["class_accuracy"][0] == (2 / 4 + 1) / 2
+    assert found["class_iou"][0] == (2 / 4 + 4 / 5) / 2
+
+
+def test_blocks_of_images_change_nothing(monkeypatch):
+    confusion = np.random.default_rng(0).integers(0, 50, (30, 3, 3))
+    whole = bootstrap.class_intervals(confusion, "fcn")
+    monkeypatch.setattr(bootstrap, "IMAGES_AT_ONCE", 7)
+    assert bootstrap.class_intervals(confusion, "fcn") == whole
+
+
+matrices = hnp.arrays(np.int64, (4, 3, 3), elements=st.integers(0, 5))
+
+
+@settings(max_examples=50, deadline=None)
+@given(matrices)
+def test_many_matrices_at_once_score_as_each_alone(confusions):
+    at_once = bootstrap.class_scores(confusions.astype(float))
+    for index, confusion in enumerate(confusions):
+        for name, value in fcn_score.scores(confusion).items():
+            assert at_once[name][index] == pytest.approx(value, nan_ok=True)

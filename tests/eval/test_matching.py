@@ -1,0 +1,176 @@
+import pytest
+from PIL import Image
+
+from eval.errors import ScoringError
+from eval.matching import COLOURS, LABEL_IDS, TRAIN_IDS, match
+
+
+@pytest.fixture
+def put(tmp_path):
+    """Writes small images; `put("out", "a.png")` gives the folder."""
+
+    def write(folder, *names):
+        for name in names:
+            path = tmp_path / folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (2, 2)).save(path)
+        return tmp_path / folder
+
+    return write
+
+
+def chosen(paths):
+    return [f"{path.parent.name}/{path.name}" for path in paths]
+
+
+def test_equal_names_whatever_the_format_and_notes_are_passed_over(put):
+    out, real = put("out", "b.png", "a.PNG"), put("real", "a.jpg", "b.png", ".c.png")
+    (out / "notes.txt").write_text("x")
+    found = match(out, real)
+    assert found.names == ("a", "b") and found.labels is None
+    assert chosen(found.targets) == ["real/a.jpg", "real/b.png"]
+    assert found.convention == "equal names"
+
+
+PORT = [
+    f"{name}_{kind}.png" for name in ("a", "b_fake_B_") for kind in ("fake_B", "real_A", "real_B")
+]
+
+
+@pytest.mark.parametrize("inside", ["", "images"])
+@pytest.mark.parametrize("say_targets", [True, False])
+def test_the_pytorch_port_keeps_everything_in_one_folder(put, inside, say_targets):
+    put(f"results/{inside}", *PORT)
+    results = put("results")
+    (results / "index.html").write_text("x")
+    found = match(results, results if say_targets else None, results)
+    assert found.names == ("a", "b_fake_B_")
+    assert [path.name for path in found.translations] == ["a_fake_B.png", "b_fake_B__fake_B.png"]
+    assert [path.name for path in found.targets] == ["a_real_B.png", "b_fake_B__real_B.png"]
+    assert [path.name for path in found.labels] == ["a_real_A.png", "b_fake_B__real_A.png"]
+    assert found.convention == "NAME_fake_B with NAME_real_B (PyTorch port)"
+
+
+def test_where_translations_are_label_maps_the_true_ones_are_the_targets(put):
+    results = put("results", *PORT)
+    found = match(results, None, results, labels_are="target")
+    assert found.labels == found.targets
+
+
+def test_fake_a_goes_with_real_a(put):
+    results = put("results", "a_fake_A.png", "a_real_A.png", "a_real_B.png", "a_rec_B.png")
+    assert chosen(match(results, None).targets) == ["results/a_real_A.png"]
+
+
+def test_both_directions_in_one_folder_are_refused(put):
+    results = put("results", "a_fake_A.png", "a_fake_B.png", "a_real_A.png", "a_real_B.png")
+    with pytest.raises(ScoringError, match="holds both _fake_B and _fake_A images"):
+        match(results, None)
+
+
+def test_the_ports_translations_with_targets_and_labels_elsewhere(put):
+    results = put("results", *PORT)
+    real, maps = put("real", "a.png", "b_fake_B_.png"), put("maps", "a.png", "b_fake_B_.png")
+    found = match(results, real, maps)
+    assert chosen(found.targets) == ["real/a.png", "real/b_fake_B_.png"]
+    assert chosen(found.labels) == ["maps/a.png", "maps/b_fake_B_.png"]
+
+
+def test_own_translations_with_the_ports_targets(put):
+    found = match(put("out", "a.png", "b_fake_B_.png"), put("results", *PORT))
+    assert chosen(found.targets) == ["results/a_real_B.png", "results/b_fake_B__real_B.png"]
+
+
+def test_real_b_without_translations_beside_it_is_a_plain_name(put):
+    found = match(put("out", "a_real_B.png"), put("real", "a_real_B.png"))
+    assert found.names == ("a_real_B",)
+
+
+def test_the_tensorflow_port(put):
+    images = put("images", "a-inputs.png", "a-outputs.png", "a-targets.png")
+    found = match(images, None, images)
+    assert chosen((*found.translations, *found.targets, *found.labels)) == [
+        "images/a-outputs.png", "images/a-targets.png", "images/a-inputs.png",
+    ]  # fmt: skip
+    assert "TensorFlow" in found.convention
+
+
+@pytest.mark.parametrize("above", ["", "images"])
+def test_the_torch_codes_folders(put, above):
+    for side in ("output", "target", "input"):
+        put(f"net/{above}/{side}", "a.jpg", "b.jpg")
+    net = put("net")
+    found = match(net, None, net)
+    assert chosen((*found.translations, *found.targets, *found.labels)) == [
+        f"{side}/{name}.jpg" for side in ("output", "target", "input") for name in "ab"
+    ]
+    assert found.convention == "folders output and target (Torch code)"
+
+
+GT = ("color", "instanceIds", "labelIds", "labelTrainIds")
+
+
+@pytest.fixture
+def cityscapes(put):
+    """Translations, photos and labels under Cityscapes' names, in folders of cities."""
+    for city in ("aachen", "bonn"):
+        put(f"leftImg8bit/{city}", f"{city}_0_leftImg8bit.png")
+        put(f"gtFine/{city}", *(f"{city}_0_gtFine_{kind}.png" for kind in GT))
+    out = put("out", "aachen_0_leftImg8bit_fake_B.png", "bonn_0_leftImg8bit_fake_B.png")
+    return out, put("leftImg8bit"), put("gtFine")
+
+
+@pytest.mark.parametrize("ending", [TRAIN_IDS, LABEL_IDS, COLOURS])
+def test_cityscapes_names_in_folders_of_cities(cityscapes, ending):
+    found = match(*cityscapes, label_endings=("_absent", ending))
+    assert found.names == ("aachen_0", "bonn_0")
+    assert chosen(found.targets)[1] == "bonn/bonn_0_leftImg8bit.png"
+    assert chosen(found.labels)[0] == f"aachen/aachen_0{ending}.png"
+    assert found.label_ending == ending
+    assert found.convention.endswith("(PyTorch port), Cityscapes names")
+
+
+def test_label_ids_are_not_taken_for_class_positions(put):
+    out = put("out", "a_leftImg8bit.png")
+    maps = put("maps", "a_gtFine_labelIds.png")
+    with pytest.raises(ScoringError, match="labelIds files, whose values are no class positions"):
+        match(out, out, maps)
+
+
+def test_equal_names_stay_as_they_are(put):
+    out = put("out", "a_leftImg8bit.png")
+    assert match(out, out, out).names == ("a_leftImg8bit",)
+
+
+def test_names_the_first_unmatched_on_both_sides(put):
+    one = put("one", "same.png", "x1.png", "x2.png", "x3.png", "x4.png")
+    with pytest.raises(ScoringError) as error:
+        match(one, put("two", "same.png", "y.png"))
+    assert "4 only in" in str(error.value) and "(x1, x2, x3, …)" in str(error.value)
+    assert "1 only in" in str(error.value) and "(y)" in str(error.value)
+
+
+def test_a_missing_real_b_is_unmatched(put):
+    results = put("results", *PORT)
+    (results / "a_real_B.png").unlink()
+    with pytest.raises(
+        ScoringError, match=r"unmatched images: 1 only in the translations of .* \(a\)"
+    ):
+        match(results, None)
+
+
+def test_refuses_folders_that_cannot_be_scored(put, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folder, said in (
+        (tmp_path / "absent", "no such folder"),
+        (empty, "no image that can be scored$"),
+        (put("above/below", "a.png").parent, r"its folders do, give one of them \(.*below\)"),
+        (put("twice", "a.png", "a.jpg"), "same name as"),
+        (put("gif", "a.gif"), r"a\.gif: this format is not scored; save it as PNG"),
+        (put("cities/x", "a_leftImg8bit.png", "a_gtFine_color.png").parent, "same name as"),
+    ):
+        with pytest.raises(ScoringError, match=said):
+            match(folder, put("real", "a.png"))
+    with pytest.raises(ScoringError, match="plain names, so --targets DIR is needed"):
+        match(put("real", "a.png"), None)
