@@ -1,6 +1,7 @@
 """The run directory: the record of a cell that survives anything.
 
-A run directory holds one cell (a training) or one reference (the real photos' own scores):
+A run directory holds one cell (a training), one reference (the real photos' own scores) or one
+in-suite scorer (config.json and journal.jsonl alone):
 
     config.json        what was run, with its digest
     journal.jsonl      one JSON object a line, appended and never rewritten
@@ -14,11 +15,14 @@ Records carry `event` and `time` (Unix seconds). The events, in the order in whi
 
     start        provenance {…}, step (where training goes on from)
     data         fingerprint, train, val, test (numbers of pairs)
-    parameters   generator, discriminator (numbers of weights; discriminator 0 where there is none)
+    parameters   generator, discriminator (numbers of weights; discriminator 0 where there is none),
+                 or scorer
     losses       step, values {term: mean since the last record}, seconds_per_step, learning_rate
+    validation   step, values {FCN-score: of the photos held out} (a scorer's)
     sample       step, file (relative to the run directory)
     checkpoint   step
-    trained      step, seconds (in training steps, all sittings), peak_memory_mib
+    trained      step, seconds (in training steps, all sittings), peak_memory_mib; of a scorer:
+                 step, seconds (this sitting), kept_step (the best validation's)
     scores       values {name: float}, not_measured {name: why}
     done         seconds (all sittings)
     failed       error (one line), log (the last lines)
@@ -38,6 +42,9 @@ from typing import Any
 from pix2pix.atomic import replacing
 
 Record = dict[str, Any]
+
+STEPPED = ("losses", "validation", "sample", "checkpoint")
+"""Events of a step, which a later sitting may repeat."""
 
 
 class Journal:
@@ -87,7 +94,7 @@ def scan(path: Path, offset: int = 0) -> Iterator[tuple[Record, int]]:
 
 
 def replay(records: list[Record]) -> list[Record]:
-    """The records of one uninterrupted run: each `losses` and `sample` step once, in order.
+    """The records of one uninterrupted run: each step of each STEPPED event once, in order.
 
     When a cell goes on from step s, what was recorded beyond s belongs to steps that are now
     done again, so it is dropped.
@@ -96,11 +103,7 @@ def replay(records: list[Record]) -> list[Record]:
     for record in records:
         if record["event"] == "start":
             resumed_at = record.get("step", 0)
-            kept = [
-                r
-                for r in kept
-                if r["event"] not in ("losses", "sample", "checkpoint") or r["step"] <= resumed_at
-            ]
+            kept = [r for r in kept if r["event"] not in STEPPED or r["step"] <= resumed_at]
         kept.append(record)
     return kept
 

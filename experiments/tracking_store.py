@@ -35,6 +35,8 @@ from pix2pix.errors import UserError  # noqa: E402
 LOCK_SECONDS = 60.0
 GROUND_TRUTH = "ground truth"
 """The arm of the real photos' own scores."""
+SCORER = "scorer"
+"""The `arm` tag of the training of the in-suite FCN-8s."""
 
 
 class StoreError(UserError):
