@@ -83,7 +83,7 @@ def test_progress_is_told_every_batch():
         dataclasses.replace(QUICK, batches=3),
         lambda *record: told.append(record),
     )
-    assert [batch for batch, _ in told] == [1, 2, 3]
+    assert [batch for batch, _, _ in told] == [1, 2, 3]
     assert told[0][1] == pytest.approx(np.log(2), abs=1e-5)
 
 
