@@ -50,7 +50,7 @@ class Stopping:
         if self._flat >= self.patience and done < self.cooling_from:
             self.cooling_from = done
             self.end = math.ceil(done / (1 - COOL_DOWN))
-        if score <= self._best:
-            return False
-        self._best, self.best_at = score, done
-        return True
+        best = score > self._best  # never, where it is no number
+        if best:
+            self._best, self.best_at = score, done
+        return best
