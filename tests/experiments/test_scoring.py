@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,14 +74,26 @@ def job_of(data: tuple[DataSource, str], out: Path, kind: str = "reference") -> 
     return Job(kind, digest, kind, str(out), source, config, "ref", SCORER)
 
 
-def work_of(job: Job, stop=lambda: False) -> Work:
-    return Work(job, lambda event: None, stop)
+def unheard(event: dict[str, Any]) -> None:
+    pass
 
 
-def after(calls: int):
-    """A stop that is asked for at the given call."""
-    counter = itertools.count(1)
-    return lambda: next(counter) > calls
+def unasked() -> bool:
+    return False
+
+
+def cut_at(step: int) -> Callable[[dict[str, Any]], None]:
+    """Receives a job's events, and ends it at that batch of the scorer."""
+
+    def emit(event: dict[str, Any]) -> None:
+        if event["event"] == "losses" and event["step"] == step:
+            raise Interrupted
+
+    return emit
+
+
+def work_of(job: Job, emit=unheard) -> Work:
+    return Work(job, emit, unasked)
 
 
 def events(directory: Path) -> list[str]:
@@ -113,7 +126,7 @@ def test_a_cell_that_trains_it_leaves_its_own_journal_and_seconds_alone(data, tm
 def test_whoever_comes_second_trains_nothing(data, tmp_path):
     ensure_scorer(work_of(job_of(data, tmp_path, "cell")))
     before = events(tmp_path / "scorers" / "ref")
-    ensure_scorer(work_of(job_of(data, tmp_path), stop=lambda: pytest.fail("waited or trained")))
+    ensure_scorer(work_of(job_of(data, tmp_path), lambda event: pytest.fail(f"did {event}")))
     assert events(tmp_path / "scorers" / "ref") == before
 
 
@@ -121,7 +134,7 @@ def test_interrupted_it_starts_anew_and_ends_with_the_same_weights(data, tmp_pat
     ensure_scorer(work_of(job_of(data, tmp_path / "whole")))
     job = job_of(data, tmp_path / "cut")
     with pytest.raises(Interrupted):
-        ensure_scorer(work_of(job, after(7)))
+        ensure_scorer(work_of(job, cut_at(7)))
     assert not (tmp_path / "cut" / "scorers" / "ref.safetensors").exists()
     ensure_scorer(work_of(job))
     assert events(tmp_path / "cut" / "scorers" / "ref").count("start") == 2
@@ -164,11 +177,11 @@ def test_the_scorer_has_one_mlflow_run_with_curves_and_the_ceiling_by_class(
     recorded.suite_record(out, [("70x70", 1, "aaa")], reference="ref", dataset="streets")
     key = ("patch_size", "streets", "quick")
     with pytest.raises(Interrupted):
-        run(job, lambda event: None, after(7))
+        run(job, cut_at(7), unasked)
     mirror(out)
     begun = read_suite(*key).scorer
     assert begun is not None and begun.status == "running" and begun.scores == {}
-    run(job, lambda event: None, lambda: False)
+    run(job, unheard, unasked)
     mirror(out)
     mirror(out)
 
