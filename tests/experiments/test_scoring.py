@@ -16,7 +16,7 @@ from eval.errors import ScoringError
 from eval.fcn_score import per_class, scores
 from eval.scorer_file import load_scorer, save_scorer
 from experiments.jobs import DataSource, Job
-from experiments.journal import Journal, last, read_records
+from experiments.journal import Journal, last, read_records, write_json
 from experiments.runner import run
 from experiments.scoring import ensure_scorer
 from experiments.tracking import mirror
@@ -71,6 +71,7 @@ def job_of(data: tuple[DataSource, str], out: Path, kind: str = "reference") -> 
         "fingerprint": fingerprint,
     }
     (out / "scorers").mkdir(parents=True, exist_ok=True)
+    write_json(out / f"{kind}s" / digest / "config.json", {"digest": digest, **config})
     return Job(kind, digest, kind, str(out), source, config, "ref", SCORER)
 
 
