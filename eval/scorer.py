@@ -63,8 +63,8 @@ class ScorerSettings:
     width: int = 16
     batches: int = 700
     batch: int = 8
-    validate_every: int = 35
-    patience: int = 4
+    validate_every: int = 70
+    patience: int = 3
     learning_rate: float = 2e-3
     seed: int = 0
 
