@@ -3,12 +3,16 @@
 The published score uses one network trained on Cityscapes; any other data set needs its own.
 Narrow and with BatchNorm, which training from scratch wants, it takes minutes on one core.
 BatchNorm has running statistics when it scores: an image's score never depends on the others.
+
+Some photos are held out of the training; when the scorer gets no better on them, it has learned
+enough (`eval.stopping`). They come from the training split: what a data set's own validation split
+decides would be optimistic wherever that split is also the test split, as on Cityscapes and CamVid.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,19 +22,27 @@ from torch.nn import functional
 
 from eval.errors import ScoringError
 from eval.fcn import FCN8s
+from eval.fcn_score import confusion_matrix, scores
+from eval.scorer_data import (
+    IGNORED,
+    augmented,
+    check_training_data,
+    endless_order,
+    hold_out,
+    normalise,
+)
 from eval.scorer_file import load_scorer, save_scorer
+from eval.stopping import Stopping
 
 __all__ = [
     "ScorerSettings",
+    "hold_out",
     "load_scorer",
     "normalise",
     "save_scorer",
     "segment",
     "train_scorer",
 ]
-
-IGNORED = 255
-DECAY_POWER = 0.9  # of the polynomial decay, as in DeepLab (Chen et al. 2017)
 
 
 @dataclass(frozen=True)
@@ -39,22 +51,28 @@ class ScorerSettings:
 
     Attributes:
         width: channels of the first convolution; the published network has 64.
-        batches: optimiser steps.
+        batches: optimiser steps, at most.
         batch: photos a step, at least 2 (BatchNorm).
-        learning_rate: AdamW's, at the start; it falls polynomially to 0.
+        validate_every: batches between two looks at the photos that are held out.
+        patience: such looks without a rise of their class IoU, after which the learning rate
+            falls to 0 and the training ends.
+        learning_rate: AdamW's, until then.
         seed: of the weights, the order of the photos, mirroring and dropout.
     """
 
     width: int = 16
     batches: int = 700
     batch: int = 8
+    validate_every: int = 70
+    patience: int = 3
     learning_rate: float = 2e-3
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("width", 1), ("batches", 1), ("batch", 2), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}: must be at least {least} (got {getattr(self, name)})")
+        least = dict(width=1, batches=1, batch=2, validate_every=1, patience=1, seed=0)
+        for name, lowest in least.items():
+            if getattr(self, name) < lowest:
+                raise ValueError(f"{name}: must be at least {lowest} (got {getattr(self, name)})")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate: must be above 0 (got {self.learning_rate})")
 
@@ -64,10 +82,16 @@ def train_scorer(
     labels: np.ndarray,
     classes: int,
     settings: ScorerSettings = ScorerSettings(),
-    progress: Callable[[int, float], None] | None = None,
+    progress: Callable[[int, float, float], None] | None = None,
     device: str | torch.device = "cpu",
+    *,
+    held_out: np.ndarray | None = None,
+    validated: Callable[[int, dict[str, float]], None] | None = None,
 ) -> FCN8s:
     """Train an FCN-8s on photos and labels; the trained network is in evaluation mode.
+
+    With photos held out, its weights are those of the validation with the best class IoU, and the
+    training ends once that rises no more; without, it takes all of `settings.batches`.
 
     The same arguments give the same weights, bit for bit on the CPU with the same number of
     threads. The caller's random generators are left as they were.
@@ -75,13 +99,17 @@ def train_scorer(
     Args:
         photos: (N, H, W, 3) uint8.
         labels: (N, H, W) uint8, classes 0 to `classes` − 1; 255 is ignored.
-        progress: called with (batches done, loss of the last one).
+        progress: called with (batches done, loss of the last one, its learning rate).
+        held_out: positions of photos that are validated on and never trained on (`hold_out`);
+            None: none.
+        validated: called with (batches done, FCN-scores of the photos held out).
 
     Raises:
-        ScoringError: photos and labels that do not fit each other, a class out of range, or a
-            loss that is not a number.
+        ScoringError: photos and labels that do not fit each other, a class out of range, no
+            labelled pixel among the photos held out or the others, or a loss that is no number.
     """
-    _check_training_data(photos, labels, classes)
+    held = np.unique(np.asarray([] if held_out is None else held_out, np.int64))
+    check_training_data(photos, labels, classes, held)
     device = torch.device(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         # The device's generators alone: torch.manual_seed would touch every other GPU's.
@@ -92,37 +120,74 @@ def train_scorer(
         model = FCN8s(classes, settings.width, batch_norm=True, padding="same")
         # Channels last: measured 15 % faster on the CPU.
         model = model.to(device, memory_format=torch.channels_last)
-        _descend(model, photos, labels, settings, progress, device)
+        validate = None
+        if len(held):
+            validate = _Validation(model, photos[held], labels[held], validated)
+        trained_on = np.setdiff1d(np.arange(len(photos)), held)
+        _descend(model, photos, labels, trained_on, settings, validate, progress)
     return model.eval()
+
+
+class _Validation:
+    """The FCN-scores of photos held out, and the weights that were best on them."""
+
+    def __init__(
+        self,
+        model: FCN8s,
+        photos: np.ndarray,
+        labels: np.ndarray,
+        told: Callable[[int, dict[str, float]], None] | None,
+    ) -> None:
+        self.model, self.photos, self.labels, self.told = model, photos, labels, told
+        self.best: dict[str, Tensor] = {}
+
+    def __call__(self, done: int, stopping: Stopping) -> None:
+        predictions = segment(self.model, self.photos)
+        values = scores(confusion_matrix(predictions, self.labels, self.model.classes))
+        if stopping.told(done, values["class_iou"]):
+            state = self.model.state_dict().items()
+            self.best = {name: value.detach().clone() for name, value in state}
+        if self.told is not None:
+            self.told(done, values)
 
 
 def _descend(
     model: FCN8s,
     photos: np.ndarray,
     labels: np.ndarray,
+    trained_on: np.ndarray,
     settings: ScorerSettings,
-    progress: Callable[[int, float], None] | None,
-    device: torch.device,
+    validate: _Validation | None,
+    progress: Callable[[int, float, float], None] | None,
 ) -> None:
     generator = torch.Generator().manual_seed(settings.seed)
     optimiser = torch.optim.AdamW(model.parameters(), settings.learning_rate, fused=True)
-    schedule = torch.optim.lr_scheduler.PolynomialLR(optimiser, settings.batches, DECAY_POWER)
-    order = _endless_order(len(photos), generator)
+    stopping = Stopping(settings.batches, settings.patience)
+    order = endless_order(len(trained_on), generator)
+    device = next(model.parameters()).device
     model.train()
-    for done in range(1, settings.batches + 1):
-        chosen = [next(order) for _ in range(settings.batch)]
-        images, truth = _augmented(photos[chosen], labels[chosen], generator)
-        scores = model(images.to(device, memory_format=torch.channels_last))
-        loss = _cross_entropy(scores, truth.to(device))
+    done = 0
+    while done < stopping.end:
+        rate = settings.learning_rate * stopping.factor(done)
+        optimiser.param_groups[0]["lr"] = rate
+        chosen = trained_on[[next(order) for _ in range(settings.batch)]]
+        images, truth = augmented(photos[chosen], labels[chosen], generator)
+        loss = _cross_entropy(
+            model(images.to(device, memory_format=torch.channels_last)), truth.to(device)
+        )
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        schedule.step()
+        done += 1
         value = loss.item()
         if not math.isfinite(value):
             raise ScoringError(f"training the scorer: the loss of batch {done} is {value}")
         if progress is not None:
-            progress(done, value)
+            progress(done, value, rate)
+        if validate is not None and (done % settings.validate_every == 0 or done == stopping.end):
+            validate(done, stopping)
+    if validate is not None:
+        model.load_state_dict(validate.best)
 
 
 def segment(model: FCN8s, photos: np.ndarray, batch: int = 8) -> np.ndarray:
@@ -147,58 +212,7 @@ def segment(model: FCN8s, photos: np.ndarray, batch: int = 8) -> np.ndarray:
     return predictions
 
 
-def normalise(photos: Tensor) -> Tensor:
-    """(N, H, W, 3) uint8 -> (N, 3, H, W) float in [-1, 1]."""
-    return photos.permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def _augmented(
-    photos: np.ndarray, labels: np.ndarray, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Normalised photos and their labels, half of them mirrored.
-
-    Brightness and contrast are left alone: a scorer that is taught to overlook them cannot tell a
-    dull, grey translation from a photo (docs/scores.md has both measured).
-    """
-    images = normalise(torch.from_numpy(np.array(photos)))
-    truth = torch.from_numpy(np.array(labels)).long()
-    mirrored = torch.rand(len(images), generator=generator) < 0.5
-    images[mirrored] = images[mirrored].flip(-1)
-    truth[mirrored] = truth[mirrored].flip(-1)
-    return images, truth
-
-
-def _endless_order(count: int, generator: torch.Generator) -> Iterator[int]:
-    """Every photo once in a random order, then again in another, and so on."""
-    while True:
-        yield from torch.randperm(count, generator=generator).tolist()
-
-
 def _cross_entropy(scores: Tensor, truth: Tensor) -> Tensor:
     """Mean over the labelled pixels; 0 where a batch has none, instead of 0/0."""
     total = functional.cross_entropy(scores, truth, ignore_index=IGNORED, reduction="sum")
     return total / (truth != IGNORED).sum().clamp(min=1)
-
-
-def _check_training_data(photos: np.ndarray, labels: np.ndarray, classes: int) -> None:
-    if photos.ndim != 4 or photos.shape[-1] != 3 or photos.dtype != np.uint8:
-        raise ScoringError(
-            f"photos: must be (N, H, W, 3) uint8 (got {photos.shape} {photos.dtype})"
-        )
-    if labels.shape != photos.shape[:3] or labels.dtype != np.uint8:
-        raise ScoringError(
-            f"labels: must be {photos.shape[:3]} uint8 like the photos"
-            f" (got {labels.shape} {labels.dtype})"
-        )
-    if len(photos) == 0:
-        raise ScoringError("training the scorer: there are no photos")
-    if not 1 <= classes <= IGNORED:
-        raise ScoringError(f"classes: must be 1 to {IGNORED} (got {classes})")
-    seen = np.zeros(256, bool)
-    for image in labels:
-        seen[np.unique(image)] = True
-    wrong = np.flatnonzero(seen[:IGNORED])
-    if len(wrong) == 0:
-        raise ScoringError("training the scorer: no pixel is labelled")
-    if wrong[-1] >= classes:
-        raise ScoringError(f"labels: class {wrong[-1]} is not one of the {classes} classes")

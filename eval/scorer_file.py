@@ -26,14 +26,15 @@ def save_scorer(
     model: FCN8s,
     settings: Any,
     class_names: Sequence[str],
-    source: str | dict[str, Any],
+    source: dict[str, Any],
 ) -> None:
     """Write a scorer, whole or not at all.
 
     Args:
         settings: the ScorerSettings that it was trained with, or a dict.
         class_names: one a class, in index order.
-        source: where it comes from, e.g. the fingerprint of the photos; anything JSON can hold.
+        source: where it comes from: {"dataset", "fingerprint", "size": [H, W]} of its photos, or
+            {"caffemodel_sha256", "file"} of the published network.
 
     Raises:
         ValueError: another number of names than classes.
@@ -63,7 +64,8 @@ def save_scorer(
 def load_scorer(path: Path, device: str | torch.device = "cpu") -> tuple[FCN8s, dict[str, Any]]:
     """A scorer in evaluation mode, and what `save_scorer` recorded about it.
 
-    The record has the keys format, network, settings, class_names, source and sha256.
+    The record has the keys format, network, settings, class_names, source and sha256; source is
+    a fingerprint alone in files of earlier versions.
     Nothing in the file can run code.
 
     Raises:
@@ -89,6 +91,55 @@ def load_scorer(path: Path, device: str | torch.device = "cpu") -> tuple[FCN8s, 
     if not intact:
         raise ScoringError(f"{path}: altered: its weights do not have the sha256 that it names")
     return model.to(device, memory_format=torch.channels_last).eval(), metadata
+
+
+def check_scorer(
+    path: Path,
+    metadata: dict[str, Any],
+    class_names: Sequence[str] | None = None,
+    source: dict[str, Any] | None = None,
+) -> None:
+    """Refuse a scorer of other classes, or of another data set or size, in one line.
+
+    Args:
+        metadata: what `load_scorer` gave with it.
+        class_names: what the labels' classes are called, in index order.
+        source: of `dataset`, `fingerprint` and `size` [H, W], what has to be the same; what the
+            file does not record (a converted or an old scorer's) is not compared.
+
+    Raises:
+        ScoringError: they differ.
+    """
+    known = metadata.get("source")
+    known = known if isinstance(known, dict) else {}
+    for key in ("dataset", "size", "fingerprint"):
+        wanted, found = (source or {}).get(key), known.get(key)
+        if wanted is not None and found is not None and wanted != found:
+            raise ScoringError(
+                f"{path}: this scorer was trained for another {WHAT[key]}:"
+                f" {_brief(found)}, not {_brief(wanted)}"
+            )
+    if class_names is not None and list(class_names) != metadata["class_names"]:
+        raise ScoringError(
+            f"{path}: this scorer was trained for other classes:"
+            f" {_difference(metadata['class_names'], list(class_names))}"
+        )
+
+
+WHAT = {"dataset": "data set", "size": "size (height, width)", "fingerprint": "version of the data"}
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, str):
+        return value[:12] if len(value) == 64 else value
+    return "x".join(str(side) for side in value)
+
+
+def _difference(found: list[str], wanted: list[str]) -> str:
+    if len(found) != len(wanted):
+        return f"{len(found)} of them, not {len(wanted)}"
+    index = next(i for i, (a, b) in enumerate(zip(found, wanted, strict=True)) if a != b)
+    return f"{index} is {found[index]}, not {wanted[index]}"
 
 
 def weights_sha256(model: FCN8s) -> str:

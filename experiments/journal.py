@@ -1,6 +1,7 @@
 """The run directory: the record of a cell that survives anything.
 
-A run directory holds one cell (a training) or one reference (the real photos' own scores):
+A run directory holds one cell (a training), one reference (the real photos' own scores) or one
+in-suite scorer (config.json and journal.jsonl alone):
 
     config.json        what was run, with its digest
     journal.jsonl      one JSON object a line, appended and never rewritten
@@ -17,11 +18,14 @@ Records carry `event` and `time` (Unix seconds). The events, in the order in whi
     start        provenance {…}, step (where training goes on from)
     set aside    file (its new name), error, step (where training goes on from): a damaged file
     data         fingerprint, train, val, test (numbers of pairs)
-    parameters   generator, discriminator (numbers of weights; discriminator 0 where there is none)
+    parameters   generator, discriminator (numbers of weights; discriminator 0 where there is none),
+                 or scorer
     losses       step, values {term: mean since the last record}, seconds_per_step, learning_rate
+    validation   step, values {FCN-score: of the photos held out} (a scorer's)
     sample       step, file (relative to the run directory)
     checkpoint   step
-    trained      step, seconds (in training steps, all sittings), peak_memory_mib
+    trained      step, seconds (in training steps, all sittings), peak_memory_mib; of a scorer:
+                 step, seconds (this sitting), kept_step (the best validation's)
     scores       values {name: float}, not_measured {name: why}, sha256 {file: of the sheet's files}
     done         seconds (all sittings)
     failed       error (one line), log (the last lines)
@@ -43,9 +47,9 @@ from pix2pix.atomic import naming, replacing
 
 Record = dict[str, Any]
 
-
-OF_A_STEP = ("losses", "sample", "checkpoint", "trained")
-LOOSE = ("losses", "sample")
+OF_A_STEP = ("losses", "validation", "sample", "checkpoint", "trained")
+"""Events of a step, which a later sitting may repeat."""
+LOOSE = ("losses", "validation", "sample")
 """Events that wait for the next other one before they are flushed to the disk."""
 
 
@@ -112,7 +116,7 @@ def scan(path: Path, offset: int = 0) -> Iterator[tuple[Record, int]]:
 
 
 def replay(records: list[Record]) -> list[Record]:
-    """The records of one uninterrupted run: each `losses` and `sample` step once, in order.
+    """The records of one uninterrupted run: each step of each STEPPED event once, in order.
 
     When a cell goes on from step s, what was recorded beyond s belongs to steps that are now
     done again, so it is dropped.

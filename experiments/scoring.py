@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +18,10 @@ from eval.errors import ScoringError
 from eval.lpips_distance import NotMeasured, load_lpips
 from eval.metrics import of_family
 from eval.score_folder import ScoreSheet, score_folders
-from eval.scorer import ScorerSettings, train_scorer
-from eval.scorer_file import load_scorer, save_scorer
+from eval.scorer import ScorerSettings, hold_out, train_scorer
+from eval.scorer_file import check_scorer, load_scorer, save_scorer
 from experiments.jobs import label_side, sheet_checksums
+from experiments.journal import Journal, is_done, last, write_json
 from experiments.work import Work, waiting
 from pix2pix.atomic import replacing, set_aside
 
@@ -73,6 +75,7 @@ def ensure_reference_images(work: Work) -> Path:
 def finish(work: Work, sheet: ScoreSheet) -> None:
     """Write the scores, and record them with the checksums of their files."""
     sheet.settings["reference"] = work.job.reference
+    sheet.settings["class_names"] = list(work.data.class_names)
     sheet.settings["lpips_backbone_on_disk"] = on_disk("alex")
     sheet.write(work.job.directory)
     work.record(
@@ -86,45 +89,122 @@ def finish(work: Work, sheet: ScoreSheet) -> None:
 def ensure_scorer(work: Work) -> torch.nn.Module | None:
     """The FCN-8s for this data and size: from its file, or trained now by whoever comes first.
 
-    A file that is damaged or was altered is set aside, and the scorer trained again.
+    It has a run directory of its own, `scorers/REFERENCE`, whichever job trains it: a job's
+    journal holds its own training alone, and its seconds are its own. An interrupted training
+    starts anew. A file that is damaged or was altered is set aside, and the scorer trained again.
     """
     if work.job.scorer is None:
         return None
-    settings = ScorerSettings(**work.job.scorer)
-    path = Path(work.job.out) / "scorers" / f"{work.job.reference}.safetensors"
-    if path.exists():
+    folder = Path(work.job.out) / "scorers" / work.job.reference
+    path = folder.with_name(f"{folder.name}.safetensors")
+    if path.exists() and is_done(folder):
         with contextlib.suppress(ScoringError):
-            return load_scorer(path, work.device)[0]
+            return open_scorer(work, path)
     with waiting(work, Path(f"{path}.lock"), "the scorer"):
+        began = time.monotonic()
         if path.exists():  # by now
             try:
-                return load_scorer(path, work.device)[0]
+                load_scorer(path)
             except ScoringError as error:
                 work.record_set_aside(set_aside(path), error)
         clear_leftovers(path.parent, f"{path.name}.")
-        train_scorer_now(work, settings, path)
-    return load_scorer(path, work.device)[0]
+        if not path.exists():
+            train_scorer_now(work, folder, path)
+        journal = Journal(folder)
+        trained = last(journal.records(), "trained")
+        if trained and not is_done(folder):
+            journal.append("done", seconds=trained["seconds"])
+        work.waited += time.monotonic() - began
+    return open_scorer(work, path)
 
 
-def train_scorer_now(work: Work, settings: ScorerSettings, path: Path) -> None:
-    """Train the scorer on the real training photos and their labels."""
-    every = max(1, settings.batches // 50)
-    began = time.perf_counter()
+def open_scorer(work: Work, path: Path) -> torch.nn.Module:
+    """The scorer of a file; ScoringError where it is damaged, or of other data or classes."""
+    model, metadata = load_scorer(path, work.device)
+    check_scorer(path, metadata, work.data.class_names, scorer_source(work))
+    return model
+
+
+def scorer_source(work: Work) -> dict[str, Any]:
+    """What a scorer is trained on, as its file records it."""
+    return {
+        "dataset": work.entry.name,
+        "fingerprint": work.data.fingerprint,
+        "size": list(work.job.config["size"]),
+    }
+
+
+def train_scorer_now(work: Work, folder: Path, path: Path) -> None:
+    """Train the scorer on the real training photos and their labels, and save it."""
+    assert work.job.scorer is not None
+    settings = ScorerSettings(**work.job.scorer)
+    photos, labels = work.data.train.targets, work.data.train.labels
+    held = hold_out(labels)
+    config = {"digest": work.job.reference, **scorer_source(work)}
+    write_json(folder / "config.json", config | {"scorer": dataclasses.asdict(settings)})
+    journal, trained_by = Journal(folder), f"{work.job.kind} {work.job.digest}"
+    journal.append("start", provenance=work.provenance, step=0, trained_by=trained_by)
+    counts = {"train": len(photos) - len(held), "val": len(held)}
+    journal.append("data", fingerprint=work.data.fingerprint, **counts)
     work.emit({"event": "phase", "phase": "training the scorer", "total": settings.batches})
+    curves = ScorerCurves(work, journal, settings.batches)
+    try:
+        model = train_scorer(
+            photos,
+            labels,
+            len(work.data.class_names),
+            settings,
+            curves.batch,
+            work.job.device,
+            held_out=held,
+            validated=curves.validated,
+        )
+    except ScoringError as error:
+        journal.append("failed", error=str(error), log="")
+        raise
+    curves.write()
+    journal.append("parameters", scorer=sum(p.numel() for p in model.parameters()))
+    seconds = round(time.monotonic() - curves.began, 3)
+    journal.append("trained", step=curves.step, seconds=seconds, kept_step=curves.best[1])
+    save_scorer(path, model, settings, work.data.class_names, scorer_source(work))
 
-    def progress(batch: int, loss: float) -> None:
-        if batch % every == 0 or batch == settings.batches:
-            pace = (time.perf_counter() - began) / batch
-            event = {"step": batch, "values": {"scorer": loss}, "seconds_per_step": pace}
-            if work.job.kind == "reference":  # a cell's journal holds its own training alone
-                work.record("losses", **event)
-            else:
-                work.emit({"event": "losses", **event})
 
-    photos = work.data.train.targets
-    labels, classes = work.data.train.labels, len(work.data.class_names)
-    model = train_scorer(photos, labels, classes, settings, progress, work.job.device)
-    save_scorer(path, model, settings, work.data.class_names, work.data.fingerprint)
+class ScorerCurves:
+    """Writes a scorer's losses and validations into its journal, and stops it when asked to."""
+
+    def __init__(self, work: Work, journal: Journal, batches: int) -> None:
+        self.work, self.journal = work, journal
+        self.every = max(1, batches // 50)
+        self.began = time.monotonic()
+        self.losses: list[float] = []
+        self.step, self.learning_rate = 0, 0.0
+        self.best = (-1.0, 0)
+        """Class IoU of the photos held out, and the batches done; 0 where none is held out."""
+
+    def batch(self, step: int, loss: float, learning_rate: float) -> None:
+        self.step, self.learning_rate = step, learning_rate
+        self.losses.append(loss)
+        if step % self.every == 0:
+            self.write()
+
+    def write(self) -> None:
+        """The mean loss since the last record, if there were batches since."""
+        if not self.losses:
+            return
+        event = {
+            "step": self.step,
+            "values": {"scorer": sum(self.losses) / len(self.losses)},
+            "seconds_per_step": (time.monotonic() - self.began) / self.step,
+            "learning_rate": self.learning_rate,
+        }
+        self.losses.clear()
+        self.journal.append("losses", **event)
+        self.work.emit({"event": "losses", **event})
+
+    def validated(self, step: int, values: dict[str, float]) -> None:
+        self.journal.append("validation", step=step, values=values)
+        if values["class_iou"] > self.best[0]:
+            self.best = (values["class_iou"], step)
 
 
 def lacking(folder: Path, names: tuple[str, ...], size: Sequence[int]) -> list[int]:

@@ -57,7 +57,9 @@ class ScorerProfile(_Document):
 
     width: Annotated[int, Field(ge=1)]
     batches: Annotated[int, Field(ge=1)]
-    batch: Annotated[int, Field(ge=1)]
+    batch: Annotated[int, Field(ge=2)]
+    validate_every: Annotated[int, Field(ge=1)]
+    patience: Annotated[int, Field(ge=1)]
 
 
 class Profile(_Document):

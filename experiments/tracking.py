@@ -29,12 +29,20 @@ from experiments.tracking_notes import run_note, suite_note
 from experiments.tracking_run import RunMirror, log, log_data_set
 from experiments.tracking_scores import (
     OTHER_REFERENCE,
+    ceiling_sheet,
     read_sheet,
     reference_of,
     unscored,
     with_sheet,
 )
-from experiments.tracking_store import GROUND_TRUTH, Run, Store, StoreError, first_line
+from experiments.tracking_store import (
+    GROUND_TRUTH,
+    SCORER,
+    Run,
+    Store,
+    StoreError,
+    first_line,
+)
 from experiments.tracking_text import milliseconds
 from pix2pix.errors import UserError
 
@@ -90,6 +98,9 @@ def _mirror_suite(store: Store, out: Path, record: dict[str, Any]) -> list[str]:
     wanted = [_Child(c["arm"], c["seed"], c["digest"], out / "cells") for c in record["cells"]]
     if record.get("reference"):
         wanted.append(_Child(GROUND_TRUTH, None, record["reference"], out / "references"))
+        scorer = _Child(SCORER, None, record["reference"], out / "scorers")
+        if scorer.directory.is_dir():  # photo→labels, or no labels at all: there is none
+            wanted.append(scorer)
     for child in wanted:
         run = known.pop(child.identity, None)
         try:
@@ -110,17 +121,18 @@ def _mirror_suite(store: Store, out: Path, record: dict[str, Any]) -> list[str]:
 
 
 class _Child:
-    """An arm × seed of a suite record, or its ground truth (seed None)."""
+    """An arm × seed of a suite record, its ground truth, or its scorer (both of seed None)."""
 
-    def __init__(self, arm: str, seed: int | None, digest: str, directory: Path) -> None:
+    def __init__(self, arm: str, seed: int | None, digest: str, folder: Path) -> None:
         self.arm = arm
         self.seed = seed
         self.digest = digest
-        self.directory = directory / digest
+        self.directory = folder / digest
         self.tags = {"arm": arm, "seed": "" if seed is None else str(seed), "digest": digest}
         self.identity = (arm, self.tags["seed"], digest)
         self.name = arm if seed is None else f"{arm} seed {seed}"
-        self.role = "reference" if seed is None else "cell"
+        self.role = folder.name.removesuffix("s")
+        self.ceiling = folder.parent / "references" / digest if self.role == "scorer" else None
 
 
 def _identity(run: Run | None) -> tuple[str, str, str]:
@@ -147,7 +159,7 @@ def _mirror_child(
     records = read_records(journal)
     if not records:
         return "RUNNING"
-    sheet = read_sheet(child.directory)
+    sheet = ceiling_sheet(child.ceiling) if child.ceiling else read_sheet(child.directory)
     wanted = record.get("reference") if child.role == "cell" else None
     foreign = bool(wanted and sheet) and reference_of(sheet) != wanted
     records = unscored(records) if foreign else with_sheet(records, sheet)
@@ -168,15 +180,17 @@ def _mirror_child(
     tags = run.data.tags
     if foreign and run.info.status == "FINISHED" and tags.get("mirrored.reference") == wanted:
         return "FINISHED"  # another suite had the cell scored since; MLflow holds our own scores
-    RunMirror(store.client, run, child.directory).update(
+    stamp = f"{size}, {OTHER_REFERENCE}" if foreign else str(size)
+    RunMirror(store.client, run, child.directory, child.ceiling).update(
         records,
-        f"{size}, {OTHER_REFERENCE}" if foreign else str(size),
+        f"{stamp}, with its ceiling" if child.ceiling and sheet else stamp,
         record["dataset"],
         remark=OTHER_REFERENCE if foreign else None,
         reference=reference_of(sheet),
     )
     data = last(records, "data")
-    if data is not None:  # MLflow knows equal inputs again, so every child may say it
+    # MLflow knows equal inputs again, so every child with all the splits may say it.
+    if data is not None and child.role != "scorer":
         log_data_set(store.client, parent, record["dataset"], data)
     return {"done": "FINISHED", "failed": "FAILED"}.get(records[-1]["event"], "RUNNING")
 

@@ -10,11 +10,17 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
+from eval.fcn_score import per_class
+
 FIXED_IMAGES = 8
 """Test images whose translations are kept in MLflow, evenly spaced by name: in a split taken from
 video the first ones would all be the same street."""
 
 T = TypeVar("T")
+
+
+TABLES = ("per_image.json", "per_class.json")
+"""Artifacts that MLflow's web interface shows as tables."""
 
 
 def stage_scores(directory: Path, folder: Path) -> None:
@@ -38,10 +44,31 @@ def stage_scores(directory: Path, folder: Path) -> None:
                         # Sheets from before the width was written have bins of one unit.
                         sums["bin_width"] = float(arrays.get("lab_bin_width", 1))
                     (folder / name).write_text(json.dumps(sums), encoding="utf-8")
+    stage_classes(directory, folder)
     for kind in ("inputs", "targets", "translations"):
         for image in evenly_spaced(sorted((directory / kind).glob("*.png")), FIXED_IMAGES):
             (folder / kind).mkdir(exist_ok=True)
             shutil.copyfile(image, folder / kind / image.name)
+
+
+def stage_classes(directory: Path, folder: Path) -> None:
+    """per_class.json: a row a class, of the confusion matrix summed over all test images."""
+    try:
+        settings = json.loads((directory / "scores.json").read_text(encoding="utf-8"))["settings"]
+        with np.load(directory / "per_image.npz", allow_pickle=False) as arrays:
+            confusion = arrays["confusion"].sum(axis=0)
+    except (FileNotFoundError, KeyError):
+        return  # not scored by class
+    accuracy, iou = per_class(confusion)
+    table = pd.DataFrame(
+        {
+            "class": settings.get("class_names") or [str(i) for i in range(len(confusion))],
+            "share of pixels": confusion.sum(axis=1) / max(1, confusion.sum()),
+            "accuracy": accuracy,
+            "IoU": iou,
+        }
+    )
+    table.to_json(folder / "per_class.json", orient="split", index=False, double_precision=15)
 
 
 def evenly_spaced(items: list[T], count: int) -> list[T]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from experiments.tracking_store import SCORER
 from experiments.tracking_text import as_text
 
 
@@ -28,7 +29,13 @@ def suite_note(record: dict[str, Any]) -> str:
 
 
 def run_note(arm: str, seed: int | None, changes: dict[str, Any] | None) -> str:
-    """A child run: what its arm changes; the ground truth has no seed."""
+    """A child run: what its arm changes; the ground truth and the scorer have no seed."""
+    if arm == SCORER and seed is None:
+        return (
+            "The FCN-8s behind this suite's FCN-scores, trained on the real photos. "
+            "`validation/…`: photos held out of its training; `fcn.…` and per_class.json: the real "
+            "test photos, the ceiling of every arm."
+        )
     if seed is None:
         return "The real photos' own scores: the ceiling of every arm."
     return f"Arm **{arm}**, seed {seed}: {_changes(changes)}."

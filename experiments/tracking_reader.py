@@ -13,6 +13,7 @@ import pandas as pd
 from experiments import tracking_store
 from experiments.tracking_store import (
     GROUND_TRUTH,
+    SCORER,
     Run,
     Store,
     StoreError,
@@ -31,8 +32,9 @@ __all__ = [
     "read_suite",
 ]
 
+CURVES = ("losses/", "validation/", "seconds_per_step", "learning_rate")
 STATUS = {"FINISHED": "done", "FAILED": "failed"}
-NOT_SCORES = ("losses/", "cost.", "seconds_per_step", "learning_rate")
+NOT_SCORES = (*CURVES, "cost.")
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,13 @@ class RunRecord:
 
     @store_errors()
     def curves(self) -> pd.DataFrame:
-        """step, term, value: the training losses, `seconds_per_step` and `learning_rate`."""
+        """step, term, value: the training losses, `seconds_per_step`, `learning_rate`; of a
+        scorer also `validation/class_iou` and the like."""
         rows: list[tuple[int, str, float]] = []
         if self._store and self.run_id:
             client = self._store.client
             for name in client.get_run(self.run_id).data.metrics:
-                if name.startswith("losses/") or name in ("seconds_per_step", "learning_rate"):
+                if name.startswith(CURVES):
                     history = client.get_metric_history(self.run_id, name)
                     term = name.removeprefix("losses/")
                     rows += [(point.step, term, point.value) for point in history]
@@ -123,6 +126,8 @@ class SuiteRuns:
     ground_truth: RunRecord | None
     """None where the suite has no reference."""
     uri: str
+    scorer: RunRecord | None = None
+    """The training of the FCN-8s that scored them; None where none was trained."""
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -175,7 +180,9 @@ def read_suite(suite: str, dataset: str, profile: str) -> SuiteRuns:
     )
     reference = record.get("reference")
     truth = _find(store, suite, runs, GROUND_TRUTH, None, reference) if reference else None
-    return SuiteRuns(record, cells, truth, store.uri)
+    scorer = _find(store, suite, runs, SCORER, None, reference) if reference else None
+    trained = scorer if scorer and scorer.run_id else None
+    return SuiteRuns(record, cells, truth, store.uri, trained)
 
 
 def _unknown(store: Store, suite: str) -> str:

@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 
 from experiments.journal import Record, last, replay
-from experiments.tracking_artifacts import stage_scores
+from experiments.tracking_artifacts import TABLES, stage_classes, stage_scores
 from experiments.tracking_scores import image_intervals, read_sheet
 from experiments.tracking_text import (
     as_text,
@@ -37,6 +37,8 @@ PREVIEW_SIDE = 1024
 OF_SCORES = ("not_measured.", "image_interval.")
 """Tags that go with the newest scores."""
 STATUS = {"done": "FINISHED", "failed": "FAILED"}
+CURVES = ("losses", "validation")
+"""Events whose values are points of curves."""
 
 T = TypeVar("T")
 
@@ -84,13 +86,20 @@ def data_counts(data: Record) -> dict[str, int]:
 
 
 class RunMirror:
-    """One MLflow run and the run directory that it mirrors."""
+    """One MLflow run and the run directory that it mirrors.
 
-    def __init__(self, client: MlflowClient, run: Run, directory: Path) -> None:
+    A scorer's scores are those of the real photos, which lie in the reference's directory:
+    `ceiling` names it.
+    """
+
+    def __init__(
+        self, client: MlflowClient, run: Run, directory: Path, ceiling: Path | None = None
+    ) -> None:
         self.client = client
         self.run = run
         self.run_id = run.info.run_id
         self.directory = directory
+        self.ceiling = ceiling
         self.held = run.data.tags
 
     def update(
@@ -138,11 +147,14 @@ class RunMirror:
                 tags |= {f"data.{split}": n for split, n in data_counts(record).items()}
                 log_data_set(self.client, self.run, dataset, record)
             elif event == "parameters":
-                for network in ("generator", "discriminator"):
+                for network in ("generator", "discriminator", "scorer"):
                     if network in record:
                         numbers[f"cost.{network}_parameters"] = (record[network], time)
             elif event == "trained":
                 numbers["cost.training_seconds"] = (record["seconds"], time)
+                if "kept_step" in record:
+                    numbers["cost.batches"] = (record["step"], time)
+                    numbers["cost.kept_batch"] = (record["kept_step"], time)
                 if record.get("peak_memory_mib") is not None:
                     numbers["cost.peak_memory_mib"] = (record["peak_memory_mib"], time)
                     tags["peak memory"] = f"{record['peak_memory_mib']:.0f} MiB"
@@ -171,9 +183,9 @@ class RunMirror:
     def _curves(self, records: list[Record]) -> None:
         curves: dict[str, dict[int, Metric]] = {}
         for record in replay(records):
-            if record["event"] != "losses":
+            if record["event"] not in CURVES:
                 continue
-            values = {f"losses/{term}": value for term, value in record["values"].items()}
+            values = {f"{record['event']}/{term}": v for term, v in record["values"].items()}
             values |= {k: record[k] for k in ("seconds_per_step", "learning_rate") if k in record}
             for name, value in values.items():
                 point = Metric(
@@ -216,7 +228,11 @@ class RunMirror:
         if self.held.get("mirrored.scores") == str(record["time"]):
             return
         with tempfile.TemporaryDirectory() as folder:
-            stage_scores(self.directory, Path(folder))
+            if self.ceiling is not None:
+                stage_classes(self.ceiling, Path(folder))
+            else:
+                stage_scores(self.directory, Path(folder))
+            tables = [name for name in TABLES if Path(folder, name).is_file()]
             self.client.log_artifacts(self.run_id, folder)
         reasons = {f"not_measured.{name}": why for name, why in record["not_measured"].items()}
         intervals = {
@@ -226,7 +242,7 @@ class RunMirror:
         told = reasons | intervals
         self._tag(
             told
-            | {"mlflow.loggedArtifacts": [{"path": "per_image.json", "type": "table"}]}
+            | {"mlflow.loggedArtifacts": [{"path": name, "type": "table"} for name in tables]}
             | ({"mirrored.reference": reference} if reference else {})
             | {"mirrored.scores": record["time"]},
             without={key for key in self.held if key.startswith(OF_SCORES)} - set(told),

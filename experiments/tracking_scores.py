@@ -34,6 +34,15 @@ def image_intervals(sheet: dict[str, Any] | None) -> dict[str, tuple[float, floa
     return {name: (float(low), float(high)) for name, (low, high) in stored.items()}
 
 
+def ceiling_sheet(reference: Path) -> dict[str, Any] | None:
+    """The FCN-scores that a reference's scores.json holds: what its scorer reaches."""
+    sheet = read_sheet(reference)
+    return sheet and {
+        key: {name: v for name, v in sheet[key].items() if name.startswith("fcn.")}
+        for key in ("values", "not_measured")
+    } | {"settings": sheet.get("settings")}
+
+
 def unscored(records: list[Record]) -> list[Record]:
     """A journal's records as if nothing had been scored yet."""
     return [record for record in records if record["event"] not in ("scores", "done")]

@@ -36,6 +36,8 @@ from pix2pix.ownership import owning  # noqa: E402
 LOCK_SECONDS = 60.0
 GROUND_TRUTH = "ground truth"
 """The arm of the real photos' own scores."""
+SCORER = "scorer"
+"""The `arm` tag of the training of the in-suite FCN-8s."""
 
 
 class StoreError(UserError):

@@ -10,6 +10,7 @@ from reports import figures, histograms, notes
 from reports.ceiling import RULE, ceiling_warnings
 from reports.claims import check_claims
 from reports.collect import finished, tidy
+from reports.scorer import scorer_section
 from reports.tables import Table, as_csv, latex, make_table, markdown
 
 TEXT = {"encoding": "utf-8", "newline": "\n"}
@@ -60,6 +61,7 @@ def page(runs: SuiteRuns, table: Table, drawn: dict[str, str]) -> str:
     under += [f"**Ceiling**: {warning}." for warning in warnings]
     under += [f"Ceiling {RULE}."] if warnings else []
     lines += [f"- {line}" for line in under if line]
+    lines += scorer_section(runs)
     sections = {
         "Claims": [f"{check.claim}: **{check.wording}**" for check in check_claims(runs)],
         "Deviations from the paper": record.get("deviations") or [],

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from eval.errors import ScoringError
 from eval.fcn_score import confusion_matrix, scores
 from eval.scorer import ScorerSettings, load_scorer, save_scorer, segment, train_scorer
+from eval.scorer_file import check_scorer
 
 QUICK = ScorerSettings(width=4, batches=100, batch=4, learning_rate=5e-3)
 BRIEF = dataclasses.replace(QUICK, batches=12)
@@ -75,6 +76,59 @@ def test_the_seed_matters():
     assert not equal(weights(first), weights(second))
 
 
+HELD = np.arange(9, 12)
+SATURATING = dataclasses.replace(QUICK, batches=200, validate_every=5, patience=2)
+
+
+@pytest.fixture(scope="module")
+def stopped():
+    """A training that has nothing more to learn long before its last batch; what it told."""
+    losses, validations = [], []
+    model = train_scorer(
+        *two_classes(12),
+        2,
+        SATURATING,
+        lambda *batch: losses.append(batch),
+        held_out=HELD,
+        validated=lambda *validation: validations.append(validation),
+    )
+    return model, losses, validations
+
+
+def test_it_stops_when_the_score_of_photos_held_out_rises_no_more(stopped):
+    _, losses, validations = stopped
+    batches = losses[-1][0]
+    assert batches < SATURATING.batches
+    assert [done for done, _ in validations] == [*range(5, batches, 5), batches]
+    rates = [rate for _, _, rate in losses]
+    falling = [rate for rate in rates if rate < SATURATING.learning_rate]
+    assert len(falling) == pytest.approx(0.3 * batches, abs=1.5)
+    assert rates == sorted(rates, reverse=True) and rates[-1] > 0
+
+
+def test_the_weights_of_the_best_validation_are_kept(stopped):
+    model, _, validations = stopped
+    photos, labels = two_classes(12)
+    got = scores(confusion_matrix(segment(model, photos[HELD]), labels[HELD], 2))
+    assert got["class_iou"] == max(values["class_iou"] for _, values in validations)
+
+
+def test_stopped_early_it_is_still_the_same_bit_for_bit(stopped):
+    again = train_scorer(*two_classes(12), 2, SATURATING, held_out=HELD)
+    assert equal(weights(stopped[0]), weights(again))
+
+
+def test_what_is_held_out_is_never_trained_on():
+    photos, labels = two_classes(12)
+    spoilt = photos.copy()
+    spoilt[HELD] = 255 - spoilt[HELD]
+    brief = dataclasses.replace(BRIEF, validate_every=BRIEF.batches)  # one validation, at the end
+    first = train_scorer(photos, labels, 2, brief, held_out=HELD)
+    second = train_scorer(spoilt, labels, 2, brief, held_out=HELD)
+    assert equal(weights(first), weights(second))
+    assert not equal(weights(first), weights(train_scorer(spoilt, labels, 2, brief)))
+
+
 def test_progress_is_told_every_batch():
     told = []
     train_scorer(
@@ -83,7 +137,7 @@ def test_progress_is_told_every_batch():
         dataclasses.replace(QUICK, batches=3),
         lambda *record: told.append(record),
     )
-    assert [batch for batch, _ in told] == [1, 2, 3]
+    assert [batch for batch, _, _ in told] == [1, 2, 3]
     assert told[0][1] == pytest.approx(np.log(2), abs=1e-5)
 
 
@@ -110,17 +164,28 @@ def test_training_refuses_what_does_not_fit(spoil, message):
 
 
 @pytest.mark.parametrize(
-    "change", [{"batch": 1}, {"batches": 0}, {"learning_rate": 0.0}, {"width": 0}]
+    "change",
+    [
+        {"batch": 1},
+        {"batches": 0},
+        {"learning_rate": 0.0},
+        {"width": 0},
+        {"patience": 0},
+        {"validate_every": 0},
+    ],
 )
 def test_settings_refuse(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         ScorerSettings(**change)
 
 
+SOURCE = {"dataset": "toys", "fingerprint": "ab12" * 16, "size": [48, 48]}
+
+
 @pytest.fixture
 def saved(trained, tmp_path):
     path = tmp_path / "scorers" / "toy.safetensors"
-    save_scorer(path, trained, QUICK, ["ground", "box"], {"fingerprint": "abc"})
+    save_scorer(path, trained, QUICK, ["ground", "box"], SOURCE)
     return path
 
 
@@ -130,7 +195,7 @@ def test_saved_and_loaded_it_is_the_same(trained, saved):
     assert not loaded.training
     assert metadata["class_names"] == ["ground", "box"]
     assert metadata["settings"] == dataclasses.asdict(QUICK)
-    assert metadata["source"] == {"fingerprint": "abc"}
+    assert metadata["source"] == SOURCE
     photos, _ = two_classes(3, seed=4)
     assert (segment(trained, photos) == segment(loaded, photos)).all()
     assert [p.name for p in saved.parent.iterdir()] == [saved.name]
@@ -176,4 +241,30 @@ def test_weights_that_do_not_fit_their_description_are_refused(saved):
 
 def test_a_name_for_every_class(trained, tmp_path):
     with pytest.raises(ValueError, match="3 names for 2 classes"):
-        save_scorer(tmp_path / "x.safetensors", trained, QUICK, ["a", "b", "c"], "nowhere")
+        save_scorer(tmp_path / "x.safetensors", trained, QUICK, ["a", "b", "c"], {})
+
+
+def test_a_scorer_for_other_photos_or_classes_is_refused(saved):
+    _, metadata = load_scorer(saved)
+    check_scorer(saved, metadata, ["ground", "box"], SOURCE)
+    check_scorer(saved, metadata)
+    check_scorer(saved, metadata, source={"dataset": "toys"})
+    for change, said in [
+        ({"dataset": "camvid"}, "for another data set: toys, not camvid"),
+        ({"size": [256, 128]}, "for another size (height, width): 48x48, not 256x128"),
+        ({"fingerprint": "0" * 64}, "another version of the data: ab12ab12ab12, not 000000000000"),
+    ]:
+        with pytest.raises(ScoringError) as refusal:
+            check_scorer(saved, metadata, source=SOURCE | change)
+        assert str(refusal.value).startswith(f"{saved}: this scorer was trained ")
+        assert str(refusal.value).endswith(said) and "\n" not in str(refusal.value)
+    with pytest.raises(ScoringError, match=r"other classes: 1 is box, not sky"):
+        check_scorer(saved, metadata, ["ground", "sky"])
+    with pytest.raises(ScoringError, match=r"other classes: 2 of them, not 3"):
+        check_scorer(saved, metadata, ["ground", "box", "sky"])
+
+
+@pytest.mark.parametrize("source", ["ab12" * 16, {"caffemodel_sha256": "f", "file": "x"}, None])
+def test_a_source_that_names_no_data_set_is_not_compared(saved, source):
+    _, metadata = load_scorer(saved)
+    check_scorer(saved, metadata | {"source": source}, ["ground", "box"], SOURCE)
