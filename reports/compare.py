@@ -213,7 +213,7 @@ def latex_tables(settings: Sequence[Setting]) -> str:
     """Verdicts side by side, then the means of the scores that the paper's table has."""
     record = settings[0].runs.record
     names = [one.name for one in settings]
-    suite = (record.get("title") or record["suite"]).rstrip(".")
+    suite = latex.numberless(record.get("title") or record["suite"])
     about = f"{suite}, {' beside '.join(names)}."
     label = f"tab:{record['suite']}-" + "-".join(one.key for one in settings)
     scores = [s for s in scores_of(settings) if s in settings[0].table.published]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from reports.collect import GROUND_TRUTH, Entry, decimals
@@ -60,8 +61,8 @@ def _settable(character: str) -> bool:
     return " " <= character <= "~" or "\u00bf" <= character <= "\u017e"
 
 
-def table(table: Table, caption: str, label: str, source: str) -> str:
-    """A `table*`, one tabular a block, the paper's columns grouped under `source`."""
+def table(table: Table, caption: str, label: str) -> str:
+    """A `table*`, a tabular a block, the paper's columns grouped; the caption has their source."""
     lines = opening(caption, label)
     for i, (ours, papers) in enumerate(table.blocks()):
         lines += [r"\par\medskip"] if i else []
@@ -72,7 +73,7 @@ def table(table: Table, caption: str, label: str, source: str) -> str:
             a, b = len(ours) + 2, len(ours) + len(papers) + 2
             lines += [
                 rf" & & \multicolumn{{{len(ours)}}}{{c}}{{ours}} & "
-                rf"\multicolumn{{{len(papers)}}}{{c}}{{{escape(source)}}} \\",
+                rf"\multicolumn{{{len(papers)}}}{{c}}{{paper}} \\",
                 rf"\cmidrule(lr){{3-{a}}}\cmidrule(l){{{a + 1}-{b}}}",
             ]
         heads = [stacked(title(score)) for score in ours]
@@ -107,11 +108,22 @@ def verdict_table(verdicts: Sequence[Verdict], caption: str, label: str) -> str:
         cells = [escape(ordering), escape(score), v.word, effect, interval, size, escape(test)]
         lines.append(row([*cells, _p(v.p), _p(v.p_holm)]))
     lines += [r"\bottomrule", r"\end{tabular}"]
-    told = [escape(f"{v.claim}: {v.advice}") for v in verdicts if v.advice]
-    if told:
+    advice: dict[str, list[str]] = {}
+    for v in verdicts:
+        if v.advice:
+            advice.setdefault(v.advice, []).append(v.claim)
+    if advice:
+        told = [escape(f"{', '.join(claims)}: {words}") for words, claims in advice.items()]
         lines += [r"\par\smallskip", r"\begin{minipage}{\textwidth}\raggedright\scriptsize"]
         lines += ["What would decide: " + "; ".join(told) + ".", r"\end{minipage}"]
     return "\n".join([*lines, r"\end{table*}", ""])
+
+
+def numberless(title: str) -> str:
+    """`Table 1: objectives` to `Objectives (the paper's Table 1)`: captions have own numbers."""
+    title = title.rstrip(".")
+    named = re.fullmatch(r"((?:Table|Figure) \d+): (.+)", title)
+    return f"{named[2][0].upper()}{named[2][1:]} (the paper's {named[1]})" if named else title
 
 
 def opening(caption: str, label: str) -> list[str]:

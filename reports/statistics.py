@@ -6,9 +6,10 @@ Everything is scipy's; docs/statistics.md says why these tests and what their er
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy import optimize, special, stats
@@ -39,28 +40,28 @@ class Interval:
 class Difference:
     """What two arms' values say of the difference of their means, the first's minus the second's.
 
-    With one seed there is a difference and nothing else: no interval, no test.
+    With one seed there is a difference and nothing else: no interval, no test. Fewer than FEW
+    seeds an arm: the exact permutation test decides (sign-flip where paired). From FEW on: the
+    paired t-test, or Welch's.
     """
 
-    means: tuple[float, float]
-    """Of the seeds that are compared: paired, of those that both arms have."""
-    interval: tuple[float, float] | None
-    """The t-interval at CONFIDENCE."""
-    standardised: float | None
-    """The difference in standard deviations, corrected for few seeds; see `measure`."""
-    measure: str
-    """`g_z` (of the paired differences) or `g` (Hedges, pooled)."""
-    test: str
-    p: float | None
-    """Two-sided, of `test`."""
-    exact_p: float | None
-    """Of the exact permutation test, whichever decides."""
-    smallest_p: float | None
-    """What the exact test can reach at best with these seeds."""
-    counts: tuple[int, int]
+    first: tuple[float, ...]
+    second: tuple[float, ...]
+    """Paired, in the same order of seeds."""
     paired: bool
-    correlation: float | None = None
-    """Of the two arms over the seeds that they share: what pairing is worth."""
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        return len(self.first), len(self.second)
+
+    @property
+    def n(self) -> int:
+        """Pairs, or the seeds of the arm that has fewer."""
+        return min(self.counts)
+
+    @property
+    def means(self) -> tuple[float, float]:
+        return float(np.mean(self.first)), float(np.mean(self.second))
 
     @property
     def effect(self) -> float:
@@ -68,9 +69,83 @@ class Difference:
         return self.means[0] - self.means[1]
 
     @property
-    def n(self) -> int:
-        """Pairs, or the seeds of the arm that has fewer."""
-        return min(self.counts)
+    def test(self) -> str:
+        """The name of the test that decides."""
+        if self.n < 2:
+            return "none"
+        if self.n < FEW:
+            return "exact sign-flip" if self.paired else "exact permutation"
+        return "paired t" if self.paired else "Welch's t"
+
+    @cached_property
+    def p(self) -> float | None:
+        """Two-sided, of `test`; None with one seed, and where values that do not vary have no t."""
+        if self.n < 2:
+            return None
+        if self.n < FEW:
+            return self.exact_p
+        return None if self._spread == 0 else float(self._t.pvalue)
+
+    @cached_property
+    def exact_p(self) -> float | None:
+        """Of the exact permutation test, whichever decides; None with too many arrangements."""
+        if self.n < 2:
+            return None
+        return exact_p(np.asarray(self.first), np.asarray(self.second), self.paired)
+
+    @property
+    def smallest_p(self) -> float | None:
+        """What the exact test can reach at best with these seeds."""
+        return smallest_p(*self.counts, self.paired) if self.n > 1 else None
+
+    @cached_property
+    def interval(self) -> tuple[float, float] | None:
+        """The t-interval of the effect at CONFIDENCE."""
+        if self.n < 2 or self._spread == 0:
+            return None
+        low, high = self._t.confidence_interval(CONFIDENCE)
+        return float(low), float(high)
+
+    @property
+    def measure(self) -> str:
+        """What `standardised` is: `g_z` (of the paired differences) or `g` (Hedges, pooled)."""
+        return "g_z" if self.paired else "g"
+
+    @property
+    def standardised(self) -> float | None:
+        """The effect in standard deviations, corrected for few seeds (Hedges); None for 2 pairs."""
+        degrees = self.n - 1 if self.paired else sum(self.counts) - 2
+        if degrees < 2 or self._spread == 0:
+            return None
+        correction = math.sqrt(2 / degrees) * float(special.poch((degrees - 1) / 2, 0.5))
+        return self.effect / self._spread * correction
+
+    @property
+    def correlation(self) -> float | None:
+        """Of the two arms over the seeds that they share: what pairing is worth."""
+        varied = np.ptp(self.first) > 0 and np.ptp(self.second) > 0
+        if not self.paired or self.n < 3 or not varied:
+            return None
+        return float(np.corrcoef(self.first, self.second)[0, 1])
+
+    @cached_property
+    def _t(self) -> Any:
+        if self.paired:
+            return stats.ttest_rel(self.first, self.second)
+        return stats.ttest_ind(self.first, self.second, equal_var=False)
+
+    @cached_property
+    def _spread(self) -> float:
+        """Standard deviation of the differences, or pooled; 0 where it is one of rounding alone."""
+        a, b = np.asarray(self.first), np.asarray(self.second)
+        if self.n < 2:
+            return 0.0
+        if self.paired:
+            spread = float((a - b).std(ddof=1))
+        else:
+            squares = (a.size - 1) * a.var(ddof=1) + (b.size - 1) * b.var(ddof=1)
+            spread = math.sqrt(squares / (a.size + b.size - 2))
+        return spread if spread > 1e-9 * max(abs(a).max(), abs(b).max()) else 0.0
 
 
 def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
@@ -87,46 +162,11 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Inter
 
 
 def difference(first: Sequence[float], second: Sequence[float], paired: bool) -> Difference:
-    """Compare two arms. Paired values stand in the same order of seeds.
-
-    Fewer than FEW seeds an arm: the exact permutation test (sign-flip where paired). From FEW on:
-    the paired t-test, or Welch's. ValueError where a value is not finite or pairs do not match.
-    """
+    """Compare two arms; ValueError where a value is not finite or pairs do not match."""
     a, b = _finite(first), _finite(second)
     if paired and a.size != b.size:
         raise ValueError(f"pairs: {a.size} values against {b.size}")
-    counts = (int(a.size), int(b.size))
-    means = (float(a.mean()), float(b.mean()))
-    n = min(counts)
-    few = n < FEW
-    name = "exact sign-flip" if paired else "exact permutation"
-    if not few:
-        name = "paired t" if paired else "Welch's t"
-    measure = "g_z" if paired else "g"
-    if n < 2:
-        return Difference(means, None, None, measure, "none", None, None, None, counts, paired)
-    with warnings.catch_warnings():  # values that do not vary: `p` and the interval say so
-        warnings.simplefilter("ignore", RuntimeWarning)
-        t = stats.ttest_rel(a, b) if paired else stats.ttest_ind(a, b, equal_var=False)
-        low, high = t.confidence_interval(CONFIDENCE)
-        correlation = float(np.corrcoef(a, b)[0, 1]) if paired and n > 2 else math.nan
-    standardised = _standardised(a, b, paired)
-    exact = exact_p(a, b, paired)
-    # A t-test of values that do not vary divides by nothing.
-    p = exact if few else None if standardised is None else float(t.pvalue)
-    return Difference(
-        means,
-        (float(low), float(high)) if math.isfinite(low) and math.isfinite(high) else None,
-        standardised,
-        measure,
-        name,
-        p,
-        exact,
-        smallest_p(*counts, paired),
-        counts,
-        paired,
-        correlation if math.isfinite(correlation) else None,
-    )
+    return Difference(tuple(a.tolist()), tuple(b.tolist()), paired)
 
 
 def exact_p(first: np.ndarray, second: np.ndarray, paired: bool) -> float | None:
@@ -192,20 +232,6 @@ def seeds_that_can_decide(tests: int, paired: bool) -> int:
     """The fewest seeds an arm with which the test that decides can reach ALPHA after Holm."""
     fewer = (n for n in range(2, FEW) if smallest_p(n, n, paired) * tests < ALPHA)
     return next(fewer, FEW)
-
-
-def _standardised(a: np.ndarray, b: np.ndarray, paired: bool) -> float | None:
-    """Hedges' g, of the differences where paired; None where nothing varies or n = 2 pairs."""
-    if paired:
-        degrees, spread = a.size - 1, float((a - b).std(ddof=1))
-    else:
-        degrees = a.size + b.size - 2
-        squares = (a.size - 1) * a.var(ddof=1) + (b.size - 1) * b.var(ddof=1)
-        spread = math.sqrt(squares / degrees)
-    if degrees < 2 or spread <= 1e-9 * max(abs(a).max(), abs(b).max()):
-        return None
-    correction = math.sqrt(2 / degrees) * float(special.poch((degrees - 1) / 2, 0.5))
-    return float((a.mean() - b.mean()) / spread * correction)
 
 
 def _finite(values: Sequence[float]) -> np.ndarray:

@@ -89,7 +89,7 @@ def page(runs: SuiteRuns, table: Table, judged: list[Verdict], drawn: dict[str, 
 
 def latex_table(runs: SuiteRuns, table: Table) -> str:
     """The table for a paper, with what its caption has to say."""
-    said = [_title(runs)]
+    said = [caption_title(runs)]
     counts = sorted(set(notes.finished_seeds(runs)))
     if counts == [1]:
         said.append("n = 1 seed, so no intervals")
@@ -99,8 +99,8 @@ def latex_table(runs: SuiteRuns, table: Table) -> str:
     notes_ = (notes.bold_note(runs, table), notes.paper_note(runs), notes.not_asked(runs))
     said += [note.replace("**", "").rstrip(".") for note in notes_ if note]
     said += notes.gaps(runs)
-    source = (runs.record.get("published") or {}).get("source", "")
-    return latex.table(table, ". ".join(said) + ".", f"tab:{_label(runs)}", f"paper: {source}")
+    caption = ". ".join(sentence[0].upper() + sentence[1:] for sentence in said)
+    return latex.table(table, f"{caption}.", f"tab:{_label(runs)}")
 
 
 def latex_verdicts(runs: SuiteRuns, judged: list[Verdict]) -> str:
@@ -109,12 +109,15 @@ def latex_verdicts(runs: SuiteRuns, judged: list[Verdict]) -> str:
         "Claims of the paper. The difference is of the first arm and the second, its 95 % "
         "t-interval over seeds; g is Hedges' g (paired: of the differences)"
     )
-    return latex.verdict_table(judged, f"{_title(runs)}. {read_as}.", f"tab:{_label(runs)}-claims")
+    return latex.verdict_table(
+        judged, f"{caption_title(runs)}. {read_as}.", f"tab:{_label(runs)}-claims"
+    )
 
 
-def _title(runs: SuiteRuns) -> str:
+def caption_title(runs: SuiteRuns) -> str:
+    """`Objectives (the paper's Table 1), on camvid (profile quick, 128×128 pixels)`."""
     record = runs.record
-    title = (record.get("title") or record["suite"]).rstrip(".")
+    title = latex.numberless(record.get("title") or record["suite"])
     size = f", {notes.size_text(record)} pixels" if record.get("size") else ""
     return f"{title}, on {record['dataset']} (profile {record['profile']}{size})"
 

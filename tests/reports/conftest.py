@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "experiments")]
 
 from recorded_runs import empty_store, store
 
