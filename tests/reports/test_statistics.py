@@ -102,10 +102,8 @@ def test_power_is_what_a_simulation_finds(paired: bool) -> None:
     rng = np.random.default_rng(1)
     n, effect, tests = 6, 1.6, 5
     a, b = rng.normal(effect, 1, (20_000, n)), rng.normal(0, 1, (20_000, n))
-    if paired:
-        p = stats.ttest_1samp(a, 0, axis=1).pvalue
-    else:
-        p = stats.ttest_ind(a, b, axis=1).pvalue
+    test = stats.ttest_1samp(a, 0, axis=1) if paired else stats.ttest_ind(a, b, axis=1)
+    p = test.pvalue
     assert power(n, effect, tests, paired) == pytest.approx(np.mean(p < 0.05 / tests), abs=0.012)
 
 
