@@ -220,8 +220,8 @@ def latex_tables(settings: Sequence[Setting]) -> str:
     scores = scores or scores_of(settings)[:3]
     caption = f"{about} Verdicts on the paper's claims; the difference of the means in brackets"
     lines = latex.opening(f"{caption}, n seeds.", f"{label}-claims")
-    columns = rf"p{{{0.66 / len(settings):.2f}\textwidth}}" * len(settings)
-    lines += [rf"\begin{{tabular}}{{@{{}}>{{\raggedright}}p{{0.3\textwidth}}{columns}@{{}}}}"]
+    columns = latex.WRAPPED.format(0.3) + latex.WRAPPED.format(0.6 / len(settings)) * len(settings)
+    lines.append(rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}")
     lines += [r"\toprule", latex.row(["claim", *map(latex.escape, names)]), r"\midrule"]
     for claim in claims_of(settings):
         cells = [claim, *(verdict_cell(one, claim) for one in settings)]

@@ -12,6 +12,8 @@ from reports.verdicts import Verdict
 
 NEEDS = r"% needs \usepackage{array,booktabs,siunitx}"
 NEW_LINE = r" \\ "
+WRAPPED = r">{{\raggedright\arraybackslash}}p{{{:.2f}\textwidth}}"
+"""A column of so much of the page, its words wrapped."""
 SETUP = r"\sisetup{separate-uncertainty=true,detect-weight=true,mode=text}"
 
 TEX = {
@@ -45,6 +47,8 @@ TEX = {
     "’": "'",
     "“": "``",
     "”": "''",
+    "[": "{[}",  # a line that begins with one would give `\\\\` an argument
+    "*": "{*}",
     "\n": " ",
 }
 
@@ -54,7 +58,7 @@ def escape(text: str) -> str:
 
     What a plain installation cannot set (letters beyond Latin) becomes its code point, `[U+65E5]`.
     """
-    return "".join(TEX.get(c) or (c if _settable(c) else f"[U+{ord(c):04X}]") for c in text)
+    return "".join(TEX.get(c) or (c if _settable(c) else f"{{[}}U+{ord(c):04X}]") for c in text)
 
 
 def _settable(character: str) -> bool:
@@ -92,8 +96,8 @@ def table(table: Table, caption: str, label: str) -> str:
 
 def verdict_table(verdicts: Sequence[Verdict], caption: str, label: str) -> str:
     """A `table*` of the claims, and below it what would decide those that are undecided."""
-    lines = opening(caption, label)
-    lines += [r"\begin{tabular}{@{}lllrrrlll@{}}", r"\toprule"]
+    lines = [*opening(caption, label), r"\setlength{\tabcolsep}{3pt}"]
+    lines += [rf"\begin{{tabular}}{{@{{}}{WRAPPED.format(0.21)}llrrrlll@{{}}}}", r"\toprule"]
     head = ["claim", "score", "verdict", "difference", r"95\,\% interval", "$g$"]
     lines += [row([*head, "test, seeds", "$p$", r"$p_{\mathrm{Holm}}$"]), r"\midrule"]
     for v in verdicts:
