@@ -20,6 +20,8 @@ def interval_note(runs: SuiteRuns) -> str:
     counts = finished_seeds(runs)
     percent = f"{100 * CONFIDENCE:g} %"
     told = f"± is the half-width of a {percent} t-interval over n seeds of the training"
+    if not counts:
+        return "No training is finished, so the table holds no value of an arm."
     if set(counts) == {1}:
         return "n = 1 seed: one run gives no interval, so none is printed."
     if 1 in counts:

@@ -21,14 +21,11 @@ from reports.writing import write_files, writing
 def write_report(suite: str, dataset: str, profile: str, out: Path) -> Path:
     """Write a suite's report below `out`/DATASET-PROFILE/SUITE and return that folder.
 
-    Everything comes from MLflow. Raises UserError where it holds no such suite or none of its
-    cells is finished, where the folder cannot be written, and where MLflow is away or locked
-    (StoreError, which is a UserError).
+    Everything comes from MLflow. Raises UserError where it holds no such suite, where the folder
+    cannot be written, where MLflow is away or locked (StoreError, which is a UserError), and where
+    no cell is finished: the report then says so as well.
     """
     runs = read(suite, dataset, profile)
-    if not finished(runs):
-        states = ", ".join(f"{notes.name(run)} {run.status}" for run in runs.runs)
-        raise UserError(f"suite {suite} on {dataset} ({profile}): no finished cell: {states}")
     folder = out / f"{dataset}-{profile}" / suite
     table = make_table(runs)
     judged = verdicts(runs)
@@ -45,7 +42,11 @@ def write_report(suite: str, dataset: str, profile: str, out: Path) -> Path:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         drawn = figures.draw_all(runs, table.scores, folder)
-    return write_files(folder, files | {"table.md": page(runs, table, judged, drawn)})
+    write_files(folder, files | {"table.md": page(runs, table, judged, drawn)})
+    if not finished(runs):
+        states = ", ".join(f"{notes.name(run)} {run.status}" for run in runs.runs)
+        raise UserError(f"suite {suite} on {dataset} ({profile}): no finished cell: {states}")
+    return folder
 
 
 def page(runs: SuiteRuns, table: Table, judged: list[Verdict], drawn: dict[str, str]) -> str:
@@ -91,7 +92,9 @@ def latex_table(runs: SuiteRuns, table: Table) -> str:
     """The table for a paper, with what its caption has to say."""
     said = [caption_title(runs)]
     counts = sorted(set(notes.finished_seeds(runs)))
-    if counts == [1]:
+    if not counts:
+        said.append("No training is finished")
+    elif counts == [1]:
         said.append("n = 1 seed, so no intervals")
     else:
         n = "–".join(str(count) for count in (counts[0], counts[-1])[: len(counts)])
