@@ -83,7 +83,7 @@ def test_disjoint_seeds_are_not_paired() -> None:
 def test_only_seeds_that_both_have_are_compared() -> None:
     verdict = only(suite(*arms({"a": [*FIVE["a"], 0.1], "b": FIVE["b"]})))
     assert (verdict.n, verdict.effect) == (5, pytest.approx(0.05))
-    assert "a 0.820 (1 without a partner), b 0.770; 5 seeds paired" in verdict.detail
+    assert "a 0.820 (1 more without a partner), b 0.770; 5 seeds paired" in verdict.detail
 
 
 def test_one_seed_decides_nothing_and_says_the_order() -> None:
