@@ -46,15 +46,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Each suite's settings side by side; 0, or UserError."""
+    """Each suite's settings side by side; 0, 2 where no suite has them all, or UserError."""
     if options.dataset or options.profile:
         raise UserError("--compare: names data sets and profiles itself; leave out the other two")
     pairs = parse_settings(options.compare)
+    recorded = set(list_suites())
+    status = 2
     for suite in sorted({suite for suite, _, _ in select(options.suite, None, None)}):
+        lacking = [f"{d} ({p})" for d, p in pairs if (suite, d, p) not in recorded]
+        if lacking and options.suite == "all":  # the others still have theirs
+            print(f"{suite}: not recorded on {', '.join(lacking)}", file=sys.stderr)
+            continue
         for dataset, profile in pairs:
             select(suite, dataset, profile)
         print(write_comparison(suite, pairs, options.out) / "comparison.md")
-    return 0
+        status = 0
+    return status
 
 
 def select(suites: str, dataset: str | None, profile: str | None) -> list[tuple[str, str, str]]:

@@ -119,5 +119,10 @@ def test_side_by_side_from_a_store(
     assert r"\begin{table*}" in page.with_name("comparison.tex").read_text(encoding="utf-8")
     assert main([*arguments, "procedural:quick,camvid:quick"]) == 2
     assert "nothing recorded on camvid with profile quick" in capsys.readouterr().err
+    every = ["--suite", "all", "--out", str(tmp_path / "out"), "--compare"]
+    assert main([*every, settings]) == 0
+    assert capsys.readouterr().out.strip() == str(page)
+    assert main([*every, "procedural:quick,camvid:quick"]) == 2
+    assert "patch_size: not recorded on camvid (quick)" in capsys.readouterr().err
     assert main([*arguments, settings, "--dataset", "camvid"]) == 2
     assert "--compare: names data sets and profiles itself" in capsys.readouterr().err

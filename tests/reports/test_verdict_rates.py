@@ -162,7 +162,7 @@ def test_looking_twice_costs() -> None:
 
 @pytest.mark.slow
 def test_bold_is_rarely_wrong() -> None:
-    """1,000 tables of three scores in which five arms are alike."""
+    """1,000 tables of two scores in which five arms are alike."""
     values = alike(np.random.default_rng(2), normal, 1000, 5)
     bold = 0
     for one in values:
