@@ -135,7 +135,7 @@ def execute(study: Study) -> Ending:
         + (f" on {gpus} GPU(s)" if gpus else f", {workers} at a time on the CPU" if todo else "")
     )
     tracker = _start_tracker(options.out, records)
-    progress = make_progress()
+    progress = make_progress(todo, workers)
     try:
         outcomes = launch(todo, workers, gpus, progress) if todo else {}
     finally:
