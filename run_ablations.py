@@ -145,6 +145,8 @@ def show_list(datasets: Path | None) -> str:
 
 def report(study: Study) -> None:
     """Write every suite's report from MLflow, print its table, and say where to look."""
+    from experiments.tracking_report import attach_report
+    from experiments.tracking_store import StoreError
     from reports.write import write_report
 
     for plan in study.plans:
@@ -155,7 +157,11 @@ def report(study: Study) -> None:
             print(f"no report of {name}: {error}", file=sys.stderr)
             continue
         print((folder / "table.md").read_text(encoding="utf-8"))
-        print(f"report: {folder / 'table.md'}", file=sys.stderr)
+        print(f"report: {folder / 'index.html'} (and table.md, table.tex)", file=sys.stderr)
+        try:
+            attach_report(name, dataset, profile, folder)
+        except StoreError as error:  # the report itself is written
+            print(f"not attached in MLflow: {error}", file=sys.stderr)
     beside = Path(sys.executable).with_name("mlflow")
     program = os.path.relpath(beside) if beside.exists() else "mlflow"
     print(f"browse the runs: {ui_command(tracking_uri(), program)}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What a suite shows while it runs: one live table in a terminal, else a plain line now and then."""
+"""What a suite shows while it runs: a live table in a terminal, else a plain line now and then."""
 
 from __future__ import annotations
 
