@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 STATUS = {"FINISHED": "done", "FAILED": "failed"}
+NEEDED = ("suite", "dataset", "profile", "arms", "cells")
 NOT_SCORES = ("losses/", "cost.", "seconds_per_step", "learning_rate")
 
 
@@ -55,6 +56,10 @@ class RunRecord:
     """training_seconds, seconds, peak_memory_mib, generator_parameters, …"""
     provenance: dict[str, str] = field(default_factory=dict)
     fingerprint: str | None = None
+    splits: dict[str, int] = field(default_factory=dict)
+    """{split: pairs}"""
+    image_intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """{score: (low, high)} over resampled test images; empty where none were taken."""
     error: str | None = None
     remark: str | None = None
     """Why a run that came to its end counts as running."""
@@ -120,10 +125,20 @@ class SuiteRuns:
     ground_truth: RunRecord | None
     """None where the suite has no reference."""
     uri: str
+    left_out: tuple[RunRecord, ...] = ()
+    """Runs of this name that the record does not hold: of earlier settings or data."""
 
     @property
     def arms(self) -> tuple[str, ...]:
-        return tuple(arm["name"] for arm in self.record["arms"])
+        """The arms that were asked for, in the suite's order: those with a cell in the record."""
+        asked = {run.arm for run in self.runs}
+        return tuple(arm["name"] for arm in self.record["arms"] if arm["name"] in asked)
+
+    @property
+    def not_asked(self) -> tuple[str, ...]:
+        """The suite's other arms: `--arms` left them out, so they are not missing."""
+        arms = self.arms
+        return tuple(arm["name"] for arm in self.record["arms"] if arm["name"] not in arms)
 
     def of_arm(self, arm: str) -> tuple[RunRecord, ...]:
         """The runs of one arm, by seed."""
@@ -166,13 +181,32 @@ def read_suite(suite: str, dataset: str, profile: str) -> SuiteRuns:
         there = [f"{data} ({name})" for other, data, name in list_suites() if other == suite]
         named = ", ".join(there) or "nothing"
         raise UserError(f"suite {suite}: no runs on {dataset} ({profile}); recorded: {named}")
+    lacking = [k for k in NEEDED if not (isinstance(record, dict) and k in record)]
+    if lacking:
+        raise UserError(
+            f"suite {suite} on {dataset} ({profile}): its record in MLflow has no "
+            f"{' and no '.join(lacking)}: written by another version; run the suite again, or "
+            "report with that version"
+        )
     cells = tuple(
         _find(store, suite, runs, cell["arm"], cell["seed"], cell["digest"])
         for cell in record["cells"]
     )
     reference = record.get("reference")
     truth = _find(store, suite, runs, GROUND_TRUTH, None, reference) if reference else None
-    return SuiteRuns(record, cells, truth, store.uri)
+    held = {run.digest for run in cells}
+    others = tuple(
+        _record(store, suite, run, *_cell_of(run.data.tags))
+        for run in runs
+        if run.data.tags.get("role") == "cell" and run.data.tags.get("digest") not in held
+    )
+    others = tuple(sorted(others, key=lambda run: (run.arm, run.seed or 0, run.digest)))
+    return SuiteRuns(record, cells, truth, store.uri, others)
+
+
+def _cell_of(tags: dict[str, str]) -> tuple[str, int | None, str]:
+    seed = tags.get("seed", "")
+    return tags.get("arm", "?"), int(seed) if seed.isdigit() else None, tags.get("digest", "?")
 
 
 def _unknown(store: Store, suite: str) -> str:
@@ -217,6 +251,7 @@ def _record(
         cost=_below("cost.", metrics),
         provenance=_below("provenance.", tags),
         fingerprint=tags.get("fingerprint"),
+        splits={k: int(v) for k, v in _below("data.", tags).items() if v.isdigit()},
         error=tags.get("error"),
         remark=tags.get("remark"),
         run_id=run.info.run_id,

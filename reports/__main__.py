@@ -9,6 +9,7 @@ from pathlib import Path
 
 from experiments.tracking_reader import StoreError, list_suites
 from pix2pix.errors import UserError
+from reports.compare import parse_settings, write_comparison
 from reports.write import write_report
 
 
@@ -18,10 +19,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--suite", required=True, metavar="NAME[,NAME...]|all")
     parser.add_argument("--dataset", metavar="NAME", help="default: every one recorded")
     parser.add_argument("--profile", metavar="NAME", help="default: every one recorded")
+    parser.add_argument(
+        "--compare",
+        metavar="DATASET:PROFILE,...",
+        help="put these side by side instead, such as camvid:quick,procedural:quick",
+    )
     parser.add_argument("--out", type=Path, default=Path("reports/out"), metavar="DIR")
     options = parser.parse_args(arguments)
     status = 0
     try:
+        if options.compare is not None:
+            return compare(options)
         chosen = select(options.suite, options.dataset, options.profile)
         for suite, dataset, profile in chosen:
             try:
@@ -35,6 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, StoreError) else 2
     return status
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Each suite's settings side by side; 0, or UserError."""
+    if options.dataset or options.profile:
+        raise UserError("--compare: names data sets and profiles itself; leave out the other two")
+    pairs = parse_settings(options.compare)
+    for suite in sorted({suite for suite, _, _ in select(options.suite, None, None)}):
+        for dataset, profile in pairs:
+            select(suite, dataset, profile)
+        print(write_comparison(suite, pairs, options.out) / "comparison.md")
+    return 0
 
 
 def select(suites: str, dataset: str | None, profile: str | None) -> list[tuple[str, str, str]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from eval.metrics import METRICS
-from experiments.tracking_reader import GROUND_TRUTH, RunRecord, SuiteRuns
+from experiments.tracking_reader import GROUND_TRUTH, RunRecord, SuiteRuns, read_suite
+from reports.consistency import consistent
 from reports.statistics import Interval, t_interval
 
 NOT_OF_ITSELF = ("lpips", "pixel")
@@ -26,6 +28,14 @@ class Entry:
     """How many seeds the suite asked for."""
     why: str | None = None
     """Why it was not measured."""
+
+
+def read(suite: str, dataset: str, profile: str) -> SuiteRuns:
+    """A suite as reports see it: what must not be averaged over counts as missing and says why.
+
+    Raises UserError where nothing is recorded, StoreError where the store is away or locked.
+    """
+    return consistent(read_suite(suite, dataset, profile))
 
 
 def finished(runs: SuiteRuns) -> list[RunRecord]:
@@ -63,11 +73,11 @@ def table_scores(runs: SuiteRuns) -> list[str]:
     ]
 
 
-def entry(runs: list[RunRecord], score: str) -> Entry:
+def entry(runs: Sequence[RunRecord], score: str) -> Entry:
     """The entry of one arm's runs, one a seed; only finished ones count."""
-    values = [run.scores[score] for run in runs if run.status == "done" and score in run.scores]
+    values = arm_values(runs, score)
     if values:
-        return Entry(t_interval(values), "measured", len(runs))
+        return Entry(t_interval(list(values.values())), "measured", len(runs))
     reasons = [reason(run, score) for run in runs if run.status == "done"]
     why = next((one for one in reasons if one), None)
     if why:
@@ -77,6 +87,16 @@ def entry(runs: list[RunRecord], score: str) -> Entry:
         return Entry(None, "—" if by_nature else "not measured", len(runs))
     failed = any(run.status == "failed" for run in runs)
     return Entry(None, "failed" if failed else "missing", len(runs))
+
+
+def arm_values(runs: Sequence[RunRecord], score: str) -> dict[int | None, float]:
+    """{seed: value} of an arm's finished runs; the ground truth's seed is None."""
+    return {r.seed: r.scores[score] for r in runs if r.status == "done" and score in r.scores}
+
+
+def decimals(score: str) -> int:
+    """Digits behind the point."""
+    return 2 if METRICS[score].unit == "dB" else 3
 
 
 def reason(run: RunRecord, score: str) -> str | None:

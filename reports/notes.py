@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from eval.metrics import METRICS, of_family
 from experiments.tracking_reader import RunRecord, SuiteRuns
 from reports.collect import GROUND_TRUTH, reason, table_scores
+from reports.leaders import RULE
 from reports.statistics import CONFIDENCE
+from reports.tables import Table
 
 PAPERS_DATASETS = ("cityscapes", "cityscapes_gtfine")
 """What the paper's tables are of, under the names that data sets have here."""
@@ -18,11 +20,29 @@ def interval_note(runs: SuiteRuns) -> str:
     counts = finished_seeds(runs)
     percent = f"{100 * CONFIDENCE:g} %"
     told = f"± is the half-width of a {percent} t-interval over n seeds of the training"
+    if not counts:
+        return "No training is finished, so the table holds no value of an arm."
     if set(counts) == {1}:
         return "n = 1 seed: one run gives no interval, so none is printed."
     if 1 in counts:
         return f"{told}; an arm with n = 1 has no interval."
     return f"{told}."
+
+
+def bold_note(runs: SuiteRuns, table: Table) -> str | None:
+    """What bold means, or that no value has earned it; None with one arm."""
+    if len(runs.arms) < 2:
+        return None
+    if table.leaders:
+        return f"{RULE}."
+    if max(finished_seeds(runs), default=0) < 2:
+        return "No value is in bold: one seed tells no arm from another."
+    return "No value is in bold: in no score is one arm proven better than every other."
+
+
+def not_asked(runs: SuiteRuns) -> str | None:
+    """The arms of the suite that this record leaves out by choice."""
+    return f"not asked for: {', '.join(runs.not_asked)}" if runs.not_asked else None
 
 
 def finished_seeds(runs: SuiteRuns) -> list[int]:
@@ -37,13 +57,13 @@ def gaps(runs: SuiteRuns) -> list[str]:
     for run in runs.runs:
         if run.status == "failed":
             said.append(f"failed: {name(run)}: {run.error or 'no reason recorded'}")
-    left: dict[str, list[str]] = {}
+    left: dict[str, list[RunRecord]] = {}
     for run in runs.runs:
         if run.status == "running":
             words = f"missing, {run.remark}" if run.remark else "begun, not finished"
-            left.setdefault(words, []).append(name(run))
-    left |= {"missing": [name(run) for run in runs.runs if run.status == "missing"]}
-    said += [f"{words}: {', '.join(names)}" for words, names in left.items() if names]
+            left.setdefault(words, []).append(run)
+    left |= {"missing": [run for run in runs.runs if run.status == "missing"]}
+    said += [f"{words}: {names(of)}" for words, of in left.items() if of]
     truth = runs.ground_truth
     if truth is None:
         said.append("missing: the ground-truth row, the suite has no reference")
@@ -119,6 +139,16 @@ def digests(runs: SuiteRuns) -> list[str]:
 def name(run: RunRecord) -> str:
     """`70x70 seed 1`."""
     return f"{run.arm} seed {run.seed}"
+
+
+def names(runs: Sequence[RunRecord]) -> str:
+    """`70x70 seed 1, 1x1 seeds 2, 3`."""
+    seeds: dict[str, list[str]] = {}
+    for run in runs:
+        seeds.setdefault(run.arm, []).append(str(run.seed))
+    return ", ".join(
+        f"{arm} seed{'s' if len(of) > 1 else ''} {', '.join(of)}" for arm, of in seeds.items()
+    )
 
 
 def size_text(record: dict) -> str:

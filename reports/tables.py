@@ -1,4 +1,4 @@
-"""A suite's runs to one table, and that table to Markdown, LaTeX and CSV."""
+"""A suite's runs to one table, and that table to Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 from eval.metrics import METRICS
 from experiments.tracking_reader import SuiteRuns
-from reports.collect import GROUND_TRUTH, Entry, entry, runs_by_arm, table_scores
+from reports.collect import GROUND_TRUTH, Entry, decimals, entry, runs_by_arm, table_scores
+from reports.leaders import leaders
 
 FAMILY_PREFIX = {"fcn": "FCN ", "labels": "Labels ", "color": "Lab ∩ "}
 COLUMNS_SIDE_BY_SIDE = 8
@@ -43,6 +44,12 @@ class Table:
     published: tuple[str, ...]
     """The scores that the paper has values of."""
     rows: tuple[Row, ...]
+    leaders: dict[str, str]
+    """{score: arm} where the leading arm is better than every other; see reports.leaders."""
+
+    def bold(self, row: Row, score: str) -> bool:
+        """Whether an arm's value in a score stands in bold."""
+        return self.leaders.get(score) == row.arm
 
     def blocks(self) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
         """(our columns, the paper's columns) of each printed table."""
@@ -73,7 +80,8 @@ def make_table(runs: SuiteRuns) -> Table:
             )
         )
     named = {score for row in rows for score in row.published}
-    return Table(scores, tuple(score for score in scores if score in named), tuple(rows))
+    papers = tuple(score for score in scores if score in named)
+    return Table(scores, papers, tuple(rows), leaders(runs, scores))
 
 
 def title(score: str, arrow: bool = True) -> str:
@@ -98,11 +106,6 @@ def cell_text(cell: Entry, score: str, finished: int | None = None) -> str:
     return text if cell.interval.n == expected else f"{text} (n = {cell.interval.n})"
 
 
-def decimals(score: str) -> int:
-    """Digits behind the point."""
-    return 2 if METRICS[score].unit == "dB" else 3
-
-
 def markdown(table: Table) -> str:
     """One or two Markdown tables, columns padded so that they read well as plain text too."""
     parts = []
@@ -117,42 +120,18 @@ def markdown(table: Table) -> str:
             [
                 row.arm.replace("|", "\\|"),
                 row.n,
-                *(cell_text(row.entries[score], score, row.finished) for score in ours),
+                *(_bold(table, row, score) for score in ours),
                 *(row.published.get(score, "") for score in papers),
             ]
             for row in table.rows
         ]
-        parts.append(_aligned(head, rows))
+        parts.append(aligned(head, rows))
     return "\n\n".join(parts)
 
 
-def latex(table: Table, caption: str, label: str, source: str) -> str:
-    """A `table*` for \\input (booktabs), one tabular a block, the paper's columns grouped."""
-    lines = [r"% needs \usepackage{booktabs}", r"\begin{table*}", r"\centering", r"\small"]
-    lines += [rf"\caption{{{escape(caption)}}}", rf"\label{{{label}}}"]
-    for i, (ours, papers) in enumerate(table.blocks()):
-        lines += [r"\par\medskip"] if i else []
-        lines += [rf"\begin{{tabular}}{{@{{}}l{'c' * (1 + len(ours) + len(papers))}@{{}}}}"]
-        lines += [r"\toprule"]
-        if papers:
-            a, b = len(ours) + 2, len(ours) + len(papers) + 2
-            lines += [
-                rf" & & \multicolumn{{{len(ours)}}}{{c}}{{ours}} & "
-                rf"\multicolumn{{{len(papers)}}}{{c}}{{{escape(source)}}} \\",
-                rf"\cmidrule(lr){{3-{a}}}\cmidrule(l){{{a + 1}-{b}}}",
-            ]
-        head = ["arm", "$n$", *map(escape, map(title, ours))]
-        head += [escape(title(score, False)) for score in papers]
-        lines += [_tex_row(head), r"\midrule"]
-        for row in table.rows:
-            if row.arm == GROUND_TRUTH and len(table.rows) > 1:
-                lines.append(r"\midrule")
-            cells = [escape(row.arm), row.n]
-            cells += [escape(cell_text(row.entries[score], score, row.finished)) for score in ours]
-            cells += [escape(row.published.get(score, "")) for score in papers]
-            lines.append(_tex_row(cells))
-        lines += [r"\bottomrule", r"\end{tabular}"]
-    return "\n".join([*lines, r"\end{table*}", ""])
+def _bold(table: Table, row: Row, score: str) -> str:
+    text = cell_text(row.entries[score], score, row.finished)
+    return f"**{text}**" if table.bold(row, score) else text
 
 
 def as_csv(table: Table) -> str:
@@ -175,31 +154,6 @@ def as_csv(table: Table) -> str:
     return text.getvalue()
 
 
-TEX = {
-    **{c: f"\\{c}" for c in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "×": r"$\times$",
-    "±": r"$\pm$",
-    "∩": r"$\cap$",
-    "→": r"$\to$",
-    "↔": r"$\leftrightarrow$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "–": "--",
-    "—": "---",
-}
-
-
-def escape(text: str) -> str:
-    """Plain text for LaTeX: its special characters and the few others that names here have."""
-    return "".join(TEX.get(character, character) for character in text)
-
-
 def _as_published(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
@@ -210,7 +164,8 @@ def _uncapitalised(text: str) -> str:
     return text if text[1:2].isupper() else text[0].lower() + text[1:]
 
 
-def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, the first column left, the others right."""
     widths = [max(len(line[i]) for line in (head, *rows)) for i in range(len(head))]
 
     def line(cells: Sequence[str]) -> str:
@@ -220,7 +175,3 @@ def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     rule = "|".join(["-" * (widths[0] + 2), *("-" * (w + 1) + ":" for w in widths[1:])])
     return "\n".join([line(head), f"|{rule}|", *map(line, rows)])
-
-
-def _tex_row(cells: Sequence[str]) -> str:
-    return " & ".join(cells) + r" \\"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE.parent / "experiments"))
 
-from recorded_runs import empty_store, store
+from recorded_runs import empty_store, store  # noqa: E402
 
 __all__ = ["empty_store", "store"]

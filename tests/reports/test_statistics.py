@@ -1,7 +1,19 @@
 import numpy as np
 import pytest
+from scipy import stats
 
-from reports.statistics import t_interval
+from reports.statistics import (
+    FEW,
+    detectable,
+    difference,
+    exact_p,
+    holm,
+    power,
+    seeds_for_power,
+    seeds_that_can_decide,
+    smallest_p,
+    t_interval,
+)
 
 
 def test_three_seeds_by_hand() -> None:
@@ -21,3 +33,93 @@ def test_one_seed_has_no_interval() -> None:
 def test_nothing_is_averaged_over_silently(values: list[float]) -> None:
     with pytest.raises(ValueError, match="one finite number a seed"):
         t_interval(values)
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_the_intervals_cover_the_truth_95_times_in_100(n: int) -> None:
+    rng = np.random.default_rng(n)
+    intervals = [t_interval(row) for row in rng.normal(0.8, 0.02, (5_000, n))]
+    covered = np.mean([abs(i.mean - 0.8) <= i.half_width for i in intervals])
+    assert covered == pytest.approx(0.95, abs=0.015)
+    pairs = rng.normal(0.8, 0.02, (2_000, 2, n))
+    for paired in (True, False):
+        found = [difference(a, b + 0.1, paired).interval for a, b in pairs]
+        inside = np.mean([low <= -0.1 <= high for low, high in found])
+        # Welch's is a little wide where spreads are equal and seeds few
+        assert inside == pytest.approx(0.95, abs=0.015 if paired or n > 3 else 0.03)
+
+
+def test_exact_tests_by_counting() -> None:
+    # sums of ±1, ±2, ±4: only (1, 2, 4) and its mirror reach 7; |·| ≥ 5 is also ±(-1, 2, 4)
+    assert exact_p(np.array([1.0, 2, 4]), np.zeros(3), True) == pytest.approx(2 / 8)
+    assert exact_p(np.array([-1.0, 2, 4]), np.zeros(3), True) == pytest.approx(4 / 8)
+    # 3 against 3 values wholly apart: one of 20 ways a side
+    assert exact_p(np.array([7.0, 8, 9]), np.array([1.0, 2, 3]), False) == pytest.approx(2 / 20)
+    # of the 10 ways to choose 2 of 1, 2, 3, 4, 5, two (45, 35) sum to 8 or more
+    assert exact_p(np.array([3.0, 5]), np.array([1.0, 2, 4]), False) == pytest.approx(4 / 10)
+    assert exact_p(np.arange(20.0), np.arange(20.0), False) is None  # too many to count
+
+
+@pytest.mark.parametrize(
+    ("n", "paired", "smallest"), [(3, True, 0.25), (5, True, 0.0625), (3, False, 0.1),
+                                  (4, False, 2 / 70), (5, False, 2 / 252)],
+)  # fmt: skip
+def test_the_smallest_p_is_reached_by_arms_wholly_apart(
+    n: int, paired: bool, smallest: float
+) -> None:
+    assert smallest_p(n, n, paired) == pytest.approx(smallest)
+    a = np.arange(n) + 100.0
+    assert exact_p(a, np.arange(n) ** 2 / 10, paired) == pytest.approx(smallest)
+
+
+def test_which_test_decides() -> None:
+    a, b = [0.5, 0.7, 0.6, 0.9, 0.8], [0.4, 0.5, 0.7, 0.6, 0.5]
+    assert difference(a, b, True).p == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    assert difference(a, b, False).p == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue)
+    few = difference(a[:4], b[:4], True)
+    assert few.p == few.exact_p
+    assert difference(a[:4], b, False).test == "exact permutation"
+    with pytest.raises(ValueError, match="pairs: 5 values against 4"):
+        difference(a, b[:4], True)
+
+
+def test_holm_by_hand() -> None:
+    # 0.01 × 4, then 0.02 × 3, 0.03 × 2 = 0.06 as well, and 0.04 may not fall below
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([0.02]) == [0.02]
+
+
+def test_hedges_g_by_hand() -> None:
+    # means 3 and 1, variances 2.5 and 2.5: d = 2 / √2.5; 8 degrees: √(2/8) Γ(4) / Γ(3.5) = 0.902703
+    found = difference([1, 2, 3, 4, 5], [-1, 0, 1, 2, 3], False)
+    assert found.standardised == pytest.approx(2 / np.sqrt(2.5) * 0.902703, rel=1e-5)
+    assert difference([1, 2], [1, 1], True).standardised is None
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_power_is_what_a_simulation_finds(paired: bool) -> None:
+    rng = np.random.default_rng(1)
+    n, effect, tests = 6, 1.6, 5
+    a, b = rng.normal(effect, 1, (20_000, n)), rng.normal(0, 1, (20_000, n))
+    test = stats.ttest_1samp(a, 0, axis=1) if paired else stats.ttest_ind(a, b, axis=1)
+    p = test.pvalue
+    assert power(n, effect, tests, paired) == pytest.approx(np.mean(p < 0.05 / tests), abs=0.012)
+
+
+def test_seeds_and_differences_for_80_percent() -> None:
+    # G*Power, paired, two-sided 0.05: d_z = 0.5 takes 34 pairs, 1.0 takes 10
+    assert seeds_for_power(0.5, 1, True) == 34
+    assert seeds_for_power(1.0, 1, True) == 10
+    assert seeds_for_power(0.5, 1, False) == 64  # Cohen's table, two groups
+    assert seeds_for_power(0.01, 1, True) is None
+    assert seeds_for_power(9.0, 1, True) == FEW
+    assert power(10, detectable(10, 7, True), 7, True) == pytest.approx(0.8, abs=1e-3)
+    assert detectable(FEW - 1, 1, True) is None
+
+
+@pytest.mark.parametrize(
+    ("tests", "paired", "seeds"), [(1, False, 4), (2, False, 5), (7, False, 5), (1, True, 5)]
+)
+def test_the_fewest_seeds_that_can_decide(tests: int, paired: bool, seeds: int) -> None:
+    assert seeds_that_can_decide(tests, paired) == seeds

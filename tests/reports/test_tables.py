@@ -1,41 +1,21 @@
-"""Tables, notes, claims and the ceiling from runs written down by hand."""
+"""Tables, notes and the ceiling from runs written down by hand."""
 
 from __future__ import annotations
 
 import csv
-from typing import Any
 
 import pytest
+from suites import PIXEL, run, suite
 
 from eval.metrics import of_family
 from experiments.tracking_reader import GROUND_TRUTH, RunRecord, SuiteRuns
 from reports.ceiling import ceiling_warnings
-from reports.claims import check_claim
 from reports.notes import gaps, interval_note, not_measured, paper_note, provenance
-from reports.tables import as_csv, escape, latex, make_table, markdown
+from reports.tables import as_csv, make_table, markdown
+from reports.verdicts import verdicts
 from reports.write import page
 
-PIXEL = "fcn.pixel_accuracy"
 WHY = "no backbone: put alexnet.pth into the hub cache"
-
-
-def run(arm: str, seed: int | None, value: float | None, **fields: Any) -> RunRecord:
-    scores = {} if value is None else {PIXEL: value}
-    return RunRecord(arm, seed, f"{arm}-{seed}", **{"status": "done", "scores": scores} | fields)
-
-
-def suite(*runs: RunRecord, truth: float | None = 0.9, **fields: Any) -> SuiteRuns:
-    arms = list(dict.fromkeys(r.arm for r in runs))
-    record = {
-        "suite": "patch_size",
-        "dataset": "camvid",
-        "profile": "quick",
-        "size": [128, 128],
-        "arms": [{"name": arm, "changes": {}} for arm in arms],
-        "scores": ["fcn"],
-    } | fields
-    reference = None if truth is None else run(GROUND_TRUTH, None, truth)
-    return SuiteRuns(record, runs, reference, "sqlite:///mlflow.db")
 
 
 def row(text: str, arm: str) -> list[str]:
@@ -121,10 +101,12 @@ def test_a_family_that_does_not_apply_is_not_measured() -> None:
     assert row(text, GROUND_TRUTH)[2:6] == ["not measured"] * 3 + ["—"]
     assert not_measured(runs) == ["fcn: not measured: the data set has no labels"]
     assert ceiling_warnings(runs) == []
-    assert check_claim("a > b on fcn.class_iou", runs).wording == (
-        "cannot be checked: a is not measured (the data set has no labels)"
-    )
-    assert "has no such score" in check_claim(f"{GROUND_TRUTH} < a on pixel.l1", runs).wording
+    runs.record["claims"] = ["a > b on fcn.class_iou", f"{GROUND_TRUTH} < a on pixel.l1"]
+    told = [(verdict.word, verdict.detail) for verdict in verdicts(runs)]
+    assert told == [
+        ("undecided", "a is not measured (the data set has no labels)"),
+        ("undecided", "ground truth has no such score"),
+    ]
 
 
 def test_a_part_of_a_family_is_named_by_score() -> None:
@@ -151,7 +133,7 @@ def test_scores_of_another_reference_are_missing_and_say_why() -> None:
 )
 def test_the_headline_has_a_length_where_all_arms_have_the_same(lengths: dict, told: str) -> None:
     runs = suite(run("a", 1, 0.8), run("b", 1, 0.7), direction="labels->photo", **lengths)
-    headline = page(runs, make_table(runs), {}).splitlines()[4]
+    headline = page(runs, make_table(runs), [], {}).splitlines()[4]
     assert headline == f"camvid, labels->photo, {told}"
 
 
@@ -159,22 +141,6 @@ def test_a_score_that_some_seeds_lack_names_its_own_n() -> None:
     more = {"status": "done", "scores": {PIXEL: 0.8, "lpips": 0.25}}
     runs = suite(run("a", 1, 0.8), run("a", 2, None, **more), scores=["fcn", "lpips"], truth=None)
     assert row(markdown(make_table(runs)), "a") == ["a", "2", "0.800 ± 0.000", "0.250 (n = 1)"]
-
-
-def test_latex_is_escaped_and_grouped() -> None:
-    assert escape("a_b & 5% {L1} #1 $x ~^\\") == (
-        r"a\_b \& 5\% \{L1\} \#1 \$x \textasciitilde{}\textasciicircum{}\textbackslash{}"
-    )
-    assert escape("70×70 ±1 → x") == r"70$\times$70 $\pm$1 $\to$ x"
-    published = {"source": "Table_3", "rows": {"L1_&_cGAN": {PIXEL: 0.66}}}
-    runs = suite(run("L1_&_cGAN", 1, 0.8), published=published)
-    text = latex(make_table(runs), "50% of n = 1", "tab:x", "paper: Table_3")
-    assert r"L1\_\&\_cGAN & 1 & 0.800 & 0.66 \\" in text
-    assert r"\multicolumn{1}{c}{paper: Table\_3}" in text
-    assert r"\caption{50\% of n = 1}" in text
-    for rule in ("toprule", "midrule", "bottomrule", "cmidrule"):
-        assert f"\\{rule}" in text
-    assert text.count("{") == text.count("}") + text.count(r"\{") - text.count(r"\}")
 
 
 def test_csv_keeps_full_precision_and_states() -> None:
@@ -195,35 +161,6 @@ def test_wide_tables_are_split_where_the_paper_ends() -> None:
     assert none == ()
     assert len(rest) == 9
     assert PIXEL not in rest
-
-
-@pytest.mark.parametrize(
-    ("claim", "wording"),
-    [
-        ("b > a on fcn.pixel_accuracy", "holds in the means (b 0.800, a 0.600; n = 1 and 2)"),
-        ("a > b on fcn.pixel_accuracy", "does not hold in the means (a 0.600, b 0.800; "),
-        ("a < ground truth on fcn.pixel_accuracy", "holds in the means"),
-        ("a < b < c on fcn.pixel_accuracy", "cannot be checked: b < c is not among the arms"),
-        ("b > c on fcn.pixel_accuracy", "cannot be checked: c failed"),
-        ("b > z on fcn.pixel_accuracy", "cannot be checked: z is not among the arms"),
-        ("b > a on beauty", "cannot be checked: no score is called beauty"),
-        ("b is nicer", "cannot be checked: not an ordering"),
-    ],
-)  # fmt: skip
-def test_claims_are_checked_on_the_means(claim: str, wording: str) -> None:
-    runs = suite(
-        run("a", 1, 0.5),
-        run("a", 2, 0.7),
-        run("b", 1, 0.8),
-        run("c", 1, None, status="failed"),
-    )
-    assert check_claim(claim, runs).wording.startswith(wording)
-
-
-def test_claims_about_arms_with_spaces_and_signs() -> None:
-    runs = suite(run("U-Net (L1+cGAN)", 1, 0.5), run("encoder-decoder (L1)", 1, 0.4))
-    claim = "U-Net (L1+cGAN) > encoder-decoder (L1) on fcn.pixel_accuracy"
-    assert check_claim(claim, runs).holds is True
 
 
 def test_the_ceiling_warns_when_low_and_when_close() -> None:

@@ -68,7 +68,10 @@ def test_a_whole_report(suite: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert re.search(r"\| 70x70 +\| +3 \| +0\.830 ± 0\.090 \| +0\.66 \|", text)
     assert re.search(r"\| 1x1 +\| +1 of 2 \| +0\.500 \|", text)
     assert "failed: 1x1 seed 2: step 101: g_l1 is not a number" in text
-    assert "70x70 > 1x1 on fcn.pixel_accuracy: **holds in the means" in text
+    assert re.search(
+        r"\| 70x70 > 1x1 on fcn.pixel_accuracy \| +\*\*undecided\*\* +\| +\+0\.300", text
+    )
+    assert "one seed shows no spread; 5 seeds paired could decide" in text
     assert "lpips: not measured: no backbone" in text
     assert "commit: 0123abc" in text
     assert recorded.FINGERPRINT in text
@@ -109,7 +112,7 @@ def test_a_whole_report(suite: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_a_report_is_the_same_twice(suite: Path) -> None:
     first, second = (write_report(*KEY, suite / name) for name in ("one", "two"))
     names = sorted(path.name for path in first.iterdir())
-    assert len(names) == 4 + 2 * len(FIGURES)
+    assert len(names) == 8 + 2 * len(FIGURES)
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
@@ -129,6 +132,9 @@ def test_bad_input_is_one_line_and_status_2(
     recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
     mirror(out)
     assert "no finished cell: 70x70 seed 1 failed" in said("--suite", "patch_size")
+    page = (tmp_path / "out" / "procedural-quick" / "patch_size" / "table.md").read_text("utf-8")
+    assert "No training is finished" in page and "| 70x70 | 0 of 1 | " in page
+    assert "failed: 70x70 seed 1: step 101: g_l1 is not a number" in page
     assert "suite losses: nothing recorded; there is patch_size on" in said("--suite", "losses")
     assert "nothing recorded on camvid" in said("--suite", "patch_size", "--dataset", "camvid")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")

@@ -1,0 +1,76 @@
+"""Whether a suite's runs may be averaged: the same data and settings, but for what arms change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from experiments.tracking_reader import RunRecord, SuiteRuns
+
+OWN = ("seed", "digest")
+"""Parameters in which every run differs from every other."""
+SHARED = ("dataset", "direction", "size", "protocol", "training.")
+"""Parameters (or their beginnings) that are the same in all arms, but where an arm changes them."""
+
+
+def consistent(runs: SuiteRuns) -> SuiteRuns:
+    """The suite with every run that must not be averaged over counted as not there, saying why.
+
+    A run of other data than the record's goes. Where the seeds of one arm differ in a setting, or
+    an arm differs from the others in one that it does not change, nobody can say which was meant,
+    and the arm's runs go.
+    """
+    kept = [_of_this_data(run, runs.record) for run in runs.runs]
+    truth = runs.ground_truth
+    truth = _of_this_data(truth, runs.record) if truth else None
+    why = {arm: _mixed(arm, kept) for arm in runs.arms} | _unlike(kept, runs)
+    kept = [
+        _out(run, why[run.arm]) if run.status == "done" and why.get(run.arm) else run
+        for run in kept
+    ]
+    return replace(runs, runs=tuple(kept), ground_truth=truth)
+
+
+def _of_this_data(run: RunRecord, record: dict) -> RunRecord:
+    wanted = record.get("fingerprint")
+    if run.status != "done" or not (wanted and run.fingerprint) or run.fingerprint == wanted:
+        return run
+    return _out(
+        run, f"of another data version (fingerprint {run.fingerprint[:12]}…, not {wanted[:12]}…)"
+    )
+
+
+def _out(run: RunRecord, why: str) -> RunRecord:
+    return replace(run, status="running", remark=why)
+
+
+def _mixed(arm: str, runs: Iterable[RunRecord]) -> str | None:
+    """In which settings the finished seeds of an arm differ; None where in none."""
+    of = [run for run in runs if run.arm == arm and run.status == "done" and run.params]
+    said = []
+    for key in sorted({key for run in of for key in run.params} - set(OWN)):
+        values = dict.fromkeys(run.params.get(key, "none") for run in of)
+        if len(values) > 1:
+            said.append(f"{key} is {' or '.join(values)}")
+    return f"of mixed settings ({', '.join(said)})" if said else None
+
+
+def _unlike(runs: list[RunRecord], suite: SuiteRuns) -> dict[str, str]:
+    """{arm: why} for arms that differ from most in a setting which no arm changes."""
+    changed = {key for arm in suite.record["arms"] for key in arm.get("changes") or {}}
+    if "training.steps" in changed or "training.epochs" in changed:
+        changed |= {"training.steps", "training.epochs"}
+    first = {run.arm: run for run in reversed(runs) if run.status == "done" and run.params}
+    keys = {key for run in first.values() for key in run.params if key.startswith(SHARED)} - changed
+    why: dict[str, str] = {}
+    for key in sorted(keys):
+        arms: dict[str, list[str]] = {}
+        for arm, run in first.items():
+            if key in run.params:
+                arms.setdefault(run.params[key], []).append(arm)
+        if len(arms) > 1:
+            most = max(arms, key=lambda value: len(arms[value]))
+            for value in arms.keys() - {most}:
+                for arm in arms[value]:
+                    why[arm] = f"of mixed settings ({key} is {value}, in the other arms {most})"
+    return why

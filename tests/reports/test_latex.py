@@ -1,0 +1,148 @@
+"""LaTeX as text; and compiled, with every table and figure of a report, where pdfLaTeX is there."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import recorded_runs as recorded
+from suites import PIXEL, arms, run, suite
+
+from experiments.tracking import mirror
+from experiments.tracking_reader import SuiteRuns
+from reports.compare import write_comparison
+from reports.latex import escape, number, numberless, stacked, table, verdict_table
+from reports.tables import make_table
+from reports.verdicts import verdicts
+from reports.write import latex_table, write_report
+
+PACKAGES = ("array", "booktabs", "graphicx", "siunitx")
+DOCUMENT = r"""\documentclass[twocolumn]{article}
+\usepackage[letterpaper,textwidth=6.9in,textheight=9.5in]{geometry}
+\usepackage{array,booktabs,siunitx,graphicx}
+\begin{document}
+Reproduced from \cite{isola2017image} with \cite{pix2pixablations}.
+%s
+\bibliographystyle{plain}
+\bibliography{pix2pix-ablations}
+\end{document}
+"""
+
+
+def test_text_is_escaped() -> None:
+    assert escape("a_b & 5% {L1} #1 $x ~^\\") == (
+        r"a\_b \& 5\% \{L1\} \#1 \$x \textasciitilde{}\textasciicircum{}\textbackslash{}"
+    )
+    assert escape("70×70 ±1 → x") == r"70$\times$70 $\pm$1 $\to$ x"
+    assert escape("Zürich 日") == "Zürich {[}U+65E5]"
+    assert number("0.66") == "0.66" and number("0.80 (unconfirmed)") == "{0.80 (unconfirmed)}"
+    assert stacked("FCN per-pixel acc. ↑") == r"{\shortstack{FCN \\ per-pixel acc. $\uparrow$}}"
+    assert numberless("Table 1: objectives.") == "Objectives (the paper's Table 1)"
+    assert numberless("How much L1?") == "How much L1?"
+
+
+def test_numbers_are_aligned_and_grouped() -> None:
+    published = {"source": "Table_3", "rows": {"L1_&_cGAN": {PIXEL: 0.66}}}
+    runs = suite(
+        *arms({"L1_&_cGAN": [0.79, 0.80, 0.81]}),
+        run("b", 1, None, status="failed"),
+        published=published,
+    )
+    text = table(make_table(runs), "50% of n = 1", "tab:x")
+    # s = 0.01, t(2) = 4.302653: ± 0.0248, two digits of uncertainty
+    assert r"L1\_\&\_cGAN & 3 & 0.800 \pm 0.025 & 0.66 \\" in text
+    assert r"b & 0 of 1 & {failed} & {} \\" in text
+    assert r"S[table-format=1.3(2)]S[table-format=1.2]@{}" in text
+    assert r"\caption{50\% of n = 1}" in text
+    for rule in ("toprule", "midrule", "bottomrule", "cmidrule"):
+        assert f"\\{rule}" in text
+    assert text.count("{") == text.count("}") + text.count(r"\{") - text.count(r"\}")
+    assert "(Table\\_3)" not in text and "Table\\_3" in latex_table(runs, make_table(runs))
+
+
+def test_bold_is_in_the_numbers_column() -> None:
+    values = {"a": [0.90, 0.91, 0.92, 0.93, 0.95], "b": [0.7, 0.72, 0.71, 0.74, 0.76]}
+    text = table(make_table(suite(*arms(values))), "c", "l")
+    assert text.count(r"\bfseries") == 1
+    assert r"a & 5 & \bfseries 0.922 \pm 0.024 \\" in text
+
+
+def test_verdicts_say_what_would_decide() -> None:
+    runs = suite(*arms({"a_1": [0.9], "b": [0.7]}), claims=[f"a_1 > b on {PIXEL}"])
+    text = verdict_table(verdicts(runs), "c", "l")
+    assert r"a\_1 \textgreater{} b & FCN per-pixel acc. & undecided & $+0.200$ & ---" in text
+    assert "one seed shows no spread; 5 seeds paired could decide." in text
+
+
+def _lacking() -> str | None:
+    """What a machine lacks to compile, in words."""
+    missing = [p for p in ("pdflatex", "bibtex", "kpsewhich") if shutil.which(p) is None]
+    if missing:
+        return f"no {', '.join(missing)}: install texlive-latex-extra and texlive-science"
+    for package in PACKAGES:
+        if subprocess.run(["kpsewhich", f"{package}.sty"], capture_output=True).returncode:
+            return f"LaTeX has no {package}: install texlive-latex-extra and texlive-science"
+    return None
+
+
+LACKING = _lacking()
+
+
+def _values(pixel: float) -> dict[str, float]:
+    scores = {"fcn.pixel_accuracy": pixel, "fcn.class_accuracy": pixel / 2, "fcn.class_iou": 0.4}
+    return scores | {"color.L": 0.8, "color.a": 0.7, "color.b": 0.6, "pixel.psnr": 15 + pixel}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(LACKING is not None, reason=str(LACKING))
+def test_every_table_and_figure_compiles(tmp_path: Path, store: Path) -> None:
+    """All seven columns of the second table, bold, gaps and names that LaTeX would trip over."""
+    out = tmp_path / "runs"
+    names = {"70x70": 0.85, "1x1 & 5%_{x}": 0.60, "[*] Zürich #3": 0.70}
+    noise = (0.0, 0.01, -0.004, 0.006, -0.011)
+    cells = []
+    for i, (arm, level) in enumerate(names.items()):
+        for seed, x in enumerate(noise, 1):
+            why = {"lpips": "no backbone: put ~/alexnet_owt.pth into $TORCH_HOME"}
+            recorded.cell(out, f"d{i}{seed}", seed, _values(level + x * (i + 1)), why)
+            cells.append((arm, seed, f"d{i}{seed}"))
+    recorded.failed_cell(out, "f1", 1)
+    recorded.reference(out, "ref", _values(0.9))
+    claims = [f"{a} > {b} on {PIXEL}" for a in names for b in names if a != b]
+    rows = {"70x70": {PIXEL: 0.66}, "[*] Zürich #3": {PIXEL: 0.39}}
+    fields = {"claims": claims, "published": {"source": "Table 3 (256×256)", "rows": rows}}
+    cells.append(("failed_arm", 1, "f1"))
+    recorded.suite_record(out, cells, reference="ref", **fields)
+    other = [(arm, seed, digest) for arm, seed, digest in cells if seed < 4]
+    recorded.suite_record(out, other, reference="ref", profile="smoke", **fields)
+    mirror(out)
+    folder = write_report("patch_size", "procedural", "quick", tmp_path / "out")
+    settings = [("procedural", "quick"), ("procedural", "smoke")]
+    beside = write_comparison("patch_size", settings, tmp_path / "out")
+    shutil.copy(beside / "comparison.tex", folder)
+    tables = sorted(file.name for file in folder.glob("*.tex"))
+    assert tables == ["comparison.tex", "table.tex", "verdicts.tex"]
+    body = [rf"\input{{{name}}}" for name in tables]
+    for figure in sorted(file.name for file in folder.glob("*.pdf")):
+        body.append(rf"\begin{{figure*}}\includegraphics{{{figure}}}\end{{figure*}}")
+        body.append(r"\clearpage")
+    assert len(body) == 3 + 2 * 4
+    (folder / "paper.tex").write_text(DOCUMENT % "\n".join(body), encoding="utf-8")
+    latex = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper"]
+    for command in (latex, ["bibtex", "paper"], latex, latex):
+        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=120)
+        told = done.stdout.decode("utf-8", "replace")
+        assert done.returncode == 0, told[-3000:]
+    assert (folder / "paper.pdf").read_bytes().startswith(b"%PDF")
+    # Nothing wider than a page of two columns, no reference in the air.
+    assert not re.search(r"Overfull \\hbox|undefined|Warning: (?!.*h' float)", told), told[-5000:]
+    log = (folder / "paper.blg").read_text(encoding="utf-8")
+    assert "Warning" not in log and "error message" not in log
+
+
+def test_the_claims_of_no_suite_are_no_table() -> None:
+    runs = suite(*arms({"a": [0.9]}))
+    assert verdicts(SuiteRuns(runs.record, runs.runs, None, "")) == []

@@ -1,0 +1,182 @@
+"""Known cases by hand: which word, what it rests on, and what would decide."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from suites import PIXEL, arms, run, suite
+
+from experiments.tracking_reader import GROUND_TRUTH, SuiteRuns
+from reports.statistics import difference
+from reports.verdict_text import as_csv, markdown, notes, p_text
+from reports.verdicts import Verdict, judge, parse_claim, verdicts
+
+CLAIM = f"a > b on {PIXEL}"
+
+
+def only(runs: SuiteRuns, claim: str = CLAIM) -> Verdict:
+    (verdict,) = verdicts(SuiteRuns(runs.record | {"claims": [claim]}, *_rest(runs)))
+    return verdict
+
+
+def _rest(runs: SuiteRuns) -> tuple:
+    return runs.runs, runs.ground_truth, runs.uri
+
+
+FIVE = {"a": [0.81, 0.82, 0.80, 0.84, 0.83], "b": [0.76, 0.78, 0.74, 0.80, 0.77]}
+"""Differences 0.05, 0.04, 0.06, 0.04, 0.06: mean 0.05, s = 0.01, t = 0.05 / (0.01 / √5) = 11.18."""
+
+
+def test_five_pairs_by_hand() -> None:
+    verdict = only(suite(*arms(FIVE)))
+    assert (verdict.word, verdict.test, verdict.n, verdict.paired) == (
+        "reproduced", "paired t", 5, True,
+    )  # fmt: skip
+    assert verdict.effect == pytest.approx(0.05)
+    # t(4) at 0.975 is 2.776445: 0.05 ± 2.776445 × 0.01 / √5
+    assert verdict.interval == pytest.approx((0.05 - 0.0124166, 0.05 + 0.0124166), abs=1e-6)
+    assert verdict.p == verdict.p_holm == pytest.approx(0.000365, abs=5e-6)
+    # d_z = 5, times the correction √(2/4) · Γ(2) / Γ(1.5) = 0.797885
+    assert verdict.standardised == pytest.approx(5 * 0.797885, rel=1e-5)
+    assert verdict.measure == "g_z"
+    assert verdict.exact_p == verdict.smallest_p == 2 / 2**5
+    assert verdict.correlation == pytest.approx(np.corrcoef(FIVE["a"], FIVE["b"])[0, 1])
+    assert verdict.advice == ""
+    assert verdict.detail == "a 0.820, b 0.770; 5 seeds paired; the means are ordered as claimed"
+
+
+def test_the_same_numbers_contradict_the_opposite_claim() -> None:
+    verdict = only(suite(*arms(FIVE)), f"b > a on {PIXEL}")
+    assert verdict.word == "contradicted"
+    assert verdict.effect == pytest.approx(-0.05)
+    assert only(suite(*arms(FIVE)), f"b < a on {PIXEL}").word == "reproduced"
+
+
+def test_three_seeds_unpaired_cannot_and_four_would() -> None:
+    apart = {"a": [0.9, 0.91, 0.92], "b": [0.1, 0.11, 0.12]}
+    other_order = [{"name": "a", "changes": {}}, {"name": "b", "changes": {"training.batch": 10}}]
+    verdict = only(suite(*arms(apart), arms=other_order))
+    assert (verdict.word, verdict.test, verdict.paired) == ("undecided", "exact permutation", False)
+    assert verdict.p == pytest.approx(2 / 20)
+    assert verdict.advice == "cannot reach p < 0.05 with 3 seeds unpaired (0.1 at best); 4 would"
+    four = {arm: [*values, values[0] + 0.005] for arm, values in apart.items()}
+    verdict = only(suite(*arms(four), arms=other_order))
+    assert (verdict.word, verdict.p) == ("reproduced", pytest.approx(2 / 70))
+
+
+def test_three_pairs_cannot_and_five_would() -> None:
+    verdict = only(suite(*arms({arm: values[:3] for arm, values in FIVE.items()})))
+    assert (verdict.word, verdict.p) == ("undecided", 0.25)
+    assert verdict.advice == "cannot reach p < 0.05 with 3 seeds paired (0.25 at best); 5 would"
+    assert verdict.interval is not None
+
+
+def test_disjoint_seeds_are_not_paired() -> None:
+    runs = [*arms({"a": FIVE["a"]}), *arms({"b": FIVE["b"]}, first_seed=11)]
+    verdict = only(suite(*runs))
+    assert (verdict.test, verdict.paired, verdict.measure) == ("Welch's t", False, "g")
+    # s² = 0.00025 and 0.0005: t = 0.05 / √((0.00025 + 0.0005) / 5) = 4.0825, 7.2 degrees
+    assert verdict.p == pytest.approx(0.00443, abs=5e-5)
+    assert "5 seeds unpaired" in verdict.detail
+
+
+def test_only_seeds_that_both_have_are_compared() -> None:
+    verdict = only(suite(*arms({"a": [*FIVE["a"], 0.1], "b": FIVE["b"]})))
+    assert (verdict.n, verdict.effect) == (5, pytest.approx(0.05))
+    assert "a 0.820 (1 more without a partner), b 0.770; 5 seeds paired" in verdict.detail
+
+
+def test_one_seed_decides_nothing_and_says_the_order() -> None:
+    verdict = only(suite(*arms({"a": [0.5], "b": [0.8]})))
+    assert (verdict.word, verdict.p, verdict.interval) == ("undecided", None, None)
+    assert verdict.detail == "a 0.500, b 0.800; 1 seed; the means are ordered against the claim"
+    assert verdict.advice == "one seed shows no spread; 5 seeds paired could decide"
+
+
+def test_a_small_difference_names_the_seeds_that_would_find_it() -> None:
+    values = {"a": [0.81, 0.79, 0.82, 0.80, 0.83], "b": [0.80, 0.80, 0.80, 0.80, 0.80]}
+    verdict = only(suite(*arms(values)))
+    assert verdict.word == "undecided"
+    # g_z = 0.01 / 0.0158114 × 0.797885 = 0.5046; tables of the paired t give 33 for 80 %
+    assert verdict.standardised == pytest.approx(0.5046, abs=1e-4)
+    assert verdict.advice.startswith("about 33 seeds paired would, with 80 % power")
+    alike = only(suite(*arms({"a": [0.8, 0.7, 0.6, 0.5, 0.4], "b": [0.7, 0.8, 0.5, 0.6, 0.4]})))
+    assert alike.advice.startswith("more than 200 seeds")
+
+
+def test_values_that_do_not_vary_decide_nothing() -> None:
+    verdict = only(suite(*arms({"a": [0.8] * 5, "b": [0.7] * 5})))
+    assert (verdict.word, verdict.p) == ("undecided", None)
+    assert "the seeds' values do not vary" in verdict.advice
+
+
+def test_the_ground_truth_is_a_constant() -> None:
+    verdict = only(suite(*arms(FIVE), truth=0.9), f"{GROUND_TRUTH} > a on {PIXEL}")
+    assert (verdict.word, verdict.n) == ("reproduced", 5)
+    assert verdict.effect == pytest.approx(0.08)
+    without = only(suite(*arms(FIVE), truth=None), f"{GROUND_TRUTH} > a on {PIXEL}")
+    assert (without.word, without.effect) == ("undecided", None)
+
+
+def test_holm_over_the_claims_that_can_be_tested() -> None:
+    weak = {"c": [0.75, 0.78, 0.76, 0.76, 0.80]}
+    runs = suite(*arms(FIVE | weak), run("d", 1, None, status="failed"))
+    claims = [f"{x} > {y} on {PIXEL}" for x, y in (("a", "b"), ("b", "c"), ("a", "c"), ("a", "d"))]
+    a_b, b_c, a_c, a_d = verdicts(SuiteRuns(runs.record | {"claims": claims}, *_rest(runs)))
+    raw = sorted((a_b.p, b_c.p, a_c.p))
+    assert sorted((a_b.p_holm, b_c.p_holm, a_c.p_holm)) == pytest.approx(
+        [3 * raw[0], 2 * raw[1], raw[2]]
+    )
+    assert (a_d.word, a_d.p_holm, a_d.detail) == ("undecided", None, "d failed")
+
+
+@pytest.mark.parametrize(
+    ("claim", "why"),
+    [
+        ("a < b < c on fcn.pixel_accuracy", "b < c is not among the arms that were run"),
+        ("b > z on fcn.pixel_accuracy", "z is not among the arms that were run"),
+        ("b > e on fcn.pixel_accuracy", "e was not asked for"),
+        ("b > a on beauty", "no score is called beauty"),
+        ("b > a on lpips", "b is missing"),
+        ("b is nicer", "not an ordering like `A > B on SCORE`"),
+    ],
+)
+def test_a_claim_that_cannot_be_tested_says_why(claim: str, why: str) -> None:
+    names = [{"name": arm, "changes": {}} for arm in ("a", "b", "e")]
+    verdict = only(suite(*arms(FIVE), arms=names), claim)
+    assert (verdict.word, verdict.test, verdict.n) == ("undecided", "none", 0)
+    assert verdict.detail.startswith(why)
+
+
+def test_arms_with_spaces_and_signs() -> None:
+    claim = parse_claim(f"U-Net (L1+cGAN) > encoder-decoder (L1) on {PIXEL}")
+    assert claim and (claim.first, claim.second) == ("U-Net (L1+cGAN)", "encoder-decoder (L1)")
+
+
+def test_no_word_without_evidence() -> None:
+    claim = parse_claim(CLAIM)
+    found = difference([0.5, 0.6], [0.5, 0.6], True)
+    assert claim
+    assert judge([None, (claim, found)]) == [("undecided", None, 1), ("undecided", 1.0, 1)]
+
+
+def test_the_text_counts_and_lists() -> None:
+    runs = suite(*arms(FIVE))
+    claims = [CLAIM, f"b > a on {PIXEL}", f"a > {GROUND_TRUTH} on lpips"]
+    judged = verdicts(SuiteRuns(runs.record | {"claims": claims}, *_rest(runs)))
+    lines = notes(judged)
+    assert lines[0] == "1 reproduced, 1 contradicted, 1 undecided, of 3 claims"
+    # 5 pairs at 0.05 / 2: the noncentral t puts 80 % power at 2.1 standard deviations
+    assert any(
+        line.startswith("power: with 5 seeds paired, a true difference of 2.1") for line in lines
+    )
+    table = markdown(judged)
+    assert "| **reproduced** |" in " ".join(table.split())
+    assert "+0.050 | +0.038 to +0.062 | g_z = +4.0 | 5 | paired t | 0.0004" in " ".join(
+        table.split()
+    )
+    assert "*" not in table.replace("**", "")  # no stars
+    assert len(as_csv(judged).splitlines()) == 4
+    assert [p_text(p) for p in (0.00001, 0.0079, 0.0625, 1.0)] == [
+        "< 0.0001", "0.0079", "0.062", "1.000",
+    ]  # fmt: skip
