@@ -6,83 +6,71 @@ import base64
 import io
 import json
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from PIL import Image
 
-from experiments.tracking_reader import SuiteRuns
-from pix2pix.atomic import replacing
+from reports.content import Report
+from reports.html_page import render
 from reports.notes import finished_seeds
-from reports.page import render
-from reports.verdicts import Verdict
 
 SUMMARY = "summary.json"
 WORDS = ("reproduced", "contradicted", "undecided")
 THUMBNAIL = (640, 260)
 
 
-def write_summary(runs: SuiteRuns, verdicts: Sequence[Verdict], folder: Path) -> None:
-    """What the index says of a suite, beside its report."""
-    record = runs.record
-    words = Counter(verdict.word for verdict in verdicts)
-    done = sum(run.status == "done" for run in runs.runs)
-    seeds = finished_seeds(runs)
-    summary = {
+def summary(report: Report) -> str:
+    """What the index says of a suite, as JSON."""
+    record = report.runs.record
+    words = Counter(verdict.word for verdict in report.verdicts)
+    content = {
         "suite": record["suite"],
-        "title": record.get("title") or record["suite"],
-        "question": record.get("question") or "",
+        "title": report.heading,
+        "question": report.question,
         "dataset": record["dataset"],
         "profile": record["profile"],
         "verdicts": {word: words[word] for word in WORDS if words[word]},
-        "cells": len(runs.runs),
-        "done": done,
-        "seeds": max(seeds, default=0),
+        "cells": len(report.runs.runs),
+        "done": sum(run.status == "done" for run in report.runs.runs),
+        "seeds": max(finished_seeds(report.runs), default=0),
     }
-    with replacing(folder / SUMMARY) as file:
-        file.write((json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def write_index(out: Path) -> Path:
-    """`out`/index.html over every report below `out`; its path. A damaged summary is left out."""
+def index_page(out: Path) -> str:
+    """The page over every report below `out`; a damaged summary is left out."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for path in sorted(out.glob(f"*/*/{SUMMARY}")):
         try:
-            summary = json.loads(path.read_text(encoding="utf-8"))
-            card = _card(summary, path.parent, out)
-        except (OSError, ValueError, KeyError, TypeError):
+            told = json.loads(path.read_text(encoding="utf-8"))
+            card = _card(told, path.parent, out)
+            key = (str(told["dataset"]), str(told["profile"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
-        groups.setdefault((summary["dataset"], summary["profile"]), []).append(card)
+        groups.setdefault(key, []).append(card)
     shown = [
-        {
-            "anchor": f"group-{i}",
-            "title": f"{dataset}, profile {profile}",
-            "cards": cards,
-        }
+        {"anchor": f"group-{i}", "title": f"{dataset}, profile {profile}", "cards": cards}
         for i, ((dataset, profile), cards) in enumerate(groups.items())
     ]
-    text = render(
+    return render(
         "index.html.j2",
         [(group["anchor"], group["title"]) for group in shown],
         heading="pix2pix ablations",
         groups=shown,
     )
-    with replacing(out / "index.html") as file:
-        file.write(text.encode())
-    return out / "index.html"
 
 
-def _card(summary: dict[str, Any], folder: Path, out: Path) -> dict[str, Any]:
-    cells, done = summary["cells"], summary["done"]
+def _card(told: dict[str, Any], folder: Path, out: Path) -> dict[str, Any]:
+    cells, done = told["cells"], told["done"]
     state = f"{done} of {cells} cells finished" if done < cells else f"{cells} cells"
-    seeds = summary["seeds"]
+    seeds = told["seeds"]
     return {
-        "title": str(summary["title"]),
-        "question": str(summary["question"]),
+        "title": str(told["title"]),
+        "question": str(told["question"]),
         "link": quote(f"{folder.relative_to(out).as_posix()}/index.html"),
-        "words": [(word, summary["verdicts"].get(word, 0)) for word in WORDS],
+        "words": [(word, told["verdicts"].get(word, 0)) for word in WORDS],
         "state": f"{state}, {seeds} seed{'' if seeds == 1 else 's'} an arm",
         "picture": _thumbnail(folder / "arms_by_inputs.png"),
     }

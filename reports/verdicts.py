@@ -183,7 +183,9 @@ def _verdict(
     digits = max(decimals(claim.score), digits_apart(*found.means))
     for arm, n, mean in zip((claim.first, claim.second), found.counts, found.means, strict=True):
         left = len(arm_values(by_arm[arm], claim.score)) - n if arm != GROUND_TRUTH else 0
-        told.append(f"{arm} {mean:.{digits}f}" + (f" ({left} more without a partner)" if left else ""))
+        told.append(
+            f"{arm} {mean:.{digits}f}" + (f" ({left} more without a partner)" if left else "")
+        )
     seeds = f"{found.n} seed{'s' if found.n > 1 else ''}"
     if not found.paired and found.counts[0] != found.counts[1]:
         seeds = f"{found.counts[0]} and {found.counts[1]} seeds"

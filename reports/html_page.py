@@ -10,15 +10,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from eval.metrics import METRICS
-from experiments.tracking_reader import GROUND_TRUTH, SuiteRuns
-from reports import histograms, notes
-from reports.ceiling import RULE, ceiling_warnings
+from experiments.tracking_reader import GROUND_TRUTH
+from reports.content import Report
 from reports.cost import cost_table
 from reports.drawings import effect_plot, inline_svg
 from reports.figures import DRAWN
 from reports.pictures import picture_grid
 from reports.tables import Table, cell_text, title
-from reports.verdicts import VERDICT_RULE, Verdict
+from reports.verdict_text import notes, p_text, signed
+from reports.verdicts import Verdict, digits_apart
 
 DRAWING_TITLES = {
     "seeds": "Scores by arm, every seed a dot",
@@ -45,19 +45,9 @@ def render(template: str, sections: Sequence[tuple[str, str]], **context: Any) -
     )
 
 
-def suite_page(
-    runs: SuiteRuns,
-    table: Table,
-    verdicts: Sequence[Verdict],
-    drawn: dict[str, str],
-    folder: Path,
-) -> str:
+def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
     """A suite's page; `drawn` is {figure: caption} of the files that lie in `folder`."""
-    record = runs.record
-    warnings = ceiling_warnings(runs)
-    under = [notes.interval_note(runs), notes.paper_note(runs), *notes.not_measured(runs)]
-    under += [f"Ceiling: {warning}." for warning in warnings]
-    under += [f"Ceiling {RULE}."] if warnings else []
+    runs = report.runs
     pictures = picture_grid(runs)
     drawings = [
         {
@@ -72,31 +62,37 @@ def suite_page(
         if name in drawn
     ]
     lists = [
-        ("colours", "Colour intersection by bin width", histograms.bin_notes(runs)),
-        ("deviations", "Deviations from the paper", record.get("deviations") or []),
-        ("provenance", "Provenance", notes.provenance(runs)),
-        ("cells", "Cells", [line.replace("`", "") for line in notes.digests(runs)]),
+        {
+            "anchor": title.lower().replace(" ", "-"),
+            "title": title,
+            "lines": [line.replace("`", "") for line in lines],
+        }
+        for title, lines in report.sections.items()
     ]
-    lists = [{"anchor": a, "title": t, "lines": lines} for a, t, lines in lists if lines]
-    problems = notes.gaps(runs)
-    sections = [("gaps", "Gaps")] if problems else []
-    sections += [("verdicts", "Verdicts")] if verdicts else []
-    sections += [("scores", "Scores")]
-    sections += [("pictures", "Pictures")] if pictures else []
-    sections += [("figures", "Figures")] if drawings else []
-    sections += [("cost", "Cost"), *((one["anchor"], one["title"]) for one in lists)]
+    sections = [
+        (anchor, text)
+        for anchor, text, there in (
+            ("gaps", "Gaps", report.problems),
+            ("verdicts", "Verdicts", report.verdicts),
+            ("scores", "Scores", True),
+            ("pictures", "Pictures", pictures),
+            ("figures", "Figures", drawings),
+            ("cost", "Cost", True),
+        )
+        if there
+    ]
     return render(
         "suite.html.j2",
-        sections,
-        heading=record.get("title") or record["suite"],
-        question=record.get("question") or "",
-        facts=facts(runs),
-        problems=problems,
-        verdict_rule=[VERDICT_RULE],
-        verdicts=[_verdict(v, _extent(verdicts, v)) for v in verdicts],
-        blocks=_blocks(table),
-        source=f"paper: {(record.get('published') or {}).get('source', '')}",
-        notes=[line for line in under if line],
+        [*sections, *((one["anchor"], one["title"]) for one in lists)],
+        heading=report.heading,
+        question=report.question,
+        facts=report.facts,
+        problems=report.problems,
+        verdicts=[_verdict(v, _extent(report.verdicts, v)) for v in report.verdicts],
+        verdict_notes=_without_claims(report.verdicts),
+        blocks=_blocks(report.table),
+        source=f"paper: {(runs.record.get('published') or {}).get('source', '')}",
+        notes=[line.replace("**", "") for line in report.notes],
         pictures=pictures,
         drawings=drawings,
         cost=cost_table(runs),
@@ -104,20 +100,10 @@ def suite_page(
     )
 
 
-def facts(runs: SuiteRuns) -> list[str]:
-    """What was trained on what, in a few words each."""
-    record = runs.record
-    said = [f"data set {record['dataset']}", record.get("direction")]
-    said += [f"profile {record['profile']}"]
-    said += [f"{notes.size_text(record)} pixels" if record.get("size") else None]
-    # Arms of different lengths have no one number.
-    lengths = {kind: record.get(kind) for kind in ("steps", "epochs")}
-    said += [f"{n:,} {kind}" for kind, n in lengths.items() if isinstance(n, int) and n]
-    counts = sorted(set(notes.finished_seeds(runs)))
-    if counts:
-        many = "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
-        said.append(f"{many} seed{'s' if counts != [1] else ''} an arm")
-    return [fact.replace("->", " → ") for fact in said if fact]
+def _without_claims(verdicts: Sequence[Verdict]) -> list[str]:
+    """What is said of all verdicts; what is said of one stands beside it."""
+    claims = tuple(f"{verdict.claim}:" for verdict in verdicts)
+    return [line for line in notes(verdicts) if not line.startswith(claims)] if verdicts else []
 
 
 def _blocks(table: Table) -> list[dict[str, Any]]:
@@ -139,7 +125,7 @@ def _blocks(table: Table) -> list[dict[str, Any]]:
                         "value": None if entry.interval is None else repr(entry.interval.mean),
                         "kind": "empty"
                         if entry.interval is None
-                        else ("best" if (row.arm, score) in table.best else ""),
+                        else ("best" if table.bold(row, score) else ""),
                     }
                 )
             rows.append(
@@ -164,15 +150,28 @@ def _blocks(table: Table) -> list[dict[str, Any]]:
 
 def _verdict(verdict: Verdict, extent: float) -> dict[str, Any]:
     plot: Markup | str = ""
-    if verdict.effect is not None and verdict.interval is not None:
-        low, high = verdict.interval
-        score = verdict.claim.rpartition(" on ")[2]
-        unit = METRICS[score].unit if score in METRICS else ""
-        plot = effect_plot(verdict.effect, low, high, extent, f" {unit}" if unit else "")
+    numbers = []
+    if verdict.effect is not None:
+        digits = max(3, digits_apart(verdict.effect, 0.0))
+        numbers.append(f"difference {signed(verdict.effect, digits)}")
+        if verdict.interval is not None:
+            low, high = verdict.interval
+            unit = METRICS[verdict.score].unit if verdict.score else ""
+            plot = effect_plot(verdict.effect, low, high, extent, f" {unit}" if unit else "")
+            interval = f"{signed(low, digits)} to {signed(high, digits)}"
+            numbers[0] += f" (95 % interval {interval})"
+        if verdict.standardised is not None:
+            numbers.append(f"{verdict.measure} = {signed(verdict.standardised, 1)}")
+        if verdict.p is not None and verdict.p_holm is not None:
+            told = f"p = {p_text(verdict.p)}, after Holm {p_text(verdict.p_holm)}"
+            numbers.append(told.replace("= <", "<"))
+        if verdict.test != "none":
+            numbers.append(verdict.test)
     return {
         "word": verdict.word,
         "claim": verdict.claim,
         "detail": verdict.detail,
+        "numbers": "; ".join(numbers),
         "advice": verdict.advice,
         "plot": plot,
     }
@@ -180,11 +179,10 @@ def _verdict(verdict: Verdict, extent: float) -> dict[str, Any]:
 
 def _extent(verdicts: Sequence[Verdict], of: Verdict) -> float:
     """One axis for all claims on the same score, so that their effects can be compared."""
-    score = of.claim.rpartition(" on ")[2]
     bounds = [
         abs(bound)
         for verdict in verdicts
-        if verdict.claim.rpartition(" on ")[2] == score and verdict.interval is not None
+        if verdict.score == of.score and verdict.interval is not None
         for bound in verdict.interval
     ]
     return max(bounds, default=0.0)
