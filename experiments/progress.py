@@ -1,16 +1,12 @@
-"""What a suite shows while it runs: live bars in a terminal, else a plain line now and then."""
+"""What a suite shows while it runs: a live table in a terminal, else a plain line now and then."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, Protocol
-
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-from rich.progress import Progress as RichProgress
 
 from experiments.jobs import Job
 
@@ -22,10 +18,12 @@ class Progress(Protocol):
     def close(self) -> None: ...
 
 
-def make_progress(quiet: bool = False) -> Progress:
-    """Bars where stderr is a terminal, else plain lines."""
-    if sys.stderr.isatty() and not quiet:
-        return Bars()
+def make_progress(jobs: Sequence[Job], workers: int) -> Progress:
+    """A live table where stderr is a terminal, else plain lines."""
+    if sys.stderr.isatty() and jobs:
+        from experiments.live_table import LiveTable
+
+        return LiveTable(jobs, workers)
     return Lines()
 
 
@@ -57,6 +55,19 @@ def set_aside_text(event: dict[str, Any]) -> str:
     return f"{event['file']} set aside: {event['error']}"
 
 
+def scores_text(values: dict[str, float]) -> str:
+    """'FCN .813/.533/.430  Lab .91/.85/.86': the families that a paper's table has, short."""
+    parts = []
+    for family, title, digits in (("fcn", "FCN", 3), ("labels", "labels", 3), ("color", "Lab", 2)):
+        of = [value for name, value in values.items() if name.split(".")[0] == family]
+        if of:
+            told = (f"{value:.{digits}f}".removeprefix("0") for value in of)
+            parts.append(f"{title} {'/'.join(told)}")
+    if "lpips" in values:
+        parts.append(f"LPIPS {values['lpips']:.3f}")
+    return "  ".join(parts)
+
+
 class Lines:
     """A line at every tenth of a job, and at its phases and end."""
 
@@ -85,6 +96,8 @@ class Lines:
             self._say(job, set_aside_text(event))
         elif kind == "start" and event.get("step"):
             self._say(job, f"goes on from step {event['step']}")
+        elif kind == "scores":
+            self._say(job, scores_text(event["values"]))
         elif kind == "failed":
             self._say(job, f"FAILED: {event['error']}")
         elif kind == "done":
@@ -97,45 +110,3 @@ class Lines:
 
     def close(self) -> None:
         pass
-
-
-class Bars:
-    """A bar a job, with losses and the time that is left."""
-
-    def __init__(self) -> None:
-        self.bars = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}"),
-            console=Console(stderr=True),
-        )
-        self.tasks: dict[str, Any] = {}
-        self.bars.start()
-
-    def __call__(self, job: Job, event: dict[str, Any]) -> None:
-        task = self.tasks.get(job.digest)
-        if task is None:
-            task = self.bars.add_task(escape(job.title), total=None, text="starting")
-            self.tasks[job.digest] = task
-        kind = event["event"]
-        if kind == "phase":
-            self.bars.update(task, text=event["phase"])
-            if "total" in event:
-                self.bars.update(task, total=event["total"])
-        elif kind == "start":
-            self.bars.update(task, completed=event.get("step", 0))
-        elif kind == "losses":
-            total = self.bars.tasks[self.bars.task_ids.index(task)].total or event["step"]
-            left = duration((total - event["step"]) * event["seconds_per_step"])
-            text = f"{losses_text(event['values'])}  {left} left"
-            self.bars.update(task, completed=event["step"], text=text)
-        elif kind == "set aside":
-            self.bars.console.print(f"{escape(job.title)}: {escape(set_aside_text(event))}")
-        elif kind == "failed":
-            self.bars.update(task, text=f"[red]FAILED[/]: {escape(event['error'][:100])}")
-        elif kind == "done":
-            self.bars.update(task, text="done")
-
-    def close(self) -> None:
-        self.bars.stop()

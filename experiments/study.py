@@ -123,7 +123,7 @@ def execute(study: Study) -> Ending:
         + (f" on {gpus} GPU(s)" if gpus else f", {workers} at a time on the CPU" if todo else "")
     )
     tracker = start_mirror(options.out, records)
-    progress = make_progress()
+    progress = make_progress(todo, workers)
     with collected_signals() as signals:
         try:
             outcomes = launch(todo, workers, gpus, progress, signals) if todo else {}

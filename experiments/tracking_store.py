@@ -18,6 +18,8 @@ os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"  # "written" has to mean wri
 # A server that is away is asked again at the next pass, not for minutes within one.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+# Reading a store that was moved or is remote shows no bar for every image.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 # MLflow tells of every migration, and logs a traceback of what it raises as well.
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
 logging.getLogger("alembic").setLevel(logging.ERROR)

@@ -9,12 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from experiments.tracking_reader import RunRecord, SuiteRuns
+from experiments.tracking_reader import SuiteRuns
 from pix2pix.errors import UserError
-from reports.collect import GROUND_TRUTH
+from reports.pictures import grid_columns, grid_names
 from reports.style import GREY, PAGE_WIDTH
 
-MOST_ROWS = 6
 TALLEST = 8.5
 GAP = 0.03  # inches between images
 CHARACTERS_AN_INCH = 15
@@ -22,15 +21,10 @@ CHARACTERS_AN_INCH = 15
 
 def draw_grid(runs: SuiteRuns) -> tuple[Figure, str] | None:
     """Rows are test images; columns input, ground truth, then each arm's lowest finished seed."""
-    truth = runs.ground_truth
-    shown = {arm: _lowest_seed(runs.of_arm(arm)) for arm in runs.arms}
-    names = _names([truth, *shown.values()])
+    columns = grid_columns(runs)
+    names = grid_names(columns)
     if not names:
         return None
-    columns: list[tuple[str, RunRecord | None, str]] = []
-    if truth is not None and truth.status == "done":
-        columns = [("input", truth, "inputs"), (GROUND_TRUTH, truth, "targets")]
-    columns += [(arm, run, "translations") for arm, run in shown.items()]
 
     width = (PAGE_WIDTH - GAP * (len(columns) - 1)) / len(columns)
     width = min(width, 1.6)
@@ -72,25 +66,11 @@ def draw_grid(runs: SuiteRuns) -> tuple[Figure, str] | None:
                     transform=axes.transAxes,
                     linespacing=1.05,
                 )
-    seeds = {str(run.seed) for run in shown.values() if run}
+    seeds = {str(run.seed) for _, run, kind in columns if run and kind == "translations"}
     return (
         figure,
         f"{len(names)} test images at equal distances by name, seed {' and '.join(sorted(seeds))}",
     )
-
-
-def _lowest_seed(runs: tuple[RunRecord, ...]) -> RunRecord | None:
-    done = [run for run in runs if run.status == "done" and run.artifacts("translations")]
-    return min(done, key=lambda run: run.seed or 0, default=None)
-
-
-def _names(runs: list[RunRecord | None]) -> list[str]:
-    for run in runs:
-        for folder in ("targets", "translations"):
-            names = run.artifacts(folder) if run else ()
-            if names:
-                return list(names[:MOST_ROWS])
-    return []
 
 
 def _open(path: Path | None) -> np.ndarray | None:

@@ -6,25 +6,32 @@ A class that the scorer cannot find on real photos tells nothing about translati
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from experiments.tracking_reader import SuiteRuns
 
+SCORER_RULE = "The real photos' own scores by class: no arm can be expected to pass them."
 
-def scorer_section(runs: SuiteRuns) -> list[str]:
-    """Lines of a Markdown section; empty where there is no FCN-score or no table of its classes."""
+
+@dataclass(frozen=True)
+class ScorerKnowledge:
+    """The scorer's training in a sentence ("" where nothing is recorded), and its classes."""
+
+    training: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def scorer_knowledge(runs: SuiteRuns) -> ScorerKnowledge | None:
+    """None where there is no FCN-score or no table of its classes."""
     truth = runs.ground_truth
     if truth is None or truth.status != "done" or "fcn.class_iou" not in truth.scores:
-        return []
+        return None
     table = truth.json_artifact("per_class.json")
     if table is None:
-        return []
-    lines = ["", "## The scorer", ""]
-    lines += ["The real photos' own scores by class: no arm can be expected to pass them.", ""]
-    lines += [training(runs), ""] if training(runs) else []
-    lines += ["| " + " | ".join(table["columns"]) + " |", "|---|---:|---:|---:|"]
-    for name, *values in table["data"]:
-        lines.append(f"| {name} | " + " | ".join(_number(value) for value in values) + " |")
-    return lines
+        return None
+    rows = ((name, *(_number(value) for value in values)) for name, *values in table["data"])
+    return ScorerKnowledge(training(runs), tuple(table["columns"]), tuple(rows))
 
 
 def training(runs: SuiteRuns) -> str:

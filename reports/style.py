@@ -41,6 +41,8 @@ RC = {
     "axes.spines.right": False,
     "lines.linewidth": 1.1,
     "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "pix2pix-ablations",  # the same ids for the same figure
     "pdf.fonttype": 42,  # TrueType, as publishers ask for
     "axes.formatter.useoffset": False,  # `0.006` must not mean 13.626
     "text.parse_math": False,  # a dollar in an arm's name is a dollar
@@ -69,7 +71,12 @@ def few_ticks(axis: matplotlib.axis.Axis, most: int = 4) -> None:
     axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
 
 
-def save(figure: Figure, folder: Path, name: str) -> None:
-    """NAME.png for reading and NAME.pdf for papers, the same bytes for the same figure."""
+def save(figure: Figure, folder: Path, name: str, as_svg: bool = False) -> None:
+    """NAME.png for reading, NAME.pdf for papers, the same bytes for the same figure.
+
+    `as_svg` adds NAME.svg with text as text, for web pages.
+    """
     figure.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})
     figure.savefig(folder / f"{name}.pdf", dpi=300, metadata={"CreationDate": None})
+    if as_svg:
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, transparent=True)

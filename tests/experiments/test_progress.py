@@ -1,7 +1,7 @@
 import pytest
 
 from experiments.jobs import DataSource, Job
-from experiments.progress import Bars, Lines, duration, losses_text
+from experiments.progress import Lines, duration, losses_text, scores_text
 
 VALUES = {"d_real": 0.6, "d_fake": 0.5, "g_gan": 1.25, "g_l1": 0.2}
 
@@ -36,27 +36,13 @@ def test_plain_lines_come_at_every_tenth_with_losses_and_time_left(capsys):
     assert err[-1].endswith("done")
 
 
-def test_bars_take_any_arms_name_for_text(capsys):
-    bars = Bars()
-    strange = job("U-Net [red]x[/] seed 1")
-    bars(strange, {"event": "phase", "phase": "training", "total": 10})
-    event = {"event": "losses", "step": 5, "values": VALUES, "seconds_per_step": 2.0}
-    bars(strange, event)
-    bars(strange, {"event": "failed", "error": "[/nothing] to close"})
-    bars.close()
-    assert "[red]x" in bars.bars.tasks[0].description.replace("\\", "")
+def test_scores_stand_in_the_order_of_a_papers_table():
+    values = {"fcn.pixel_accuracy": 0.8131, "fcn.class_accuracy": 0.5, "fcn.class_iou": 0.43}
+    values |= {"color.L": 0.9, "color.a": 1.0, "lpips": 0.2514, "pixel.l1": 0.1}
+    assert scores_text(values) == "FCN .813/.500/.430  Lab .90/1.00  LPIPS 0.251"
 
 
 def test_a_file_that_was_set_aside_is_said(capsys):
-    event = {
-        "event": "set aside",
-        "file": "checkpoint-0000007.pt.damaged",
-        "error": "why",
-        "step": 3,
-    }
-    lines, bars = Lines(), Bars()
-    lines(job(), event)
-    bars(job(), event)
-    bars.close()
-    said = capsys.readouterr().err
-    assert said.count("checkpoint-0000007.pt.damaged set aside: why") == 2
+    event = {"event": "set aside", "file": "checkpoint-0000007.pt.damaged", "error": "why"}
+    Lines()(job(), event | {"step": 3})
+    assert "checkpoint-0000007.pt.damaged set aside: why" in capsys.readouterr().err

@@ -1,0 +1,87 @@
+"""All that a suite's report says, once, for its Markdown page and its HTML page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experiments.tracking_reader import SuiteRuns
+from reports import histograms, notes
+from reports.ceiling import RULE, ceiling_warnings
+from reports.earlier import left_out, older
+from reports.image_intervals import interval_lines
+from reports.leaders import in_words, paper_orders
+from reports.scorer import ScorerKnowledge, scorer_knowledge
+from reports.tables import Table, make_table
+from reports.verdicts import Verdict, verdicts
+
+
+@dataclass(frozen=True)
+class Report:
+    """A suite's runs and what is said of them; sentences are plain text."""
+
+    runs: SuiteRuns
+    table: Table
+    verdicts: tuple[Verdict, ...]
+    heading: str
+    question: str
+    facts: tuple[str, ...]
+    """What was trained on what, a few words each."""
+    problems: tuple[str, ...]
+    """What the numbers do not hold: failed, missing and left-out cells, weak ceilings."""
+    notes: tuple[str, ...]
+    """How to read the table."""
+    scorer: ScorerKnowledge | None
+    """What the FCN-score's scorer knows of real photos, class by class."""
+    sections: dict[str, tuple[str, ...]]
+    """{title: lines} of what comes after the figures; only those that have lines."""
+
+
+def gather(runs: SuiteRuns) -> Report:
+    """Read a suite's runs once, into everything that its pages say."""
+    record = runs.record
+    table = make_table(runs)
+    warnings = ceiling_warnings(runs)
+    problems = [*notes.gaps(runs), *left_out(runs)]
+    problems += [f"Ceiling: {warning}" for warning in warnings]
+    problems += [f"Ceiling {RULE}"] if warnings else []
+    under = [notes.interval_note(runs), notes.paper_note(runs), notes.bold_note(runs, table)]
+    under += [*notes.not_measured(runs), notes.not_asked(runs), older(runs)]
+    sections = {
+        "Order of the arms": [f"{order.score}: {in_words(order)}" for order in paper_orders(runs)],
+        "Over test images": interval_lines(runs),
+        "Colour distributions": histograms.bin_notes(runs),
+        "Deviations from the paper": record.get("deviations") or [],
+        "Provenance": notes.provenance(runs),
+        "Cells": notes.digests(runs),
+    }
+    return Report(
+        runs=runs,
+        table=table,
+        verdicts=tuple(verdicts(runs)),
+        heading=record.get("title") or record["suite"],
+        question=record.get("question") or "",
+        facts=tuple(_facts(runs)),
+        problems=tuple(_sentence(line) for line in problems if line),
+        notes=tuple(_sentence(line) for line in under if line),
+        scorer=scorer_knowledge(runs),
+        sections={title: tuple(lines) for title, lines in sections.items() if lines},
+    )
+
+
+def _facts(runs: SuiteRuns) -> list[str]:
+    record = runs.record
+    said = [f"data set {record['dataset']}", record.get("direction")]
+    said += [f"profile {record['profile']}"]
+    said += [f"{notes.size_text(record)} pixels" if record.get("size") else None]
+    # Arms of different lengths have no one number.
+    lengths = {kind: record.get(kind) for kind in ("steps", "epochs")}
+    said += [f"{n:,} {kind}" for kind, n in lengths.items() if isinstance(n, int) and n]
+    counts = sorted(set(notes.finished_seeds(runs)))
+    if counts:
+        many = "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+        said.append(f"{many} seed{'s' if counts != [1] else ''} an arm")
+    return [fact.replace("->", "→") for fact in said if fact]
+
+
+def _sentence(line: str) -> str:
+    return f"{line.rstrip('.')}."

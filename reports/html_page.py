@@ -1,0 +1,192 @@
+"""The report as one self-contained HTML page: nothing in it is fetched from a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from eval.metrics import METRICS
+from experiments.tracking_reader import GROUND_TRUTH
+from reports.content import Report
+from reports.cost import cost_table
+from reports.drawings import effect_plot, inline_svg
+from reports.figures import DRAWN
+from reports.pictures import picture_grid
+from reports.scorer import SCORER_RULE
+from reports.tables import Table, cell_text, title
+from reports.verdict_text import notes, p_text, signed
+from reports.verdicts import Verdict, digits_apart
+
+DRAWING_TITLES = {
+    "seeds": "Scores by arm, every seed a dot",
+    "classes": "IoU of every class",
+    "lab_histograms": "Colour distributions",
+    "curves": "Training losses",
+}
+
+
+def render(template: str, sections: Sequence[tuple[str, str]], **context: Any) -> str:
+    """A template of `reports/templates` as text; every value in it is escaped."""
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=select_autoescape(["html", "j2"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    read = environment.loader.get_source  # type: ignore[union-attr]
+    return environment.get_template(template).render(
+        css=Markup(read(environment, "page.css")[0]),
+        js=Markup(read(environment, "page.js")[0]),
+        sections=sections,
+        **context,
+    )
+
+
+def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
+    """A suite's page; `drawn` is {figure: caption} of the files that lie in `folder`."""
+    runs = report.runs
+    pictures = picture_grid(runs)
+    drawings = [
+        {
+            "name": name,
+            "title": DRAWING_TITLES[name],
+            "svg": inline_svg(
+                (folder / f"{name}.svg").read_text(encoding="utf-8"), name, DRAWING_TITLES[name]
+            ),
+            "caption": drawn[name].rstrip("."),
+        }
+        for name in DRAWN
+        if name in drawn
+    ]
+    lists = [
+        {
+            "anchor": title.lower().replace(" ", "-"),
+            "title": title,
+            "lines": [line.replace("`", "") for line in lines],
+        }
+        for title, lines in report.sections.items()
+    ]
+    sections = [
+        (anchor, text)
+        for anchor, text, there in (
+            ("gaps", "Gaps", report.problems),
+            ("verdicts", "Verdicts", report.verdicts),
+            ("scores", "Scores", True),
+            ("pictures", "Pictures", pictures),
+            ("figures", "Figures", drawings),
+            ("cost", "Cost", True),
+            ("scorer", "The scorer", report.scorer),
+        )
+        if there
+    ]
+    return render(
+        "suite.html.j2",
+        [*sections, *((one["anchor"], one["title"]) for one in lists)],
+        heading=report.heading,
+        question=report.question,
+        facts=report.facts,
+        problems=report.problems,
+        verdicts=[_verdict(v, _extent(report.verdicts, v)) for v in report.verdicts],
+        verdict_notes=_without_claims(report.verdicts),
+        blocks=_blocks(report.table),
+        source=f"paper: {(runs.record.get('published') or {}).get('source', '')}",
+        notes=[line.replace("**", "") for line in report.notes],
+        pictures=pictures,
+        drawings=drawings,
+        cost=cost_table(runs),
+        scorer=report.scorer,
+        scorer_rule=SCORER_RULE,
+        lists=lists,
+    )
+
+
+def _without_claims(verdicts: Sequence[Verdict]) -> list[str]:
+    """What is said of all verdicts; what is said of one stands beside it."""
+    claims = tuple(f"{verdict.claim}:" for verdict in verdicts)
+    return [line for line in notes(verdicts) if not line.startswith(claims)] if verdicts else []
+
+
+def _blocks(table: Table) -> list[dict[str, Any]]:
+    """The printed tables with what a cell needs to be shown and sorted."""
+    blocks = []
+    for ours, papers in table.blocks():
+        rows = []
+        for row in table.rows:
+            cells = []
+            for score in ours:
+                entry = row.entries[score]
+                text, _, half = cell_text(entry, score, row.finished).partition(" ")
+                if entry.interval is None:
+                    text, half = cell_text(entry, score, row.finished), ""
+                cells.append(
+                    {
+                        "text": text,
+                        "half": half,
+                        "value": None if entry.interval is None else repr(entry.interval.mean),
+                        "kind": "empty"
+                        if entry.interval is None
+                        else ("best" if table.bold(row, score) else ""),
+                    }
+                )
+            rows.append(
+                {
+                    "arm": row.arm,
+                    "n": row.n,
+                    "truth": row.arm == GROUND_TRUTH,
+                    "cells": cells,
+                    "papers": [row.published.get(score, "") for score in papers],
+                }
+            )
+        blocks.append(
+            {
+                "caption": "Mean over seeds ± half-width of its 95 % interval.",
+                "ours": [{"title": title(s), "better": METRICS[s].better} for s in ours],
+                "papers": [title(score, False).removeprefix("FCN ") for score in papers],
+                "rows": rows,
+            }
+        )
+    return blocks
+
+
+def _verdict(verdict: Verdict, extent: float) -> dict[str, Any]:
+    plot: Markup | str = ""
+    numbers = []
+    if verdict.effect is not None:
+        digits = max(3, digits_apart(verdict.effect, 0.0))
+        numbers.append(f"difference {signed(verdict.effect, digits)}")
+        if verdict.interval is not None:
+            low, high = verdict.interval
+            unit = METRICS[verdict.score].unit if verdict.score else ""
+            plot = effect_plot(verdict.effect, low, high, extent, f" {unit}" if unit else "")
+            interval = f"{signed(low, digits)} to {signed(high, digits)}"
+            numbers[0] += f" (95 % interval {interval})"
+        if verdict.standardised is not None:
+            numbers.append(f"{verdict.measure} = {signed(verdict.standardised, 1)}")
+        if verdict.p is not None and verdict.p_holm is not None:
+            told = f"p = {p_text(verdict.p)}, after Holm {p_text(verdict.p_holm)}"
+            numbers.append(told.replace("= <", "<"))
+        if verdict.test != "none":
+            numbers.append(verdict.test)
+    return {
+        "word": verdict.word,
+        "claim": verdict.claim,
+        "detail": verdict.detail,
+        "numbers": "; ".join(numbers),
+        "advice": verdict.advice,
+        "plot": plot,
+    }
+
+
+def _extent(verdicts: Sequence[Verdict], of: Verdict) -> float:
+    """One axis for all claims on the same score, so that their effects can be compared."""
+    bounds = [
+        abs(bound)
+        for verdict in verdicts
+        if verdict.score == of.score and verdict.interval is not None
+        for bound in verdict.interval
+    ]
+    return max(bounds, default=0.0)
