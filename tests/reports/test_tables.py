@@ -10,10 +10,11 @@ from suites import PIXEL, run, suite
 from eval.metrics import of_family
 from experiments.tracking_reader import GROUND_TRUTH, RunRecord, SuiteRuns
 from reports.ceiling import ceiling_warnings
+from reports.content import gather
+from reports.markdown_page import markdown_page
 from reports.notes import gaps, interval_note, not_measured, paper_note, provenance
 from reports.tables import as_csv, make_table, markdown
 from reports.verdicts import verdicts
-from reports.write import page
 
 WHY = "no backbone: put alexnet.pth into the hub cache"
 
@@ -133,8 +134,9 @@ def test_scores_of_another_reference_are_missing_and_say_why() -> None:
 )
 def test_the_headline_has_a_length_where_all_arms_have_the_same(lengths: dict, told: str) -> None:
     runs = suite(run("a", 1, 0.8), run("b", 1, 0.7), direction="labels->photo", **lengths)
-    headline = page(runs, make_table(runs), [], {}).splitlines()[4]
-    assert headline == f"camvid, labels->photo, {told}"
+    headline = markdown_page(gather(runs), {}).splitlines()[4]
+    told = told.removesuffix(".")
+    assert headline == f"data set camvid, labels→photo, {told}, 1 seed an arm."
 
 
 def test_a_score_that_some_seeds_lack_names_its_own_n() -> None:
