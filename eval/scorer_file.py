@@ -18,6 +18,7 @@ from eval.fcn import FCN8s
 from eval.files import write_whole
 
 FORMAT = "pix2pix-ablations FCN-8s scorer 1"
+FINGERPRINT_DIGITS = 64
 KEY = "scorer"  # of the one JSON text in the header, whose values can only be strings
 
 
@@ -112,34 +113,36 @@ def check_scorer(
     """
     known = metadata.get("source")
     known = known if isinstance(known, dict) else {}
-    for key in ("dataset", "size", "fingerprint"):
+    for key, said in DIFFERENT.items():
         wanted, found = (source or {}).get(key), known.get(key)
         if wanted is not None and found is not None and wanted != found:
-            raise ScoringError(
-                f"{path}: this scorer was trained for another {WHAT[key]}:"
-                f" {_brief(found)}, not {_brief(wanted)}"
-            )
-    if class_names is not None and list(class_names) != metadata["class_names"]:
-        raise ScoringError(
-            f"{path}: this scorer was trained for other classes:"
-            f" {_difference(metadata['class_names'], list(class_names))}"
-        )
+            differ = said.format(_brief(found), _brief(wanted))
+            raise ScoringError(f"{path}: this scorer was trained {differ}")
+    has = [str(name) for name in metadata.get("class_names") or []]
+    if class_names is not None and list(class_names) != has:
+        differ = _difference(has, list(class_names))
+        raise ScoringError(f"{path}: this scorer was trained for other classes: {differ}")
 
 
-WHAT = {"dataset": "data set", "size": "size (height, width)", "fingerprint": "version of the data"}
+DIFFERENT = {
+    "dataset": "for {}, not for {}",
+    "size": "at {} pixels (height x width), not at {}",
+    "fingerprint": "on another version of the data: fingerprint {}, not {}",
+}
 
 
 def _brief(value: Any) -> str:
+    """A name, the head of a fingerprint, or a size."""
     if isinstance(value, str):
-        return value[:12] if len(value) == 64 else value
-    return "x".join(str(side) for side in value)
+        return value[:12] if len(value) == FINGERPRINT_DIGITS else value
+    return "x".join(str(side) for side in value) if isinstance(value, list) else str(value)
 
 
 def _difference(found: list[str], wanted: list[str]) -> str:
     if len(found) != len(wanted):
-        return f"{len(found)} of them, not {len(wanted)}"
+        return f"{len(found)} classes, not {len(wanted)}"
     index = next(i for i, (a, b) in enumerate(zip(found, wanted, strict=True)) if a != b)
-    return f"{index} is {found[index]}, not {wanted[index]}"
+    return f"its class {index} is {found[index]}, not {wanted[index]}"
 
 
 def weights_sha256(model: FCN8s) -> str:

@@ -250,17 +250,20 @@ def test_a_scorer_for_other_photos_or_classes_is_refused(saved):
     check_scorer(saved, metadata)
     check_scorer(saved, metadata, source={"dataset": "toys"})
     for change, said in [
-        ({"dataset": "camvid"}, "for another data set: toys, not camvid"),
-        ({"size": [256, 128]}, "for another size (height, width): 48x48, not 256x128"),
-        ({"fingerprint": "0" * 64}, "another version of the data: ab12ab12ab12, not 000000000000"),
+        ({"dataset": "camvid"}, "for toys, not for camvid"),
+        ({"size": [256, 128]}, "at 48x48 pixels (height x width), not at 256x128"),
+        (
+            {"fingerprint": "0" * 64},
+            "another version of the data: fingerprint ab12ab12ab12, not 000000000000",
+        ),
     ]:
         with pytest.raises(ScoringError) as refusal:
             check_scorer(saved, metadata, source=SOURCE | change)
         assert str(refusal.value).startswith(f"{saved}: this scorer was trained ")
         assert str(refusal.value).endswith(said) and "\n" not in str(refusal.value)
-    with pytest.raises(ScoringError, match=r"other classes: 1 is box, not sky"):
+    with pytest.raises(ScoringError, match=r"other classes: its class 1 is box, not sky"):
         check_scorer(saved, metadata, ["ground", "sky"])
-    with pytest.raises(ScoringError, match=r"other classes: 2 of them, not 3"):
+    with pytest.raises(ScoringError, match=r"other classes: 2 classes, not 3"):
         check_scorer(saved, metadata, ["ground", "box", "sky"])
 
 

@@ -158,7 +158,7 @@ def test_a_file_of_another_data_set_is_refused(data, tmp_path):
     path = tmp_path / "scorers" / "ref.safetensors"
     model, metadata = load_scorer(path)
     save_scorer(path, model, {}, ["road", "sky"], metadata["source"] | {"dataset": "facades"})
-    with pytest.raises(ScoringError, match="for another data set: facades, not streets"):
+    with pytest.raises(ScoringError, match="trained for facades, not for streets"):
         ensure_scorer(work_of(job_of(data, tmp_path)))
 
 
