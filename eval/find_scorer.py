@@ -1,4 +1,4 @@
-"""The scorer for a data set: does the named one fit; which one in `runs/scorers` does."""
+"""The scorer for a data set: which one in `runs/scorers` fits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from eval.errors import NotMeasured, ScoringError
+from eval.errors import NotMeasured
 from eval.scorer_file import KEY
 
 FOLDER = Path("runs/scorers")
@@ -46,25 +46,6 @@ def find_scorer(
         f"{many} of {dataset} at {size[0]}x{size[1]} in {folder} (there: {there or 'nothing'});"
         f" name one by --scorer FILE, or train one:"
         f" python run_ablations.py --suite losses --dataset {dataset} --set size={size[0]}"
-    )
-
-
-def check_fits(path: Path, record: dict[str, Any], dataset: str, names: Sequence[str]) -> None:
-    """Refuse a scorer that was trained for another data set or other classes."""
-    source = record.get("source")
-    trained = source.get("dataset") if isinstance(source, dict) else None
-    if trained not in (None, dataset):
-        raise ScoringError(f"{path}: this scorer was trained for {trained}, not for {dataset}")
-    has = list(record["class_names"])
-    if has == list(names):
-        return
-    if len(has) != len(names):
-        differ = f"{len(has)} classes, not {len(names)}"
-    else:
-        place = next(i for i, (a, b) in enumerate(zip(has, names, strict=True)) if a != b)
-        differ = f"its class {place} is {has[place]}, not {names[place]}"
-    raise ScoringError(
-        f"{path}: this scorer was trained for other classes than {dataset}: {differ}"
     )
 
 

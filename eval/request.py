@@ -139,8 +139,8 @@ def _scorer(
         }
     if data is not None and not data.class_names:
         raise NotMeasured(f"{data.name} has no labels")
-    from eval.find_scorer import check_fits, find_scorer
-    from eval.scorer_file import load_scorer
+    from eval.find_scorer import find_scorer
+    from eval.scorer_file import check_scorer, load_scorer
 
     size = _first_size(options, data)
     path = options.scorer
@@ -149,7 +149,7 @@ def _scorer(
         warnings.append(f"scorer: {path}")
     scorer, known = load_scorer(path, options.device)
     if data is not None:
-        check_fits(path, known, data.name, data.class_names)
+        check_scorer(path, known, data.class_names, {"dataset": data.name})
     trained = known["source"].get("size") if isinstance(known["source"], dict) else None
     if trained is not None and list(trained) != list(size):
         warnings.append(

@@ -116,7 +116,7 @@ def scan(path: Path, offset: int = 0) -> Iterator[tuple[Record, int]]:
 
 
 def replay(records: list[Record]) -> list[Record]:
-    """The records of one uninterrupted run: each step of each STEPPED event once, in order.
+    """The records of one uninterrupted run: each step of each OF_A_STEP event once, in order.
 
     When a cell goes on from step s, what was recorded beyond s belongs to steps that are now
     done again, so it is dropped.

@@ -47,6 +47,7 @@ def score(
         scorer=scorer,
         palette=work.data.palette,
         classes=len(work.data.class_names) or None,
+        class_names=work.data.class_names or None,
         lpips=lpips,
     )
     side = label_side(work.entry, work.job.config["direction"])

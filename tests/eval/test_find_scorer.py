@@ -2,9 +2,9 @@ import pytest
 
 from eval.errors import NotMeasured, ScoringError
 from eval.fcn import FCN8s
-from eval.find_scorer import check_fits, find_scorer
+from eval.find_scorer import find_scorer
 from eval.scorer import ScorerSettings
-from eval.scorer_file import load_scorer, save_scorer
+from eval.scorer_file import check_scorer, load_scorer, save_scorer
 
 NAMES = ["road", "sky"]
 
@@ -60,10 +60,10 @@ def test_refuses_a_scorer_of_another_data_set_or_other_classes(save, source, nam
     path = save("a.safetensors", source, names)
     _, record = load_scorer(path)
     with pytest.raises(ScoringError, match=rf"a\.safetensors: .*{said}"):
-        check_fits(path, record, "streets", NAMES)
+        check_scorer(path, record, NAMES, {"dataset": "streets"})
 
 
 @pytest.mark.parametrize("source", [of("streets"), "old"])
 def test_takes_one_that_fits(save, source):
     path = save("a.safetensors", source)
-    check_fits(path, load_scorer(path)[1], "streets", NAMES)
+    check_scorer(path, load_scorer(path)[1], NAMES, {"dataset": "streets"})
