@@ -61,8 +61,7 @@ def losses(records: list[Record]) -> dict[int, dict[str, float]]:
 def facts(study: Study) -> Facts:
     """What a finished study says: weights, images, scores, losses of every cell, the scorer."""
     found: Facts = {}
-    references = {"ground truth": path for path in (study.out / "references").iterdir()}
-    for arm, cell in (study.cells() | references).items():
+    for arm, cell in study.directories().items():
         found |= {f"{arm}: {k}": v for k, v in cell_facts(cell).items()}
         found[f"{arm}: last word"] = read_records(cell / "journal.jsonl")[-1]["event"]
     for path in (study.out / "scorers").glob("*.safetensors"):
@@ -125,8 +124,11 @@ def wrong_so_far(study: Study, expected: Facts, checkpoints: dict[tuple[str, int
     return lines
 
 
-def mirrored(database: Path) -> Facts:
-    """What MLflow holds: {arm, curve, step: [values]}, scores, runs and images by arm."""
+def mirrored(database: Path, served: Path | None = None) -> Facts:
+    """What MLflow holds: {arm, curve, step: [values]}, scores, runs and images by arm.
+
+    `served`: the folder behind a server's artifacts.
+    """
     found: Facts = {}
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
         arms = dict(connection.execute("select run_uuid, value from tags where key = 'arm'"))
@@ -140,6 +142,7 @@ def mirrored(database: Path) -> Facts:
     for run, status, artifacts in states:
         arm = arms.get(run, "suite")
         found.setdefault(f"{arm}: runs", []).append(status)
-        images = sorted(Path(artifacts.removeprefix("file://"), "images").glob("samples*.png"))
-        found[f"{arm}: images"] = [path.name.split("+")[2] for path in images]
+        place = artifacts.removeprefix("file://").replace("mlflow-artifacts:", str(served))
+        steps = [path.name.split("+")[2] for path in Path(place, "images").glob("samples*.png")]
+        found.setdefault(f"{arm}: images", []).extend(steps)
     return {key: sorted(value) for key, value in found.items()}

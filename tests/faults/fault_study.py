@@ -176,6 +176,12 @@ class Study:
         cells = json.loads(record.read_text())["cells"]
         return {c["arm"]: self.out / "cells" / c["digest"] for c in cells}
 
+    def directories(self) -> dict[str, Path]:
+        """The cells, and the real photos' own run directory as `ground truth`."""
+        (record,) = (self.out / "suites" / "mine").glob("*.json")
+        reference = json.loads(record.read_text())["reference"]
+        return self.cells() | {"ground truth": self.out / "references" / reference}
+
 
 def split_event(line: str) -> tuple[str, str]:
     """(event, path) of a line of events.log; an event's name may hold a space, a path may too."""
