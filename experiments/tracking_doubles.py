@@ -1,4 +1,4 @@
-"""Runs that stand twice: a server made one, its answer was lost, and MLflow's client asked again."""
+"""Runs that stand twice: a server made one, its answer was lost, the client asked again."""
 
 from __future__ import annotations
 

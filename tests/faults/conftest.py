@@ -11,8 +11,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fault_points import POINTS, Whole, uninterrupted
 from fault_study import ROOT, Study
+
+sys.path.insert(0, str(ROOT))  # another checkout's code, where FAULTS_ROOT says so
+
+from fault_points import POINTS, Whole, uninterrupted
 
 FIGURES: list[str] = []
 

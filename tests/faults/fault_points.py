@@ -30,6 +30,7 @@ class Whole:
     """The uninterrupted study that all others are compared with."""
 
     facts: Facts
+    digests: dict[str, str]
     mirrored: Facts
     checkpoints: dict[tuple[str, int], Facts]
     events: list[Event]
@@ -67,6 +68,7 @@ def uninterrupted(study: Study) -> Whole:
     assert len(checkpoints) == 2 * study.steps
     return Whole(
         facts(study),
+        {arm: cell.name for arm, cell in study.directories().items()},
         mirrored(study.folder / "mlflow.db"),
         checkpoints,
         study.events(),

@@ -104,9 +104,11 @@ class Watcher:
         with open(os.path.join(self.control, "fired.json"), "w", encoding="utf-8") as file:
             json.dump(fired, file)
         how, others = plan["how"], self._processes()
-        if how == "tear":
-            # The kernel ends the process in the middle of a write, when the file has so many bytes.
-            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        if how in ("tear", "limit"):
+            # The kernel ends the process in the middle of a write, when the file has so many
+            # bytes; or, as Python has it, refuses the write.
+            if how == "tear":
+                signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             resource.setrlimit(resource.RLIMIT_FSIZE, (plan["bytes"], resource.RLIM_INFINITY))
             return
