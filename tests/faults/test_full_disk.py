@@ -13,7 +13,7 @@ MIB = 2**20
 
 
 def one_line(ended, *words):
-    """AssertionError unless one line of what was said names the failure, and none is a traceback."""
+    """The lines that name a failure; AssertionError where none does, or for a traceback."""
     assert "Traceback" not in ended.said, ended
     lines = [line for line in ended.said.splitlines() if all(word in line for word in words)]
     assert lines, f"no line with {words}: {ended}"

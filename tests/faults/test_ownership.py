@@ -50,13 +50,14 @@ def test_two_are_never_inside_and_the_dead_are_not_waited_for(tmp_path_factory, 
         subprocess.Popen(
             [sys.executable, "-c", INSIDE, str(folder), str(seed + n), str(rounds)],
             env=environment,
+            cwd=ROOT,
         )
         for n in range(crowd)
     ]
     try:
         deadline = time.monotonic() + 60 * PATIENCE
         while not (folder / "rounds").exists():
-            assert time.monotonic() < deadline
+            assert time.monotonic() < deadline and processes[-1].poll() in (None, 0)
             time.sleep(0.01)
         killed = processes[: min(dying, crowd - 1)]
         for process in killed:
