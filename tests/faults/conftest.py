@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,28 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("figures of the fault tests")
         for line in FIGURES:
             terminalreporter.write_line(line)
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of all that it waited for."""
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in spent)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cost(figures: list[str]):
+    """What the fault tests cost, in seconds that do not depend on what else the machine does."""
+    began = cpu_seconds()
+    yield
+    figures.append(f"CPU time of the fault tests, set-up included: {cpu_seconds() - began:.0f} s")
+
+
+@pytest.fixture(autouse=True)
+def _cost_of_one(request: pytest.FixtureRequest, figures: list[str]):
+    began = cpu_seconds()
+    yield
+    if POINTS >= 50 and cpu_seconds() - began > 1:
+        figures.append(f"{cpu_seconds() - began:.0f} s of CPU time: {request.node.name}")
 
 
 @pytest.fixture(scope="session")

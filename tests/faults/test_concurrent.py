@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -49,10 +50,10 @@ def test_runners_on_one_folder_train_every_cell_once(study, whole, runners, figu
 
 def test_a_dead_owners_cells_are_taken_over(study, whole):
     """One of two runners is killed, workers and all, while it trains; the other does the rest."""
-    study.steps = 20
-    first = study.start("--checkpoint-every", "0", plan={})
+    plan = {"phase": "train", "path": whole.digests["L1+cGAN"], "count": 40, "how": "stop"}
+    first = study.start("--checkpoint-every", "0", plan=plan)
     deadline = time.monotonic() + 120 * PATIENCE
-    while not list(study.out.glob("cells/*/checkpoint*.pt")):
+    while not study.fired():  # then a worker stands still in the middle of its cell, and owns it
         assert time.monotonic() < deadline and first.process.poll() is None, first.said
         time.sleep(0.02)
     mine = study.processes()
@@ -60,8 +61,10 @@ def test_a_dead_owners_cells_are_taken_over(study, whole):
     while "jobs are done" not in second.said:
         assert time.monotonic() < deadline and second.process.poll() is None, second.said
         time.sleep(0.02)
+    time.sleep(3)  # its workers are turned down
     for pid in mine:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     assert first.end().status == -signal.SIGKILL
     ended = second.end(400)
     assert ended.status == 0, ended

@@ -30,7 +30,7 @@ def turn_a_bit(path: Path, rng: random.Random) -> None:
     path.write_bytes(content)
 
 
-def zero_a_block(path: Path, rng: random.Random) -> None:
+def zero(path: Path, rng: random.Random) -> None:
     content = bytearray(path.read_bytes())
     begin = rng.randrange(len(content))
     content[begin : begin + 4096] = bytes(len(content[begin : begin + 4096]))
@@ -39,9 +39,6 @@ def zero_a_block(path: Path, rng: random.Random) -> None:
 
 def empty(path: Path, rng: random.Random) -> None:
     path.write_bytes(b"")
-
-
-DAMAGES = (cut, turn_a_bit, zero_a_block, empty)
 
 
 @dataclass
@@ -60,12 +57,12 @@ class Torn:
 
 
 @pytest.fixture(scope="module")
-def torn(tmp_path_factory, store):
+def torn(tmp_path_factory, store, whole):
     study = Study(tmp_path_factory.mktemp("torn") / "study", store)
-    study.run("--checkpoint-every", "0", plan={"phase": "train", "count": 100, "how": "all"})
+    plan = {"phase": "checkpoint", "path": whole.digests["L1+cGAN"], "only": "renamed", "count": 9}
+    study.run("--checkpoint-every", "0", plan=plan | {"how": "all"})
     assert study.fired()
     study.wait_until_alone()
-    assert all(len(checkpoints(cell)) == 2 for cell in study.cells().values())
     return Torn(study.folder)
 
 
@@ -90,43 +87,36 @@ def goes_on_exactly(study, whole):
 
 
 @pytest.mark.parametrize(
-    "pair",
-    [
-        (cut, turn_a_bit),
-        pytest.param((zero_a_block, empty), marks=pytest.mark.long),
-        pytest.param((turn_a_bit, cut), marks=pytest.mark.long),
-    ],
-    ids=lambda pair: "-".join(one.__name__ for one in pair),
+    "damage", [turn_a_bit, *(pytest.param(d, marks=pytest.mark.long) for d in (cut, zero, empty))]
 )
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(torn, whole, tmp_path, pair):
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(torn, whole, tmp_path, damage):
     study, rng = torn.copy(tmp_path / "study"), random.Random(1)
-    before = {}
-    for (arm, cell), damage in zip(study.cells().items(), pair, strict=True):
-        newest, earlier = checkpoints(cell)
-        before[arm] = int(earlier.stem.rpartition("-")[2])
-        content = newest.read_bytes()
-        while newest.read_bytes() == content:  # a zeroed block may have been zero
-            damage(newest, rng)
+    cell = study.cells()["L1+cGAN"]
+    newest, before = checkpoints(cell)[:2]
+    content = newest.read_bytes()
+    while newest.read_bytes() == content:  # what is zeroed may have been zero
+        damage(newest, rng)
     ended = goes_on_exactly(study, whole)
-    for arm, cell in study.cells().items():
-        starts = [r["step"] for r in read_records(cell / "journal.jsonl") if r["event"] == "start"]
-        assert starts[1] == before[arm], "not the checkpoint before"
-        assert any(
-            f"{arm} seed 1" in line and "set aside" in line for line in ended.said.split("\n")
-        ), ended
-        assert list(cell.glob("checkpoint*damaged*"))
+    assert starts(cell)[1] == int(before.stem.rpartition("-")[2]), "not the checkpoint before"
+    told = [line for line in ended.said.splitlines() if "set aside" in line]
+    assert any("L1+cGAN seed 1" in line for line in told), ended
+    assert list(cell.glob("checkpoint*damaged*"))
 
 
 def test_with_both_checkpoints_damaged_the_training_begins_anew(torn, whole, tmp_path):
     study, rng = torn.copy(tmp_path / "study"), random.Random(2)
-    for cell in study.cells().values():
-        for path in checkpoints(cell):
-            turn_a_bit(path, rng)
+    cell = study.cells()["L1+cGAN"]
+    for path in checkpoints(cell):
+        turn_a_bit(path, rng)
     ended = goes_on_exactly(study, whole)
     assert ended.said.count("set aside") >= 2
-    for cell in study.cells().values():
-        starts = [r["step"] for r in read_records(cell / "journal.jsonl") if r["event"] == "start"]
-        assert starts == [0, 0]
+    assert starts(cell) == [0, 0]
+
+
+def starts(cell: Path) -> list[int]:
+    """The steps that the sittings of a training began at."""
+    records = read_records(cell / "journal.jsonl")
+    return [record["step"] for record in records if record["event"] == "start"]
 
 
 def forget_scores(study):

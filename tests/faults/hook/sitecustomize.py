@@ -120,6 +120,9 @@ class Watcher:
                 if role == "launcher":
                     os.kill(pid, getattr(signal, f"SIG{how}"))
             return
+        if how == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return
         wanted = {"all": ("launcher", "worker", "mirror"), "self": (self.role,)}.get(how, (how,))
         for pid, role in others:
             if role in wanted and pid != os.getpid() and how != "self":
