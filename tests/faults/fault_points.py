@@ -95,7 +95,8 @@ def draw(rng: random.Random, whole: Whole, position: int, left: int) -> tuple[Po
     plan: dict[str, Any] = {"phase": phase, "how": how, "count": before + 1}
     if how == "tear":
         opened = [e for e in whole.events if e[1:3] == (phase, "open")]
-        plan |= {"only": "open", "bytes": int(10 ** rng.uniform(0, 6.3))}
+        size = 10**6 if phase in ("checkpoint", "generator") else 300
+        plan |= {"only": "open", "bytes": rng.randrange(size)}
         plan["count"] = rng.randint(1, max(1, len(opened) // 3))
     return Point(phase, how, plan), chosen
 
@@ -113,7 +114,7 @@ def strike(study: Study, point: Point, every: float) -> Ended | None:
         return ended if struck else None
     ended = started.end()
     fired = study.fired()
-    if fired is None:
+    if fired is None or (point.how == "tear" and ended.status == 0):  # it wrote nothing so large
         return None
     point.role, point.path = fired["role"], fired["path"]
     point.seconds = max(0.0, time.time() - fired["time"])
@@ -132,7 +133,7 @@ def judge(point: Point, ended: Ended) -> None:
         "INT": {130},
     }
     # A worker or the mirror that dies takes nothing down; the study says so, or mends it.
-    words = allowed.get(point.how, {-9} if point.role == "launcher" else {0, 1})
+    words = allowed.get(point.how, {-9, -25} if point.role == "launcher" else {0, 1})
     if point.how in ("TERM", "INT"):
         words = words | {0}  # it came when all was done
         if point.seconds > 10 * PATIENCE:
@@ -150,13 +151,13 @@ def chain(folder: Path, store: Path, whole: Whole, seed: int, points: int) -> li
     """
     rng, study = random.Random(seed), Study(folder, store)
     struck: list[Point] = []
-    position = misses = 0
-    while len(struck) < points and misses < 3:
+    position, finished = 0, False
+    while len(struck) < points and not finished:
         point, reached = draw(rng, whole, position, points - len(struck))
         ended = strike(study, point, every=rng.choice((0.0, 0.0, 0.1, 60.0)))
         position = reached
-        if ended is None:
-            misses += 1
+        if ended is None:  # the study came to its end before
+            finished = True
             continue
         struck.append(point)
         judge(point, ended)

@@ -103,6 +103,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(torn, whole, tmp_path,
     assert list(cell.glob("checkpoint*damaged*"))
 
 
+@pytest.mark.long
 def test_with_both_checkpoints_damaged_the_training_begins_anew(torn, whole, tmp_path):
     study, rng = torn.copy(tmp_path / "study"), random.Random(2)
     cell = study.cells()["L1+cGAN"]
@@ -127,6 +128,7 @@ def forget_scores(study):
         (cell / "journal.jsonl").write_text("".join(lines[: keep + 1]))
 
 
+@pytest.mark.long
 def test_a_damaged_generator_is_trained_again(complete, whole, tmp_path):
     study, rng = complete.copy(tmp_path / "study"), random.Random(3)
     forget_scores(study)
@@ -149,6 +151,7 @@ def test_damaged_images_and_scorer_are_made_again(complete, whole, tmp_path, dam
     goes_on_exactly(study, whole)
 
 
+@pytest.mark.long
 def test_caches_and_records_that_were_cut_are_made_again(complete, whole, tmp_path):
     study, rng = complete.copy(tmp_path / "study"), random.Random(5)
     forget_scores(study)
@@ -166,7 +169,8 @@ def test_caches_and_records_that_were_cut_are_made_again(complete, whole, tmp_pa
     goes_on_exactly(study, whole)
 
 
-@pytest.mark.parametrize("seed", [1, *(pytest.param(n, marks=pytest.mark.long) for n in (2, 3))])
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_journal_whose_tail_was_cut_anywhere_goes_on(complete, whole, tmp_path, seed):
     """The tail that a power cut can take: what was written since the last checkpoint."""
     study, rng = complete.copy(tmp_path / "study"), random.Random(seed)

@@ -76,6 +76,7 @@ def test_one_cells_full_disk_stops_no_other(study, whole):
         goes_on(study, whole)
 
 
+@pytest.mark.long
 def test_a_folder_that_becomes_read_only(study, whole):
     cell = study.out / "cells" / whole.digests["GAN"]
     plan = at("checkpoint", 8, f"chattr -R +i {cell}") | {"path": cell.name}
@@ -100,6 +101,7 @@ def test_an_output_folder_that_is_read_only_from_the_start(study):
     )
 
 
+@pytest.mark.long
 def test_data_that_vanish_and_come_back(study, whole):
     data, away = study.folder / "data", study.folder / "away"
     ended = study.run(plan=at("train", 1, "mv data away"))
@@ -116,6 +118,7 @@ def test_data_that_vanish_and_come_back(study, whole):
     goes_on(study, whole)
 
 
+@pytest.mark.long
 def test_a_file_size_limit_is_told_like_a_full_disk(study, whole):
     """Where no disk can be mounted, this is what fills up."""
     plan = {"phase": "train", "count": 10, "how": "limit", "bytes": MIB}

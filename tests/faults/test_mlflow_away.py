@@ -167,6 +167,7 @@ def test_a_database_that_another_process_holds_stops_nothing(study, whole):
     assert differences(whole.mirrored, mirrored(study.folder / "mlflow.db")) == []
 
 
+@pytest.mark.long
 def test_a_corrupted_database_is_one_line_and_is_rebuilt_by_one_command(study, whole):
     database = study.folder / "mlflow.db"
     content = bytearray(database.read_bytes())
