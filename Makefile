@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install run test test-all lint format clean
+.PHONY: install run test faults faults-long lint format clean
 
 install:                ## virtual environment with the pinned versions
 	$(PYTHON) -m venv .venv
@@ -13,6 +13,12 @@ run: install            ## the README's first command
 
 test: install           ## the README's second command
 	$(BIN)/python -m pytest
+
+faults: install         ## break a study at 50 points and in every other way: half an hour
+	FAULTS_POINTS=50 FAULTS_AT_ONCE=2 $(BIN)/python -m pytest -rA tests/faults
+
+faults-long: install    ## the same at 500 points
+	FAULTS_POINTS=500 FAULTS_AT_ONCE=2 $(BIN)/python -m pytest -rA tests/faults
 
 lint:
 	$(BIN)/ruff check .

@@ -24,6 +24,7 @@ from experiments import tracking_store
 from experiments.journal import last, read_records
 from experiments.records import suite_records
 from experiments.tracking_address import VARIABLE, tracking_uri
+from experiments.tracking_doubles import one_of_each
 from experiments.tracking_follow import follow
 from experiments.tracking_notes import run_note, suite_note
 from experiments.tracking_run import RunMirror, log, log_data_set
@@ -85,8 +86,8 @@ def _mirror_suite(store: Store, out: Path, record: dict[str, Any]) -> list[str]:
     experiment_id = store.experiment(record["suite"], create=True)
     assert experiment_id is not None
     key = {name: record[name] for name in ("suite", "dataset", "profile")}
-    known = {_identity(run): run for run in store.runs(experiment_id, key)}
-    parent = known.pop(_identity(None), None) or store.client.create_run(
+    known, _ = one_of_each(store, experiment_id, key)
+    parent = known.pop(("", "", ""), None) or store.client.create_run(
         experiment_id,
         tags=key | {"role": "suite"},
         run_name=f"{record['dataset']}-{record['profile']}",
@@ -117,6 +118,8 @@ def _mirror_suite(store: Store, out: Path, record: dict[str, Any]) -> list[str]:
             store.client.update_run(parent.info.run_id, status)
         else:
             store.client.set_terminated(parent.info.run_id, status)
+    if one_of_each(store, experiment_id, key)[1]:  # of each two the other one may have been filled
+        return _mirror_suite(store, out, record)
     return problems
 
 
@@ -133,11 +136,6 @@ class _Child:
         self.name = arm if seed is None else f"{arm} seed {seed}"
         self.role = folder.name.removesuffix("s")
         self.ceiling = folder.parent / "references" / digest if self.role == "scorer" else None
-
-
-def _identity(run: Run | None) -> tuple[str, str, str]:
-    tags = run.data.tags if run else {}
-    return tags.get("arm", ""), tags.get("seed", ""), tags.get("digest", "")
 
 
 def _mirror_child(
@@ -175,8 +173,10 @@ def _mirror_child(
             | {"mlflow.note.content": run_note(child.arm, child.seed, changes)}
             | {"mlflow.source.type": "LOCAL", "mlflow.source.name": "run_ablations.py"},
         )
-    elif run.data.tags.get("current") != "yes":
-        store.client.set_tag(run.info.run_id, "current", "yes")
+    else:
+        for tag, value in (("current", "yes"), ("mlflow.parentRunId", parent.info.run_id)):
+            if run.data.tags.get(tag) != value:
+                store.client.set_tag(run.info.run_id, tag, value)
     tags = run.data.tags
     if foreign and run.info.status == "FINISHED" and tags.get("mirrored.reference") == wanted:
         return "FINISHED"  # another suite had the cell scored since; MLflow holds our own scores

@@ -1,0 +1,72 @@
+"""One owner a cell: promise 3 of docs/reliability.md."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+import pytest
+from fault_compare import differences, facts, mirrored
+from fault_study import PATIENCE
+
+from experiments.journal import read_records
+
+pytestmark = pytest.mark.slow
+
+
+def steps_done(study):
+    """Training steps of all cells that were really done, also those that were done again."""
+    return sum(
+        record["event"] == "losses"
+        for cell in study.cells().values()
+        for record in read_records(cell / "journal.jsonl")
+    )
+
+
+def events(study, event):
+    """How often an event stands in the journals of all cells."""
+    return sum(
+        record["event"] == event
+        for cell in study.cells().values()
+        for record in read_records(cell / "journal.jsonl")
+    )
+
+
+@pytest.mark.parametrize("runners", [pytest.param(2, marks=pytest.mark.long), 4])
+def test_runners_on_one_folder_train_every_cell_once(study, whole, runners, figures):
+    started = [study.start(plan={} if n == 0 else None) for n in range(runners)]
+    ended = [one.end(400) for one in started]
+    assert [one.status for one in ended] == [0] * runners, "\n".join(map(str, ended))
+    assert not any("Traceback" in one.said for one in ended)
+    done, alone = steps_done(study), 2 * study.steps
+    figures.append(f"{runners} runners on one folder: {done} steps, one alone does {alone}")
+    assert done <= 1.05 * alone
+    assert events(study, "trained") == 2
+    assert differences(whole.facts, facts(study)) == []
+    assert differences(whole.mirrored, mirrored(study.folder / "mlflow.db")) == []
+
+
+def test_a_dead_owners_cells_are_taken_over(study, whole):
+    """One of two runners is killed, workers and all, while it trains; the other does the rest."""
+    plan = {"phase": "train", "path": whole.digests["L1+cGAN"], "count": 40, "how": "stop"}
+    first = study.start("--checkpoint-every", "0", plan=plan)
+    deadline = time.monotonic() + 120 * PATIENCE
+    while not study.fired():  # then a worker stands still in the middle of its cell, and owns it
+        assert time.monotonic() < deadline and first.process.poll() is None, first.said
+        time.sleep(0.02)
+    mine = study.processes()
+    second = study.start()
+    while "jobs are done" not in second.said:
+        assert time.monotonic() < deadline and second.process.poll() is None, second.said
+        time.sleep(0.02)
+    time.sleep(3)  # its workers are turned down
+    for pid in mine:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert first.end().status == -signal.SIGKILL
+    ended = second.end(400)
+    assert ended.status == 0, ended
+    assert differences(whole.facts, facts(study)) == []
+    assert differences(whole.mirrored, mirrored(study.folder / "mlflow.db")) == []
