@@ -56,7 +56,7 @@ def test_a_duplicate_key_is_refused_with_both_lines() -> None:
         ("a: [1\nb: 2", "x:2:2: "),
         ("a:\n\t- 1", "x:2:1: .*spaces"),
         ("a: &x [*x]", "x:1:4: unfolds too far"),
-        ("[" * 1500, "x: is nested too deeply"),
+        ("[" * 1500, "x:1:42: is nested too deeply"),
         ("a: 1\n---\nb: 2", "x:2:1: "),
         ("a: !!python/object:os.system {}", "x:1:4: the tag "),
         ("a: !!python/name:os.system", "x:1:4: "),

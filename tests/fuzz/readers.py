@@ -1,0 +1,308 @@
+"""Every reader of outside files, with the inputs that it is tried on."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import documents
+import numpy as np
+import pictures
+import stored
+from archives import archive_files
+from hypothesis import strategies as st
+from PIL import Image
+
+from pix2pix.dataset_entry import DatasetEntry
+from pix2pix.layouts import SourcePair
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One reader: what it is given, and how it is called."""
+
+    inputs: Callable[[Path], st.SearchStrategy[Any]]
+    """From a folder for what the inputs are made with; nothing is left there."""
+    read: Callable[[Path], None]
+    """Reads the file; only UserError and ScoringError are documented."""
+    file: str = "file"
+    """The name under which the input is written; the error must give it."""
+    writes: tuple[str, ...] = ()
+    """Names beside the file that the reader may write below."""
+    names_file: bool = True
+    beside: Callable[[], dict[str, bytes]] = dict
+    """Other files that lie there, by name."""
+
+
+def _bytes(strategy: Callable[[], st.SearchStrategy[Any]]) -> Callable[[Path], Any]:
+    return lambda _: strategy()
+
+
+@functools.cache
+def _shipped() -> dict[str, DatasetEntry]:
+    from pix2pix.datasets import load_registry
+
+    return load_registry()
+
+
+def _read_suite(path: Path) -> None:
+    from experiments.plan import make_plan
+    from experiments.spec import load_suite
+    from pix2pix.errors import UserError
+
+    suite = load_suite(path)
+    suite.model_dump_json()
+    assert json.loads(json.dumps(suite.model_dump(), allow_nan=False))
+    try:
+        make_plan(suite, _shipped()["procedural"], "smoke").cells("f")
+    except UserError as error:  # settings that do not go together: the arm is named
+        raise UserError(f"{path}: {error}") from None
+
+
+def _read_profiles(path: Path) -> None:
+    from experiments.spec import load_profiles
+
+    for profile in load_profiles(path).values():
+        json.dumps(profile.model_dump(), allow_nan=False)
+
+
+def _read_override(path: Path) -> None:
+    from experiments.plan import make_plan
+    from experiments.settings import parse_override
+    from experiments.spec import load_suite
+
+    key, value = parse_override(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    plan = make_plan(
+        load_suite("losses"),
+        _shipped()["procedural"],
+        "smoke",
+        arms=("L1+cGAN",),
+        overrides={key: value},
+    )
+    json.dumps(plan.overrides, allow_nan=False)
+    assert plan.cells("f")[0].config.digest
+
+
+def _read_registry(path: Path) -> None:
+    from pix2pix.datasets import load_registry
+
+    for entry in load_registry(path).values():
+        assert entry.roles() and entry.classes is not None
+        assert entry.location(Path("/data")).is_relative_to("/") and entry.model_dump_json()
+
+
+def _entry(kind: str) -> DatasetEntry:
+    colours = {"sky": [10, 20, 30], "road": [200, 100, 0], "car": [0, 0, 255]}
+    sides: dict[str, Any] = {"a": {"folder": "A"}, "b": {"folder": "B", "kind": kind}}
+    labelled = {"classes": colours, "ignore": [9] if kind == "index" else "rest"}
+    written = {"name": "mine", "layout": "folders", "sides": sides}
+    return DatasetEntry.model_validate(written | (labelled if kind != "photo" else {}))
+
+
+def _read_pair(entry: DatasetEntry, pair: SourcePair) -> None:
+    from pix2pix.decode import check_pair, read_pair
+
+    check_pair(entry, pair)
+    decoded = read_pair(entry, pair, (16, 16))
+    for image in decoded.images.values():
+        assert image.shape == (16, 16, 3) and image.dtype == np.uint8
+    assert (decoded.labels is not None) == bool(entry.classes)
+    if decoded.labels is not None:
+        known = decoded.labels[decoded.labels != 255]
+        assert decoded.labels.shape == (16, 16) and (known < len(entry.classes)).all()
+
+
+def _read_photo(path: Path) -> None:
+    _read_pair(_entry("photo"), SourcePair("x", (("a", str(path)), ("b", str(path)))))
+
+
+def _read_labels(kind: str) -> Callable[[Path], None]:
+    def read(path: Path) -> None:
+        photo = path.with_name("photo.png")
+        _read_pair(_entry(kind), SourcePair("x", (("a", str(photo)), ("b", str(path)))))
+
+    return read
+
+
+def _photo() -> dict[str, bytes]:
+    return {"photo.png": pictures.encoded(Image.fromarray(pictures.photo()), "PNG")}
+
+
+def _read_halves(path: Path) -> None:
+
+    for name in ("facades", "maps"):
+        entry = _shipped()[name]
+        _read_pair(entry, SourcePair("x", tuple((role, str(path)) for role in entry.sides)))
+
+
+def _read_scored_photo(path: Path) -> None:
+    from eval.images import read_rgb
+
+    image = read_rgb(path)
+    assert image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8
+
+
+def _read_scored_labels(path: Path) -> None:
+    from eval.images import read_labels
+
+    labels = read_labels(path, 10)
+    assert labels.ndim == 2 and labels.dtype == np.uint8
+
+
+def _unpack(path: Path) -> None:
+    from pix2pix.unpack import unpack
+
+    place = path.parent / "mine"
+    files = unpack(path, place, keep=("train",))
+    found = [one for one in place.rglob("*") if not one.is_dir()]
+    assert len(found) == files and not any(one.is_symlink() for one in found)
+
+
+def _read_pins(path: Path) -> None:
+    from pix2pix.download import read_pins
+
+    for pin in read_pins(path.parent).values():
+        assert all(isinstance(pin.get(key, ""), str) for key in ("sha256", "content"))
+
+
+def _read_checkpoint(path: Path) -> None:
+    from pix2pix.checkpoint import load
+
+    assert isinstance(load(path), dict)
+
+
+def _read_generator(path: Path) -> None:
+    import torch
+
+    from pix2pix.checkpoint import load_generator
+
+    network, content = load_generator(path)
+    assert isinstance(content["origin"], dict)
+    height, width = content["size"]
+    if height * width <= 256**2:
+        network(torch.zeros(1, content["channels"][0], height, width))
+
+
+def _read_scorer(path: Path) -> None:
+    import torch
+
+    from eval.scorer_file import load_scorer
+
+    model, metadata = load_scorer(path)
+    assert len(metadata["class_names"]) == model.classes
+    model(torch.zeros(1, 3, 8, 8))
+
+
+def _read_journal(path: Path) -> None:
+    from experiments import jobs
+    from experiments.journal import is_done, last, read_records, replay
+
+    records = read_records(path)
+    assert all(isinstance(record["event"], str) for record in records)
+    kept = replay(records)
+    assert [record for record in kept if record not in records] == []
+    last(records, "losses")
+    is_done(path.parent)
+    job = jobs.Job("cell", path.parent.name, "t", str(path.parents[2]), None, {}, "r", None)
+    assert jobs.state(job).word
+
+
+def _read_job(path: Path) -> None:
+    from experiments.jobs import Job
+
+    job = Job.from_json(path.read_text(encoding="utf-8", errors="replace"))
+    assert job.directory.is_relative_to(job.out) and re.fullmatch("[0-9a-f]+", job.digest)
+    assert Job.from_json(job.to_json()) == job
+
+
+def _read_suite_record(path: Path) -> None:
+    from experiments.records import _kept
+    from experiments.tracking import read_suite_record
+
+    arms = [{"name": "L1", "identity": "0123"}]
+    _kept(path, arms, "fedc", set())
+    record = read_suite_record(path)
+    assert [arm["name"] for arm in record["arms"]] != None
+    assert [(cell["arm"], cell["seed"], cell["digest"]) for cell in record["cells"]] != None
+
+
+def _read_scores(path: Path) -> None:
+    from experiments import jobs
+    from experiments.tracking_scores import read_sheet, reference_of, with_sheet
+
+    sheet = _documented(lambda: read_sheet(path.parent))
+    reference_of(sheet)
+    with_sheet([{"event": "done", "time": 1.0}], sheet)
+    job = jobs.Job("cell", path.parent.name, "t", str(path.parents[2]), None, {}, "fedc", None)
+    jobs.scores_current(job)
+
+
+def _documented(read: Callable[[], Any]) -> Any:
+    """What `read_sheet` says: ValueError where it is not JSON."""
+    from pix2pix.errors import UserError
+
+    try:
+        return read()
+    except ValueError as error:
+        raise UserError(f"scores.json: {error}") from None
+
+
+READERS: dict[str, Reader] = {
+    "suite": Reader(
+        lambda _: documents.yaml_files(
+            documents.suites(),
+            [p.read_bytes() for p in sorted((ROOT / "experiments").glob("*.yaml"))],
+        ),
+        _read_suite,
+        "mine.yaml",
+    ),
+    "profiles": Reader(
+        lambda _: documents.yaml_files(
+            documents.profiles, [(ROOT / "experiments" / "profiles.yaml").read_bytes()]
+        ),
+        _read_profiles,
+        "profiles.yaml",
+    ),
+    "override": Reader(
+        lambda _: documents.overrides.map(lambda text: text.encode("utf-8", "surrogatepass")),
+        _read_override,
+        names_file=False,
+    ),
+    "data sets": Reader(
+        lambda _: documents.yaml_files(
+            documents.registries(), [(ROOT / "datasets.yaml").read_bytes()[:2500]]
+        ),
+        _read_registry,
+        "datasets.yaml",
+    ),
+    "photo": Reader(_bytes(pictures.image_files), _read_photo, "p.png"),
+    "index map": Reader(
+        _bytes(pictures.image_files), _read_labels("index"), "l.png", beside=_photo
+    ),
+    "painted labels": Reader(
+        _bytes(pictures.image_files), _read_labels("palette"), "l.png", beside=_photo
+    ),
+    "side by side": Reader(_bytes(pictures.image_files), _read_halves, "1.jpg"),
+    "scored photo": Reader(_bytes(pictures.image_files), _read_scored_photo, "p.png"),
+    "scored labels": Reader(_bytes(pictures.image_files), _read_scored_labels, "l.png"),
+    "archive": Reader(
+        _bytes(archive_files), _unpack, "a.tar.gz", writes=("mine", ".mine.unpacking")
+    ),
+    "pins": Reader(lambda _: stored.json_files(stored.PINS), _read_pins, "datasets.lock.json"),
+    "checkpoint": Reader(stored.checkpoint_files, _read_checkpoint, "checkpoint.pt"),
+    "generator": Reader(stored.checkpoint_files, _read_generator, "generator.pt"),
+    "scorer": Reader(stored.scorer_files, _read_scorer, "scorer.safetensors"),
+    "journal": Reader(lambda _: stored.journals(), _read_journal, "journal.jsonl"),
+    "job": Reader(lambda _: stored.json_files(stored.JOB), _read_job, names_file=False),
+    "suite record": Reader(
+        lambda _: stored.json_files(stored.SUITE_RECORD), _read_suite_record, "quick.json"
+    ),
+    "scores": Reader(lambda _: stored.json_files(stored.SCORES), _read_scores, "scores.json"),
+}
