@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from pix2pix.atomic import replacing
 from pix2pix.config import GeneratorSettings, resolve_depth
 from pix2pix.errors import UserError
+from pix2pix.foreign_weights import fitting, load_tensors
 from pix2pix.networks import GENERATORS
 
 FORMAT = 1
@@ -42,8 +42,8 @@ def load(path: Path) -> dict[str, Any]:
     UserError for a file that is not ours, damaged, or of another format.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        content = load_tensors(path)
+    except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not a readable checkpoint ({reason[:120]})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -80,11 +80,29 @@ def load_generator(path: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
     content = load(path)
     if content.get("kind") != "generator":
         raise UserError(f"{path}: a checkpoint, but not of a generator")
-    generator = build_generator(
-        GeneratorSettings(**content["settings"]), tuple(content["channels"]), tuple(content["size"])
-    )
+    try:
+        settings = GeneratorSettings(**content["settings"])
+        channels, size = (_two_numbers(content[key]) for key in ("channels", "size"))
+        if not isinstance(content["origin"], dict):
+            raise ValueError("origin: must be a mapping")
+        with torch.device("meta"):
+            problem = fitting(build_generator(settings, channels, size), content["weights"])
+    except Exception as error:  # the file is a stranger's: any value may stand anywhere
+        reason = str(error).splitlines()[0] if str(error) else ""
+        problem = f"{type(error).__name__}: {reason}"[:160]
+    if problem:
+        raise UserError(f"{path}: not a generator that can be built: {problem}")
+    generator = build_generator(settings, channels, size)
     generator.load_state_dict(content["weights"])
     return generator, content
+
+
+def _two_numbers(value: Any) -> tuple[int, int]:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError("channels and size: must be two numbers")
+    if not all(type(one) is int and 1 <= one <= 65536 for one in value):
+        raise ValueError("channels and size: must be whole numbers from 1 to 65536")
+    return value[0], value[1]
 
 
 def build_generator(

@@ -65,6 +65,7 @@ def _campaign(name: str, inputs: int, folder: Path, tally: Tally):
     strategy = reader.inputs(made_in)
     beside = reader.beside()
     place = folder / "work" / "cells" / "0123"
+    place.mkdir(parents=True)
     seen: set[bytes] = set()
 
     @settings(
@@ -78,8 +79,8 @@ def _campaign(name: str, inputs: int, folder: Path, tally: Tally):
     )
     @given(strategy)
     def campaign(content: bytes) -> None:
-        shutil.rmtree(folder / "work", ignore_errors=True)
-        place.mkdir(parents=True)
+        for left in list(place.iterdir()):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         for file, held in beside.items():
             (place / file).write_bytes(held)
         path = place / reader.file

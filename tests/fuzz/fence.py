@@ -67,7 +67,7 @@ class _Watch:
         if isinstance(path, int) or cls.allowed is None:
             return
         place = os.path.abspath(os.fsdecode(path))
-        if place != os.devnull and not place.startswith(cls.allowed):
+        if place != os.devnull and not (place + os.sep).startswith(cls.allowed):
             cls._breach(f"{event} outside: {place}")
 
     @classmethod

@@ -229,8 +229,8 @@ def _read_suite_record(path: Path) -> None:
     arms = [{"name": "L1", "identity": "0123"}]
     _kept(path, arms, "fedc", set())
     record = read_suite_record(path)
-    assert [arm["name"] for arm in record["arms"]] != None
-    assert [(cell["arm"], cell["seed"], cell["digest"]) for cell in record["cells"]] != None
+    assert all(isinstance(arm["name"], str) for arm in record["arms"])
+    assert all(cell["arm"] and cell["digest"] and cell["seed"] >= 0 for cell in record["cells"])
 
 
 def _read_scores(path: Path) -> None:

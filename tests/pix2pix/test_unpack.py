@@ -69,7 +69,7 @@ def test_nothing_of_an_unsafe_archive_is_written(tmp_path, member, said: str) ->
 
 def test_bounds_on_number_and_size(tmp_path, monkeypatch) -> None:
     archive = _pack(tmp_path / "a.tar.gz", ["1", "2", "3"])
-    for name, bound in (("MAX_FILES", 2), ("MAX_BYTES", 8)):
+    for name, bound in (("MAX_MEMBERS", 2), ("MAX_BYTES", 8)):
         with monkeypatch.context() as bounded:
             bounded.setattr(unpacking, name, bound)
             with pytest.raises(UserError, match="holds more than"):
