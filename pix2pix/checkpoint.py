@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import torch
 from pix2pix.atomic import replacing
 from pix2pix.config import GeneratorSettings, resolve_depth
 from pix2pix.errors import UserError
-from pix2pix.foreign_weights import fitting, load_tensors
-from pix2pix.networks import GENERATORS
+from pix2pix.foreign_weights import load_tensors
+from pix2pix.networks import GENERATORS, encoder_widths
 
 FORMAT = 1
 
@@ -85,16 +86,24 @@ def load_generator(path: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
         channels, size = (_two_numbers(content[key]) for key in ("channels", "size"))
         if not isinstance(content["origin"], dict):
             raise ValueError("origin: must be a mapping")
-        with torch.device("meta"):
-            problem = fitting(build_generator(settings, channels, size), content["weights"])
+        if least_bytes(settings, channels, size) > path.stat().st_size:
+            raise ValueError("its settings ask for more weights than the file can hold")
+        generator = build_generator(settings, channels, size)
+        generator.load_state_dict(content["weights"])
     except Exception as error:  # the file is a stranger's: any value may stand anywhere
-        reason = str(error).splitlines()[0] if str(error) else ""
-        problem = f"{type(error).__name__}: {reason}"[:160]
-    if problem:
-        raise UserError(f"{path}: not a generator that can be built: {problem}")
-    generator = build_generator(settings, channels, size)
-    generator.load_state_dict(content["weights"])
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"{path}: not a generator that can be built ({reason[:160]})") from None
     return generator, content
+
+
+def least_bytes(
+    settings: GeneratorSettings, channels: tuple[int, int], size: tuple[int, int]
+) -> int:
+    """What a generator's encoder and last layer take in float32: a bound that is known before
+    anything is built, so that a small file cannot name a network that fills the memory."""
+    widths = [channels[0], *encoder_widths(settings.width, resolve_depth(size, settings.depth))]
+    encoder = sum(before * behind for before, behind in pairwise(widths))
+    return 4 * 16 * (encoder + settings.width * channels[1])
 
 
 def _two_numbers(value: Any) -> tuple[int, int]:

@@ -80,7 +80,7 @@ def _transfer(url: str, part: Path, report: Report, size: int | None) -> None:
         if resumed:
             match = re.match(r"bytes ([0-9]{1,18})-", response.headers.get("Content-Range", ""))
             if not match or int(match[1]) != have:
-                part.unlink()
+                part.unlink(missing_ok=True)
                 raise _Transient("the server resumed at another place; starting over")
             report(f"{url}: going on at {have / 1e6:.1f} MB")
         elif response.status != 200:
@@ -128,6 +128,8 @@ def _request(request: urllib.request.Request, part: Path) -> http.client.HTTPRes
         raise _Transient(f"cannot be reached ({error.reason})") from None
     except (OSError, http.client.HTTPException) as error:
         raise _Transient(f"cannot be reached ({error or type(error).__name__})") from None
+    except ValueError as error:  # an address that a redirect made up
+        raise UserError(f"{request.full_url}: redirects to no address ({error})") from None
 
 
 class _SaferRedirects(urllib.request.HTTPRedirectHandler):

@@ -35,23 +35,3 @@ def load_tensors(path: Path) -> Any:
     except Exception as error:  # zipfile, torch and the unpickler raise anything on damaged bytes
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise ValueError(reason[:160] or type(error).__name__) from None
-
-
-def fitting(network: torch.nn.Module, weights: Any) -> str | None:
-    """Why weights do not fit a network (which may lie on the meta device); None where they do.
-
-    Compared before a network is built in memory: a file may name any width.
-    """
-    if not isinstance(weights, dict):
-        return "holds no weights"
-    wanted = network.state_dict()
-    wrong = sorted(map(str, weights.keys() ^ wanted.keys()))
-    if wrong:
-        return f"{len(wrong)} tensors are missing or unknown ({wrong[0][:60]}, …)"
-    for name, tensor in wanted.items():
-        given = weights[name]
-        if not isinstance(given, torch.Tensor) or given.shape != tensor.shape:
-            return f"{name} does not have the shape {tuple(tensor.shape)}"
-        if given.dtype != tensor.dtype or not given.is_contiguous():
-            return f"{name} is not a plain {str(tensor.dtype).removeprefix('torch.')} tensor"
-    return None

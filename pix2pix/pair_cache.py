@@ -147,6 +147,8 @@ def complete(source: Source, cache: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     fits = meta.name == source.entry.name and meta.size == list(source.size)
+    fits &= all(set(one.arrays) == set(source.entry.sides) for one in meta.splits.values())
+    fits &= all(bool(one.labels) == bool(source.entry.classes) for one in meta.splits.values())
     return meta.model_dump() if whole and fits else None
 
 

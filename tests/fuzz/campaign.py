@@ -85,6 +85,8 @@ def _campaign(name: str, inputs: int, folder: Path, tally: Tally):
             (place / file).write_bytes(held)
         path = place / reader.file
         path.write_bytes(content)
+        if reader.lay:
+            reader.lay(path)
         if not tally.tried:
             forget_peak()
             tally.base_mib = peak_memory() / 2**20
@@ -92,7 +94,7 @@ def _campaign(name: str, inputs: int, folder: Path, tally: Tally):
         began = time.perf_counter()
         tally.newest = content
         try:
-            with fence(*(place / one for one in reader.writes)):
+            with fence(*(place / one for one in reader.writes), network=reader.network):
                 reader.read(path)
             tally.accepted += 1
         except DOCUMENTED as error:

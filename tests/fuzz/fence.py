@@ -59,7 +59,10 @@ class _Watch:
             if writes:
                 cls._check(event, path)
         elif event in CHANGES:
+            folder = arguments[-1]  # shutil.rmtree names what it removes within an open folder
             for path in arguments[: 2 if event == "os.rename" else 1]:
+                if isinstance(folder, int) and folder >= 0 and event != "os.mkdir":
+                    path = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), os.fsdecode(path))
                 cls._check(event, path)
 
     @classmethod

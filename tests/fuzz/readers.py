@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +15,11 @@ from typing import Any
 import documents
 import numpy as np
 import pictures
+import served
 import stored
 from archives import archive_files
 from hypothesis import strategies as st
+from mutations import mutated
 from PIL import Image
 
 from pix2pix.dataset_entry import DatasetEntry
@@ -39,6 +43,9 @@ class Reader:
     names_file: bool = True
     beside: Callable[[], dict[str, bytes]] = dict
     """Other files that lie there, by name."""
+    lay: Callable[[Path], None] | None = None
+    """What else must lie or run before the file is read; outside the fence."""
+    network: bool = False
 
 
 def _bytes(strategy: Callable[[], st.SearchStrategy[Any]]) -> Callable[[Path], Any]:
@@ -172,6 +179,114 @@ def _read_pins(path: Path) -> None:
         assert all(isinstance(pin.get(key, ""), str) for key in ("sha256", "content"))
 
 
+NAME_TRAPS = (
+    "1.png",
+    "2.jpg",
+    "a.PNG",
+    "=cmd|x.png",
+    "<script>alert(1)<.png",
+    "\\input{x}_&%#.png",
+    "-rf.png",
+    "CON.png",
+    "\x1b[31m.png",
+    "nl\n.png",
+    "\u202e.png",
+    "e\u0301.png",
+    "\xe9.png",
+    "\udcff.png",
+    ".hidden.png",
+    " .png",
+    ".png",
+    "x" * 240 + ".png",
+    "a.png.txt",
+    "a.jpeg",
+)
+
+
+def _names() -> st.SearchStrategy[bytes]:
+    """Names of a folder's files, a line each as far as they hold no newline."""
+    name = st.one_of(
+        st.sampled_from(NAME_TRAPS), st.text(max_size=10).map(lambda text: text + ".png")
+    )
+    return st.lists(name, max_size=6).map(
+        lambda names: "\0".join(names).encode("utf-8", "surrogatepass")
+    )
+
+
+def _lay_names(path: Path) -> None:
+    for split in ("train", "val", "test"):
+        for side in "AB":
+            folder = path.parent / "data" / "mine" / side / split
+            folder.mkdir(parents=True)
+            (folder / "fine.png").touch()
+            for name in path.read_bytes().split(b"\0"):
+                if name and b"/" not in name and len(name) < 256 and name not in (b".", b".."):
+                    (folder / os.fsdecode(name)).touch()
+
+
+def _find(path: Path) -> None:
+    from pix2pix.errors import CONTROL
+    from pix2pix.layouts import find_pairs, listing_digest
+
+    sides = {"a": {"folder": "A/{split}"}, "b": {"folder": "B/{split}"}}
+    written = {"name": "mine", "layout": "folders", "sides": sides}
+    pairs = find_pairs(DatasetEntry.model_validate(written), path.parent / "data")
+    listing_digest(pairs, path.parent)
+    for pair in pairs["train"]:
+        assert not CONTROL.search(pair.name) and pair.name == Path(pair.name).name
+        pair.name.encode()
+
+
+def _small() -> DatasetEntry:
+    sides = {"a": {"folder": "A/{split}"}, "b": {"folder": "B/{split}", "kind": "index"}}
+    colours = {"sky": [10, 20, 30], "road": [200, 100, 0], "car": [0, 0, 255]}
+    written = {"name": "mine", "layout": "folders", "sides": sides, "classes": colours}
+    return DatasetEntry.model_validate({**written, "ignore": [9]})
+
+
+@functools.cache
+def _cache(made: Path) -> dict[str, bytes]:
+    """The files of a small data set's cache, by name."""
+    from pix2pix.pairs import prepare
+
+    for split in ("train", "val", "test"):
+        for side, image in (("A", pictures.photo()), ("B", pictures.indices())):
+            folder = made / "data" / "mine" / side / split
+            folder.mkdir(parents=True)
+            Image.fromarray(image).save(folder / "1.png")
+    prepare(_small(), made / "data", (16, 16), None, made / "cache")
+    (place,) = [one for one in (made / "cache").iterdir() if one.is_dir()]
+    return {one.name: one.read_bytes() for one in place.iterdir()}
+
+
+def _lay_cache(file: str) -> Callable[[Path], None]:
+    def lay(path: Path) -> None:
+        made = path.parents[3] / "made"
+        (place,) = [one for one in (made / "cache").iterdir() if one.is_dir()]
+        here = path.parent / "cache" / place.name
+        here.mkdir(parents=True)
+        for name, content in _cache(made).items():
+            (here / name).write_bytes(content)
+        content = path.read_bytes()
+        if file.endswith(".npy"):  # a file of another size is not looked at
+            content = content.ljust(len(_cache(made)[file]), b"\0")[: len(_cache(made)[file])]
+        (here / file).write_bytes(content)
+
+    return lay
+
+
+def _read_cache(path: Path) -> None:
+    from pix2pix.pairs import prepare
+
+    made = path.parents[3] / "made"
+    for in_memory in (True, False):
+        data = prepare(
+            _small(), made / "data", (16, 16), None, path.parent / "cache", in_memory=in_memory
+        )
+        assert data.train.inputs.shape == (1, 16, 16, 3) and len(data.fingerprint) == 64
+        assert data.test.labels is not None and data.test.labels.dtype == np.uint8
+
+
 def _read_checkpoint(path: Path) -> None:
     from pix2pix.checkpoint import load
 
@@ -254,6 +369,11 @@ def _documented(read: Callable[[], Any]) -> Any:
         raise UserError(f"scores.json: {error}") from None
 
 
+def _ready(module: str) -> None:
+    """Modules that run programs while they are imported are imported outside the fence."""
+    importlib.import_module(module)
+
+
 READERS: dict[str, Reader] = {
     "suite": Reader(
         lambda _: documents.yaml_files(
@@ -296,13 +416,39 @@ READERS: dict[str, Reader] = {
         _bytes(archive_files), _unpack, "a.tar.gz", writes=("mine", ".mine.unpacking")
     ),
     "pins": Reader(lambda _: stored.json_files(stored.PINS), _read_pins, "datasets.lock.json"),
+    "file names": Reader(_bytes(_names), _find, names_file=False, writes=("data",), lay=_lay_names),
+    "cache record": Reader(
+        lambda made: stored.json_files(json.loads(_cache(made)["meta.json"])),
+        _read_cache,
+        names_file=False,
+        writes=("cache",),
+        lay=_lay_cache("meta.json"),
+    ),
+    "cache array": Reader(
+        lambda made: mutated([_cache(made)["train-a.npy"]]),
+        _read_cache,
+        names_file=False,
+        writes=("cache",),
+        lay=_lay_cache("train-a.npy"),
+    ),
+    "download": Reader(
+        _bytes(served.answers),
+        served.read_download,
+        names_file=False,
+        writes=("got", "got.part", "got.part.json"),
+        lay=served.serve,
+        network=True,
+    ),
     "checkpoint": Reader(stored.checkpoint_files, _read_checkpoint, "checkpoint.pt"),
     "generator": Reader(stored.checkpoint_files, _read_generator, "generator.pt"),
     "scorer": Reader(stored.scorer_files, _read_scorer, "scorer.safetensors"),
     "journal": Reader(lambda _: stored.journals(), _read_journal, "journal.jsonl"),
     "job": Reader(lambda _: stored.json_files(stored.JOB), _read_job, names_file=False),
     "suite record": Reader(
-        lambda _: stored.json_files(stored.SUITE_RECORD), _read_suite_record, "quick.json"
+        lambda _: stored.json_files(stored.SUITE_RECORD),
+        _read_suite_record,
+        "quick.json",
+        lay=lambda _: _ready("experiments.tracking"),
     ),
     "scores": Reader(lambda _: stored.json_files(stored.SCORES), _read_scores, "scores.json"),
 }
