@@ -116,8 +116,12 @@ def _checked(suite: Suite, positions: Positions) -> Suite:
             f"{positions.source}: the file's name names the suite: letters, digits, _ and - only"
         )
     for arm in suite.arms:
-        if not arm.strip() or len(arm) > 60 or re.search(r"[/\\,<>`]", arm):
-            message = "an arm's name has 1 to 60 characters and none of / \\ , < > `"
+        # Names go into files, tables, LaTeX and spreadsheets, which take = + - @ for formulas.
+        if not arm.strip() or len(arm) > 60 or re.search(r"[/\\,<>`]|^[=+@-]", arm):
+            message = (
+                "an arm's name has 1 to 60 characters, none of / \\ , < > `, "
+                "and does not begin with = + - @"
+            )
             raise UserError(positions.message(f"arms.{arm}", message))
     if GROUND_TRUTH in suite.arms:
         raise UserError(positions.message(f"arms.{GROUND_TRUTH}", "is the real photos' own row"))

@@ -8,6 +8,7 @@ file is checked first.
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ MAX_PIXELS = 64_000_000
 """Width × height of one file, known from its header before anything is decoded: a small file can
 claim any size and fill the memory. Threads share the bound: together they decode no more."""
 
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF", "WEBP")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")  # JPEG's reader opens MPO
 """PIL knows many more by their content, whatever the file's name; EPS would run Ghostscript."""
 
 MAX_UNKNOWN = 0.25
@@ -41,6 +42,8 @@ _AS_INDEX = "save it as an 8-bit one-channel PNG whose values are the class indi
 
 # MAX_PIXELS is the stricter bound and gives one clear line; PIL's warning would be a second.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Of damaged tags and chunks, which are refused where they matter.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,39 @@ def read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> D
     Raises UserError naming the file for anything that `check_pair` finds, a damaged file, an
     index or a colour of no class.
     """
+    first, path = pair.files[0]
+    with _opened(path, _sides_in(entry, first)) as image:
+        pixels = image.width * image.height
+    with _MEMORY.of(pixels):
+        return _read_pair(entry, pair, size)
+
+
+class _SharedPixels:
+    """Lets threads decode as many pixels at once as one image may have."""
+
+    def __init__(self, most: int) -> None:
+        self._free = self._most = most
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def of(self, pixels: int) -> Iterator[None]:
+        """Waits until there is room for an image of so many pixels."""
+        taken = min(pixels, self._most)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= taken)
+            self._free -= taken
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += taken
+                self._changed.notify_all()
+
+
+_MEMORY = _SharedPixels(MAX_PIXELS)
+
+
+def _read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> DecodedPair:
     full: dict[str, Image.Image] = {}
     formats: dict[str, str] = {}
     for role, path in pair.files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ def load_tensors(path: Path) -> Any:
                     raise ValueError(f"its part {member.filename[:60]!r} is compressed")
             if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
                 raise ValueError("its parts are larger than the file")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of what it may not support; then it raises
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # zipfile, torch and the unpickler raise anything on damaged bytes

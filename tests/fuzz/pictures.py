@@ -139,3 +139,15 @@ def lying_png(draw: st.DrawFn) -> bytes:
 
 def image_files() -> st.SearchStrategy[bytes]:
     return st.one_of(mutated(originals()), lying_png(), mutated(originals(), most=1))
+
+
+def painted_files() -> st.SearchStrategy[bytes]:
+    """Side-by-side pairs of the facades, whose labels are colours of the registry."""
+    from pix2pix.datasets import load_registry
+    from pix2pix.decode import paint
+
+    painted = paint(indices(), load_registry()["facades"])
+    pair = Image.fromarray(np.concatenate([photo(), painted], 1))
+    large = pair.resize((16 * WIDTH, 8 * HEIGHT), Image.Resampling.NEAREST)
+    whole = (encoded(pair, "PNG"), encoded(pair, "BMP"), encoded(large, "JPEG", quality=95))
+    return st.one_of(mutated(whole), mutated(whole, most=1), mutated(originals(), most=1))

@@ -142,11 +142,11 @@ def _photo() -> dict[str, bytes]:
     return {"photo.png": pictures.encoded(Image.fromarray(pictures.photo()), "PNG")}
 
 
-def _read_halves(path: Path) -> None:
-
-    for name in ("facades", "maps"):
-        entry = _shipped()[name]
-        _read_pair(entry, SourcePair("x", tuple((role, str(path)) for role in entry.sides)))
+def _read_halves(name: str) -> Callable[[Path], None]:
+    entry = _shipped()[name]
+    return lambda path: _read_pair(
+        entry, SourcePair("x", tuple((role, str(path)) for role in entry.sides))
+    )
 
 
 def _read_scored_photo(path: Path) -> None:
@@ -409,7 +409,8 @@ READERS: dict[str, Reader] = {
     "painted labels": Reader(
         _bytes(pictures.image_files), _read_labels("palette"), "l.png", beside=_photo
     ),
-    "side by side": Reader(_bytes(pictures.image_files), _read_halves, "1.jpg"),
+    "side by side": Reader(_bytes(pictures.image_files), _read_halves("maps"), "1.jpg"),
+    "painted halves": Reader(_bytes(pictures.painted_files), _read_halves("facades"), "1.jpg"),
     "scored photo": Reader(_bytes(pictures.image_files), _read_scored_photo, "p.png"),
     "scored labels": Reader(_bytes(pictures.image_files), _read_scored_labels, "l.png"),
     "archive": Reader(
