@@ -122,7 +122,8 @@ def _read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> 
                 image.load()
             except Exception as error:  # a decoder may raise anything on damaged bytes
                 raise UserError(f"{path}: is damaged or cut off: {_said(error)}") from None
-            full[role] = image.convert("RGB") if image.mode == "L" and side.grey else image.copy()
+            # Loaded, it outlives its file; a copy would take as much memory again.
+            full[role] = image.convert("RGB") if image.mode == "L" and side.grey else image
     if entry.layout == "side-by-side":
         full, formats = _cut(entry, full, formats)
     _check_sizes(entry, pair, {role: image.size for role, image in full.items()})

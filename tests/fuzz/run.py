@@ -18,7 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-COLUMNS = ("reader", "inputs", "distinct", "refused", "accepted", "slowest", "peak", "found")
+COLUMNS = ("reader", "inputs", "distinct", "refused", "accepted", "slowest", "memory", "found")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
                     f"{one['refused']:,}",
                     f"{one['accepted']:,}",
                     f"{one['slowest']:.2f} s",
-                    f"{one['peak_mib']:.0f} MiB",
+                    f"{one['peak_mib'] - one['base_mib']:.0f} MiB",
                     "yes" if one["finding"] else "nothing",
                 )
             ),
@@ -84,7 +84,14 @@ def _in_a_process(name: str, inputs: int, start: int) -> dict:
         empty = {"tried": 0, "distinct": 0, "refused": 0, "accepted": 0}
         last = "\n".join(done.stderr.splitlines()[-15:])
         ended = f"the process ended with {done.returncode}: {last}"
-        tally = {"reader": name, **empty, "slowest": 0.0, "peak_mib": 0.0, "finding": ended}
+        tally = {
+            "reader": name,
+            **empty,
+            "slowest": 0.0,
+            "peak_mib": 0.0,
+            "base_mib": 0.0,
+            "finding": ended,
+        }
     return {**tally, "seconds": round(time.monotonic() - began, 1)}
 
 
