@@ -86,7 +86,8 @@ def load_scorer(path: Path, device: str | torch.device = "cpu") -> tuple[FCN8s, 
         model = FCN8s(**metadata["network"])
         model.load_state_dict(state, strict=True)
         intact = weights_sha256(model) == metadata["sha256"]
-        if len(metadata["class_names"]) != model.classes:
+        names = metadata["class_names"]
+        if not isinstance(names, list) or len(names) != model.classes:
             raise ValueError("class_names: not one a class")
     except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:160]

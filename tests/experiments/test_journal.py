@@ -70,3 +70,25 @@ def test_last_is_the_newest():
     records = [losses(1), losses(2), {"event": "done"}]
     assert last(records, "losses")["step"] == 2
     assert last(records, "failed") is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[" * 100_000,
+        b'{"event": "losses"}',
+        b'{"event": "losses", "step": "10"}',
+        b'{"event": "done", "time": "now"}',
+        b'{"event": ["done"]}',
+        b'{"event": "losses", "step": 1, "values": []}',
+        b'{"event": "losses", "step": 1, "seconds_per_step": NaN}',
+        b"\xff\xfe\x00",
+    ],
+)
+def test_a_damaged_line_is_passed_over_like_a_torn_one(tmp_path, line):
+    journal = Journal(tmp_path)
+    journal.append("start", step=0)
+    with open(journal.path, "ab") as file:
+        file.write(line + b"\n")
+    journal.append("losses", step=5, values={"g_l1": 0.5})
+    assert [record["event"] for record in replay(journal.records())] == ["start", "losses"]

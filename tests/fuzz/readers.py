@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import caffe
 import documents
 import numpy as np
 import pictures
@@ -369,6 +371,17 @@ def _documented(read: Callable[[], Any]) -> Any:
         raise UserError(f"scores.json: {error}") from None
 
 
+def _read_caffemodel(path: Path) -> None:
+    from eval.caffemodel import read_caffemodel
+
+    for layer in read_caffemodel(path).layers:
+        assert all(np.isfinite(blob).all() for blob in layer.blobs)
+
+
+def _ready_for_caffe(_: Path) -> None:
+    _ready("eval.caffemodel")
+
+
 def _ready(module: str) -> None:
     """Modules that run programs while they are imported are imported outside the fence."""
     importlib.import_module(module)
@@ -453,3 +466,7 @@ READERS: dict[str, Reader] = {
     ),
     "scores": Reader(lambda _: stored.json_files(stored.SCORES), _read_scores, "scores.json"),
 }
+if importlib.util.find_spec("eval.caffemodel"):
+    READERS["caffemodel"] = Reader(
+        _bytes(caffe.caffemodels), _read_caffemodel, "fcn.caffemodel", lay=_ready_for_caffe
+    )
