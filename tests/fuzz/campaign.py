@@ -40,6 +40,8 @@ class Tally:
     """Resident memory at its highest, of the whole process."""
     base_mib: float = 0.0
     """The same before the first input."""
+    slow_input: str = ""
+    """How the slowest input began."""
     newest: bytes = b""
     """The last input; after a finding, the one that led to it."""
 
@@ -100,7 +102,9 @@ def _campaign(name: str, inputs: int, folder: Path, tally: Tally):
         except DOCUMENTED as error:
             tally.refused += 1
             complain(str(error), path if reader.names_file else None)
-        tally.slowest = max(tally.slowest, time.perf_counter() - began)
+        took = time.perf_counter() - began
+        if took > tally.slowest:
+            tally.slowest, tally.slow_input = took, repr(content[:300])
         _nothing_else(place, folder, {reader.file, *beside, *reader.writes})
         digest = hashlib.sha256(content).digest()
         tally.distinct += digest not in seen

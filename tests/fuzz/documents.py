@@ -19,7 +19,9 @@ NAMES = st.sampled_from(
 BREAKING = ["\x1b[31m", "\u202etxt", "\ud800", "\x00", "a\nb", "\u2028", "-", "../..", "CON", ""]
 NUMBERS = [0, -1, 1, 70, 256, 2**31, 10**30, 1e308, float("inf"), float("nan"), -0.0, 1e-320]
 ODD: list[Any] = [None, True, [], {}, [[[]]], [None], {"a": {"b": []}}, *BREAKING, *NUMBERS]
-odd = st.one_of(st.sampled_from(ODD), st.text(max_size=12), st.integers(), st.floats())
+odd = st.one_of(
+    st.sampled_from(ODD).map(copy.deepcopy), st.text(max_size=12), st.integers(), st.floats()
+)
 
 VALUES = st.one_of(
     st.sampled_from([1, 16, 70, 286, 0.0, 100.0, 2e-4, True, "none", "conditional", "unet"]), odd
