@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install run test faults faults-long lint format clean
+.PHONY: install run test faults faults-long fuzz lint format clean
 
 install:                ## virtual environment with the pinned versions
 	$(PYTHON) -m venv .venv
@@ -19,6 +19,9 @@ faults: install         ## break a study at 50 points and in every other way: ha
 
 faults-long: install    ## the same at 500 points
 	FAULTS_POINTS=500 FAULTS_AT_ONCE=2 $(BIN)/python -m pytest -rA tests/faults
+
+fuzz:                   ## 10,000 inputs for every reader of outside files; about an hour on one core
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/run.py
 
 lint:
 	$(BIN)/ruff check .

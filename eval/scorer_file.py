@@ -78,16 +78,22 @@ def load_scorer(path: Path, device: str | torch.device = "cpu") -> tuple[FCN8s, 
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get(KEY, "null"))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ScoringError(f"{path}: not a scorer, or damaged ({error})") from error
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ScoringError(f"{path}: not a scorer, or damaged ({reason})") from error
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise ScoringError(f"{path}: not a scorer of this format ({FORMAT})")
     try:
+        if _least_bytes(**metadata["network"]) > path.stat().st_size:
+            raise ValueError("it names more weights than the file can hold")
         model = FCN8s(**metadata["network"])
         model.load_state_dict(state, strict=True)
         intact = weights_sha256(model) == metadata["sha256"]
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        names = metadata["class_names"]
+        if not isinstance(names, list) or len(names) != model.classes:
+            raise ValueError("class_names: not one a class")
+    except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:160]
         raise ScoringError(f"{path}: its weights do not fit its description ({reason})") from error
     if not intact:
         raise ScoringError(f"{path}: altered: its weights do not have the sha256 that it names")
@@ -143,6 +149,15 @@ def _difference(found: list[str], wanted: list[str]) -> str:
         return f"{len(found)} classes, not {len(wanted)}"
     index = next(i for i, (a, b) in enumerate(zip(found, wanted, strict=True)) if a != b)
     return f"its class {index} is {found[index]}, not {wanted[index]}"
+
+
+def _least_bytes(classes: int, width: int, **_: Any) -> int:
+    """What fc6, fc7 and the layers of the classes take in float32: known before a network is
+    built, so that a small file cannot name one that fills the memory."""
+    if type(classes) is not int or type(width) is not int or min(classes, width) < 1:
+        raise ValueError("classes and width: must be whole numbers from 1")
+    fc6_fc7 = (49 * 8 * 64 + 64 * 64) * width**2
+    return 4 * (fc6_fc7 + 64 * width * classes + 256 * classes**2)
 
 
 def weights_sha256(model: FCN8s) -> str:

@@ -6,13 +6,17 @@ import json
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 from eval.backbone import on_disk
 from experiments.journal import is_done, last, read_records, replay
 from experiments.plan import Cell, Plan
 from pix2pix.config import CellConfig, digest
 from pix2pix.datasets import DatasetEntry
+from pix2pix.errors import UserError
+from pix2pix.json_files import read_json
 
 SCORES_PROTOCOL = 2
 """Raised when a change of the code changes what the same images score."""
@@ -24,6 +28,11 @@ CPU_GFLOPS_PER_THREAD = 75.0
 """Measured once with this suite's convolutions on one core; only for the first expected time."""
 
 
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{1,64}$")]
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+@with_config(STRICT)
 @dataclass(frozen=True)
 class DataSource:
     """Where a worker finds the pairs: an entry of the registry, its files, its decoded cache."""
@@ -34,13 +43,13 @@ class DataSource:
     cache: str
 
 
+@with_config(STRICT)
 @dataclass(frozen=True)
 class Job:
     """A cell to train and score, or a reference (the real photos) to score."""
 
-    kind: str
-    """`cell` or `reference`."""
-    digest: str
+    kind: Literal["cell", "reference"]
+    digest: Digest
     title: str
     out: str
     data: DataSource
@@ -50,7 +59,7 @@ class Job:
     scorer: dict[str, int] | None
     """`eval.scorer.ScorerSettings`; None where the data set has no labels to segment."""
     device: str = "cpu"
-    threads: int = 1
+    threads: Annotated[int, Field(ge=1)] = 1
     checkpoint_seconds: float = 60.0
     commit: str = "unknown"
 
@@ -63,8 +72,13 @@ class Job:
 
     @classmethod
     def from_json(cls, text: str) -> Job:
-        values = json.loads(text)
-        return cls(**{**values, "data": DataSource(**values["data"])})
+        """The job that `to_json` wrote; UserError for a text that is none."""
+        try:
+            return TypeAdapter(cls).validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))[:100]
+            raise UserError(f"job: {where + ': ' if where else ''}{first['msg']}") from None
 
 
 def label_side(entry: DatasetEntry, direction: str) -> str | None:
@@ -135,7 +149,7 @@ def state(job: Job) -> State:
     if not records:
         return State("new")
     losses = last(records, "losses")
-    pace = losses["seconds_per_step"] if losses else None
+    pace = losses.get("seconds_per_step") if losses else None
     trained = last(records, "trained")
     if is_done(job.directory):
         return State("done" if scores_current(job) else "to score", 0, pace)
@@ -152,12 +166,14 @@ def scores_current(job: Job) -> bool:
     them (LPIPS can be had as soon as its backbone lies on the disk), and their files are those
     that were written."""
     try:
-        recorded = json.loads((job.directory / "scores.json").read_text(encoding="utf-8"))
-        settings = recorded.get("settings", {})
+        recorded = read_json(job.directory / "scores.json")
+        settings = recorded["settings"]
         told = last(read_records(job.directory / "journal.jsonl"), "scores") or {}
         if told.get("sha256", {}) and told["sha256"] != sheet_checksums(job.directory):
             return False
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+    if not isinstance(settings, dict):
         return False
     if job.kind == "reference":
         return True

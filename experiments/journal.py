@@ -44,9 +44,22 @@ from pathlib import Path
 from typing import Any
 
 from pix2pix.atomic import naming, replacing
+from pix2pix.json_files import parse_json
 
 Record = dict[str, Any]
 
+KINDS: dict[str, tuple[type, ...]] = {
+    "time": (int, float),
+    "step": (int,),
+    "seconds": (int, float),
+    "seconds_per_step": (int, float),
+    "values": (dict,),
+    "not_measured": (dict,),
+    "fingerprint": (str,),
+    "file": (str,),
+    "error": (str,),
+}
+"""What a field is, where a record has it."""
 OF_A_STEP = ("losses", "validation", "sample", "checkpoint", "trained")
 """Events of a step, which a later sitting may repeat."""
 LOOSE = ("losses", "validation", "sample")
@@ -108,11 +121,24 @@ def scan(path: Path, offset: int = 0) -> Iterator[tuple[Record, int]]:
             if not line.endswith(b"\n"):
                 return
             try:
-                record = json.loads(line)
+                record = parse_json(line)
             except ValueError:
                 continue
-            if isinstance(record, dict) and "event" in record:
+            if _is_record(record):
                 yield record, offset
+
+
+def _is_record(record: Any) -> bool:
+    """Whether readers can rely on a line; a damaged one is passed over like a torn one."""
+    if not isinstance(record, dict) or not isinstance(record.get("event"), str):
+        return False
+    if record["event"] in OF_A_STEP and "step" not in record:
+        return False
+    return all(
+        isinstance(record[field], kinds) and not isinstance(record[field], bool)
+        for field, kinds in KINDS.items()
+        if field in record
+    )
 
 
 def replay(records: list[Record]) -> list[Record]:

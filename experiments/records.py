@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from experiments.jobs import reference_config
 from experiments.journal import write_json
 from experiments.plan import Cell, Plan
 from pix2pix.config import digest
+from pix2pix.json_files import read_json
 from pix2pix.ownership import owning
 
 
@@ -81,7 +82,7 @@ def _arm(plan: Plan, arm: str, fingerprint: str) -> dict[str, Any]:
 def _kept(path: Path, arms: list[dict], reference: str, mine: set[tuple[str, int]]) -> list[dict]:
     """Cells of an earlier record whose arm still means the same, scored by the same scorer."""
     try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
+        earlier = check_record(read_json(path))
     except (OSError, ValueError):
         return []
     if earlier.get("reference") != reference:
@@ -89,3 +90,26 @@ def _kept(path: Path, arms: list[dict], reference: str, mine: set[tuple[str, int
     identities = {a["name"]: a["identity"] for a in arms}
     same = {a["name"] for a in earlier["arms"] if identities.get(a["name"]) == a.get("identity")}
     return [c for c in earlier["cells"] if c["arm"] in same and (c["arm"], c["seed"]) not in mine]
+
+
+def check_record(record: Any) -> dict[str, Any]:
+    """A record that was read back; ValueError says what it lacks that every reader relies on."""
+    needed = ("suite", "dataset", "profile", "arms", "cells")
+    missing = [key for key in needed if not isinstance(record, dict) or key not in record]
+    if missing:
+        raise ValueError(f"{', '.join(missing)} missing")
+    for key in ("suite", "dataset", "profile"):
+        if not isinstance(record[key], str) or not re.fullmatch(r"[\w.=+-]{1,1000}", record[key]):
+            raise ValueError(f"{key}: must be a name")
+    for key in ("arms", "cells"):
+        if not isinstance(record[key], list) or not all(isinstance(o, dict) for o in record[key]):
+            raise ValueError(f"{key}: must be a list of objects")
+    if not all(isinstance(arm.get("name"), str) for arm in record["arms"]):
+        raise ValueError("arms: each must have a name")
+    for cell in record["cells"]:
+        names = isinstance(cell.get("arm"), str) and isinstance(cell.get("digest"), str)
+        if not names or type(cell.get("seed")) is not int or cell["seed"] < 0:
+            raise ValueError("cells: each must have arm, seed and digest")
+        if not re.fullmatch(r"[\w-]{1,64}", cell["digest"]):
+            raise ValueError("cells: a digest is one word")
+    return record

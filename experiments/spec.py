@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from eval.metrics import METRICS
 from experiments.settings import check
@@ -28,7 +28,7 @@ class Published(_Document):
 
     source: str
     columns: list[str]
-    rows: dict[str, list[float]]
+    rows: dict[str, list[Annotated[float, Field(allow_inf_nan=False)]]]
 
 
 class Suite(_Document):
@@ -55,22 +55,26 @@ class Suite(_Document):
 class ScorerProfile(_Document):
     """The in-suite FCN-8s (`eval.scorer.ScorerSettings`)."""
 
-    width: Annotated[int, Field(ge=1)]
-    batches: Annotated[int, Field(ge=1)]
-    batch: Annotated[int, Field(ge=2)]
-    validate_every: Annotated[int, Field(ge=1)]
-    patience: Annotated[int, Field(ge=1)]
+    width: Annotated[int, Field(ge=1, le=4096)]
+    batches: Annotated[int, Field(ge=1, lt=2**31)]
+    batch: Annotated[int, Field(ge=2, lt=2**31)]
+    validate_every: Annotated[int, Field(ge=1, lt=2**31)]
+    patience: Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class Profile(_Document):
     """What every arm of every suite inherits: size, seeds, settings."""
 
     size: SIDE | Annotated[list[SIDE], Field(min_length=2, max_length=2)]
-    seeds: Annotated[list[int], Field(min_length=1)]
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
     settings: dict[str, Any]
     scorer: ScorerProfile
     paper_schedule: bool = False
     """Length, batch, jitter and mirroring as the paper has them for the data set."""
+
+
+class _Profiles(RootModel[dict[str, Profile]]):
+    pass
 
 
 def suite_names() -> list[str]:
@@ -114,8 +118,12 @@ def _checked(suite: Suite, positions: Positions) -> Suite:
             f"{positions.source}: the file's name names the suite: letters, digits, _ and - only"
         )
     for arm in suite.arms:
-        if not arm.strip() or len(arm) > 60 or re.search(r"[/\\,<>\x00-\x1f]", arm):
-            message = "an arm's name has 1 to 60 characters and none of / \\ , < >"
+        # Names go into files, tables, LaTeX and spreadsheets, which take = + - @ for formulas.
+        if not arm.strip() or len(arm) > 60 or re.search(r"[/\\,<>`]|^[=+@-]", arm):
+            message = (
+                "an arm's name has 1 to 60 characters, none of / \\ , < > `, "
+                "and does not begin with = + - @"
+            )
             raise UserError(positions.message(f"arms.{arm}", message))
     if GROUND_TRUTH in suite.arms:
         raise UserError(positions.message(f"arms.{GROUND_TRUTH}", "is the real photos' own row"))
@@ -168,18 +176,15 @@ def parse_claim(claim: str) -> tuple[str, str, str, str]:
     return match[1], match[2], match[3], match[4]
 
 
-def load_profiles() -> dict[str, Profile]:
+def load_profiles(path: Path = FOLDER / "profiles.yaml") -> dict[str, Profile]:
     """The profiles of `profiles.yaml`, validated."""
-    path = FOLDER / "profiles.yaml"
     content, positions = load_yaml(path)
-    profiles = {}
-    for name, value in content.items():
-        try:
-            profile = Profile.model_validate(value)
-        except ValidationError as error:
-            for one in error.errors():
-                text = f"{'.'.join(map(str, one['loc']))}: {one['msg']}"
-                raise UserError(positions.message(name, text)) from None
+    try:
+        profiles = _Profiles.model_validate(content).root
+    except ValidationError as error:
+        raise UserError(describe(error, positions, path, _Profiles)) from None
+    checked = {}
+    for name, profile in profiles.items():
         settings = check(profile.settings, positions, f"{name}.settings")
-        profiles[name] = profile.model_copy(update={"settings": settings})
-    return profiles
+        checked[name] = profile.model_copy(update={"settings": settings})
+    return checked

@@ -22,7 +22,7 @@ from typing import Any
 
 from experiments import tracking_store
 from experiments.journal import last, read_records
-from experiments.records import suite_records
+from experiments.records import check_record, suite_records
 from experiments.tracking_address import VARIABLE, tracking_uri
 from experiments.tracking_doubles import one_of_each
 from experiments.tracking_follow import follow
@@ -46,6 +46,7 @@ from experiments.tracking_store import (
 )
 from experiments.tracking_text import milliseconds
 from pix2pix.errors import UserError
+from pix2pix.json_files import read_json
 
 
 class MirrorError(Exception):
@@ -72,14 +73,9 @@ def mirror(out: Path, records: Sequence[Path] = ()) -> None:
 def read_suite_record(path: Path) -> dict[str, Any]:
     """A suite record (see experiments/records.py); UserError names the file where it is none."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        return check_record(read_json(path))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a suite record: {first_line(error)}") from error
-    needed = ("suite", "dataset", "profile", "arms", "cells")
-    missing = [key for key in needed if not isinstance(record, dict) or key not in record]
-    if missing:
-        raise UserError(f"{path}: not a suite record: {', '.join(missing)} missing")
-    return record
 
 
 def _mirror_suite(store: Store, out: Path, record: dict[str, Any]) -> list[str]:

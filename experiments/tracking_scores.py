@@ -5,22 +5,30 @@ A run directory may serve suites whose scorers differ, but holds one sheet of sc
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from experiments.journal import Record, last
+from pix2pix.json_files import read_json
 
 OTHER_REFERENCE = "scored against another reference"
 
 
 def read_sheet(directory: Path) -> dict[str, Any] | None:
-    """The content of scores.json, None where there is none; ValueError where it is not JSON."""
+    """The content of scores.json, None where there is none; ValueError where it is no sheet."""
     try:
-        text = (directory / "scores.json").read_text(encoding="utf-8")
+        sheet = read_json(directory / "scores.json")
     except FileNotFoundError:
         return None
-    return json.loads(text)
+    if not isinstance(sheet, dict):
+        raise ValueError("scores.json: not a sheet of scores")
+    for key in ("values", "not_measured", "settings"):
+        if not isinstance(sheet.get(key, {}), dict):
+            raise ValueError(f"scores.json: {key}: must be an object")
+    for name, value in sheet.get("values", {}).items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"scores.json: values.{name[:60]}: must be a number")
+    return sheet
 
 
 def reference_of(sheet: dict[str, Any] | None) -> str | None:
@@ -62,5 +70,5 @@ def with_sheet(records: list[Record], sheet: dict[str, Any] | None) -> list[Reco
     if not records or records[-1]["event"] != "done":
         return [record for record in records if record["event"] != "scores"]
     done = records[-1]
-    late = {"event": "scores", "time": done["time"], **{key: sheet[key] for key in told}}
+    late = {"event": "scores", "time": done["time"], **{key: sheet.get(key, {}) for key in told}}
     return [*records[:-1], late, done]

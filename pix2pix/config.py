@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 PROTOCOL = 1
 """Raised when a change of the code changes what the same settings train."""
 
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Width = Annotated[int, Field(ge=1, le=4096)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -21,7 +22,7 @@ class _Settings(BaseModel):
 
 class GeneratorSettings(_Settings):
     architecture: Literal["unet", "encoder-decoder"] = "unet"
-    width: Positive = 64
+    width: Width = 64
     """Filters of the first layer."""
     depth: Annotated[int, Field(ge=2, le=10)] | None = None
     """Halvings; None takes as many as the size allows, at most 8 (the paper's at 256×256)."""
@@ -33,7 +34,7 @@ class GeneratorSettings(_Settings):
 class DiscriminatorSettings(_Settings):
     patch: Literal[1, 16, 34, 70, 142, 286] = 70
     """Receptive field in pixels."""
-    width: Positive = 64
+    width: Width = 64
 
 
 class ObjectiveSettings(_Settings):

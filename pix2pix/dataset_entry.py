@@ -207,6 +207,12 @@ class DatasetEntry(_Written):
         for text in (self.name, *self.sides):
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text) or "->" in text:
                 return f"a name may hold letters, digits, _ . and - (got {text!r})"
+        for text in self.colours:
+            if not 1 <= len(text) <= 60 or re.search(r"[<>`|\\]|^[=+@-]", text):
+                return (
+                    "classes: a class's name has 1 to 60 characters, none of < > ` | \\, and does "
+                    f"not begin with = + - @ (got {text[:60]!r})"
+                )
         if self.archive and ("/" in self.path or self.path in (".", "..")):
             return f"path: must be one plain folder name where there is an archive ({self.path!r})"
         return None

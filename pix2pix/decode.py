@@ -8,7 +8,9 @@ file is checked first.
 
 from __future__ import annotations
 
+import threading
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,10 +23,17 @@ from pix2pix.errors import UserError
 from pix2pix.layouts import SourcePair
 
 MAX_PIXELS = 64_000_000
-"""Width × height; a small file can claim any size and fill the memory."""
+"""Width × height of one file, known from its header before anything is decoded: a small file can
+claim any size and fill the memory. Threads share the bound: together they decode no more."""
+
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")  # JPEG's reader opens MPO
+"""PIL knows many more by their content, whatever the file's name; EPS would run Ghostscript."""
 
 MAX_UNKNOWN = 0.25
 """Share of a JPEG label map's pixels that may lie off every class colour (edges are smeared)."""
+
+STRIP = 1 << 18
+"""Label pixels whose colours are compared at once."""
 
 _NO_CLASS = 254
 _LOSSY = ("JPEG", "WEBP", "MPO")
@@ -33,6 +42,8 @@ _AS_INDEX = "save it as an 8-bit one-channel PNG whose values are the class indi
 
 # MAX_PIXELS is the stricter bound and gives one clear line; PIL's warning would be a second.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Of damaged tags and chunks, which are refused where they matter.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,39 @@ def read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> D
     Raises UserError naming the file for anything that `check_pair` finds, a damaged file, an
     index or a colour of no class.
     """
+    first, path = pair.files[0]
+    with _opened(path, _sides_in(entry, first)) as image:
+        pixels = image.width * image.height
+    with _MEMORY.of(pixels):
+        return _read_pair(entry, pair, size)
+
+
+class _SharedPixels:
+    """Lets threads decode as many pixels at once as one image may have."""
+
+    def __init__(self, most: int) -> None:
+        self._free = self._most = most
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def of(self, pixels: int) -> Iterator[None]:
+        """Waits until there is room for an image of so many pixels."""
+        taken = min(pixels, self._most)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= taken)
+            self._free -= taken
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += taken
+                self._changed.notify_all()
+
+
+_MEMORY = _SharedPixels(MAX_PIXELS)
+
+
+def _read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> DecodedPair:
     full: dict[str, Image.Image] = {}
     formats: dict[str, str] = {}
     for role, path in pair.files:
@@ -90,7 +134,8 @@ def read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> D
         with _opened(path, _sides_in(entry, role)) as image:
             formats[role] = image.format or ""
             _decoded(path, image)
-            full[role] = image.convert("RGB") if image.mode == "L" and side.grey else image.copy()
+            # Loaded, it outlives its file; a copy would take as much memory again.
+            full[role] = image.convert("RGB") if image.mode == "L" and side.grey else image
     if entry.layout == "side-by-side":
         full, formats = _cut(entry, full, formats)
     _check_sizes(entry, pair, {role: image.size for role, image in full.items()})
@@ -122,7 +167,7 @@ def _sides_in(entry: DatasetEntry, role: str) -> list[Side]:
 def _opened(path: str, sides: list[Side]) -> Iterator[Image.Image]:
     """The image with its header checked, not yet decoded."""
     try:
-        image = Image.open(path)
+        image = Image.open(path, formats=FORMATS)
     except Image.DecompressionBombError:
         raise UserError(f"{path}: has more than {MAX_PIXELS:,} pixels") from None
     except Image.UnidentifiedImageError:
@@ -132,7 +177,10 @@ def _opened(path: str, sides: list[Side]) -> Iterator[Image.Image]:
     except Exception as error:  # a decoder may raise anything on damaged bytes
         raise UserError(f"{path}: is not an image that can be read: {_said(error)}") from None
     with image:
-        problem = _problem(image, sides)
+        try:
+            problem = _problem(image, sides)
+        except Exception as error:  # EXIF and TIFF tags may be damaged too
+            problem = f"is damaged: {_said(error)}"
         if problem:
             raise UserError(f"{path}: {problem}")
         yield image
@@ -150,6 +198,8 @@ def _problem(image: Image.Image, sides: list[Side]) -> str | None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         return f"has {width}×{height} pixels; at most {MAX_PIXELS:,} are read"
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        return "holds several pictures; save the one that is meant as a file of its own"
     depth = _bit_depth(image)
     if any(side.kind == "index" for side in sides):
         if image.format in _LOSSY:
@@ -192,7 +242,7 @@ def _bit_depth(image: Image.Image) -> int:
 def _said(error: Exception) -> str:
     """An exception's own words in one line, without the path that stands there already."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return " ".join(text.split()) or type(error).__name__
+    return " ".join(text.split())[:200] or type(error).__name__
 
 
 def _kind(image: Image.Image, depth: int) -> str:
@@ -247,18 +297,27 @@ def positions_of_colours(
     if entry.ignore != "rest":
         known += [(value, IGNORED) for value in entry.ignore if not isinstance(value, int)]
     colours = np.array([colour for colour, _ in known], np.int32)
-    packed = image.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
-    values, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
-    seen = np.stack([values >> 16, values >> 8 & 255, values & 255], 1).astype(np.int32)
-    squared = ((seen[:, None] - colours) ** 2).sum(2)
-    table = np.array([position for _, position in known], np.uint8)[squared.argmin(1)]
-    far = squared.min(1) > (side.tolerance**2 if lossy else 0)
-    table[far] = IGNORED
-    share = counts[far].sum() / packed.size
+    table = np.array([position for _, position in known], np.uint8)
+    reach = side.tolerance**2 if lossy else 0
+    positions = np.empty(image.shape[:2], np.uint8)
+    unknown: Counter[int] = Counter()
+    rows = max(1, STRIP // max(image.shape[1], 1))
+    for top in range(0, image.shape[0], rows):
+        # In strips: a large image may hold more colours than the memory can compare at once.
+        strip = image[top : top + rows].astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+        values, inverse, counts = np.unique(strip, return_inverse=True, return_counts=True)
+        seen = np.stack([values >> 16, values >> 8 & 255, values & 255], 1).astype(np.int32)
+        squared = np.stack([((seen - colour) ** 2).sum(1) for colour in colours], 1)
+        far = squared.min(1) > reach
+        unknown.update(dict(zip(values[far].tolist(), counts[far].tolist(), strict=True)))
+        nearest = np.where(far, IGNORED, table[squared.argmin(1)]).astype(np.uint8)
+        positions[top : top + rows] = nearest[inverse].reshape(strip.shape)
+    share = unknown.total() / max(positions.size, 1)
     if entry.ignore != "rest" and share > (MAX_UNKNOWN if lossy else 0):
-        worst = tuple(int(channel) for channel in seen[far][counts[far].argmax()])
+        value, _ = unknown.most_common(1)[0]
+        worst = (value >> 16, value >> 8 & 255, value & 255)
         raise UserError(
             f"{path}: {share:.2%} of the label pixels have a colour of no class, mostly {worst}; "
             f"name it under classes or ignore of {entry.name}"
         )
-    return table[inverse].reshape(packed.shape)
+    return positions

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,11 +23,14 @@ from pix2pix.dataset_entry import SPLITS, DatasetEntry
 from pix2pix.decode import check_pair, read_pair
 from pix2pix.errors import UserError
 from pix2pix.fetch import Report, fetch
+from pix2pix.json_files import read_json
 from pix2pix.layouts import find_pairs
 from pix2pix.pair_cache import Progress, in_threads
 from pix2pix.unpack import unpack
 
 LOCK_FILE = "datasets.lock.json"
+PINNED = ("sha256", "content")
+"""The sums that every pin holds: of the archive, and of the files that were unpacked."""
 LISTED = 10
 """Problems that a verification lists before it stops."""
 
@@ -122,13 +126,17 @@ def read_pins(data_root: Path) -> dict[str, dict[str, Any]]:
     """What `datasets.lock.json` in the data root pins, by the data set's name."""
     path = data_root / LOCK_FILE
     try:
-        pins = json.loads(path.read_text(encoding="utf-8"))
+        pins = read_json(path)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     if not isinstance(pins, dict) or not all(isinstance(one, dict) for one in pins.values()):
         raise UserError(f"{path}: must hold one object for each data set")
+    for name, pin in pins.items():
+        for field in PINNED:
+            if not re.fullmatch("[0-9a-f]{64}", str(pin.get(field, ""))):
+                raise UserError(f"{path}: {name[:64]}.{field}: must be 64 hexadecimal digits")
     return pins
 
 

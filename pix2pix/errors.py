@@ -1,8 +1,24 @@
-"""The two ways in which a command stops with one line instead of a traceback."""
+"""The ways in which a command stops with one line instead of a traceback."""
+
+import re
+
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that steer a terminal, turn the direction of a text, or are none: no name has them."""
+
+
+def printable(text: str) -> str:
+    """The text with its control characters written out, as `\\x1b`.
+
+    A name from a stranger's file must not steer the terminal that an error is printed on.
+    """
+    return CONTROL.sub(lambda m: m[0].encode("unicode_escape").decode("ascii"), text)
 
 
 class UserError(Exception):
     """Bad input or usage. The message names the file, the field and the fix; exit status 2."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class TrainingError(Exception):

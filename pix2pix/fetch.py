@@ -25,6 +25,11 @@ TIMEOUT = 30.0
 CHUNK = 1 << 20
 REPORT_EVERY = 5.0
 """Seconds between two lines of progress."""
+MAX_BYTES = 200_000_000_000
+"""Of a download whose size nobody tells: an endless stream stops there, or before the disk is full.
+"""
+RESERVE = 1_000_000_000
+"""Bytes that a download of unknown size leaves free on the disk."""
 
 
 class _Transient(Exception):
@@ -73,9 +78,9 @@ def _transfer(url: str, part: Path, report: Report, size: int | None) -> None:
     with _request(request, part) as response:
         resumed = response.status == 206
         if resumed:
-            match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+            match = re.match(r"bytes ([0-9]{1,18})-", response.headers.get("Content-Range", ""))
             if not match or int(match[1]) != have:
-                part.unlink()
+                part.unlink(missing_ok=True)
                 raise _Transient("the server resumed at another place; starting over")
             report(f"{url}: going on at {have / 1e6:.1f} MB")
         elif response.status != 200:
@@ -84,7 +89,7 @@ def _transfer(url: str, part: Path, report: Report, size: int | None) -> None:
             have = 0
             _write_validator(part, url, response.headers)
         length = response.headers.get("Content-Length", "")
-        total = have + int(length) if length.isdigit() else None
+        total = have + int(length) if re.fullmatch("[0-9]{1,18}", length) else None
         if size is not None and total is not None and total != size:
             raise UserError(f"{url}: has {total:,} bytes; {size:,} are expected")
         free = shutil.disk_usage(part.parent).free
@@ -94,7 +99,8 @@ def _transfer(url: str, part: Path, report: Report, size: int | None) -> None:
                 f"{free / 1e9:.2f} GB are free"
             )
         with open(part, "ab" if resumed else "wb") as file:
-            have = _copy(response, file, have, total, report)
+            most = size if size is not None else total if total is not None else MAX_BYTES
+            have = _copy(response, file, have, total, report, most)
     if total is not None and have != total:
         raise _Transient(f"was cut off at {have:,} of {total:,} bytes")
     if size is not None and have != size:
@@ -122,6 +128,8 @@ def _request(request: urllib.request.Request, part: Path) -> http.client.HTTPRes
         raise _Transient(f"cannot be reached ({error.reason})") from None
     except (OSError, http.client.HTTPException) as error:
         raise _Transient(f"cannot be reached ({error or type(error).__name__})") from None
+    except ValueError as error:  # an address that a redirect made up
+        raise UserError(f"{request.full_url}: redirects to no address ({error})") from None
 
 
 class _SaferRedirects(urllib.request.HTTPRedirectHandler):
@@ -133,9 +141,17 @@ class _SaferRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def _copy(
-    response: http.client.HTTPResponse, file: Any, have: int, total: int | None, report: Report
+    response: http.client.HTTPResponse,
+    file: Any,
+    have: int,
+    total: int | None,
+    report: Report,
+    most: int,
 ) -> int:
-    """Copies to the end of the response; the number of bytes that the file then has."""
+    """Copies to the end of the response; the number of bytes that the file then has.
+
+    UserError, with the file emptied, where that would be more than `most`.
+    """
     said = time.monotonic()
     while True:
         try:
@@ -144,8 +160,14 @@ def _copy(
             raise _Transient(f"broke off ({error or type(error).__name__})") from None
         if not chunk:
             return have
-        file.write(chunk)
         have += len(chunk)
+        if have > most:
+            file.truncate(0)
+            raise UserError(f"{file.name}: the server sends more than {most:,} bytes; given up")
+        if total is None and shutil.disk_usage(Path(file.name).parent).free < RESERVE:
+            file.truncate(0)
+            raise UserError(f"{file.name}: the download has no known size and fills the disk")
+        file.write(chunk)
         if time.monotonic() - said >= REPORT_EVERY:
             said = time.monotonic()
             share = f" of {total / 1e6:.1f} MB ({have / total:.0%})" if total else ""

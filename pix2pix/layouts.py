@@ -12,6 +12,8 @@ from pix2pix.dataset_entry import SPLITS, DatasetEntry
 from pix2pix.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+MAX_NAME = 200
+"""Bytes of a file's name; translations have the same names, and more while they are written."""
 LISTED = 3
 """Names that an error gives before it stops with an ellipsis."""
 
@@ -165,6 +167,8 @@ def _images(entry: DatasetEntry, folder: Path, ending: str) -> dict[str, str]:
         name = unicodedata.normalize("NFC", stem)
         if not name.isprintable() or not name:
             raise UserError(f"{item.path!a}: the name is not printable text; rename the file")
+        if len(item.name.encode()) > MAX_NAME:
+            raise UserError(f"{item.path}: the name has more than {MAX_NAME} bytes; shorten it")
         if name in found:
             raise UserError(f"{item.path}: has the name of {found[name]}; keep one of them")
         found[name] = item.path

@@ -76,7 +76,8 @@ def prepare(
     if in_memory is None:
         in_memory = sum(meta["bytes"][file] for file in files) < available_memory() / 2
     folder = pair_cache.folder(source, cache)
-    arrays = {file: _open(folder / file, in_memory) for file in files}
+    shapes = _shapes(meta)
+    arrays = {file: _open(folder / file, in_memory, shapes[file]) for file in files}
     colours = [one.colour for one in entry.classes]
     return PairedData(
         **{split: _split(meta["splits"][split], arrays, roles) for split in meta["splits"]},
@@ -153,11 +154,30 @@ def _files(meta: dict[str, Any], roles: tuple[str, str]) -> set[str]:
     return files
 
 
-def _open(path: Path, in_memory: bool) -> np.ndarray:
+def _shapes(meta: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The shape that each file of a cache must have."""
+    height, width = meta["size"]
+    shapes: dict[str, tuple[int, ...]] = {}
+    for split in meta["splits"].values():
+        for file in split["arrays"].values():
+            shapes[file] = (len(split["names"]), height, width, 3)
+        if split["labels"]:
+            shapes[split["labels"]] = (len(split["names"]), height, width)
+    return shapes
+
+
+def _open(path: Path, in_memory: bool, shape: tuple[int, ...]) -> np.ndarray:
     try:
-        return np.load(path, mmap_mode=None if in_memory else "r")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); delete {path.parent}") from None
+        # Mapped first: a header that lies is seen before anything is allocated.
+        array = np.lib.format.open_memmap(path, mode="r")
+        if array.shape != shape or array.dtype != np.uint8:
+            raise ValueError(f"holds {array.shape} {array.dtype}, not {shape} uint8")
+        return np.array(array) if in_memory else array
+    except OSError as error:
+        reason = error.strerror or error
+    except Exception as error:  # numpy parses the header as a Python literal
+        reason = " ".join(str(error).split())[:200]
+    raise UserError(f"{path}: cannot be read ({reason}); delete {path.parent}")
 
 
 def _split(meta: dict[str, Any], arrays: dict[str, np.ndarray], roles: tuple[str, str]) -> Split:

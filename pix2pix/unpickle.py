@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from pix2pix.errors import UserError
 def unpickled(path: Path) -> Any:
     """What the file holds, on the CPU.
 
-    UserError for a file that cannot be read, is damaged, or asks for more than tensors and plain
-    values: nothing of such a file is run.
+    UserError for a file that cannot be read, is damaged, asks for more than tensors and plain
+    values, or would take more memory than it has bytes: nothing of such a file is run.
     """
     try:
+        _check_parts(path)
         with warnings.catch_warnings(action="ignore"):  # torch's, about the pickle's dialect
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -28,8 +30,27 @@ def unpickled(path: Path) -> Any:
         raise UserError(f"{path}: not a readable checkpoint ({_refusal(error)})") from None
 
 
+def _check_parts(path: Path) -> None:
+    """torch.save compresses nothing, so a part that is larger than its bytes is a bomb."""
+    if not zipfile.is_zipfile(path):  # torch's older format, which is a stream of its own
+        return
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+    for part in parts:
+        if part.compress_type != zipfile.ZIP_STORED or part.file_size != part.compress_size:
+            raise _Bomb(f"its part {part.filename[:60]!a} is compressed")
+    if sum(part.file_size for part in parts) > path.stat().st_size:
+        raise _Bomb("its parts are larger than the file")
+
+
+class _Bomb(Exception):
+    """A small file that would take much memory."""
+
+
 def _refusal(error: Exception) -> str:
     """Why a file was not read, without torch's advice to read it unsafely."""
+    if isinstance(error, _Bomb):
+        return str(error)
     asked = re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", str(error))
     if asked:
         return f"it asks for {asked[1][:80]!a}, which no weights need; nothing of it was run"

@@ -2,7 +2,9 @@
 
 Data sets and suites are read with this. It follows YAML 1.2 where YAML 1.1 sets traps: `2e-4` is
 a number, `no` and `on` are text, `010` is ten, a date is text; and it refuses what YAML would
-swallow: a key written twice, and `no` or `null` as a key.
+swallow: a key written twice, and `no` or `null` as a key. A file can only hold text, numbers,
+booleans, null, lists and mappings: a tag that asks for anything else is an error. Size, depth and
+what aliases unfold to are bounded, and texts hold no control characters.
 """
 
 from __future__ import annotations
@@ -16,12 +18,18 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pix2pix.errors import UserError
+from pix2pix.errors import CONTROL, UserError
 from pix2pix.validation_errors import SWITCHES, Location, explain
 
+MAX_CHARACTERS = 200_000
+"""Of one file: a few seconds of reading, and 25 times the registry that comes with the package."""
 MAX_DEPTH = 40
 MAX_NODES = 100_000
 """Aliases can make a small file unfold without end; nothing honest comes near these bounds."""
+MAX_KEY = 200
+"""Characters of a key."""
+MAX_DIGITS = 400
+"""Of a number; a float has 309 at most."""
 
 
 class Positions:
@@ -60,7 +68,8 @@ class Positions:
         """`FILE:LINE:COL: field.path: text`; `missing` names a field that is not in the file."""
         known, (line, column) = self.find(location)
         field = dotted((*known, missing) if missing is not None else known)
-        return f"{self.source}:{line}:{column}: {field + ': ' if field else ''}{text}"
+        said = f"{field + ': ' if field else ''}{text}"
+        return f"{self.source}:{line}:{column}: {' '.join(said.split())}"
 
 
 def dotted(path: Location) -> str:
@@ -74,7 +83,8 @@ def dotted(path: Location) -> str:
 def load_yaml(path: Path) -> tuple[Any, Positions]:
     """The content of one YAML file and where its fields stand; UserError names line and column."""
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        with open(path, encoding="utf-8-sig") as file:
+            text = file.read(MAX_CHARACTERS + 1)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
@@ -84,6 +94,8 @@ def load_yaml(path: Path) -> tuple[Any, Positions]:
 
 def parse_yaml(text: str, source: str) -> tuple[Any, Positions]:
     """The same for a text; `source` stands in the errors where a file's name would."""
+    if len(text) > MAX_CHARACTERS:
+        raise UserError(f"{source}: has more than {MAX_CHARACTERS:,} characters; split it")
     positions = Positions(source)
     loader = None
     try:
@@ -96,6 +108,10 @@ def parse_yaml(text: str, source: str) -> tuple[Any, Positions]:
         raise UserError(f"{source}: is not YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise UserError(f"{source}: is nested too deeply") from None
+    except (ValueError, OverflowError) as error:  # an escape that stands for no character
+        place = loader.get_mark() if loader is not None else None
+        where = f"{source}:{place.line + 1}:{place.column + 1}" if place else source
+        raise UserError(f"{where}: is not YAML: {' '.join(str(error).split())}") from None
     finally:
         if loader is not None:
             loader.dispose()
@@ -135,9 +151,24 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: typing.ClassVar[dict[str, list[Any]]] = {}
 
+    # Every open bracket is looked at again at every token, so that depth is bounded here already.
+    def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
+        self._bound(self.flow_level)
+        super().fetch_flow_collection_start(token)
+
+    def add_indent(self, column: int) -> bool:
+        self._bound(len(self.indents))
+        return super().add_indent(column)
+
+    def _bound(self, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise yaml.scanner.ScannerError(None, None, "is nested too deeply", self.get_mark())
+
 
 def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
     text = node.value
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"a number has at most {MAX_DIGITS} digits")
     base = {"0x": 16, "0o": 8}.get(text[:2], 10)
     return int(text[2:] if base != 10 else text, base)
 
@@ -160,6 +191,7 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
 _PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+_SCALARS = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null"))
 
 
 class _Reader:
@@ -176,7 +208,7 @@ class _Reader:
             raise yaml.constructor.ConstructorError(
                 None, None, "unfolds too far (an alias inside itself?)", node.start_mark
             )
-        if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN:
+        if node.tag not in (_SCALARS if isinstance(node, yaml.ScalarNode) else _PLAIN):
             raise yaml.constructor.ConstructorError(
                 None, None, f"the tag {node.tag} is not understood here", node.start_mark
             )
@@ -188,7 +220,20 @@ class _Reader:
                 self.positions.record((*path, index), item.start_mark)
                 values.append(self.read(item, (*path, index)))
             return values
-        return self.loader.construct_object(node)
+        return self._scalar(node)
+
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
+        problem = None
+        control = CONTROL.search(node.value)
+        if control:
+            problem = f"the text holds the control character U+{ord(control[0]):04X}"
+        else:
+            try:
+                return self.loader.construct_object(node)
+            except (ValueError, LookupError):  # of a tag that was written out: !!int x
+                kind = node.tag.rpartition(":")[2]
+                problem = f"is not of the kind {kind}: {node.value[:40]!r}"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
     def _items(
         self, node: yaml.MappingNode, path: tuple[str | int, ...]
@@ -214,6 +259,8 @@ class _Reader:
         elif node.style is None and node.value.lower() in SWITCHES:
             shown = node.value or "nothing"
             problem = f"the key {shown} means a switch in YAML; quote it: '{node.value}'"
+        elif CONTROL.search(node.value) or "\n" in node.value or len(node.value) > MAX_KEY:
+            problem = f"a key is one line of at most {MAX_KEY} characters ({node.value[:40]!r})"
         if problem:
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
         return node.value

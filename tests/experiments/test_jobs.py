@@ -16,6 +16,7 @@ from experiments.journal import Journal, write_json
 from experiments.plan import make_plan
 from experiments.spec import load_suite
 from pix2pix.datasets import load_registry
+from pix2pix.errors import UserError
 
 REGISTRY = load_registry()
 
@@ -106,3 +107,31 @@ def test_the_expected_pace_grows_with_the_work():
 def test_a_job_is_plain_json(tmp_path):
     values = json.loads(jobs_of("losses", tmp_path)[1].to_json())
     assert values["config"]["training"]["steps"] == 3000
+
+
+def test_a_job_as_text_and_back():
+    data = DataSource("procedural", None, "data", "cache")
+    job = Job("cell", "0123abcd", "L1 seed 1", "runs", data, {"a": 1}, "ref", {"width": 2})
+    assert Job.from_json(job.to_json()) == job
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "../cell"},
+        {"digest": "../../etc"},
+        {"threads": 0},
+        {"data": None},
+        {"unknown": 1},
+        {"checkpoint_seconds": "soon"},
+    ],
+)
+def test_what_is_no_job_is_one_line(change):
+    data = DataSource("procedural", None, "data", "cache")
+    job = Job("cell", "0123abcd", "L1 seed 1", "runs", data, {}, "ref", None)
+    with pytest.raises(UserError, match=r"^job: ") as caught:
+        Job.from_json(json.dumps(json.loads(job.to_json()) | change))
+    assert "\n" not in str(caught.value)
+    for text in ("", "[", "[" * 100_000, "null"):
+        with pytest.raises(UserError, match=r"^job: "):
+            Job.from_json(text)

@@ -102,3 +102,25 @@ def test_a_training_that_begins_anew_forgets_that_it_was_trained():
     assert last(replay(records), "trained") is None
     records[1]["step"] = 9
     assert last(replay(records), "trained") is not None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[" * 100_000,
+        b'{"event": "losses"}',
+        b'{"event": "losses", "step": "10"}',
+        b'{"event": "done", "time": "now"}',
+        b'{"event": ["done"]}',
+        b'{"event": "losses", "step": 1, "values": []}',
+        b'{"event": "losses", "step": 1, "seconds_per_step": NaN}',
+        b"\xff\xfe\x00",
+    ],
+)
+def test_a_damaged_line_is_passed_over_like_a_torn_one(tmp_path, line):
+    journal = Journal(tmp_path)
+    journal.append("start", step=0)
+    with open(journal.path, "ab") as file:
+        file.write(line + b"\n")
+    journal.append("losses", step=5, values={"g_l1": 0.5})
+    assert [record["event"] for record in replay(journal.records())] == ["start", "losses"]

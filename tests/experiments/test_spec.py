@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -203,3 +204,35 @@ def test_a_direction_that_a_data_set_lacks_is_refused():
 def test_profiles_grow():
     profiles = load_profiles()
     assert profiles["smoke"].size < profiles["quick"].size < profiles["paper"].size
+
+
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+x", "-x", "@x", "<b>", "a`b", "a\\b"])
+def test_names_that_would_be_formulas_or_markup(tmp_path, name):
+    path = write(tmp_path, json.dumps({"title": "t", "arms": {name: {}}}))
+    with pytest.raises(UserError, match=r"mine\.yaml:1:.*an arm's name has"):
+        load_suite(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("null", "must be a mapping"),
+        ("quick: 1", "quick: must be a mapping"),
+        ("quick: {size: 64}", "quick.seeds: is required"),
+        ("quick: {size: 64, seeds: [-1], settings: {}, scorer: {}}", r"quick.seeds\[0\]: must be"),
+        ("quick: {sise: 64}", "unknown key"),
+    ],
+)
+def test_profiles_are_read_as_strictly_as_suites(tmp_path, content, said):
+    path = write(tmp_path, content, "profiles.yaml")
+    with pytest.raises(UserError, match=said) as caught:
+        load_profiles(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [".inf", ".nan", "1e999"])
+def test_published_numbers_are_finite(tmp_path, number):
+    published = f"{{source: s, columns: [fcn.pixel_accuracy], rows: {{a: [{number}]}}}}"
+    path = write(tmp_path, f"title: t\narms: {{a: {{}}}}\npublished: {published}\n")
+    with pytest.raises(UserError, match=r"mine\.yaml:3:.*must be a finite number"):
+        load_suite(path)

@@ -154,3 +154,14 @@ def test_the_registry_stays_light() -> None:
     code = "import sys, pix2pix.pairs, pix2pix.datasets_command; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+x", "@x", "<b>", "a|b", "x" * 61, "a\\\\b"])
+def test_class_names_that_would_be_formulas_or_markup(tmp_path, name: str) -> None:
+    path = tmp_path / "mine.yaml"
+    sides = "{photo: {folder: A}, labels: {folder: B, kind: index}}"
+    path.write_text(
+        f'mine:\n  layout: folders\n  sides: {sides}\n  classes: {{"{name}": [1, 2, 3]}}\n'
+    )
+    with pytest.raises(UserError, match=r"mine\.yaml:.*a class's name has"):
+        load_registry(path)

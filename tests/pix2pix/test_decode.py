@@ -1,6 +1,8 @@
 """Image files to arrays: every kind that is refused is refused by name, before it is misread."""
 
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -284,3 +286,105 @@ def test_an_odd_width_has_no_two_halves(tmp_path) -> None:
     pair = SourcePair("1", tuple((role, str(tmp_path / "1.png")) for role in entry.sides))
     with pytest.raises(UserError, match=r"1\.png: is 7 pixels wide"):
         check_pair(entry, pair)
+
+
+def test_a_program_that_claims_to_be_an_image_is_not_run(tmp_path, monkeypatch) -> None:
+    """PIL knows files by their content and hands EPS to Ghostscript."""
+    program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 6\n%%EndComments\nshowpage\n"
+    pair = _pair(tmp_path, program, INDICES)
+    with Image.open(pair.files[0][1]) as image:
+        assert image.format == "EPS"
+    for read in (check_pair, lambda entry, pair: read_pair(entry, pair, (H, W))):
+        with pytest.raises(UserError, match=r"p\.png: is not an image that can be read"):
+            read(_entry(), pair)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP"])
+def test_every_kind_of_photo_is_read(tmp_path, kind: str) -> None:
+    several = {"save_all": True, "append_images": [Image.fromarray(_photo(1))]}
+    Image.fromarray(_photo()).save(tmp_path / "one", kind, **several if kind == "MPO" else {})
+    pair = _pair(tmp_path, (tmp_path / "one").read_bytes(), INDICES)
+    check_pair(_entry(), pair)
+    assert read_pair(_entry(), pair, (H, W)).images["photo"].shape == (H, W, 3)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_several_pictures_in_one_file(tmp_path, kind: str) -> None:
+    one, other = Image.fromarray(_photo()), Image.fromarray(_photo(1))
+    one.save(tmp_path / "many", kind, save_all=True, append_images=[other])
+    pair = _pair(tmp_path, (tmp_path / "many").read_bytes(), INDICES)
+    with pytest.raises(UserError, match=r"p\.png: holds several pictures"):
+        check_pair(_entry(), pair)
+
+
+def test_damaged_exif_is_one_line(tmp_path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    Image.fromarray(_photo()).save(tmp_path / "p.jpg", exif=exif)
+    content = (tmp_path / "p.jpg").read_bytes()
+    place = content.index(b"Exif\0\0") + 6
+    for cut in range(place, place + 20):
+        broken = content[:cut] + b"\xff" * 4 + content[cut + 4 :]
+        pair = _pair(tmp_path, broken, INDICES, photo_name="p.jpg")
+        try:
+            read_pair(_entry(), pair, (H, W))
+        except UserError as error:
+            assert "\n" not in str(error) and "p.jpg" in str(error)
+
+
+def test_painted_labels_do_not_depend_on_the_strips(tmp_path, monkeypatch) -> None:
+    entry = _entry("palette")
+    positions = np.random.default_rng(3).integers(0, 3, (20, 16), dtype=np.uint8)
+    painted = paint(positions, entry)
+    Image.fromarray(np.repeat(painted, 8, 1).repeat(8, 0)).save(tmp_path / "l.jpg", quality=90)
+    jpeg = (tmp_path / "l.jpg").read_bytes()
+    photo = np.zeros((160, 128, 3), np.uint8)
+    found = []
+    for strip in (1 << 18, 500, 1):
+        monkeypatch.setattr(decode, "STRIP", strip)
+        pair = _pair(tmp_path, photo, jpeg, labels_name="l.jpg")
+        found.append(read_pair(entry, pair, (160, 128)).labels)
+    assert (found[0] == found[1]).all() and (found[0] == found[2]).all()
+    assert (found[0] != 255).mean() > 0.9
+
+
+def test_threads_share_the_bound_on_pixels() -> None:
+    shared = decode._SharedPixels(100)
+    order = []
+
+    def read(pixels: int) -> None:
+        with shared.of(pixels):
+            order.append((pixels, 100 - shared._free))
+
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(read, [60, 70, 30, 100, 5000, 1] * 20))
+    assert len(order) == 120 and max(held for _, held in order) <= 100
+    assert shared._free == 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["photo", "palette"])
+def test_the_largest_image_takes_less_than_a_gibibyte(tmp_path, kind: str) -> None:
+    side = int(decode.MAX_PIXELS**0.5)
+    path = tmp_path / "large.png"
+    Image.new("RGB", (side, side), (10, 20, 30)).save(path, compress_level=1)
+    program = f"""
+import resource
+from pix2pix.datasets import DatasetEntry
+from pix2pix.decode import read_pair
+from pix2pix.layouts import SourcePair
+sides = {{"a": {{"folder": "A"}}, "b": {{"folder": "B", "kind": {kind!r}}}}}
+written = {{"name": "mine", "layout": "folders", "sides": sides}}
+if {kind!r} == "palette":
+    written["classes"] = {{f"c{{i}}": [i, 20, 30] for i in range(200)}}
+entry = DatasetEntry.model_validate(written)
+pair = SourcePair("x", (("a", {str(path)!r}), ("b", {str(path)!r})))
+read_pair(entry, pair, (256, 256))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 1024

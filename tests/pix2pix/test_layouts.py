@@ -173,3 +173,28 @@ def test_the_listing_changes_with_a_file_and_not_with_the_place(tmp_path) -> Non
     os.utime(tmp_path / "one/A/1.png", ns=(8, 8))
     changed = listing_digest(find_pairs(entry, tmp_path / "one"), tmp_path / "one")
     assert changed != digests[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["\x1b[31m.png", "nl\n.png", "\u202egnp.png", "x" * 210 + ".png", "\udcff.png"]
+)
+def test_names_that_no_file_of_ours_could_have(tmp_path, name: str) -> None:
+    entry = load_registry()["maps"]
+    for split in ("train", "val", "test"):
+        folder = tmp_path / "maps" / split
+        folder.mkdir(parents=True)
+        (folder / "1.jpg").touch()
+    (tmp_path / "maps" / "train" / name).touch()
+    with pytest.raises(UserError) as caught:
+        find_pairs(entry, tmp_path)
+    assert str(caught.value).isprintable()
+
+
+def test_names_that_are_odd_but_honest(tmp_path) -> None:
+    entry = load_registry()["maps"]
+    names = ["=1+1", "-rf", "<script>", "a_b&c%d#{}$", "CON", "straße", "a b", "@x", "100%"]
+    for split in ("train", "val", "test"):
+        (tmp_path / "maps" / split).mkdir(parents=True)
+        for name in names:
+            (tmp_path / "maps" / split / f"{name}.jpg").touch()
+    assert {pair.name for pair in find_pairs(entry, tmp_path)["train"]} == set(names)

@@ -69,7 +69,7 @@ def test_nothing_of_an_unsafe_archive_is_written(tmp_path, member, said: str) ->
 
 def test_bounds_on_number_and_size(tmp_path, monkeypatch) -> None:
     archive = _pack(tmp_path / "a.tar.gz", ["1", "2", "3"])
-    for name, bound in (("MAX_FILES", 2), ("MAX_BYTES", 8)):
+    for name, bound in (("MAX_MEMBERS", 2), ("MAX_BYTES", 8)):
         with monkeypatch.context() as bounded:
             bounded.setattr(unpacking, name, bound)
             with pytest.raises(UserError, match="holds more than"):
@@ -101,3 +101,59 @@ def test_an_archive_without_files(tmp_path) -> None:
     archive = _pack(tmp_path / "a.tar.gz", [_special("empty", tarfile.DIRTYPE)])
     with pytest.raises(UserError, match="holds no files"):
         unpack(archive, tmp_path / "mine")
+
+
+def test_what_grows_beyond_all_measure_is_refused_before_it_is_inflated(tmp_path) -> None:
+    bomb = tarfile.TarInfo("zeros")
+    bomb.size = 200_000_000
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
+        tar.addfile(bomb, _Zeros())
+    assert (tmp_path / "a.tar.gz").stat().st_size < 300_000
+    with pytest.raises(UserError, match="grows to more than 100 times its size"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "mine")
+
+
+class _Zeros(io.RawIOBase):
+    def read(self, size: int = -1) -> bytes:
+        return bytes(size)
+
+
+def test_folders_count_and_depth_is_bounded(tmp_path, monkeypatch) -> None:
+    folders = [_special(f"d{i}", tarfile.DIRTYPE) for i in range(9)]
+    archive = _pack(tmp_path / "a.tar.gz", [*folders, "x"])
+    with monkeypatch.context() as bounded:
+        bounded.setattr(unpacking, "MAX_MEMBERS", 5)
+        with pytest.raises(UserError, match="holds more than 5 files"):
+            unpack(archive, tmp_path / "mine")
+    deep = _pack(tmp_path / "deep.tar.gz", ["d/" * 1500 + "x"])
+    with pytest.raises(UserError, match="lies too deep") as caught:
+        unpack(deep, tmp_path / "mine")
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XGLTYPE])
+def test_headers_are_not_read_into_memory_whatever_they_claim(tmp_path, kind: bytes) -> None:
+    header = _special("long", kind)
+    header.size = 5_000_000_000
+    (tmp_path / "a.tar").write_bytes(header.tobuf() + bytes(10_000))
+    with pytest.raises(UserError, match="the header of 'long' claims 5,000,000,000 bytes"):
+        unpack(tmp_path / "a.tar", tmp_path / "mine")
+
+
+def test_sparse_files_and_xz_are_refused(tmp_path) -> None:
+    sparse = _special("sparse", tarfile.GNUTYPE_SPARSE)
+    with pytest.raises(UserError, match="is a special file"):
+        unpack(_pack(tmp_path / "a.tar.gz", ["x", sparse]), tmp_path / "mine")
+    with tarfile.open(tmp_path / "a.tar.xz", "w:xz") as tar:
+        tar.addfile(tarfile.TarInfo("x"), io.BytesIO())
+    with pytest.raises(UserError, match="is damaged or not a tar archive"):
+        unpack(tmp_path / "a.tar.xz", tmp_path / "mine")
+
+
+def test_bzip2_and_plain_tar_are_read(tmp_path) -> None:
+    for mode, name in (("w", "a.tar"), ("w:bz2", "a.tar.bz2")):
+        with tarfile.open(tmp_path / name, mode) as tar:
+            info = tarfile.TarInfo("any/x")
+            info.size = 3
+            tar.addfile(info, io.BytesIO(b"abc"))
+        assert unpack(tmp_path / name, tmp_path / name.replace(".", "-")) == 1

@@ -1,5 +1,8 @@
 """YAML's traps, and errors that name file, line, column and field."""
 
+import time
+import tracemalloc
+
 import pytest
 from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
 
@@ -56,7 +59,7 @@ def test_a_duplicate_key_is_refused_with_both_lines() -> None:
         ("a: [1\nb: 2", "x:2:2: "),
         ("a:\n\t- 1", "x:2:1: .*spaces"),
         ("a: &x [*x]", "x:1:4: unfolds too far"),
-        ("[" * 1500, "x: is nested too deeply"),
+        ("[" * 1500, "x:1:42: is nested too deeply"),
         ("a: 1\n---\nb: 2", "x:2:1: "),
         ("a: !!python/object:os.system {}", "x:1:4: the tag "),
         ("a: !!python/name:os.system", "x:1:4: "),
@@ -110,3 +113,47 @@ def test_positions_are_found_by_dotted_path_and_through_dotted_keys() -> None:
     assert said == "f:3:5: arms.70x70.discriminator.patch: must be one of 1, 70 (got 71)"
     assert positions.message("arms.list.1", "no") == "f:4:13: arms.list[1]: no"
     assert positions.message(("arms", "gone"), "no") == "f:1:1: arms: no"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: !!int x", "x:1:4: is not of the kind int: 'x'"),
+        ("a: !!bool maybe", "x:1:4: is not of the kind bool"),
+        ("a: !!float ''", "x:1:4: is not of the kind float"),
+        ("a: !!timestamp x", "x:1:4: the tag tag:yaml.org,2002:timestamp is not understood"),
+        ("a: !!binary aGk=", "x:1:4: the tag "),
+        ("a: !!set {b}", "x:1:4: the tag "),
+        ("a: !!python/object/apply:os.system [id]", "x:1:4: the tag "),
+        ('a: "\\U00110000"', "x:1:.*: is not YAML: chr"),
+        ('a: "\\ud800"', r"x:1:4: the text holds the control character U\+D800"),
+        ('a: "\\e[31m"', r"x:1:4: the text holds the control character U\+001B"),
+        ('"a\\nb": 1', "x:1:1: a key is one line"),
+        ("a: " + "9" * 5000, "x:1:4: is not of the kind int"),
+        ("a: 0x" + "f" * 5000, "x:1:4: is not of the kind int"),
+        ("k" * 300 + ": 1", "x:1:1: .*at most 200 characters|x:1:1"),
+        ("- " * 3000, "x:1:.*: is nested too deeply"),
+        ("a: " + "b" * 300_000, "x: has more than 200,000 characters"),
+    ],
+)
+def test_traps_are_one_line(text: str, said: str) -> None:
+    with pytest.raises(UserError, match=f"^{said}") as caught:
+        parse_yaml(text, "x")
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 300
+
+
+def test_an_alias_bomb_takes_neither_time_nor_memory() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 20)]
+    began = time.perf_counter()
+    tracemalloc.start()
+    with pytest.raises(UserError, match="unfolds too far"):
+        parse_yaml("\n".join(lines), "x")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert time.perf_counter() - began < 5 and peak < 100 << 20
+
+
+def test_a_device_is_not_read_without_end() -> None:
+    with pytest.raises(UserError, match="/dev/zero: has more than"):
+        load_yaml("/dev/zero")

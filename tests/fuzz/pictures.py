@@ -1,0 +1,153 @@
+"""Image files of every kind, and ones whose headers lie."""
+
+from __future__ import annotations
+
+import functools
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from mutations import mutated
+from PIL import Image
+
+WIDTH, HEIGHT = 8, 6
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 6\n(fuzz-was-here) (w) file closefile\n"
+"""A program: PIL hands it to Ghostscript, where that is installed."""
+
+
+def photo() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+def indices() -> np.ndarray:
+    return np.array([[0, 1, 2, 9] * (WIDTH // 4)] * HEIGHT, np.uint8)
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    # A copy: saving several frames leaves its marks on them.
+    image.copy().save(file, kind, **options)
+    return file.getvalue()
+
+
+@functools.cache
+def originals() -> tuple[bytes, ...]:
+    """The kinds that are read, and those that PIL reads and nobody wants."""
+    rgb = Image.fromarray(photo())
+    grey, labels = rgb.convert("L"), Image.fromarray(indices())
+    deep = Image.fromarray(np.arange(48, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 999)
+    palette = rgb.quantize(8)
+    turned, wrong = Image.Exif(), Image.Exif()
+    turned[0x0112], wrong[0x0112] = 6, 99
+    return (
+        encoded(rgb, "PNG"),
+        encoded(labels, "PNG"),
+        encoded(grey, "PNG", transparency=0),
+        encoded(palette, "PNG"),
+        encoded(palette, "PNG", bits=4, transparency=1),
+        encoded(rgb.convert("RGBA"), "PNG"),
+        encoded(grey.convert("LA"), "PNG"),
+        encoded(deep, "PNG"),
+        encoded(rgb.convert("1"), "PNG"),
+        encoded(rgb, "PNG", exif=turned, save_all=True, append_images=[rgb.rotate(180)]),
+        encoded(rgb, "JPEG", quality=95),
+        encoded(rgb, "JPEG", progressive=True, exif=wrong),
+        encoded(rgb, "JPEG", exif=turned),
+        encoded(rgb.convert("CMYK"), "JPEG"),
+        encoded(grey, "JPEG"),
+        encoded(rgb, "MPO", save_all=True, append_images=[rgb.rotate(180)]),
+        encoded(rgb, "WEBP", lossless=True),
+        encoded(rgb, "WEBP", save_all=True, append_images=[rgb.rotate(180)]),
+        encoded(rgb.convert("RGBA"), "WEBP"),
+        encoded(rgb, "TIFF"),
+        encoded(rgb, "TIFF", compression="tiff_lzw"),
+        encoded(rgb, "TIFF", compression="tiff_adobe_deflate"),
+        encoded(rgb.convert("CMYK"), "TIFF"),
+        encoded(deep, "TIFF"),
+        encoded(rgb, "TIFF", save_all=True, append_images=[rgb.rotate(180)]),
+        encoded(rgb, "BMP"),
+        encoded(palette, "BMP"),
+        encoded(palette, "GIF", save_all=True, append_images=[grey.convert("P")]),
+        encoded(rgb, "ICO", sizes=[(WIDTH, HEIGHT)]),
+        encoded(rgb, "PPM"),
+        encoded(rgb, "JPEG2000"),
+        EPS,
+    )
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + checksum
+
+
+@functools.cache
+def _inflating(size: int) -> bytes:
+    return zlib.compress(bytes(size), 9)
+
+
+@st.composite
+def lying_png(draw: st.DrawFn) -> bytes:
+    """A PNG whose checksums are right and whose words are not."""
+    side = st.sampled_from([0, 1, WIDTH, HEIGHT, 7, 300, 8001, 65535, 2**31 - 1, 2**32 - 1])
+    width, height = (WIDTH, HEIGHT) if draw(st.integers(0, 2)) else (draw(side), draw(side))
+    depth = draw(st.sampled_from([8, 8, 8, 1, 2, 4, 16, 0, 3, 255]))
+    kind = draw(st.sampled_from([0, 2, 2, 3, 4, 6, 1, 7]))
+    header = struct.pack(
+        ">IIBBBBB", width, height, depth, kind, 0, 0, draw(st.sampled_from([0, 0, 1, 9]))
+    )
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(kind, 1)
+    rows = (b"\0" + bytes(channels * WIDTH * max(depth // 8, 1))) * HEIGHT
+    body = draw(
+        st.sampled_from(
+            [zlib.compress(rows), zlib.compress(rows[:9]), b"", b"x" * 20, _inflating(1 << 24)]
+        )
+    )
+    extra = st.sampled_from(
+        [
+            chunk(b"PLTE", bytes(range(30))),
+            chunk(b"PLTE", b"ab"),
+            chunk(b"PLTE", b""),
+            chunk(b"tRNS", bytes(6)),
+            chunk(b"tRNS", b"a"),
+            chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"),
+            chunk(b"eXIf", b"MM\0*\0\0\0\x08"),
+            chunk(b"eXIf", b"Exif\0\0"),
+            chunk(b"zTXt", b"k\0\0" + _inflating(1 << 27)),
+            chunk(b"iTXt", b"k\0\1\0\0\0" + _inflating(1 << 27)),
+            chunk(b"iCCP", b"k\0\0" + _inflating(1 << 27)),
+            chunk(b"tEXt", b"k\0" + b"v" * 100),
+            chunk(b"acTL", struct.pack(">II", 2**31, 0)),
+            chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 9, 9, 2**31, 0, 1, 0, 9, 9)),
+            chunk(b"IHDR", header),
+            chunk(b"IEND", b""),
+        ]
+    )
+    before = b"".join(draw(st.lists(extra, max_size=3)))
+    behind = b"".join(draw(st.lists(extra, max_size=2)))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + before
+        + chunk(b"IDAT", body)
+        + behind
+        + chunk(b"IEND", b"")
+    )
+
+
+def image_files() -> st.SearchStrategy[bytes]:
+    return st.one_of(mutated(originals()), lying_png(), mutated(originals(), most=1))
+
+
+def painted_files() -> st.SearchStrategy[bytes]:
+    """Side-by-side pairs of the facades, whose labels are colours of the registry."""
+    from pix2pix.datasets import load_registry
+    from pix2pix.decode import paint
+
+    painted = paint(indices(), load_registry()["facades"])
+    pair = Image.fromarray(np.concatenate([photo(), painted], 1))
+    large = pair.resize((16 * WIDTH, 8 * HEIGHT), Image.Resampling.NEAREST)
+    whole = (encoded(pair, "PNG"), encoded(pair, "BMP"), encoded(large, "JPEG", quality=95))
+    return st.one_of(mutated(whole), mutated(whole, most=1), mutated(originals(), most=1))
