@@ -105,7 +105,9 @@ def load_generator(path: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
         generator = build_generator(settings, channels, size)
         generator.load_state_dict(content["weights"])
     except Exception as error:  # the file is a stranger's: any value may stand anywhere
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        # load_state_dict says what differs in its last line.
+        reason = f"{type(error).__name__}: {lines[-1] if lines else 'no reason given'}"
         raise UserError(f"{path}: not a generator that can be built ({reason[:160]})") from None
     return generator, content
 

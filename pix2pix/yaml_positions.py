@@ -49,7 +49,9 @@ class Positions:
         over; keys that hold dots themselves are understood.
         """
         if isinstance(location, str):
-            location = [int(step) if step.isdigit() else step for step in location.split(".")]
+            # '²' is a digit too, but no number.
+            named = location.split(".")
+            location = [int(s) if s.isascii() and s.isdigit() else s for s in named]
         steps = tuple(location)
         known: tuple[str | int, ...] = ()
         start = 0

@@ -292,12 +292,12 @@ BAD = {
     "a weight less": (
         lambda p: damaged(p, "less.pt", lambda c: c["weights"].popitem()),
         {"checkpoint": "less.pt"},
-        'less.pt: an altered checkpoint (Missing key(s) in state_dict: "decoder.4.1.bias"',
+        'less.pt: not a generator that can be built (RuntimeError: Missing key(s) in state_dict: "deco',
     ),
     "no settings": (
         lambda p: damaged(p, "bare.pt", lambda c: c.pop("settings")),
         {"checkpoint": "bare.pt"},
-        "bare.pt: an altered checkpoint ('settings')",
+        "bare.pt: not a generator that can be built (KeyError: 'settings')",
     ),
     "another kind": (
         lambda p: damaged(p, "other.pt", lambda c: c.update(kind="training")),
