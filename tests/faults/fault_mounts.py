@@ -36,7 +36,8 @@ def small_disk(folder: Path, mebibytes: int) -> Iterator[Path]:
 def fill(folder: str, free: int) -> str:
     """A shell command that takes all of a disk's space but `free` bytes."""
     left = f"$(df --output=avail -B1 {folder} | tail -1)"
-    return f"fallocate -l $(({left} - {free})) {folder}/ballast"
+    # Whoever writes meanwhile makes the number too large, and then nothing is taken.
+    return f"until fallocate -l $(({left} - {free})) {folder}/ballast; do :; done"
 
 
 @contextmanager

@@ -138,7 +138,8 @@ def test_a_damaged_generator_is_trained_again(complete, whole, tmp_path):
     goes_on_exactly(study, whole)
 
 
-@pytest.mark.parametrize("damage", [cut, pytest.param(turn_a_bit, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("damage", [cut, turn_a_bit])
 def test_damaged_images_and_scorer_are_made_again(complete, whole, tmp_path, damage):
     study, rng = complete.copy(tmp_path / "study"), random.Random(4)
     forget_scores(study)

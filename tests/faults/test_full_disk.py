@@ -32,18 +32,19 @@ def at(phase, count, command):
     return {"phase": phase, "count": count, "how": "run", "command": command}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("phase", "count", "free"),
     [
         ("checkpoint", 12, MIB),
-        pytest.param("train", 30, 0, marks=pytest.mark.long),
-        pytest.param("decode", 8, 4096, marks=pytest.mark.long),
-        pytest.param("reference", 6, 0, marks=pytest.mark.long),
-        pytest.param("scorer", 3, 4096, marks=pytest.mark.long),
-        pytest.param("checkpoint", 1, 0, marks=pytest.mark.long),
-        pytest.param("generator", 1, 65536, marks=pytest.mark.long),
-        pytest.param("translate", 4, 0, marks=pytest.mark.long),
-        pytest.param("score", 2, 0, marks=pytest.mark.long),
+        ("train", 30, 0),
+        ("decode", 8, 4096),
+        ("reference", 6, 0),
+        ("scorer", 3, 4096),
+        ("checkpoint", 1, 0),
+        ("generator", 1, 65536),
+        ("translate", 4, 0),
+        ("score", 2, 0),
     ],
 )
 def test_a_disk_that_fills_up(study, whole, phase, count, free):

@@ -137,6 +137,7 @@ def finished(study):
     )
 
 
+@pytest.mark.long
 def test_a_database_that_another_process_holds_stops_nothing(study, whole):
     free = threading.Event()
 
