@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pix2pix.dataset_entry import IGNORED, DatasetEntry, Side
+from pix2pix.dataset_entry import DatasetEntry, Side
 from pix2pix.errors import UserError
+from pix2pix.label_positions import from_colours, from_indices
 from pix2pix.layouts import SourcePair
 
 MAX_PIXELS = 64_000_000
@@ -29,13 +29,6 @@ claim any size and fill the memory. Threads share the bound: together they decod
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")  # JPEG's reader opens MPO
 """PIL knows many more by their content, whatever the file's name; EPS would run Ghostscript."""
 
-MAX_UNKNOWN = 0.25
-"""Share of a JPEG label map's pixels that may lie off every class colour (edges are smeared)."""
-
-STRIP = 1 << 18
-"""Label pixels whose colours are compared at once."""
-
-_NO_CLASS = 254
 _LOSSY = ("JPEG", "WEBP", "MPO")
 _AS_RGB = "convert it: magick IN -alpha remove -depth 8 -type TrueColor PNG24:OUT.png"
 _AS_INDEX = "save it as an 8-bit one-channel PNG whose values are the class indices"
@@ -147,10 +140,14 @@ def _read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> 
             images[role] = np.asarray(image.resize(shape, Image.Resampling.BILINEAR))
             continue
         if side.kind == "index":
-            positions = _from_indices(entry, path, np.asarray(image))
+            positions = from_indices(entry, path, np.asarray(image))
         else:
             lossy = formats[role] in _LOSSY
+<<<<<<< HEAD
             positions = positions_of_colours(entry, side, path, np.asarray(image), lossy)
+=======
+            positions = from_colours(entry, side, path, np.asarray(image), lossy)
+>>>>>>> h7
         nearest = Image.fromarray(positions).resize(shape, Image.Resampling.NEAREST)
         labels = np.asarray(nearest)
         painted = image.resize(shape, Image.Resampling.NEAREST)
@@ -268,6 +265,7 @@ def _cut(
     boxes = {"left": (0, 0, middle, height), "right": (middle, 0, 2 * middle, height)}
     halves = {role: image.crop(boxes[side.half or ""]) for role, side in entry.sides.items()}
     return halves, dict.fromkeys(entry.sides, formats[first])
+<<<<<<< HEAD
 
 
 def _from_indices(entry: DatasetEntry, path: str, values: np.ndarray) -> np.ndarray:
@@ -321,3 +319,5 @@ def positions_of_colours(
             f"name it under classes or ignore of {entry.name}"
         )
     return positions
+=======
+>>>>>>> h7

@@ -21,12 +21,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal
+from typing import IO, Any
 
 import numpy as np
+<<<<<<< HEAD
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pix2pix.atomic import flush_folder
+=======
+from filelock import FileLock
+
+from pix2pix.cache_record import FORMAT, CacheRecord
+>>>>>>> h7
 from pix2pix.dataset_entry import SPLITS, DatasetEntry
 from pix2pix.decode import DecodedPair, paint, read_pair
 from pix2pix.errors import UserError
@@ -34,43 +40,7 @@ from pix2pix.json_files import read_json
 from pix2pix.layouts import Pairs, find_pairs, listing_digest
 from pix2pix.ownership import owning
 
-FORMAT = 1
-"""Raised when the cache is laid out, or pixels are decoded, in another way."""
-
 Progress = Callable[[int, int], None]
-
-
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,200}\.npy$")]
-
-
-class _Stored(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-
-class _SplitMeta(_Stored):
-    arrays: dict[str, FileName]
-    labels: FileName | None
-    names: list[str]
-
-
-class _Meta(_Stored):
-    """meta.json, which is read back as strictly as a file from elsewhere."""
-
-    format: Literal[1]
-    name: str
-    size: list[int]
-    fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    splits: dict[Literal["train", "val", "test"], _SplitMeta]
-    bytes: dict[FileName, int]
-    sha256: dict[FileName, str]
-
-    @model_validator(mode="after")
-    def _is_consistent(self) -> _Meta:
-        files = {file for one in self.splits.values() for file in one.arrays.values()}
-        files |= {one.labels for one in self.splits.values() if one.labels}
-        if set(self.splits) != set(SPLITS) or files != set(self.bytes):
-            raise ValueError("splits: not those of a cache")
-        return self
 
 
 @dataclass(frozen=True)
@@ -143,7 +113,7 @@ def complete(source: Source, cache: Path) -> dict[str, Any] | None:
     """The meta data of a cache that is whole; None where there is none."""
     place = folder(source, cache)
     try:
-        meta = _Meta.model_validate(read_json(place / "meta.json"))
+        meta = CacheRecord.model_validate(read_json(place / "meta.json"))
         whole = all(os.stat(place / name).st_size == size for name, size in meta.bytes.items())
     except (OSError, ValueError):
         return None

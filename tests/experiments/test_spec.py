@@ -230,6 +230,12 @@ def test_profiles_are_read_as_strictly_as_suites(tmp_path, content, said):
     assert str(path) in str(caught.value)
 
 
+def test_an_arm_whose_name_only_looks_like_a_number(tmp_path):
+    path = write(tmp_path, "title: t\narms: {²: {nothing: 1}}\n")
+    with pytest.raises(UserError, match=r"mine\.yaml:2:12: arms\.²\.nothing: unknown setting"):
+        load_suite(path)
+
+
 @pytest.mark.parametrize("number", [".inf", ".nan", "1e999"])
 def test_published_numbers_are_finite(tmp_path, number):
     published = f"{{source: s, columns: [fcn.pixel_accuracy], rows: {{a: [{number}]}}}}"

@@ -14,7 +14,7 @@ from eval.metrics import METRICS
 from experiments.settings import SETTINGS
 
 NAMES = st.sampled_from(
-    ["L1", "70x70", "a b", "U-Net (L1)", "1", "=1+1", "<script>", "\\input{x}", "x" * 61, "é"]
+    ["L1", "70x70", "a b", "U-Net (L1)", "1", "=1+1", "<script>", "\\input{x}", "x" * 61, "é", "²"]
 )
 BREAKING = ["\x1b[31m", "\u202etxt", "\ud800", "\x00", "a\nb", "\u2028", "-", "../..", "CON", ""]
 NUMBERS = [0, -1, 1, 70, 256, 2**31, 10**30, 1e308, float("inf"), float("nan"), -0.0, 1e-320]

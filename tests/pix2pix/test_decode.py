@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2pix import decode
+from pix2pix import decode, label_positions
 from pix2pix.datasets import DatasetEntry, load_registry
 from pix2pix.decode import check_pair, paint, read_pair
 from pix2pix.errors import UserError
@@ -341,7 +341,7 @@ def test_painted_labels_do_not_depend_on_the_strips(tmp_path, monkeypatch) -> No
     photo = np.zeros((160, 128, 3), np.uint8)
     found = []
     for strip in (1 << 18, 500, 1):
-        monkeypatch.setattr(decode, "STRIP", strip)
+        monkeypatch.setattr(label_positions, "STRIP", strip)
         pair = _pair(tmp_path, photo, jpeg, labels_name="l.jpg")
         found.append(read_pair(entry, pair, (160, 128)).labels)
     assert (found[0] == found[1]).all() and (found[0] == found[2]).all()

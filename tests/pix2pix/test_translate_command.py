@@ -292,7 +292,7 @@ BAD = {
     "a weight less": (
         lambda p: damaged(p, "less.pt", lambda c: c["weights"].popitem()),
         {"checkpoint": "less.pt"},
-        'less.pt: not a generator that can be built (RuntimeError: Missing key(s) in state_dict: "deco',
+        'less.pt: not a generator that can be built (RuntimeError: Missing key(s) in state_dict: "',
     ),
     "no settings": (
         lambda p: damaged(p, "bare.pt", lambda c: c.pop("settings")),
