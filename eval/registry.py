@@ -16,8 +16,8 @@ from eval.images import check_image, decode, is_lossy
 from eval.matching import COLOURS, LABEL_IDS, TRAIN_IDS, Matched
 from pix2pix.dataset_entry import IGNORED, DatasetEntry
 from pix2pix.datasets import find_entry, load_registry
-from pix2pix.decode import positions_of_colours
 from pix2pix.errors import UserError
+from pix2pix.label_positions import from_colours
 
 NO_CLASS = 254
 BLACK = (0, 0, 0)
@@ -129,7 +129,7 @@ class LabelReader:
         assert role is not None, "a data set with classes has a side that holds them"
         try:
             side = self.entry.sides[role]
-            return positions_of_colours(self.entry, side, str(path), colours, lossy)
+            return from_colours(self.entry, side, str(path), colours, lossy)
         except UserError as error:
             raise ScoringError(str(error)) from None
 

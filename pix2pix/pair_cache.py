@@ -24,15 +24,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-<<<<<<< HEAD
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pix2pix.atomic import flush_folder
-=======
-from filelock import FileLock
-
 from pix2pix.cache_record import FORMAT, CacheRecord
->>>>>>> h7
 from pix2pix.dataset_entry import SPLITS, DatasetEntry
 from pix2pix.decode import DecodedPair, paint, read_pair
 from pix2pix.errors import UserError
