@@ -37,7 +37,8 @@ def fill(folder: str, free: int) -> str:
     """A shell command that takes all of a disk's space but `free` bytes."""
     left = f"$(df --output=avail -B1 {folder} | tail -1)"
     # Whoever writes meanwhile makes the number too large, and then nothing is taken.
-    return f"until fallocate -l $(({left} - {free})) {folder}/ballast; do :; done"
+    take = f"fallocate -l $(({left} - {free})) {folder}/ballast"
+    return f"for attempt in $(seq 50); do {take} && break; done"
 
 
 @contextmanager
