@@ -108,7 +108,7 @@ def check_record(record: Any) -> dict[str, Any]:
         raise ValueError("arms: each must have a name")
     for cell in record["cells"]:
         names = isinstance(cell.get("arm"), str) and isinstance(cell.get("digest"), str)
-        if not names or type(cell.get("seed")) is not int or cell["seed"] < 0:
+        if not names or not cell["arm"] or type(cell.get("seed")) is not int or cell["seed"] < 0:
             raise ValueError("cells: each must have arm, seed and digest")
         if not re.fullmatch(r"[\w-]{1,64}", cell["digest"]):
             raise ValueError("cells: a digest is one word")

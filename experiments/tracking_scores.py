@@ -27,7 +27,7 @@ def read_sheet(directory: Path) -> dict[str, Any] | None:
             raise ValueError(f"scores.json: {key}: must be an object")
     for name, value in sheet.get("values", {}).items():
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"scores.json: values.{name[:60]}: must be a number")
+            raise ValueError(f"scores.json: values: {name[:60]!r}: must be a number")
     return sheet
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -157,6 +158,12 @@ def suites(draw: st.DrawFn) -> dict[str, Any]:
     }
     kept = draw(st.sets(st.sampled_from(sorted(document))))
     return {key: value for key, value in document.items() if key in kept | {"title", "arms"}}
+
+
+def shipped_entries(path: Path) -> list[dict[str, Any]]:
+    """The registry's own entries, each alone and under a name that is free."""
+    registry = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+    return [{f"my-{name}": entry} for name, entry in registry.items()]
 
 
 @st.composite

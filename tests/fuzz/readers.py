@@ -78,6 +78,13 @@ def _bytes(strategy: Callable[[], st.SearchStrategy[Any]]) -> Callable[[Path], A
     return lambda _: strategy()
 
 
+def _data_sets(path: Path) -> st.SearchStrategy[bytes]:
+    entries = documents.shipped_entries(path)
+    shipped = [documents.as_yaml(one) for one in entries]
+    nearly = st.one_of(documents.registries(), st.sampled_from(entries))
+    return documents.yaml_files(nearly, shipped)
+
+
 READERS: dict[str, Reader] = {
     "suite": Reader(
         lambda _: documents.yaml_files(
@@ -99,13 +106,7 @@ READERS: dict[str, Reader] = {
         read_override,
         names_file=False,
     ),
-    "data sets": Reader(
-        lambda _: documents.yaml_files(
-            documents.registries(), [(ROOT / "datasets.yaml").read_bytes()[:2500]]
-        ),
-        read_registry,
-        "datasets.yaml",
-    ),
+    "data sets": Reader(lambda _: _data_sets(ROOT / "datasets.yaml"), read_registry, "mine.yaml"),
     "photo": Reader(_bytes(pictures.image_files), read_photo, "p.png"),
     "index map": Reader(_bytes(pictures.image_files), read_labels("index"), "l.png", beside=photo),
     "painted labels": Reader(
