@@ -84,7 +84,9 @@ def _transfer(url: str, part: Path, report: Report, size: int | None) -> None:
                 raise _Transient("the server resumed at another place; starting over")
             report(f"{url}: going on at {have / 1e6:.1f} MB")
         elif response.status != 200:
-            raise UserError(f"{url}: answered {response.status} {_said(response.reason)}, not the file")
+            raise UserError(
+                f"{url}: answered {response.status} {_said(response.reason)}, not the file"
+            )
         else:
             have = 0
             _write_validator(part, url, response.headers)
@@ -119,7 +121,9 @@ def _request(request: urllib.request.Request, part: Path) -> http.client.HTTPRes
             raise _Transient("the partial file does not fit any more; starting over") from None
         if error.code in (408, 425, 429) or error.code >= 500:
             raise _Transient(f"answered {error.code} {_said(error.reason)}") from None
-        raise UserError(f"{request.full_url}: answered {error.code} {_said(error.reason)}") from None
+        raise UserError(
+            f"{request.full_url}: answered {error.code} {_said(error.reason)}"
+        ) from None
     except urllib.error.URLError as error:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
             raise UserError(
@@ -137,6 +141,7 @@ class _SaferRedirects(urllib.request.HTTPRedirectHandler):
         secure = req.full_url.startswith("https:")
         if not newurl.startswith("https:" if secure else ("http:", "https:")):
             raise UserError(f"{req.full_url}: redirects to {_said(newurl)}, which is less safe")
+        fp.close()  # urllib would read the page that comes with a redirect, of whatever length
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

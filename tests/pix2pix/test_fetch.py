@@ -91,3 +91,12 @@ def test_headers_that_lie_are_one_line_without_control_characters(serve, tmp_pat
         assert str(error).isprintable() and len(str(error)) < 400
     else:
         assert (tmp_path / "a").read_bytes() == b"abc"
+
+
+def test_the_page_that_comes_with_a_redirect_is_not_read(serve, tmp_path) -> None:
+    """Its claimed length alone would take all memory."""
+    moved = b"HTTP/1.1 302 Found\r\nLocation: /b\r\nTransfer-Encoding: chunked\r\n\r\n"
+    url = serve(moved + b"ffffffffffff\r\nabc")
+    with pytest.raises(UserError, match="answered 302") as caught:
+        fetch(url, tmp_path / "a", _quiet, pause=0)
+    assert len(str(caught.value)) < 400
