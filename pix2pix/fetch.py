@@ -84,7 +84,9 @@ def _transfer(url: str, part: Path, report: Report, size: int | None) -> None:
                 raise _Transient("the server resumed at another place; starting over")
             report(f"{url}: going on at {have / 1e6:.1f} MB")
         elif response.status != 200:
-            raise UserError(f"{url}: answered {response.status} {response.reason}, not the file")
+            raise UserError(
+                f"{url}: answered {response.status} {_said(response.reason)}, not the file"
+            )
         else:
             have = 0
             _write_validator(part, url, response.headers)
@@ -118,25 +120,28 @@ def _request(request: urllib.request.Request, part: Path) -> http.client.HTTPRes
             part.unlink(missing_ok=True)
             raise _Transient("the partial file does not fit any more; starting over") from None
         if error.code in (408, 425, 429) or error.code >= 500:
-            raise _Transient(f"answered {error.code} {error.reason}") from None
-        raise UserError(f"{request.full_url}: answered {error.code} {error.reason}") from None
+            raise _Transient(f"answered {error.code} {_said(error.reason)}") from None
+        raise UserError(
+            f"{request.full_url}: answered {error.code} {_said(error.reason)}"
+        ) from None
     except urllib.error.URLError as error:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
             raise UserError(
                 f"{request.full_url}: its certificate is not trusted: {error.reason.verify_message}"
             ) from None
-        raise _Transient(f"cannot be reached ({error.reason})") from None
+        raise _Transient(f"cannot be reached ({_said(error.reason)})") from None
     except (OSError, http.client.HTTPException) as error:
-        raise _Transient(f"cannot be reached ({error or type(error).__name__})") from None
+        raise _Transient(f"cannot be reached ({_said(error)})") from None
     except ValueError as error:  # an address that a redirect made up
-        raise UserError(f"{request.full_url}: redirects to no address ({error})") from None
+        raise UserError(f"{request.full_url}: redirects to no address ({_said(error)})") from None
 
 
 class _SaferRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str):
         secure = req.full_url.startswith("https:")
         if not newurl.startswith("https:" if secure else ("http:", "https:")):
-            raise UserError(f"{req.full_url}: redirects to {newurl}, which is less safe")
+            raise UserError(f"{req.full_url}: redirects to {_said(newurl)}, which is less safe")
+        fp.close()  # urllib would read the page that comes with a redirect, of whatever length
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -157,7 +162,7 @@ def _copy(
         try:
             chunk = response.read(CHUNK)
         except (OSError, http.client.HTTPException) as error:
-            raise _Transient(f"broke off ({error or type(error).__name__})") from None
+            raise _Transient(f"broke off ({_said(error)})") from None
         if not chunk:
             return have
         have += len(chunk)
@@ -172,6 +177,12 @@ def _copy(
             said = time.monotonic()
             share = f" of {total / 1e6:.1f} MB ({have / total:.0%})" if total else ""
             report(f"{have / 1e6:.1f} MB{share}")
+
+
+def _said(words: object) -> str:
+    """What a server or an error said, in one line that leaves room for ours."""
+    text = " ".join(str(words).split())
+    return text[:120] or type(words).__name__
 
 
 def _size(path: Path) -> int:

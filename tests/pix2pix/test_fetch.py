@@ -81,12 +81,22 @@ def test_a_redirect_to_what_is_no_web_address(serve, tmp_path, place: bytes) -> 
         b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nabc",
         b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 7-9/10\r\n\r\nabc",
         b"HTTP/1.1 503 \x1b[31mBusy\r\n\r\n",
+        b"HTTP/" + b"a" * 5000,
     ],
 )
 def test_headers_that_lie_are_one_line_without_control_characters(serve, tmp_path, answer) -> None:
     try:
         fetch(serve(answer), tmp_path / "a", _quiet, pause=0, size=3)
     except UserError as error:
-        assert str(error).isprintable()
+        assert str(error).isprintable() and len(str(error)) < 400
     else:
         assert (tmp_path / "a").read_bytes() == b"abc"
+
+
+def test_the_page_that_comes_with_a_redirect_is_not_read(serve, tmp_path) -> None:
+    """Its claimed length alone would take all memory."""
+    moved = b"HTTP/1.1 302 Found\r\nLocation: /b\r\nTransfer-Encoding: chunked\r\n\r\n"
+    url = serve(moved + b"ffffffffffff\r\nabc")
+    with pytest.raises(UserError, match="answered 302") as caught:
+        fetch(url, tmp_path / "a", _quiet, pause=0)
+    assert len(str(caught.value)) < 400
