@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import sys
 import time
@@ -196,6 +197,11 @@ def peak_memory_mib(device: torch.device) -> float:
     """The most memory held so far: of the GPU's allocator there, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    # Linux counts in KiB, macOS in bytes.
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        # Linux counts the launcher's memory into ru_maxrss of what it starts; this is our own.
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 2**10
+    # Elsewhere: macOS counts in bytes, others in KiB.
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
