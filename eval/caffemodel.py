@@ -126,7 +126,9 @@ def _blob(content: bytes, layer: str, path: Path) -> np.ndarray:
     else:
         shape = tuple(_parse("BlobShape", blob.shape, path).dim)
     data = blob.double_data if len(blob.double_data) else blob.data
-    if len(shape) > MOST_AXES or min(shape, default=0) < 0 or math.prod(shape) != len(data):
+    # Beside a 0 an axis could be of any size: no array can have that shape.
+    fits = all(0 <= size <= len(data) for size in shape) and math.prod(shape) == len(data)
+    if len(shape) > MOST_AXES or not fits:
         raise ScoringError(
             f"{path}: damaged: layer {layer!r}: a blob of shape"
             f" {shape_text(shape[:MOST_AXES])} holds {len(data)} values"

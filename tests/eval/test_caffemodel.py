@@ -107,6 +107,16 @@ def test_every_truncation_is_refused_or_loses_whole_layers(caffe, tmp_path):
             refusal(cut)
 
 
+def test_no_axis_is_longer_than_the_data(caffe, tmp_path):
+    """Also beside a 0, where the product says nothing."""
+    dims = caffe.piece(7, caffe.piece(1, caffe.varint(0) + caffe.varint(2**62)))
+    layer = caffe.piece(100, caffe.piece(1, b"a") + caffe.piece(7, dims))
+    path = tmp_path / "net.caffemodel"
+    path.write_bytes(layer)
+    with pytest.raises(ScoringError, match="layer 'a': a blob of shape 0x4611686018427387904"):
+        read_caffemodel(path)
+
+
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
