@@ -56,7 +56,7 @@ def test_every_score_is_within_its_range_and_its_interval_too(tmp_path, seed, co
         lowest, highest = METRICS[name].range
         assert lowest <= value <= highest
         low, high = sheet.intervals.get(name, (value, value))
-        assert lowest <= low <= high <= highest
+        assert lowest <= low <= value <= high <= highest
 
 
 @FEW
