@@ -8,7 +8,7 @@ import math
 import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -28,7 +28,6 @@ from eval.sheet import ScoreSheet
 
 if TYPE_CHECKING:
     from eval.fcn import FCN8s
-    from eval.registry import LabelReader
 
 __all__ = ["ScoreSheet", "ScoringError", "score_folders"]
 
@@ -43,6 +42,16 @@ PACKAGES = (
 )
 
 
+class LabelReading(Protocol):
+    """How the label maps of a folder are read (`eval.registry.LabelReader`)."""
+
+    def __call__(self, path: Path) -> np.ndarray:
+        """(H, W) uint8 class indices, 255 ignored."""
+
+    def record(self, paths: Sequence[Path]) -> dict[str, Any]:
+        """What to record of how these files are read."""
+
+
 def score_folders(
     translations: Path,
     targets: Path | None,
@@ -54,7 +63,7 @@ def score_folders(
     classes: int | None = None,
     class_names: Sequence[str] | None = None,
     lpips: Callable[[np.ndarray, np.ndarray], np.ndarray] | NotMeasured | None = None,
-    label_reader: Callable[[Matched], LabelReader] | None = None,
+    label_reader: Callable[[Matched], LabelReading] | None = None,
     label_endings: Sequence[str] = (TRAIN_IDS,),
     protocol: PublishedProtocol | None = None,
     workers: int = 1,
@@ -72,8 +81,7 @@ def score_folders(
         classes: how many the labels have; by default as many as the scorer or the palette.
         class_names: for the table by class; by default their indices.
         lpips: from `load_lpips`, or the NotMeasured that it raised.
-        label_reader: given what was matched, how to read one label file as (H, W) uint8 of class
-            indices and 255, and what to record of that; by default as an index map.
+        label_reader: given what was matched, how to read the label files; by default as index maps.
         label_endings: of Cityscapes' label files, those that can be read, the best first.
         protocol: a published way to get "fcn", in place of `scorer`.
         workers: processes that measure; the scores do not depend on them.
