@@ -25,10 +25,9 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from skimage.color import rgb2lab
 from torch.nn import functional
 
-from eval.color import HIGHEST, LOWEST, histogram_intersection
+from eval.color import BIN_WIDTHS, CHANNELS
 from eval.errors import NotMeasured
 from eval.fcn_score import confusion_matrix, per_class, scores
 from eval.lpips_distance import load_lpips
@@ -49,7 +48,6 @@ FILTERS = {
     "area": Image.Resampling.BOX,
     "Lanczos": Image.Resampling.LANCZOS,
 }
-BIN_WIDTHS = (0.5, 1, 2, 4)
 
 
 def main() -> int:
@@ -145,7 +143,6 @@ def effects(data: PairedData, originals: list[Path], model: torch.nn.Module) -> 
         targets, labels = Path(root, "targets"), Path(root, "labels")
         write(targets, test.names, test.targets)
         write(labels, test.names, test.labels)
-        reference = lab_counts(test.targets)
         for name, change in changes(test.targets, originals).items():
             images = np.stack([change(i) for i in range(len(test))])
             write(Path(root, "changed"), test.names, images)
@@ -157,13 +154,10 @@ def effects(data: PairedData, originals: list[Path], model: torch.nn.Module) -> 
                 scorer=model,
                 lpips=lpips,
             )
-            counts = lab_counts(images)
             table[name] = {
                 "scores": sheet.values,
                 "not_measured": sheet.not_measured,
-                "intersections": {
-                    str(width): intersections(counts, reference, width) for width in BIN_WIDTHS
-                },
+                "intersections": sheet.color_by_bin_width,
             }
             print(f"scored: {name}", file=sys.stderr, flush=True)
     return table
@@ -219,24 +213,6 @@ def write(folder: Path, names: tuple[str, ...], images: np.ndarray) -> None:
         Image.fromarray(np.asarray(image)).save(folder / f"{name}.png")
 
 
-def lab_counts(images: np.ndarray) -> np.ndarray:
-    """(3, 440) int64: pixels by L, a and b in bins of half a unit, each from its lowest value."""
-    counts = np.zeros((3, 440), np.int64)
-    for image in images:
-        lab = rgb2lab(image).reshape(-1, 3)
-        cells = np.floor((lab - LOWEST) * 2).astype(np.int64)
-        cells = np.clip(cells, 0, (HIGHEST - LOWEST) * 2 - 1)
-        for channel in range(3):
-            counts[channel] += np.bincount(cells[:, channel], minlength=440)
-    return counts
-
-
-def intersections(counts: np.ndarray, reference: np.ndarray, width: float) -> list[float]:
-    """Of L, a and b, in bins of `width` units."""
-    merged = [c.reshape(3, -1, round(width * 2)).sum(2) for c in (counts, reference)]
-    return [histogram_intersection(*(m[channel] for m in merged)) for channel in range(3)]
-
-
 def class_table(names: tuple[str, ...], confusion: np.ndarray) -> str:
     accuracy, iou = per_class(confusion)
     share = confusion.sum(1) / confusion.sum()
@@ -267,11 +243,11 @@ def effects_table(table: dict[str, Any]) -> str:
 
 
 def bins_table(table: dict[str, Any]) -> str:
-    heads = [f"{channel} {width}" for channel in "Lab" for width in BIN_WIDTHS]
+    heads = [f"{channel} {width}" for channel in CHANNELS for width in BIN_WIDTHS]
     lines = [f"| photos | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
     for what, row in table.items():
         by_width = row["intersections"]
-        values = [by_width[str(w)][c] for c in range(3) for w in BIN_WIDTHS]
+        values = [by_width[str(w)][f"color.{c}"] for c in CHANNELS for w in BIN_WIDTHS]
         lines.append(f"| {what} | {' | '.join(f'{v:.3f}' for v in values)} |")
     return "\n".join([*lines, ""])
 

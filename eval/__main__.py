@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from eval.errors import ScoringError
-from eval.metrics import FAMILIES, PROTOCOLS
+from eval.metrics import FAMILIES, LABEL_VALUES, PROTOCOLS
 
 IMAGES_A_WORKER = 32  # fewer are measured sooner than another process has started
 EXAMPLES = """\
@@ -95,6 +95,12 @@ def _parser() -> argparse.ArgumentParser:
         help=f"of {','.join(FAMILIES)}; default: all that the options given allow",
     )
     add("--dataset", metavar="NAME", help="classes, palette and direction, from datasets.yaml")
+    add(
+        "--label-values",
+        choices=LABEL_VALUES,
+        help="what --dataset's index maps hold: class positions, or the values of its own files;"
+        " default: found out from the files",
+    )
     add("--datasets", type=Path, metavar="FILE", help="more data sets, as in datasets.yaml")
     add(
         "--scorer",
@@ -106,7 +112,6 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--lpips-net",
         choices=("alex", "vgg", "squeeze"),
-        default="alex",
         help="LPIPS's backbone (default: alex)",
     )
     add("--lpips-weights", type=Path, metavar="FILE", help="its weights, if not in torch's cache")

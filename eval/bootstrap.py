@@ -1,9 +1,16 @@
 """How much a single model's scores depend on which test images there happen to be.
 
-A percentile bootstrap over images (Efron 1979): images are drawn with replacement, as many as
-there are, and the score of each draw is computed anew from the drawn images' confusion matrices,
-histograms of translation and target, and values. The interval says nothing about another
-training: that is the interval over seeds, which the reports have.
+A bootstrap over images (Efron 1979): images are drawn with replacement, as many as there are, and
+the score of each draw is computed anew from the drawn images' confusion matrices, histograms of
+translation and target, and values. The interval says nothing about another training: that is the
+interval over seeds, which the reports have.
+
+Percentiles of the draws alone would be wrong where draws are biased: a draw repeats some images
+and lacks others, so its pooled histograms are rougher and intersect less, up to missing the score
+altogether. The draws are therefore moved, so that their mean is the score (the bootstrap's
+estimate of bias, Efron & Tibshirani 1993, chapter 10), and their percentiles cut at the score's
+range. An interval always holds its score: where one rare image makes it lie beyond the percentiles,
+the interval reaches to it. Means over images have no bias; theirs move by the draws' noise alone.
 """
 
 from __future__ import annotations
@@ -13,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from eval import color
+from eval import color, fcn_score
+from eval.metrics import METRICS
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -29,7 +37,7 @@ def settings(images: int) -> dict[str, Any]:
     if images < 2:
         return {"method": "none: one image has no interval over images"}
     return {
-        "method": "percentile bootstrap over test images",
+        "method": "bias-corrected percentile bootstrap over test images",
         "level": LEVEL,
         "resamples": RESAMPLES,
         "seed": SEED,
@@ -37,13 +45,19 @@ def settings(images: int) -> dict[str, Any]:
 
 
 def mean_intervals(per_image: Mapping[str, np.ndarray]) -> dict[str, Interval]:
-    """Intervals of scores that are means over images, {score: (N,) finite values}."""
+    """Intervals of scores that are means over images, {score: (N,) finite values}.
+
+    A name that is no score has no range to be cut at.
+    """
     names = list(per_image)
     if not names or len(per_image[names[0]]) < 2:
         return {}
     table = np.stack([per_image[name] for name in names], axis=1)
     drawn = np.concatenate([sums / len(table) for sums in _resampled(table)])
-    return {name: _interval(drawn[:, k]) for k, name in enumerate(names)}
+    return {
+        name: _interval(name, drawn[:, k], float(np.mean(per_image[name])))
+        for k, name in enumerate(names)
+    }
 
 
 def color_intervals(translations: np.ndarray, targets: np.ndarray) -> dict[str, Interval]:
@@ -57,7 +71,11 @@ def color_intervals(translations: np.ndarray, targets: np.ndarray) -> dict[str, 
         shares = counts / counts.sum(-1, keepdims=True)
         drawn.append(np.minimum(1.0, shares.min(axis=1).sum(-1)))
     table = np.concatenate(drawn)
-    return {f"color.{name}": _interval(table[:, c]) for c, name in enumerate(color.CHANNELS)}
+    scores = color.intersections(translations.sum(0), targets.sum(0))
+    return {
+        f"color.{channel}": _interval(f"color.{channel}", table[:, c], scores[channel])
+        for c, channel in enumerate(color.CHANNELS)
+    }
 
 
 def class_intervals(
@@ -77,8 +95,13 @@ def class_intervals(
     drawn: dict[str, list[np.ndarray]] = {}
     for sums in _resampled(confusion.reshape(len(confusion), -1)):
         for name, values in class_scores(sums.reshape(-1, classes, classes), scored).items():
-            drawn.setdefault(f"{family}.{name}", []).append(values)
-    return {name: _interval(np.concatenate(values)) for name, values in drawn.items()}
+            drawn.setdefault(name, []).append(values)
+    some = {} if scored is None else {"scored": scored}
+    scores = fcn_score.scores(confusion.sum(0), **some)
+    return {
+        f"{family}.{name}": _interval(f"{family}.{name}", np.concatenate(values), scores[name])
+        for name, values in drawn.items()
+    }
 
 
 def class_scores(confusions: np.ndarray, scored: int | None = None) -> dict[str, np.ndarray]:
@@ -120,7 +143,10 @@ def _resampled(rows: np.ndarray) -> Iterator[np.ndarray]:
         yield sums
 
 
-def _interval(values: np.ndarray) -> Interval:
+def _interval(name: str, drawn: np.ndarray, score: float) -> Interval:
+    """Of a score's draws (NaN: none in that draw), moved to have the score as their mean."""
     tail = 100 * (1 - LEVEL) / 2
-    low, high = np.nanpercentile(values, [tail, 100 - tail])
-    return float(low), float(high)
+    ends = np.nanpercentile(drawn, [tail, 100 - tail]) + (score - np.nanmean(drawn))
+    lowest, highest = METRICS[name].range if name in METRICS else (-np.inf, np.inf)
+    low, high = np.clip(ends, lowest, highest)
+    return min(float(low), score), max(float(high), score)

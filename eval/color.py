@@ -17,12 +17,6 @@ BIN_WIDTHS = (0.5, 1, 2, 4)
 BINS = 440  # of a and b, at COUNTED_WIDTH; L has 200 and leaves the rest empty
 
 
-def bin_edges(channel: str, width: float = SCORED_WIDTH) -> np.ndarray:
-    """The channel's edges: 101 for L, 221 for a and b. The last bin includes its upper edge."""
-    c = CHANNELS.index(channel)
-    return np.arange(LOWEST[c], HIGHEST[c] + width, width)
-
-
 def lab_histograms(image: np.ndarray) -> np.ndarray:
     """Count an image's pixels by L, a and b (sRGB, D65, 2° observer) in bins of half a unit.
 

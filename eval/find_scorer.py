@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,15 @@ NAMED = 5  # scorers that a message lists
 
 
 def find_scorer(
-    dataset: str, size: tuple[int, int], class_names: Sequence[str], folder: Path = FOLDER
+    dataset: str,
+    size: tuple[int, int],
+    class_names: Sequence[str],
+    folder: Path = FOLDER,
+    datasets: Path | None = None,
 ) -> Path:
     """The one scorer of that data set, image size (H, W) and classes in `folder`.
+
+    `datasets` is the file of data sets that was given, which training one needs too.
 
     Raises:
         NotMeasured: none, or several; lists what is there, and how to get one.
@@ -42,10 +49,12 @@ def find_scorer(
     many = f"{len(fitting)} scorers" if fitting else "no scorer"
     listed = [f"{path.name} ({_described(record)})" for path, record in found.items()]
     there = ", ".join(listed[:NAMED]) + (", …" if len(listed) > NAMED else "")
+    file = "" if datasets is None else f" --datasets {shlex.quote(str(datasets))}"
     raise NotMeasured(
         f"{many} of {dataset} at {size[0]}x{size[1]} in {folder} (there: {there or 'nothing'});"
         f" name one by --scorer FILE, or train one:"
-        f" python run_ablations.py --suite losses --dataset {dataset} --set size={size[0]}"
+        f" python run_ablations.py --suite losses --dataset {shlex.quote(dataset)}{file}"
+        f" --set size={size[0]}x{size[1]}"
     )
 
 

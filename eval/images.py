@@ -26,20 +26,26 @@ OTHER_IMAGES = {".gif", ".ppm", ".pgm", ".pnm", ".exr", ".hdr", ".jp2", ".avif",
 LOSSY = ("JPEG", "MPO", "WEBP")
 LOSSLESS_TIFF = {1, 5, 8, 32773, 32946}  # none, LZW, Deflate, PackBits, Deflate's older number
 ORIENTATION = 0x0112
+# pix2pix.decode has the same two, which eval cannot import: scoring stands without the suite.
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+"""Pillow knows many more by their content, whatever the file's name; EPS would run Ghostscript."""
+MAX_PIXELS = 64_000_000
+"""Of one file, known from its header: a small file can claim any size and fill the memory."""
 
 
 class Header(NamedTuple):
-    """What a file says about itself: (height, width) in pixels and "PNG", "JPEG", …"""
+    """What a file says about itself: (height, width) in pixels, "PNG", "JPEG", …, and "RGB", …"""
 
     size: tuple[int, int]
     format: str
+    kind: str
 
 
 def check_image(path: Path, kinds: Sequence[str] = ("RGB",)) -> Header:
     """Size and format, from the file's header alone.
 
     Args:
-        kinds: those allowed: "RGB", "grey", "palette". All but RGB are read from PNG files only.
+        kinds: those allowed, of KINDS. All but RGB are read from PNG files only.
 
     Raises:
         ScoringError: unreadable, not 8 bits a channel, or of none of `kinds`.
@@ -51,8 +57,10 @@ def check_image(path: Path, kinds: Sequence[str] = ("RGB",)) -> Header:
         raise ScoringError(f"{path}: cannot be read ({error.strerror})") from error
     if header[:8] == SIGNATURE and header[12:16] == b"IHDR" and len(header) == 26:
         width, height = (int.from_bytes(header[i : i + 4], "big") for i in (16, 20))
-        _check_kind(path, KINDS.get(header[25], "unknown"), header[24], kinds)
-        return Header((height, width), "PNG")
+        _check_pixels(path, (height, width))
+        kind = KINDS.get(header[25], "unknown")
+        _check_kind(path, kind, header[24], kinds)
+        return Header((height, width), "PNG", kind)
     if path.suffix.lower() == ".png":
         raise ScoringError(f"{path}: not a PNG file, or a truncated one")
     if "RGB" not in kinds:
@@ -80,7 +88,7 @@ def read_labels(path: Path, classes: int, ignored: int = 255) -> np.ndarray:
 
 
 def decode(path: Path) -> np.ndarray:
-    """The values that a checked file holds: (H, W, 3) or (H, W) uint8."""
+    """The values that a checked file holds: (H, W, 3), (H, W, 4) or (H, W) uint8."""
     try:
         with _opened(path) as image:
             image.load()
@@ -89,15 +97,37 @@ def decode(path: Path) -> np.ndarray:
             return np.array(image)
     except ScoringError:
         raise
+    except MemoryError:
+        raise ScoringError(f"{path}: too large for the memory that is free") from None
     except Exception as error:  # a decoder may raise anything on damaged bytes
-        reason = " ".join(str(error).split())
-        raise ScoringError(f"{path}: damaged or truncated ({reason})") from error
+        raise ScoringError(f"{path}: damaged or truncated ({_said(error)})") from error
+
+
+def read_palette(path: Path) -> np.ndarray | None:
+    """(N, 3) uint8, the colours of a palette PNG's indices from 0; None for any other image."""
+    try:
+        with _opened(path) as image:
+            found = image.getpalette("RGB") if image.mode == "P" else None
+    except Exception as error:  # a decoder may raise anything on damaged bytes
+        raise ScoringError(f"{path}: damaged or truncated ({_said(error)})") from error
+    return None if found is None else np.array(found, np.uint8).reshape(-1, 3)
 
 
 def _opened(path: Path) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about size and about damaged metadata
-        return Image.open(path)
+        return Image.open(path, formats=FORMATS)
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _check_pixels(path: Path, size: tuple[int, int]) -> None:
+    if size[0] * size[1] > MAX_PIXELS:
+        raise ScoringError(
+            f"{path}: has {size[0]}x{size[1]} pixels; at most {MAX_PIXELS:,} are scored"
+        )
 
 
 def _check_kind(path: Path, kind: str, bits: int, kinds: Sequence[str]) -> None:
@@ -119,14 +149,17 @@ def _check_other(path: Path) -> Header:
             frames, size = getattr(image, "n_frames", 1), (image.height, image.width)
             kind = MODES.get(image.mode, "floating point" if image.mode == "F" else image.mode)
             turned = image.getexif().get(ORIENTATION, 1) not in (0, 1)
+    except Image.DecompressionBombError:
+        raise ScoringError(f"{path}: has more than {MAX_PIXELS:,} pixels") from None
     except Exception as error:  # a decoder may raise anything on damaged bytes
         raise ScoringError(f"{path}: not an image that can be read, or a truncated one") from error
+    _check_pixels(path, size)
     _check_kind(path, kind, bits, ("RGB",))
     if frames != 1 and name != "MPO":
         raise ScoringError(f"{path}: holds {frames} images; one is scored")
     if turned:
         raise ScoringError(f"{path}: is stored turned (EXIF orientation); save it upright")
-    return Header(size, name)
+    return Header(size, name, kind)
 
 
 def is_lossy(image_format: str) -> bool:

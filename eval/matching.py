@@ -11,7 +11,8 @@ Recognised, in this order:
   folders of cities or not: Cityscapes.
 - otherwise equal names.
 
-Never a part of the images: a name that one side lacks is an error.
+Never a part of the images: a name that one side lacks is an error, and so is one without any of
+the endings that the other images of its folder have.
 """
 
 from __future__ import annotations
@@ -53,6 +54,12 @@ CONVENTIONS = (
     Convention(
         "NAME-outputs with NAME-targets (TensorFlow port)", "-outputs", "-targets", "-inputs"
     ),
+)
+
+# All that these programs write beside each other, whether it is scored or not.
+PROGRAM_ENDINGS = (
+    *(f"_{kind}_{side}" for kind in ("real", "fake", "rec", "idt") for side in "AB"),
+    *("-inputs", "-outputs", "-targets"),
 )
 
 
@@ -97,6 +104,7 @@ def match(
     convention = _convention(files, translations)
     if convention is not None:
         told.append(convention.title)
+        _refuse_strangers(translations, files, PROGRAM_ENDINGS)
         files = _ending_in(files, convention.translation)
     if targets is None:
         if not told:
@@ -134,6 +142,7 @@ def _targets(folder: Path, convention: Convention | None, told: list[str]) -> Fi
         if convention or _ending_in(files, known.translation):
             chosen = _ending_in(files, known.target)
             if chosen:
+                _refuse_strangers(folder, files, PROGRAM_ENDINGS)
                 return chosen
     return files
 
@@ -149,10 +158,12 @@ def _labels(
     for known in (convention,) if convention else CONVENTIONS:
         role = known.input if labels_are == "input" else known.target
         if (convention or _ending_in(files, known.translation)) and _ending_in(files, role):
+            _refuse_strangers(folder, files, PROGRAM_ENDINGS)
             return _ending_in(files, role), None
     for ending in endings:
         chosen = {stem: path for stem, path in files.items() if stem.endswith(ending)}
         if chosen:
+            _refuse_strangers(folder, files, CITYSCAPES)
             return chosen, ending
     for ending in LABEL_KINDS:
         if any(stem.endswith(ending) for stem in files):
@@ -161,6 +172,17 @@ def _labels(
                 " name the data set by --dataset or the protocol by --protocol"
             )
     return files, None
+
+
+def _refuse_strangers(folder: Path, files: Files, endings: tuple[str, ...]) -> None:
+    """A program's images are chosen by their endings; one without any would go unscored unseen."""
+    strangers = {stem for stem in files if not stem.endswith(endings)}
+    if strangers:
+        raise ScoringError(
+            f"{folder}: {len(strangers)} of {len(files)} images have no ending of the others'"
+            f" program ({_first_names(strangers)}); put those that are to be scored into a folder"
+            " of their own"
+        )
 
 
 def _inner(folder: Path, role: Role, told: list[str]) -> Path:

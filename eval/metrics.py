@@ -11,6 +11,8 @@ from typing import Literal
 FAMILIES = ("fcn", "labels", "lpips", "color", "pixel")
 PROTOCOLS = ("cityscapes-fcn8s",)  # published ways to get fcn, in place of an own scorer
 
+LABEL_VALUES = ("positions", "own")  # what a data set's index maps hold
+
 
 @dataclass(frozen=True)
 class Metric:

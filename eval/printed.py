@@ -12,7 +12,7 @@ def table(sheet: ScoreSheet) -> str:
     smallest, largest = (
         f"{h}x{w}" for h, w in (sheet.settings[k] for k in ("smallest", "largest"))
     )
-    sizes = smallest if smallest == largest else f"{smallest} to {largest}"
+    sizes = smallest if sheet.settings["sizes"] == 1 else f"{smallest} to {largest}"
     lines = [f"{len(sheet.names)} images of {sizes}, matched by {sheet.settings['matched_by']}", ""]
     interval = f"{LEVEL:.0%} over images"
     lines.append(f"{'score':22}{'value':>9}  {interval:<22}{'unit':5}better")
@@ -54,7 +54,8 @@ def _original(sheet: ScoreSheet) -> list[str]:
     found = sheet.original_script
     if found is None:
         return []
-    lines = ["", "the original script would print (absent classes as 0, images dropped):"]
+    quirks = "absent classes as 0, pixels moved, images dropped"
+    lines = ["", f"the original script would print ({quirks}):"]
     lines += [
         f"{'fcn.' + key:22}{value:9.4f}" for key, value in found.items() if isinstance(value, float)
     ]
@@ -62,5 +63,6 @@ def _original(sheet: ScoreSheet) -> list[str]:
     lines.append(
         f"images it drops: {len(dropped)}" + (f" ({', '.join(dropped[:3])})" * bool(dropped))
     )
+    lines.append(f"pixels of output 19 that it moves to another class: {found['misplaced_pixels']}")
     lines.append(f"classes it counts as 0: {', '.join(absent) or 'none'}")
     return lines

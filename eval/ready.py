@@ -9,8 +9,11 @@ import numpy as np
 
 from eval.errors import NotMeasured, ScoringError
 from eval.families import ClassScores, ColorScores, FamilyScores, LPIPSScores, PixelScores
+from eval.metrics import PROTOCOLS
 from eval.palette import nearest_class
 from eval.pixel import SSIM_MINIMUM
+
+PUBLISHED_OUTPUTS = 20  # eval.cityscapes has it too, but loads torch
 
 if TYPE_CHECKING:
     from eval.fcn import FCN8s
@@ -58,6 +61,10 @@ def ready_family(
 def _fcn(scorer: FCN8s | None, classes: int | None) -> ClassScores:
     if scorer is None:
         raise NotMeasured("no scorer was given")
+    if scorer.padding == "published" and scorer.classes == PUBLISHED_OUTPUTS:
+        raise ScoringError(
+            f"scorer: is the published one, which only the protocol {PROTOCOLS[0]} feeds rightly"
+        )
     # torch is only loaded by whoever scores with a network.
     from eval.scorer_file import weights_sha256
 

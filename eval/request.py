@@ -13,16 +13,16 @@ from eval.backbone import file_sha256
 from eval.errors import NotMeasured, ScoringError
 from eval.images import check_image, is_lossy
 from eval.matching import LABEL_IDS, TRAIN_IDS, match
-from eval.metrics import of_family
+from eval.metrics import PROTOCOLS, of_family
 from eval.score_folder import score_folders
 from eval.sheet import ScoreSheet
 
 # Measured (docs/scores.md): the photos saved at quality 75 against the same pixels as PNG.
 JPEG_EFFECT = (
     "JPEG moves scores: CamVid's 101 val photos at 128x128, saved at quality 75 and scored as"
-    " translations, go from 0.866/0.571/0.462 to 0.864/0.568/0.459 in FCN-score (an in-suite"
+    " translations, go from 0.874/0.613/0.488 to 0.869/0.605/0.481 in FCN-score (an in-suite"
     " scorer of 700 batches), from 1 to 0.982, 0.883 and 0.881 in color.L, a and b, and to"
-    " L1 0.014, PSNR 33.9 dB, SSIM 0.948. Save PNG instead."
+    " L1 0.014, PSNR 33.9 dB, SSIM 0.947. Save PNG instead."
 )
 
 
@@ -51,7 +51,7 @@ def score(
     if data is not None and data_classes and options.protocol is None:
         arguments |= {
             "label_endings": data.label_endings,
-            "label_reader": data.label_reader,
+            "label_reader": data.label_reader(options.label_values),
             "classes": len(data_classes),
         }
     if "labels" in families and data is not None:
@@ -68,6 +68,8 @@ def score(
             missing = dict.fromkeys(of_family("fcn"), str(reason))
     if "lpips" in families:
         arguments["lpips"] = _lpips(options)
+        if families == ("lpips",) and isinstance(arguments["lpips"], NotMeasured):
+            raise ScoringError(f"--scores lpips: {arguments['lpips']}")
     sheet = score_folders(
         options.translations,
         options.targets,
@@ -77,6 +79,9 @@ def score(
         **arguments,
     )
     sheet.not_measured.update(missing)
+    if options.scores is not None and not sheet.values:
+        why = "; ".join(dict.fromkeys(sheet.not_measured.values()))
+        raise ScoringError(f"--scores {','.join(options.scores)}: nothing was scored: {why}")
     sheet.settings.update(
         command=shlex.join(["python", "-m", "eval", *options.written]),
         device=options.device,
@@ -92,6 +97,9 @@ def _check_cuda() -> None:
 
     if not torch.cuda.is_available():
         raise ScoringError("--device cuda: torch finds no CUDA device here; leave it out")
+    # Plain float32, as cells are scored: a GPU would otherwise round to TF32.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
 
 
 def _families(options: argparse.Namespace, data: Any) -> tuple[str, ...]:
@@ -115,6 +123,18 @@ def _families(options: argparse.Namespace, data: Any) -> tuple[str, ...]:
     for name in ("scorer", "protocol"):
         if getattr(options, name) is not None and "fcn" not in asked:
             raise ScoringError(f"--{name}: is for fcn, which needs --labels DIR and is not scored")
+    for name in ("lpips_weights", "lpips_net"):
+        if getattr(options, name) is not None and "lpips" not in asked:
+            raise ScoringError(f"--{name.replace('_', '-')}: is for lpips, which is not scored")
+    if options.labels is not None and not {"fcn", "labels"} & set(asked):
+        raise ScoringError("--labels: is for fcn and labels, which are not scored")
+    if options.protocol is not None and (data is not None or options.label_values is not None):
+        raise ScoringError(
+            f"--protocol {options.protocol}: says itself what labels mean;"
+            " leave --dataset, --datasets and --label-values out"
+        )
+    if options.label_values is not None and not (classes and options.labels is not None):
+        raise ScoringError("--label-values: needs --labels DIR and a --dataset NAME with classes")
     return asked
 
 
@@ -142,20 +162,18 @@ def _scorer(
     from eval.find_scorer import find_scorer
     from eval.scorer_file import check_scorer, load_scorer
 
-    size = _first_size(options, data)
     path = options.scorer
     if path is None:
-        path = find_scorer(data.name, size, data.class_names)
+        size = _first_size(options, data)
+        path = find_scorer(data.name, size, data.class_names, datasets=options.datasets)
         warnings.append(f"scorer: {path}")
     scorer, known = load_scorer(path, options.device)
+    if isinstance(known["source"], dict) and "caffemodel_sha256" in known["source"]:
+        raise ScoringError(
+            f"{path}: is the published scorer, which only --protocol {PROTOCOLS[0]} feeds rightly"
+        )
     if data is not None:
         check_scorer(path, known, data.class_names, {"dataset": data.name})
-    trained = known["source"].get("size") if isinstance(known["source"], dict) else None
-    if trained is not None and list(trained) != list(size):
-        warnings.append(
-            f"warning: {path.name} was trained at {trained[0]}x{trained[1]} pixels and scores"
-            f" images of {size[0]}x{size[1]}: such scores compare with no others"
-        )
     record["scorer"] = _scorer_record(path, known)
     return {"scorer": scorer, "class_names": known["class_names"]}
 
@@ -178,7 +196,8 @@ def _lpips(options: argparse.Namespace) -> Any:
     from eval.lpips_distance import load_lpips
 
     try:
-        return load_lpips(options.lpips_net, options.lpips_weights, device=options.device)
+        net = options.lpips_net or "alex"
+        return load_lpips(net, options.lpips_weights, device=options.device)
     except NotMeasured as reason:
         return reason
 
@@ -191,12 +210,39 @@ def _warnings(options: argparse.Namespace, sheet: ScoreSheet) -> list[str]:
         if lossy and side != "labels":
             files = ", ".join(f"{count} {name}" for name, count in lossy.items())
             told.append(f"warning: {side}: {files} files. {JPEG_EFFECT}")
+        elif lossy and "label_maps" in sheet.settings:
+            share = sheet.settings["label_maps"]["ignored_share"]
+            told.append(
+                f"warning: labels: {sum(lossy.values())} lossy files, read by the nearest colour of"
+                f" a class; {share:.2%} of all label pixels are ignored, those too far from any"
+                " among them. Save PNG instead."
+            )
     same = options.targets is not None and options.translations.samefile(options.targets)
     if same and sheet.settings["matched_by"] == "equal names":
         told.append("note: translations and targets are one folder: these scores are a ceiling")
-    if sheet.original_script is not None and sheet.settings["smallest"] != [256, 256]:
-        told.append("warning: the published scorer knows photos of 256x256 pixels only")
-    return told
+    return told + _size_warnings(sheet)
+
+
+def _size_warnings(sheet: ScoreSheet) -> list[str]:
+    """A scorer knows photos of one size: other sizes are scored, but compare with nothing."""
+    scorer = sheet.settings.get("scorer")
+    if scorer is None:
+        return []
+    if sheet.original_script is not None:
+        from eval.cityscapes import PHOTO_SIZE
+
+        trained: Any = PHOTO_SIZE
+    else:
+        trained = scorer["source"].get("size") if isinstance(scorer["source"], dict) else None
+    smallest, largest = sheet.settings["smallest"], sheet.settings["largest"]
+    several = sheet.settings["sizes"] > 1
+    if trained is None or (not several and smallest == list(trained)):
+        return []
+    sizes = "x".join(map(str, smallest)) + (f" to {'x'.join(map(str, largest))}" * several)
+    return [
+        f"warning: {Path(scorer['file']).name} was trained at {trained[0]}x{trained[1]} pixels and"
+        f" scores images of {sizes}: such scores compare with no others"
+    ]
 
 
 def show(lines: list[str]) -> None:

@@ -6,10 +6,9 @@ import functools
 import importlib.metadata
 import math
 import platform
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -17,7 +16,8 @@ from eval import bootstrap, fcn_score
 from eval.color import BIN_WIDTHS
 from eval.errors import NotMeasured, ScoringError
 from eval.families import ClassScores, ColorScores, FamilyScores
-from eval.images import check_image, read_labels
+from eval.headers import check_headers
+from eval.images import read_labels
 from eval.matching import TRAIN_IDS, Matched, match
 from eval.measuring import ImageFiles, ImageMeasurement, measure_all
 from eval.metrics import FAMILIES, of_family
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ScoreSheet", "ScoringError", "score_folders"]
 
-Size = tuple[int, int]
 PACKAGES = (
     "pix2pix-ablations",
     "numpy",
@@ -41,6 +40,16 @@ PACKAGES = (
     "scikit-image",
     "lpips",
 )
+
+
+class LabelReading(Protocol):
+    """How the label maps of a folder are read (`eval.registry.LabelReader`)."""
+
+    def __call__(self, path: Path) -> np.ndarray:
+        """(H, W) uint8 class indices, 255 ignored."""
+
+    def record(self, paths: Sequence[Path]) -> dict[str, Any]:
+        """What to record of how these files are read."""
 
 
 def score_folders(
@@ -54,7 +63,7 @@ def score_folders(
     classes: int | None = None,
     class_names: Sequence[str] | None = None,
     lpips: Callable[[np.ndarray, np.ndarray], np.ndarray] | NotMeasured | None = None,
-    label_reader: Callable[[Matched], Callable[[Path], np.ndarray]] | None = None,
+    label_reader: Callable[[Matched], LabelReading] | None = None,
     label_endings: Sequence[str] = (TRAIN_IDS,),
     protocol: PublishedProtocol | None = None,
     workers: int = 1,
@@ -72,8 +81,7 @@ def score_folders(
         classes: how many the labels have; by default as many as the scorer or the palette.
         class_names: for the table by class; by default their indices.
         lpips: from `load_lpips`, or the NotMeasured that it raised.
-        label_reader: given what was matched, how to read one label file as (H, W) uint8 of class
-            indices and 255; by default as an index map.
+        label_reader: given what was matched, how to read the label files; by default as index maps.
         label_endings: of Cityscapes' label files, those that can be read, the best first.
         protocol: a published way to get "fcn", in place of `scorer`.
         workers: processes that measure; the scores do not depend on them.
@@ -94,9 +102,10 @@ def score_folders(
     matched = match(
         translations, targets, labels, labels_are=labels_are, label_endings=label_endings
     )
-    label_kinds = ("grey", "palette") if label_reader is None else ("grey", "palette", "RGB")
+    label_kinds = ("grey", "palette", *(("RGB", "RGB with alpha") if label_reader else ()))
     label_size = protocol.label_size if protocol else None
-    smallest, largest, formats = _checked(matched, label_kinds, label_size)
+    sizes, formats = check_headers(matched, label_kinds, label_size)
+    smallest = min(sizes, key=lambda size: (min(size), size))
 
     reasons: dict[str, str] = {}
     measured: dict[str, FamilyScores] = {}
@@ -115,13 +124,16 @@ def score_folders(
 
     labelled = next((m for m in measured.values() if isinstance(m, ClassScores)), None)
     coloured = next((m for m in measured.values() if isinstance(m, ColorScores)), None)
-    read = None
+    read, label_maps = None, {}
     if labelled is not None:
         read = functools.partial(read_labels, classes=labelled.classes)
+        label_maps = {"ending": matched.label_ending, "read_as": "class positions"}
         if protocol is not None:
             read = read_train_ids
+            label_maps["read_as"] = "Cityscapes' trainIds"
         elif label_reader is not None:
             read = label_reader(matched)
+            label_maps |= read.record(matched.labels or ())
     files = [
         ImageFiles(translation, target, label)
         for translation, target, label in zip(
@@ -141,6 +153,9 @@ def score_folders(
             reasons[name] = "no pixel is labelled"
     intervals = {n: i for family in measured.values() for n, i in family.intervals().items()}
     confusion = np.stack(labelled.confusions) if labelled else None
+    if confusion is not None:
+        pixels = sum(n * math.prod(label_size or size) for size, n in sizes.items())
+        label_maps["ignored_share"] = 1 - int(confusion.sum()) / pixels
     return ScoreSheet(
         names=matched.names,
         values={name: values[name] for name in wanted if name not in reasons},
@@ -164,53 +179,17 @@ def score_folders(
         settings={
             "images": len(matched.names),
             "smallest": list(smallest),
-            "largest": list(largest),
+            "largest": list(max(sizes)),
+            "sizes": len(sizes),
             "matched_by": matched.convention,
             "formats": formats,
+            **({"label_maps": label_maps} if label_maps else {}),
             **({"protocol": protocol.name} if protocol else {}),
             **{family: measure.settings for family, measure in measured.items()},
             "bootstrap": bootstrap.settings(len(matched.names)),
             "versions": _versions(),
         },
     )
-
-
-def _checked(
-    matched: Matched, label_kinds: Sequence[str], label_size: Size | None
-) -> tuple[Size, Size, dict[str, dict[str, int]]]:
-    """Smallest and largest (H, W), and how many files of which format each side has.
-
-    Refuses wrong kinds and unequal sizes before any scoring. `label_size` is that of all label
-    maps; None means each has its image's.
-    """
-    sizes = []
-    formats: dict[str, Counter[str]] = {"translations": Counter(), "targets": Counter()}
-    for index, translation in enumerate(matched.translations):
-        first = check_image(translation)
-        target = check_image(matched.targets[index])
-        _check_size(matched.targets[index], target.size, translation, first.size)
-        formats["translations"][first.format] += 1
-        formats["targets"][target.format] += 1
-        if matched.labels is not None:
-            label = matched.labels[index]
-            found = check_image(label, label_kinds)
-            formats.setdefault("labels", Counter())[found.format] += 1
-            if label_size is None:
-                _check_size(label, found.size, translation, first.size)
-            elif found.size != label_size:
-                raise ScoringError(
-                    f"{label}: must have {_text(label_size)} pixels, not {_text(found.size)}"
-                )
-        sizes.append(first.size)
-    smallest = min(sizes, key=lambda size: (min(size), size))
-    return smallest, max(sizes), {side: dict(count) for side, count in formats.items()}
-
-
-def _check_size(path: Path, size: Size, other: Path, wanted: Size) -> None:
-    if size != wanted:
-        raise ScoringError(
-            f"{path}: {_text(size)} pixels (height x width), but {other} has {_text(wanted)}"
-        )
 
 
 def _by_class(
@@ -239,7 +218,3 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def _text(size: Size) -> str:
-    return f"{size[0]}x{size[1]}"

@@ -59,14 +59,16 @@ def save_scorer(
         "source": source,
         "sha256": weights_sha256(model),
     }
+    metadata["record_sha256"] = _record_sha256(metadata)
     write_whole(path, save(tensors, {KEY: json.dumps(metadata)}))
 
 
 def load_scorer(path: Path, device: str | torch.device = "cpu") -> tuple[FCN8s, dict[str, Any]]:
     """A scorer in evaluation mode, and what `save_scorer` recorded about it.
 
-    The record has the keys format, network, settings, class_names, source and sha256; source is
-    a fingerprint alone in files of earlier versions.
+    The record has the keys format, network, settings, class_names, source, sha256 (of the weights)
+    and record_sha256 (of all else); files of earlier versions lack the last one, and their source
+    is a fingerprint alone.
     Nothing in the file can run code.
 
     Raises:
@@ -92,11 +94,21 @@ def load_scorer(path: Path, device: str | torch.device = "cpu") -> tuple[FCN8s, 
         names = metadata["class_names"]
         if not isinstance(names, list) or len(names) != model.classes:
             raise ValueError("class_names: not one a class")
+        _check_source(metadata["source"])
+        if not isinstance(metadata["settings"], dict):
+            raise ValueError("settings: not a mapping")
+        finite = all(bool(torch.isfinite(value).all()) for value in state.values())
     except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:160]
         raise ScoringError(f"{path}: its weights do not fit its description ({reason})") from error
     if not intact:
         raise ScoringError(f"{path}: altered: its weights do not have the sha256 that it names")
+    if not finite:
+        raise ScoringError(f"{path}: holds weights that are not finite numbers")
+    if metadata.get("record_sha256", _record_sha256(metadata)) != _record_sha256(metadata):
+        raise ScoringError(
+            f"{path}: altered: what it says of itself does not have the sha256 that it names"
+        )
     return model.to(device, memory_format=torch.channels_last).eval(), metadata
 
 
@@ -158,6 +170,23 @@ def _least_bytes(classes: int, width: int, **_: Any) -> int:
         raise ValueError("classes and width: must be whole numbers from 1")
     fc6_fc7 = (49 * 8 * 64 + 64 * 64) * width**2
     return 4 * (fc6_fc7 + 64 * width * classes + 256 * classes**2)
+
+
+def _check_source(source: Any) -> None:
+    """A size is what later code compares and prints: two whole numbers from 1, or not there."""
+    size = source.get("size") if isinstance(source, dict) else None
+    if size is not None and not (
+        isinstance(size, list)
+        and len(size) == 2
+        and all(type(side) is int and side > 0 for side in size)
+    ):
+        raise ValueError("source: size must be two whole numbers from 1")
+
+
+def _record_sha256(metadata: dict[str, Any]) -> str:
+    """A hash of a header's record, but for the hashes in it."""
+    told = {key: value for key, value in metadata.items() if not key.endswith("sha256")}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def weights_sha256(model: FCN8s) -> str:

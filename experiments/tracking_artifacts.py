@@ -29,7 +29,15 @@ def stage_scores(directory: Path, folder: Path) -> None:
         if (directory / name).is_file():
             shutil.copyfile(directory / name, folder / name)
     if (folder / "per_image.csv").is_file():
-        table = pd.read_csv(folder / "per_image.csv", dtype={"name": str}, encoding="utf-8")
+        with open(folder / "per_image.csv", encoding="utf-8") as file:
+            scores = [column for column in file.readline().strip().split(",") if column != "name"]
+        table = pd.read_csv(
+            folder / "per_image.csv",
+            dtype={"name": str},
+            encoding="utf-8",
+            keep_default_na=False,  # an image may be called "NA"; only a score may be missing
+            na_values=dict.fromkeys(scores, [""]),
+        )
         # MLflow's table view takes a dot in a column's name for a path and shows nothing.
         table.columns = table.columns.str.replace(".", "/", regex=False)
         # The form that MLflow's log_table writes; log_table itself appends to what is there.
@@ -40,9 +48,6 @@ def stage_scores(directory: Path, folder: Path) -> None:
                 if key in arrays:
                     counts = arrays[key]
                     sums = {key: counts.sum(axis=0).tolist(), "images": len(counts)}
-                    if key == "lab":
-                        # Sheets from before the width was written have bins of one unit.
-                        sums["bin_width"] = float(arrays.get("lab_bin_width", 1))
                     (folder / name).write_text(json.dumps(sums), encoding="utf-8")
     stage_classes(directory, folder)
     for kind in ("inputs", "targets", "translations"):

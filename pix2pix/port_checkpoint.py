@@ -7,6 +7,7 @@ Only the U-Net with BatchNorm is read; whatever else lies in the file, no tensor
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ DEPTHS = range(5, 11)
 LISTED = 3
 """Keys that a refusal names on either side."""
 _STATISTICS = ("running_mean", "running_var")
+_NORM = re.compile(r"\.2\.(weight|bias)$")
+"""Ends the names of a BatchNorm's tensors; ".2." alone also is the third level."""
 
 
 def port_layout(depth: int) -> dict[str, str]:
@@ -94,7 +97,7 @@ def _state_dict(path: Any, content: Any) -> dict[str, Tensor]:
 
 def _check_keys(path: Any, state: dict[str, Tensor], layout: dict[str, str]) -> None:
     wanted = set(layout.values())
-    norms = {name.rpartition(".")[0] for ours, name in layout.items() if ".2." in ours}
+    norms = {name.rpartition(".")[0] for ours, name in layout.items() if _NORM.search(ours)}
     unused = {f"{n}.{part}" for n in norms for part in (*_STATISTICS, "num_batches_tracked")}
     lacking = [name for name in layout.values() if name not in state]
     strange = [name for name in state if name not in wanted | unused]

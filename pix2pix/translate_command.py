@@ -120,6 +120,8 @@ def _translate_folder(options: argparse.Namespace) -> None:
         "side": options.side,
         "dropout": not options.no_dropout,
         "device": device.type,
+        # A CPU's sums depend on how threads share them.
+        "number of threads": options.threads if device.type == "cpu" else None,
     }
     facts = {"recognised": saved.description, "versions": _versions()}
     folder = TranslationFolder(options.out)

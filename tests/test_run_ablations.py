@@ -129,19 +129,23 @@ def logged_steps(database):
     return {row[:3]: row[3] for row in rows}
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_scoring_a_cells_folder_gives_the_cells_own_record(place, workers):
+@pytest.mark.parametrize(("what", "workers"), [("cell", "1"), ("cell", "2"), ("reference", "2")])
+def test_scoring_a_runs_folder_gives_its_own_record(place, what, workers):
     cell = place.cells()["both"]
     own = json.loads((cell / "scores.json").read_text())
     reference = place.folder / "runs/references" / own["settings"]["reference"]
     scorer = place.folder / "runs/scorers" / f"{reference.name}.safetensors"
-    record = place.folder / f"scored-{workers}.json"
+    translations, families = cell / "translations", ("fcn", "color", "pixel")
+    if what == "reference":  # the ground truth: the targets scored as translations
+        cell, translations = reference, reference / "targets"
+        own, families = json.loads((cell / "scores.json").read_text()), ("fcn", "color")
+    record = place.folder / f"scored-{what}-{workers}.json"
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "eval", "--translations", str(cell / "translations")),
+            *(sys.executable, "-m", "eval", "--translations", str(translations)),
             *("--targets", str(reference / "targets"), "--labels", str(reference / "labels")),
             *("--dataset", "streets", "--datasets", "sets.yaml", "--scorer", str(scorer)),
-            *("--scores", "fcn,color,pixel", "--workers", workers, "--json", str(record)),
+            *("--scores", ",".join(families), "--workers", workers, "--json", str(record)),
         ],
         cwd=place.folder,
         env=place.environment() | {"PYTHONPATH": str(ROOT)},
@@ -150,8 +154,11 @@ def test_scoring_a_cells_folder_gives_the_cells_own_record(place, workers):
     )
     assert done.returncode == 0, done.stderr
     scored = json.loads(record.read_text())
-    told = ("values", "intervals_over_images", "color_by_bin_width")
+    told = ("values", "intervals_over_images", "color_by_bin_width", "per_class")
     assert scored["values"] and all(scored[key] == own[key] for key in told)
+    assert scored["not_measured"] == {
+        name: why for name, why in own["not_measured"].items() if name.startswith(families)
+    }
     with open(cell / "per_image.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert scored["per_image"].pop("names") == [row["name"] for row in rows]

@@ -15,6 +15,7 @@ from PIL import Image
 
 from eval.__main__ import main
 from eval.fcn import FCN8s
+from eval.request import JPEG_EFFECT
 from eval.scorer import ScorerSettings
 from eval.scorer_file import save_scorer
 
@@ -146,7 +147,49 @@ def test_a_scorer_of_another_size_is_told(folders, capsys):
     path = save(folders / "s.safetensors", source)
     more = ("--scores", "fcn", "--labels", folders / "labels", "--scorer", path)
     assert main(command(folders, *more)) == 0
-    assert "warning: s.safetensors was trained at 64x32 pixels" in capsys.readouterr().err
+    said = "warning: s.safetensors was trained at 64x32 pixels and scores images of "
+    assert f"{said}16x16:" in capsys.readouterr().err
+    # The first image fits; another does not.
+    source["size"] = [16, 16]
+    save(path, source)
+    assert main(command(folders, *more)) == 0
+    assert capsys.readouterr().err == ""
+    for side, mode in (("translations", "RGB"), ("targets", "RGB"), ("labels", "L")):
+        Image.new(mode, (20, 16)).save(folders / side / "c.png")
+    assert main(command(folders, *more)) == 0
+    assert "trained at 16x16 pixels and scores images of 16x16 to 16x20:" in capsys.readouterr().err
+
+
+def test_lossy_label_maps_are_told_with_the_share_that_is_ignored(folders, capsys):
+    for name in "ab":
+        painted = np.broadcast_to(PAINT[1], (16, 16, 3)).copy()
+        if name == "a":
+            painted[14:] = (0, 255, 0)  # a sixteenth of all pixels, and what JPEG smears
+        (folders / "labels" / f"{name}.png").unlink()
+        Image.fromarray(painted).save(folders / "labels" / f"{name}.jpg", quality=95)
+    data = ("--labels", folders / "labels", "--dataset", "streets")
+    more = ("--datasets", folders / "sets.yaml", "--json", folders / "x.json")
+    for name in "ab":
+        Image.new("RGB", (16, 16)).save(folders / "translations" / f"{name}.png")
+    assert main(command(folders, "--scores", "labels", *data, *more)) == 0
+    told = json.loads((folders / "x.json").read_text())["settings"]["label_maps"]
+    assert told["read_as"] == "colours" and 0.05 < told["ignored_share"] < 0.13
+    error = capsys.readouterr().err
+    assert "warning: labels: 2 lossy files" in error
+    assert f"{told['ignored_share']:.2%} of all label pixels are ignored" in error
+
+
+def test_every_number_of_the_jpeg_warning_stands_in_the_table_of_effects():
+    rows = (ROOT / "docs" / "scores.md").read_text().splitlines()
+    for row in ("| untouched: the ceiling |", "| JPEG, quality 75 |"):
+        (measured, *_) = [line for line in rows if line.startswith(row)]
+        told = [cell.strip() for cell in measured.split("|")[2:-1]]
+        if "JPEG" in row:
+            assert "{}/{}/{} in FCN-score".format(*told[:3]) in JPEG_EFFECT
+            assert "to {}, {} and {} in color.L, a and b".format(*told[3:6]) in JPEG_EFFECT
+            assert "L1 {}, PSNR {} dB, SSIM {}.".format(*told[6:]) in JPEG_EFFECT
+        else:
+            assert "go from {}/{}/{} to ".format(*told[:3]) in JPEG_EFFECT
 
 
 def test_jpeg_is_scored_with_a_warning_that_has_a_number(folders, capsys):
@@ -181,8 +224,10 @@ def test_the_ceiling_is_called_one(folders, capsys):
 def test_says_why_lpips_is_not_measured(folders, capsys, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(folders))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
-    assert main(command(folders, "--scores", "lpips")) == 0
+    assert main(command(folders, "--scores", "lpips,color")) == 0
     assert "lpips                 not measured: no " in capsys.readouterr().out
+    assert main(command(folders, "--scores", "lpips")) == 2  # all that was asked for
+    assert capsys.readouterr().err.startswith("error: --scores lpips: no ")
 
 
 def gone(folders):
@@ -239,6 +284,34 @@ def pickle_scorer(folders):
     torch.save({"weights": torch.zeros(2)}, folders / "scorer.safetensors")
 
 
+class Malice:
+    """Unpickled, it would write a file."""
+
+    def __reduce__(self):
+        return (Path.write_text, (Path("it-ran"), "x"))
+
+
+def malicious(folders):
+    torch.save({"weights": Malice()}, folders / "scorer.safetensors")
+
+
+def published(folders):
+    source = {"caffemodel_sha256": "ab" * 32, "file": "fcn-8s-cityscapes.caffemodel"}
+    save(folders / "scorer.safetensors", source)
+
+
+def claims_too_much(folders):
+    path = folders / "translations" / "b.png"
+    content = bytearray(path.read_bytes())
+    content[16:24] = (30_000).to_bytes(4, "big") * 2
+    path.write_bytes(content)
+
+
+def all_ignored(folders):
+    for name in "ab":
+        Image.new("L", (16, 16), 255).save(folders / "labels" / f"{name}.png")
+
+
 def other_data(folders):
     source = {"dataset": "lanes", "fingerprint": "ab" * 32, "size": [16, 16]}
     save(folders / "scorer.safetensors", source)
@@ -282,6 +355,15 @@ DATA = ("--dataset", "streets", "--datasets", "sets.yaml")
         (None, ("--datasets", "sets.yaml"), "--datasets: needs --dataset NAME"),
         (None, ("--scores", "pixel", "--json", "targets/a.png/x.json"), "a.png is no folder"),
         (None, ("--scores", "pixel", "--json", "targets"), "--json targets: is a folder"),
+        (None, ("--scores", "pixel", "--lpips-net", "vgg"), "--lpips-net: is for lpips"),
+        (None, ("--scores", "pixel", "--lpips-weights", "x"), "--lpips-weights: is for lpips"),
+        (None, ("--scores", "pixel", "--labels", "labels"), "--labels: is for fcn and labels"),
+        (None, (*FCN, "--label-values", "own"), "--label-values: needs --labels DIR and a"),
+        (None, (*FCN, *DATA, "--protocol", "cityscapes-fcn8s"), "leave --dataset"),
+        (published, FCN, "scorer.safetensors: is the published scorer, which only --protocol"),
+        (malicious, FCN, "scorer.safetensors: not a scorer, or damaged"),
+        (claims_too_much, ("--scores", "pixel"), "at most 64,000,000 are scored"),
+        (all_ignored, FCN, "--scores fcn: nothing was scored: no pixel is labelled"),
         (None, (*FCN, "--device", "cuda"), "--device cuda: torch finds no CUDA device"),
         (None, (*FCN[:4], "--protocol", "cityscapes-fcn8s"), "needs --scorer FILE"),
     ],

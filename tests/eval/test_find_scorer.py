@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from eval.errors import NotMeasured, ScoringError
@@ -37,7 +39,10 @@ def test_lists_what_there_is_and_how_to_get_one(tmp_path, save):
     with pytest.raises(NotMeasured) as none:
         find_scorer("streets", (32, 32), NAMES, tmp_path)
     assert "no scorer of streets at 32x32" in str(none.value) and "nothing" in str(none.value)
-    assert "run_ablations.py" in str(none.value) and "\n" not in str(none.value)
+    assert str(none.value).endswith("--suite losses --dataset streets --set size=32x32")
+    assert "\n" not in str(none.value)
+    with pytest.raises(NotMeasured, match=r" --datasets 'my sets\.yaml' --set size=32x64$"):
+        find_scorer("streets", (32, 64), NAMES, tmp_path, Path("my sets.yaml"))
     save("a.safetensors", of("streets"))
     save("b.safetensors", of("streets"))
     save("old.safetensors", "fingerprint")

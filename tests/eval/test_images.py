@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from eval.errors import ScoringError
-from eval.images import check_image, is_lossy, read_labels, read_rgb
+from eval.images import check_image, is_lossy, read_labels, read_palette, read_rgb
 
 
 def save(path, mode="RGB", size=(6, 4), **options):
@@ -15,7 +15,7 @@ def save(path, mode="RGB", size=(6, 4), **options):
 def test_reads_rgb_and_its_size(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    assert check_image(tmp_path / "a.png") == ((4, 6), "PNG")
+    assert check_image(tmp_path / "a.png") == ((4, 6), "PNG", "RGB")
     assert (read_rgb(tmp_path / "a.png") == pixels).all()
 
 
@@ -94,7 +94,7 @@ def test_labels_may_have_a_palette_which_is_not_looked_at(tmp_path):
 def test_other_formats_are_read_and_named(tmp_path, name, options, said, lossy):
     path = save(tmp_path / name, **options)
     header = check_image(path)
-    assert header == ((4, 6), said) and is_lossy(header.format) == lossy
+    assert header == ((4, 6), said, "RGB") and is_lossy(header.format) == lossy
     assert read_rgb(path).shape == (4, 6, 3)
 
 
@@ -145,3 +145,34 @@ def test_refuses_a_truncated_jpeg(tmp_path, keep):
 def test_class_indices_are_read_from_png_alone(tmp_path):
     with pytest.raises(ScoringError, match=r"a\.bmp: must be a PNG file"):
         read_labels(save(tmp_path / "a.bmp", "L"), 3)
+
+
+def test_an_image_that_claims_too_many_pixels_is_refused_by_its_header(tmp_path):
+    path = save(tmp_path / "a.png")
+    content = bytearray(path.read_bytes())
+    content[16:24] = (8001).to_bytes(4, "big") + (8000).to_bytes(4, "big")
+    path.write_bytes(content)
+    with pytest.raises(ScoringError, match=r"a\.png: has 8000x8001 pixels; at most 64,000,000"):
+        read_rgb(path)
+    for side in (8001, 20000):  # Pillow itself refuses the second
+        path = save(tmp_path / "a.bmp")
+        content = bytearray(path.read_bytes())
+        content[18:26] = side.to_bytes(4, "little") * 2
+        path.write_bytes(content)
+        with pytest.raises(ScoringError, match=r"a\.bmp: has .*64,000,000"):
+            read_rgb(path)
+
+
+def test_other_formats_are_not_opened_whatever_their_name(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 4\n%%EndComments\nshowpage\n")
+    with pytest.raises(ScoringError, match=r"a\.jpg: not an image that can be read"):
+        read_rgb(path)
+
+
+def test_the_palette_of_a_palette_image_and_of_no_other(tmp_path):
+    image = Image.new("P", (6, 4))
+    image.putpalette([9, 9, 9, 200, 0, 0])
+    image.save(tmp_path / "a.png")
+    assert read_palette(tmp_path / "a.png")[:2].tolist() == [[9, 9, 9], [200, 0, 0]]
+    assert read_palette(save(tmp_path / "b.png", "L")) is None

@@ -174,3 +174,24 @@ def test_refuses_folders_that_cannot_be_scored(put, tmp_path):
             match(folder, put("real", "a.png"))
     with pytest.raises(ScoringError, match="plain names, so --targets DIR is needed"):
         match(put("real", "a.png"), None)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("c.png", "d.png", "e.png", "f.png"), r"4 of 10 images .*\(c, d, e, …\)"),
+        (("a_fake.png",), r"1 of 7 images .*\(a_fake\)"),
+    ],
+)
+def test_images_without_an_ending_of_the_program_are_not_dropped(put, names, said):
+    results = put("results", *PORT, *names)
+    with pytest.raises(ScoringError, match=rf"results: {said}"):
+        match(results, None)
+
+
+def test_label_maps_without_an_ending_of_cityscapes_are_not_dropped(put):
+    out, maps = put("out", "a.png"), put("maps", f"a{TRAIN_IDS}.png", f"a{COLOURS}.png", "b.png")
+    with pytest.raises(ScoringError, match=r"maps: 1 of 3 images .*\(b\)"):
+        match(out, out, maps)
+    (maps / "b.png").unlink()
+    assert match(out, out, maps).names == ("a",)

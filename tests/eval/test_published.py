@@ -1,5 +1,7 @@
 """The published protocol through score_folders, with a network of the same form but width 1."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from eval.fcn import FCN8s
 from eval.matching import LABEL_IDS, TRAIN_IDS
 from eval.printed import table
 from eval.published import PublishedProtocol, load_protocol, published_class_names
+from eval.ready import ready_family
 from eval.score_folder import score_folders
 from eval.scorer import ScorerSettings
 from eval.scorer_file import save_scorer, weights_sha256
@@ -68,6 +71,17 @@ def test_labels_of_full_size_and_19_of_20_outputs(folders, protocol):
     assert sheet.settings["protocol"] == "cityscapes-fcn8s"
     printed = table(sheet)
     assert "the original script would print" in printed and "images it drops: 0" in printed
+    assert found["misplaced_pixels"] == sheet.confusion[:, :, 19].sum()
+    more = dataclasses.replace(sheet, original_script=found | {"misplaced_pixels": 77})
+    assert "pixels of output 19 that it moves to another class: 77\n" in table(more)
+    told = sheet.settings["label_maps"]
+    assert told["ending"] == LABEL_IDS and told["read_as"] == "Cityscapes' trainIds"
+    assert told["ignored_share"] == 44 / 1024
+
+
+def test_a_published_network_is_not_fed_as_an_own_scorer(protocol):
+    with pytest.raises(ScoringError, match="the published one, which only the protocol"):
+        ready_family("fcn", True, protocol.model, None, None, None, (256, 256))
 
 
 def test_labels_of_another_size_are_refused(folders, protocol):

@@ -1,18 +1,20 @@
 """What holds for every score, whatever the images: of drawn images, through the files."""
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from eval import color, fcn_score
+from eval.fcn import FCN8s
 from eval.metrics import METRICS
 from eval.score_folder import score_folders
 
 PALETTE = np.array([[0, 0, 170], [0, 85, 255], [255, 170, 0]], np.uint8)
 SHAPE = (11, 12)
 FAMILIES = ("labels", "color", "pixel")
+NETWORK = FCN8s(3, width=1, batch_norm=True, padding="same").eval()  # untrained, but a network
 FEW = settings(
     max_examples=10,
     deadline=None,
@@ -42,40 +44,40 @@ def score(folder, sides, names, families=FAMILIES, **options):
             old.unlink()
         for name, image in zip(names, images, strict=True):
             Image.fromarray(image).save(place / f"{name}.png")
-    return score_folders(*folders, families=families, palette=PALETTE, **options)
+    return score_folders(*folders, families=families, palette=PALETTE, scorer=NETWORK, **options)
 
 
 @FEW
-@given(seeds, st.integers(1, 4))
-def test_every_score_is_within_its_range_and_its_interval_too(tmp_path, seed, count):
-    sheet = score(tmp_path, draw(seed, count), range(count))
+@given(seeds, st.integers(1, 4), st.sampled_from([FAMILIES, ("fcn",)]))
+def test_every_score_is_within_its_range_and_its_interval_too(tmp_path, seed, count, families):
+    sheet = score(tmp_path, draw(seed, count), range(count), families)
     assert set(sheet.values) | set(sheet.not_measured) == {
-        name for name, metric in METRICS.items() if metric.family in FAMILIES
+        name for name, metric in METRICS.items() if metric.family in families
     }
     for name, value in sheet.values.items():
         lowest, highest = METRICS[name].range
         assert lowest <= value <= highest
         low, high = sheet.intervals.get(name, (value, value))
-        assert lowest <= low <= high <= highest
+        assert lowest <= low <= value <= high <= highest
 
 
 @FEW
-@given(seeds, st.permutations("abcd"))
-def test_the_order_of_images_changes_nothing(tmp_path, seed, names):
+@given(seeds, st.permutations("abcd"), st.sampled_from([FAMILIES, ("fcn", "color")]))
+def test_the_order_of_images_changes_nothing(tmp_path, seed, names, families):
     sides = draw(seed, 4)
-    first, second = (score(tmp_path, sides, order) for order in ("abcd", names))
+    first, second = (score(tmp_path, sides, order, families) for order in ("abcd", names))
     for name, value in first.values.items():
         # Counts are exact; means are sums in another order.
-        exact = not METRICS[name].per_image or METRICS[name].family == "labels"
+        exact = not METRICS[name].per_image or METRICS[name].family in ("labels", "fcn")
         assert second.values[name] == value if exact else np.isclose(second.values[name], value)
     assert first.color_by_bin_width == second.color_by_bin_width
 
 
 @settings(FEW, max_examples=2)
-@given(seeds, st.integers(2, 4))
-def test_the_number_of_workers_changes_no_bit(tmp_path, seed, workers):
-    # Families without torch, whose workers start at once; test_score_folder.py has the others.
-    sides, families = draw(seed, 5), ("labels", "color")
+@given(seeds, st.integers(2, 4), st.sampled_from([("labels", "color"), ("fcn", "color")]))
+@example(0, 2, ("fcn", "color"))
+def test_the_number_of_workers_changes_no_bit(tmp_path, seed, workers, families):
+    sides = draw(seed, 5)
     alone, shared = (score(tmp_path, sides, "abcde", families, workers=n) for n in (1, workers))
     assert alone.values == shared.values and alone.intervals == shared.intervals
     assert (alone.lab == shared.lab).all() and (alone.confusion == shared.confusion).all()

@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 import recorded_runs as recorded
 from PIL import Image
@@ -21,7 +20,7 @@ from PIL import Image
 from experiments.journal import Journal, write_json
 from experiments.tracking import MirrorError, main, mirror
 from experiments.tracking_address import DEFAULT_URI, tracking_uri, ui_command
-from experiments.tracking_artifacts import evenly_spaced
+from experiments.tracking_artifacts import evenly_spaced, stage_scores
 from experiments.tracking_reader import list_suites, read_suite
 from experiments.tracking_store import StoreError, database_path, open_store, writing
 from experiments.tracking_text import flatten
@@ -117,15 +116,16 @@ def test_intervals_over_images_go_with_the_newest_scores(tmp_path: Path, store: 
     assert read_suite(*KEY).runs[1].image_intervals == {}
 
 
-def test_histograms_name_their_bin_width(tmp_path: Path, store: Path) -> None:
-    out = tmp_path / "runs"
-    cells = [recorded.cell(out, digest, 1, SCORES) for digest in ("old", "new")]
-    recorded.suite_record(out, [("1x1", 1, "old"), ("70x70", 1, "new")], reference=None)
-    lab = np.ones((10, 3, 440), np.int32)
-    np.savez(cells[1] / "per_image.npz", lab=lab, lab_bin_width=np.array(0.5))
-    mirror(out)
-    widths = [run.json_artifact("histograms.json")["bin_width"] for run in read_suite(*KEY).runs]
-    assert widths == [1, 0.5]
+def test_images_may_be_named_like_a_missing_value(tmp_path: Path) -> None:
+    run, folder = tmp_path / "run", tmp_path / "staged"
+    run.mkdir()
+    folder.mkdir()
+    names = ["NA", "null", "007", "nan"]
+    lines = ["name,pixel.l1,fcn.pixel_accuracy", *(f"{name},0.5," for name in names)]
+    (run / "per_image.csv").write_text("\n".join(lines) + "\n")
+    stage_scores(run, folder)
+    table = json.loads((folder / "per_image.json").read_text())
+    assert table["data"] == [[name, 0.5, None] for name in names]
 
 
 def test_what_the_web_interface_needs(tmp_path: Path, store: Path) -> None:

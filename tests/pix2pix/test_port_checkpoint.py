@@ -28,6 +28,9 @@ def both(network, x, seed):
         return network(x)
 
 
+DEEPER = port_layout(7)["encoder.2.1.weight"].removesuffix(".weight")  # a convolution
+
+
 @pytest.mark.parametrize("name", DEPTHS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_outputs_are_the_ports_own_bit_for_bit_with_its_dropout(name, seed):
@@ -192,6 +195,12 @@ REFUSED = {
     "one key less": (
         lambda: without("model.model.3.bias"),
         r"BatchNorm: lacks model.model.3.bias$",
+    ),
+    "statistics of a convolution": (
+        lambda: changed(
+            **{f"{port_layout(7)['encoder.2.1.weight'][:-7]}.running_mean": torch.ones(1)}
+        ),
+        r"BatchNorm: has model\.model\.1\.model\.3\.model\.1\.running_mean$",
     ),
     "one key more": (lambda: changed(extra=torch.zeros(1)), "BatchNorm: has extra$"),
     "a name of two lines": (

@@ -266,6 +266,11 @@ BAD = {
         {},
         "--out out: holds translations with another seed; give an empty folder",
     ),
+    "other threads": (
+        lambda p: run("--device", "cpu", "--threads", "2"),
+        {"extra": ["--device", "cpu"]},
+        "--out out: holds translations with another number of threads; give an empty folder",
+    ),
     "an input less": (
         lambda p: [run(), (p / "in/b.png").unlink()],
         {},

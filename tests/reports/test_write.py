@@ -18,7 +18,7 @@ import pytest
 import recorded_runs as recorded
 from PIL import Image
 
-from eval.color import BINS, bin_edges
+from eval.color import BINS, HIGHEST, LOWEST
 from experiments.tracking import mirror
 from experiments.tracking_reader import read_suite
 from pix2pix.errors import UserError
@@ -222,8 +222,8 @@ def test_shares_and_intersections_of_bins_by_hand() -> None:
     counts = np.zeros((2, 3, BINS), np.int64)
     counts[0, :, 20:28] = [1, 0, 1, 0, 1, 0, 0, 1]
     counts[1, :, 20:28] = [3, 3, 0, 0, 1, 1, 0, 0]  # twice as many pixels: only shares count
+    assert [*CHANNELS.values()] == [*zip(LOWEST.tolist(), HIGHEST.tolist(), strict=True)]
     for channel, (low, high) in CHANNELS.items():
-        assert bin_edges(channel).tolist() == list(range(low, high + 1))
         # in units, shares 1/4 each against 3/4, 0, 1/4, 0; in pairs 1/2, 1/2 against 3/4, 1/4
         assert intersection(*counts, channel, 0.5) == pytest.approx(3 / 8)
         assert intersection(*counts, channel) == pytest.approx(0.5)
@@ -253,7 +253,7 @@ def test_arms_of_both_versions_are_told_in_the_widest_bins(suite: Path) -> None:
     stored = json.loads(found.read_text())
     lab = np.repeat(np.array(stored["lab"]), 2, axis=1)
     lab[:, 1::2] = 0  # the same pixels, each in the lower half of its bin
-    found.write_text(json.dumps(stored | {"lab": lab.tolist(), "bin_width": 0.5}))
+    found.write_text(json.dumps(stored | {"lab": lab.tolist()}))
     after = pooled(read_suite(*KEY))
     assert others and before.keys() == after.keys()
     assert all((before[arm] == after[arm]).all() for arm in before)
