@@ -407,7 +407,7 @@ def test_two_launchers_on_one_folder_train_every_cell_once(place, tmp_path):
     assert steps and set(steps.values()) == {1}
     with sqlite3.connect(tmp_path / "mlflow.db") as connection:
         (runs,) = connection.execute("select count(*) from runs").fetchone()
-    assert runs == 4, "the suite, two cells and the ground truth, each once"
+    assert runs == 5, "the suite, two cells, the ground truth and the scorer, each once"
 
 
 def test_a_cell_that_diverges_fails_alone(tmp_path):

@@ -19,6 +19,8 @@ from pix2pix.checkpoint import load
 
 Facts = dict[str, Any]
 """{what: value}, flat, so that a difference has a name."""
+REFERENCE_LOSSES = ("ground truth: losses", "ground truth: learning_rate")
+TIMED = ("cost.", "seconds_per_step")
 
 
 def digest(content: bytes) -> str:
@@ -64,9 +66,10 @@ def facts(study: Study) -> Facts:
     for arm, cell in study.directories().items():
         found |= {f"{arm}: {k}": v for k, v in cell_facts(cell).items()}
         found[f"{arm}: last word"] = read_records(cell / "journal.jsonl")[-1]["event"]
-    for path in (study.out / "scorers").glob("*.safetensors"):
-        found[f"scorer {path.stem}"] = digest(path.read_bytes())
-    return found
+    for path in (study.out / "scorers").rglob("*.safetensors"):
+        found["scorer"] = digest(path.read_bytes())
+    # Whichever job comes first trains the scorer: its file is compared, not who told of it.
+    return {key: value for key, value in found.items() if not key.startswith(REFERENCE_LOSSES)}
 
 
 def cell_facts(cell: Path) -> Facts:
@@ -137,8 +140,9 @@ def mirrored(database: Path, served: Path | None = None) -> Facts:
             "select run_uuid, status, artifact_uri from runs where lifecycle_stage = 'active'"
         ).fetchall()
     for run, key, step, value in rows:
-        if run in arms and not key.startswith(("cost.", "seconds_per_step")):
-            found.setdefault(f"{arms[run]}: {key} at {step}", []).append(value)
+        name = f"{arms.get(run)}: {key} at {step}"
+        if run in arms and not key.startswith(TIMED) and not name.startswith(REFERENCE_LOSSES):
+            found.setdefault(name, []).append(value)
     for run, status, artifacts in states:
         arm = arms.get(run, "suite")
         found.setdefault(f"{arm}: runs", []).append(status)

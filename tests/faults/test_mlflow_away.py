@@ -37,9 +37,9 @@ def points_held(database):
 
 
 def points_recorded(study):
-    """{(arm, term, step): 1} of the journals."""
+    """{(arm, term, step): 1} of the cells' journals."""
     recorded = {}
-    for arm, cell in study.directories().items():
+    for arm, cell in study.cells().items():
         for step, values in losses(read_records(cell / "journal.jsonl")).items():
             recorded |= {(arm, term, step): 1 for term in values}
     return recorded

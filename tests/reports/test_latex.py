@@ -129,7 +129,7 @@ def test_every_table_and_figure_compiles(tmp_path: Path, store: Path) -> None:
     for figure in sorted(file.name for file in folder.glob("*.pdf")):
         body.append(rf"\begin{{figure*}}\includegraphics{{{figure}}}\end{{figure*}}")
         body.append(r"\clearpage")
-    assert len(body) == 3 + 2 * 4
+    assert len(body) == 3 + 2 * 5
     (folder / "paper.tex").write_text(DOCUMENT % "\n".join(body), encoding="utf-8")
     latex = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper"]
     for command in (latex, ["bibtex", "paper"], latex, latex):
