@@ -70,7 +70,7 @@ def as_user(folder, *arguments):
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
 
@@ -422,9 +422,11 @@ def test_interrupted_it_leaves_nothing_behind(folders):
     for name in "ab":
         for side in ("translations", "targets"):
             (folders / side / f"{name}.png").unlink()
-    for index in range(400):
-        for side in ("translations", "targets"):
-            Image.fromarray(pixels).save(folders / side / f"{index}.png", compress_level=0)
+    for side in ("translations", "targets"):
+        first = folders / side / "0.png"
+        Image.fromarray(pixels).save(first, compress_level=0)
+        for index in range(1, 1500):
+            (folders / side / f"{index}.png").hardlink_to(first)
     sides = ("--translations", "translations", "--targets", "targets", "--scores", "color")
     process = subprocess.Popen(
         [sys.executable, "-m", "eval", *sides, "--workers", "2", "--json", "a.json"],
@@ -435,18 +437,32 @@ def test_interrupted_it_leaves_nothing_behind(folders):
         start_new_session=True,
     )
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    deadline = time.monotonic() + 60
-    while len(children.read_text().split()) < 3 and time.monotonic() < deadline:
-        time.sleep(0.05)  # two workers and multiprocessing's resource tracker
-    workers = children.read_text().split()
+    deadline = time.monotonic() + 600
+    while True:
+        workers = children.read_text().split()
+        # Two workers and multiprocessing's resource tracker, all of which leave Ctrl-C to the
+        # command, once Python has started in them.
+        if len(workers) == 3 and all(ignores(worker, signal.SIGINT) for worker in workers):
+            break
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=600)
     assert process.returncode == 130 and error == "interrupted: nothing was written\n"
     assert not (folders / "a.json").exists()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 600
     while any(alive(worker) for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.05)  # the tracker ends on its own when the command has
     assert workers and not any(alive(worker) for worker in workers)
+
+
+def ignores(pid, number):
+    try:
+        status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return False
+    masks = [int(line.split()[1], 16) for line in status if line.startswith("SigIgn:")]
+    return any(mask >> (number - 1) & 1 for mask in masks)
 
 
 def alive(pid):

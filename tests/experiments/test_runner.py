@@ -186,12 +186,13 @@ def test_asked_to_stop_while_another_decodes_it_ends_at_once(place, data):
     place.cell.config["size"] = [64, 64]
     stop = Stop()
     stop.listen()
+    timer = threading.Timer(0.3, stop.ask)
     try:
-        timer = threading.Timer(0.3, stop.ask)
-        timer.start()
         with pytest.raises(KeyboardInterrupt):
+            timer.start()  # in here, where the signal is expected however late it is noticed
             run(place.cell, lambda _: None, stop)
     finally:
+        timer.join()
         import signal
 
         signal.signal(signal.SIGINT, signal.default_int_handler)

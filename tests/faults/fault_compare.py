@@ -150,3 +150,12 @@ def mirrored(database: Path, served: Path | None = None) -> Facts:
         steps = [path.name.split("+")[2] for path in Path(place, "images").glob("samples*.png")]
         found.setdefault(f"{arm}: images", []).extend(steps)
     return {key: sorted(value) for key, value in found.items()}
+
+
+def by_step(found: Facts) -> Facts:
+    """What `mirrored` found, with the steps of the images once each.
+
+    A training that is killed before its first checkpoint draws its first samples again, and
+    whether the mirror had the earlier ones by then is chance. Everything else stays as it is.
+    """
+    return {k: sorted(set(v)) if k.endswith(": images") else v for k, v in found.items()}

@@ -116,42 +116,55 @@ class Server:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.database, self.artifacts = folder / "server.db", folder / "artifacts"
-        port = free_port()
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
         environment["MLFLOW_DISABLE_TELEMETRY"] = "true"
-        with open(folder / "server.txt", "wb") as log:
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
-                    *("--port", str(port), "--workers", "1"),
-                    *("--backend-store-uri", f"sqlite:///{self.database}"),
-                    *("--artifacts-destination", str(self.artifacts)),
-                ],
-                cwd=folder,
-                env=environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
         self._log = folder / "server.txt"
-        self._wait(f"http://127.0.0.1:{port}/health")
+        for _ in range(5):  # another process may take the port before the server does
+            port = free_port()
+            with open(self._log, "wb") as log:
+                self._process = subprocess.Popen(
+                    [
+                        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
+                        *("--port", str(port), "--workers", "1"),
+                        *("--backend-store-uri", f"sqlite:///{self.database}"),
+                        *("--artifacts-destination", str(self.artifacts)),
+                    ],
+                    cwd=folder,
+                    env=environment,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            if self._answers(port):
+                break
+            self._end()
+        else:
+            raise AssertionError(self._said())
         self.proxy = Proxy(port)
         self.uri = f"http://127.0.0.1:{self.proxy.port}"
 
-    def _wait(self, address: str, seconds: float = 90) -> None:
+    def _said(self) -> str:
+        return self._log.read_text(errors="replace")[-2000:]
+
+    def _answers(self, port: int, seconds: float = 90) -> bool:
+        """Wait until the server does; False where its port was taken by another."""
         deadline = time.monotonic() + seconds * PATIENCE
         while True:
+            if self._process.poll() is not None or "address already in use" in self._said().lower():
+                assert "address already in use" in self._said().lower(), self._said()
+                return False
             try:
-                with urllib.request.urlopen(address, timeout=5):
-                    return
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5 * PATIENCE):
+                    return True
             except OSError:
-                said = self._log.read_text(errors="replace")[-2000:]
-                assert self._process.poll() is None, said
-                assert time.monotonic() < deadline, said
+                assert time.monotonic() < deadline, self._said()
                 time.sleep(0.2)
 
-    def close(self) -> None:
-        self.proxy.close()
+    def _end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+    def close(self) -> None:
+        self.proxy.close()
+        self._end()

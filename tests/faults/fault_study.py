@@ -5,6 +5,7 @@ The real command line runs in it as a process of its own, watched by `hook/sitec
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -21,8 +22,8 @@ from PIL import Image
 HERE = Path(__file__).parent
 ROOT = Path(os.environ.get("FAULTS_ROOT") or HERE.parent.parent).resolve()
 """The code that is put to the test; another checkout's with FAULTS_ROOT (and PYTHONPATH)."""
-PATIENCE = float(os.environ.get("FAULTS_PATIENCE", "1"))
-"""Factor on every time limit, for machines that are busy with something else."""
+PATIENCE = float(os.environ.get("FAULTS_PATIENCE", "4"))
+"""Factor on every time limit: a machine of two cores may be busy with something else."""
 STEPS = 20
 SUITE = """\
 title: What stops a study?
@@ -139,31 +140,33 @@ class Study:
 
     def processes(self) -> dict[int, str]:
         """{process id: role} of this study's processes that still run."""
-        found, mark = {}, f"FAULTS_FOLDER={self.folder}".encode()
-        try:
-            lines = (self.control / "pids").read_text().splitlines()
-        except OSError:
-            return {}
-        for line in lines:
-            pid, role = line.split()
+        mark, found = f"FAULTS_FOLDER={self.folder}".encode(), []
+        for entry in Path("/proc").glob("[0-9]*"):  # also one that has not reached the hook yet
             try:
-                environ = Path(f"/proc/{pid}/environ").read_bytes()
-                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+                environ = (entry / "environ").read_bytes()
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
             except OSError:
                 continue
             if mark in environ.split(b"\0") and state != "Z":
-                found[int(pid)] = role
-        return found
+                found.append(int(entry.name))
+        try:
+            lines = (self.control / "pids").read_text().splitlines()
+        except OSError:
+            lines = []
+        roles = {int(pid): role for pid, role in map(str.split, lines)}
+        return {pid: roles.get(pid, "starting") for pid in found}
 
     def kill(self) -> None:
-        """SIGKILL for all that still runs."""
-        for pid in self.processes():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        """SIGKILL for all that still runs, until nothing does."""
+        deadline = time.monotonic() + 30 * PATIENCE
+        while running := self.processes():
+            assert time.monotonic() < deadline, f"cannot be killed: {running}"
+            for pid in running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
 
-    def wait_until_alone(self, seconds: float = 20) -> None:
+    def wait_until_alone(self, seconds: float = 120) -> None:
         """Until no process of the study runs; AssertionError names those that outlive it."""
         deadline = time.monotonic() + seconds * PATIENCE
         while self.processes():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from fault_compare import differences, facts, mirrored, wrong_so_far
+from fault_compare import by_step, differences, facts, mirrored, wrong_so_far
 from fault_mounts import fill, ordered, small_disk, unchangeable
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,8 @@ def goes_on(study, whole):
     ended = study.run()
     assert ended.status == 0, ended
     assert differences(whole.facts, facts(study)) == []
-    assert differences(whole.mirrored, mirrored(study.folder / "mlflow.db")) == []
+    there = mirrored(study.folder / "mlflow.db")
+    assert differences(by_step(whole.mirrored), by_step(there)) == []
 
 
 def at(phase, count, command):

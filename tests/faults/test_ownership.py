@@ -28,8 +28,13 @@ for number in range(rounds):
         except (FileNotFoundError, ValueError):
             there = 0
         if there and there != os.getpid() and Path(f"/proc/{there}").exists():
-            state = Path(f"/proc/{there}/stat").read_text().rpartition(")")[2].split()[0]
-            if state not in "ZX":
+            # A killed process gives its lock back before it counts as dead, but after the kernel
+            # has marked it as ending (PF_EXITING); in a crowd that takes a while.
+            try:
+                fields = Path(f"/proc/{there}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                fields = ["X"] * 7
+            if fields[0] not in "ZX" and not int(fields[6]) & 4:
                 (folder / f"met-{os.getpid()}").write_text(f"{there}")
         inside.write_text(str(os.getpid()))
         time.sleep(rng.uniform(0, 0.02))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import shutil
 import time
@@ -20,6 +21,11 @@ from eval.errors import NotMeasured, ScoringError
 from pix2pix.errors import CONTROL, TrainingError, UserError
 
 DOCUMENTED = (UserError, ScoringError, NotMeasured, TrainingError)
+IMPORTED_LATE = (
+    *("eval.images", "experiments.jobs", "experiments.journal", "experiments.plan"),
+    *("pix2pix.decode", "pix2pix.download", "pix2pix.pair_cache", "pix2pix.unpack"),
+)
+"""What the readers import on their first input; that time is not the input's."""
 LONGEST = 1000
 """Characters of a line of an error; a terminal's worth."""
 
@@ -52,6 +58,8 @@ def run(tally: Tally, inputs: int, folder: Path, start: int) -> None:
     Raises whatever a reader raised that is not documented, AssertionError for a message that is
     of no use, and Breach: for the smallest such input that hypothesis found.
     """
+    for module in IMPORTED_LATE:
+        importlib.import_module(module)
     campaign = _campaign(tally.reader, inputs, folder, tally)
     with _standing_in(folder):
         try:

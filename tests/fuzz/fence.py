@@ -1,6 +1,6 @@
 """What a reader of outside files may do while it reads one: little, and not for long.
 
-Within the fence a reading is stopped after SECONDS, may take at most MEMORY more address space
+Within the fence a reading is stopped after SECONDS of work (or WAITING by the clock), may take at most MEMORY more address space
 than the program had, and may write only below the folders that it is given. A process started, a
 connection made or a file written elsewhere is a breach, whatever the reader says about the file.
 """
@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 5.0
+"""Of CPU time, which does not depend on what else the machine does."""
+WAITING = 120.0
+"""By the clock: a reading that waits for something that never comes."""
 MEMORY = 1 << 30
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 CHANGES = ("os.mkdir", "os.rename", "os.link", "os.symlink", "os.remove", "os.rmdir", "os.truncate")
@@ -79,8 +82,9 @@ class _Watch:
         raise Breach(text)
 
 
-def _too_long(*_: object) -> None:
-    raise Breach(f"more than {SECONDS:.0f} s")
+def _too_long(number: int, _: object) -> None:
+    limit = SECONDS if number == signal.SIGPROF else WAITING
+    raise Breach(f"more than {limit:.0f} s")
 
 
 @contextlib.contextmanager
@@ -88,29 +92,33 @@ def fence(*folders: Path, network: bool = False) -> Iterator[None]:
     """Raises Breach for whatever the module's text forbids.
 
     `folders` may be written to; `network` allows connections, for the reader of downloads.
-    A reading that hangs inside a library, where no exception reaches it, ends the process with
-    a traceback after five times the limit.
+    A reading that hangs inside a library, where no exception reaches it, has its traceback shown
+    after twice WAITING, and ends the process, but for pytest's, which has other tests to do.
     """
     if not _Watch.installed:
         sys.addaudithook(_Watch.hook)
         _Watch.installed = True
     _Watch.breaches.clear()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    before = signal.signal(signal.SIGALRM, _too_long)
+    before = [signal.signal(number, _too_long) for number in (signal.SIGPROF, signal.SIGALRM)]
     resource.setrlimit(resource.RLIMIT_AS, (_address_space() + MEMORY, hard))
-    faulthandler.dump_traceback_later(5 * SECONDS, exit=True, file=sys.__stderr__)
+    ends = "PYTEST_CURRENT_TEST" not in os.environ
+    faulthandler.dump_traceback_later(2 * WAITING, exit=ends, file=sys.__stderr__)
     sys.dont_write_bytecode = True  # a module that a reader imports late is not its writing
     _Watch.network = network
     _Watch.allowed = tuple(os.path.abspath(folder) + os.sep for folder in folders) or ("\0",)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, WAITING)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         _Watch.allowed = None
         faulthandler.cancel_dump_traceback_later()
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in zip((signal.SIGPROF, signal.SIGALRM), before, strict=True):
+            signal.signal(number, handler)
     if _Watch.breaches:
         raise Breach(_Watch.breaches[0])
 

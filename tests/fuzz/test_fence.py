@@ -8,6 +8,8 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import fence as fences
@@ -52,6 +54,19 @@ def test_a_hang_is_a_breach(monkeypatch) -> None:
     with pytest.raises(Breach, match="more than"), fence():
         while True:
             pass
+
+
+def test_waiting_for_what_never_comes_is_a_breach(monkeypatch) -> None:
+    monkeypatch.setattr(fences, "WAITING", 0.2)
+    with pytest.raises(Breach, match="more than"), fence():
+        threading.Event().wait(600)
+
+
+def test_waiting_alone_is_none(monkeypatch) -> None:
+    """A machine that is busy with something else makes no reading too slow."""
+    monkeypatch.setattr(fences, "SECONDS", 0.2)
+    with fence():
+        time.sleep(0.5)
 
 
 def test_memory_has_a_bound() -> None:

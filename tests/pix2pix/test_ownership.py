@@ -24,7 +24,7 @@ from pathlib import Path
 from pix2pix.ownership import Ownership
 one = Ownership(Path(sys.argv[1]))
 print(one.take(), flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 RACE = """
 import sys, time
@@ -37,6 +37,8 @@ for _ in range(15):
         time.sleep(0.001)
         tally.write_text(str(number + 1))
 """
+PATIENCE = 60
+"""Seconds for what takes a moment where the machine has nothing else to do."""
 
 
 @pytest.fixture
@@ -90,10 +92,11 @@ def test_a_killed_owner_on_this_machine_is_followed_at_once(lock):
     assert not mine.take()
     assert owner_of(lock).pid == holder.pid
     holder.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while owner_of(lock) is not None:  # before it is reaped: a zombie owns nothing
         assert time.monotonic() < deadline
-    assert mine.take()
+    while not mine.take():  # its heart is a thread of its own, and may hold the lock's end longer
+        assert time.monotonic() < deadline
     mine.release()
     holder.wait()
 
@@ -122,12 +125,12 @@ def test_an_owner_on_another_machine_is_followed_when_its_heart_stopped(lock, re
     if not flock:
         request.getfixturevalue("without_flock")
     other = elsewhere(lock)
-    mine = Ownership(lock, stale=60)
-    age(lock, 50)
+    mine = Ownership(lock, stale=6000)
+    age(lock, 5000)
     assert not mine.take()
-    assert owner_of(lock) == other
-    age(lock, 70)
-    assert owner_of(lock) is None
+    assert owner_of(lock, stale=6000) == other
+    age(lock, 7000)
+    assert owner_of(lock, stale=6000) is None
     assert mine.take()
     mine.release()
 
@@ -145,7 +148,7 @@ def test_the_heart_beats_while_it_is_held(lock):
     mine = Ownership(lock, heartbeat=0.02)
     assert mine.take()
     age(lock, 1000)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while time.time() - mine.file.stat().st_mtime > 500:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -157,7 +160,7 @@ def test_an_owner_that_slept_too_long_learns_that_it_lost(lock, without_flock):
     mine = Ownership(lock, heartbeat=0.05, lost=lost.set)
     assert mine.take()
     other = elsewhere(lock)
-    assert lost.wait(5)
+    assert lost.wait(PATIENCE)
     mine.release()
     assert owner_of(lock) == other, "what is another's stays"
 
@@ -174,7 +177,7 @@ def test_four_processes_count_without_losing_one(lock, tmp_path):
     tally = tmp_path / "tally"
     tally.write_text("0")
     racers = [start(RACE, lock, tally) for _ in range(4)]
-    assert [racer.wait(timeout=60) for racer in racers] == [0] * 4
+    assert [racer.wait(timeout=300) for racer in racers] == [0] * 4
     assert tally.read_text() == "60"
 
 

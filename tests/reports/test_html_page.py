@@ -128,7 +128,7 @@ def test_pages_are_valid_html(out):
         ["java", "-Xss2m", "-jar", str(checker), "--format", "json", *map(str, pages(out))],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     messages = json.loads(ran.stderr)["messages"]
     assert [m["message"] for m in messages if m["type"] == "error"] == []
@@ -152,7 +152,7 @@ def test_a_browser_shows_pages_without_a_word_on_its_console(out, tmp_path, widt
         command += [f"--window-size={width},1200", f"--screenshot={picture}"]
         command += [f"--user-data-dir={tmp_path / 'profile'}", f"--log-net-log={log}"]
         command += ["--virtual-time-budget=2000", page.as_uri()]
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=600)
         assert picture.is_file(), ran.stderr[-500:]
         assert [line for line in ran.stderr.splitlines() if "CONSOLE" in line] == []
         hosts = set(re.findall(r'"url":"https?://([^/"]+)', log.read_text(encoding="utf-8")))

@@ -133,7 +133,7 @@ def test_every_table_and_figure_compiles(tmp_path: Path, store: Path) -> None:
     (folder / "paper.tex").write_text(DOCUMENT % "\n".join(body), encoding="utf-8")
     latex = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper"]
     for command in (latex, ["bibtex", "paper"], latex, latex):
-        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=120)
+        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=600)
         told = done.stdout.decode("utf-8", "replace")
         assert done.returncode == 0, told[-3000:]
     assert (folder / "paper.pdf").read_bytes().startswith(b"%PDF")

@@ -174,7 +174,7 @@ def test_the_files_are_utf_8_whatever_the_locale(suite: Path) -> None:
         env={**os.environ, **locale, "PYTHONPATH": str(ROOT)},
         cwd=suite,
         capture_output=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     here = write_report(*KEY, suite / "here")
