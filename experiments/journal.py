@@ -43,7 +43,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pix2pix.atomic import naming, replacing
+from pix2pix.atomic import flush_folder, make_folder, naming, replacing
 from pix2pix.json_files import parse_json
 
 Record = dict[str, Any]
@@ -72,7 +72,7 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.path = directory / "journal.jsonl"
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(directory)
 
     def append(self, event: str, **fields: Any) -> None:
         """Write one record. A torn last line, left by a crash, is closed off first; where the disk
@@ -91,6 +91,8 @@ class Journal:
                     file.write(line[written:])
                 if event not in LOOSE:
                     os.fsync(file.fileno())
+                if not whole:
+                    flush_folder(self.directory)
             except OSError:
                 with contextlib.suppress(OSError):
                     file.truncate(whole)
