@@ -23,7 +23,7 @@ from experiments.mirroring import mirror_everything, mirror_only
 from experiments.progress import duration
 from experiments.settings import SETTINGS, parse_override
 from experiments.spec import load_profiles, load_suite, suite_names
-from experiments.stopping import Terminated, interrupt_on_signals
+from experiments.stopping import NUMBERS, Terminated, interrupt_on_signals
 from experiments.study import Options, execute, make_study
 from experiments.tracking_address import tracking_uri, ui_command
 from pix2pix.datasets import load_registry
@@ -192,7 +192,7 @@ def look(text: str) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status."""
+    """Run the command; the exit status. KeyboardInterrupt where a signal came."""
     arguments = parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):  # whatever the locale, an arrow must not end the run
         stream.reconfigure(errors="replace")
@@ -222,11 +222,21 @@ def main(argv: list[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"run_ablations.py: {where}{error.strerror or error}", file=sys.stderr)
         return 2
+
+
+def command() -> int:
+    """`main` of a process of its own, which a signal ends in order at whatever time it comes."""
+    try:
+        try:
+            interrupt_on_signals()
+            return main()
+        finally:  # what is left is Python's own end
+            for number in NUMBERS:
+                signal.signal(number, lambda number, _: os._exit(128 + number))
     except KeyboardInterrupt as reason:
         print("interrupted; the same command goes on where this one ended", file=sys.stderr)
         return 143 if isinstance(reason, Terminated) else 130
 
 
 if __name__ == "__main__":
-    interrupt_on_signals()
-    sys.exit(main())
+    sys.exit(command())

@@ -43,7 +43,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pix2pix.atomic import naming, replacing
+from pix2pix.atomic import flush_folder, make_folder, naming, replacing
 from pix2pix.json_files import parse_json
 
 Record = dict[str, Any]
@@ -72,7 +72,7 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.path = directory / "journal.jsonl"
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(directory)
 
     def append(self, event: str, **fields: Any) -> None:
         """Write one record. A torn last line, left by a crash, is closed off first; where the disk
@@ -91,6 +91,8 @@ class Journal:
                     file.write(line[written:])
                 if event not in LOOSE:
                     os.fsync(file.fileno())
+                if not whole:
+                    flush_folder(self.directory)
             except OSError:
                 with contextlib.suppress(OSError):
                     file.truncate(whole)
@@ -134,6 +136,9 @@ def _is_record(record: Any) -> bool:
         return False
     if record["event"] in OF_A_STEP and "step" not in record:
         return False
+    step = record.get("step", 0)
+    if isinstance(step, int) and not 0 <= step < 2**53:  # no training is as long: turned bits
+        return False
     return all(
         isinstance(record[field], kinds) and not isinstance(record[field], bool)
         for field, kinds in KINDS.items()
@@ -145,15 +150,18 @@ def replay(records: list[Record]) -> list[Record]:
     """The records of one uninterrupted run: each step of each OF_A_STEP event once, in order.
 
     When a cell goes on from step s, what was recorded beyond s belongs to steps that are now
-    done again, so it is dropped.
+    done again, so it is dropped; of what is recorded again at s itself, the newest counts.
     """
-    kept: list[Record] = []
-    for record in records:
-        if record["event"] == "start":
+    kept: dict[tuple[str, int], Record] = {}
+    for number, record in enumerate(records):
+        event = record["event"]
+        if event == "start":
             resumed_at = record.get("step", 0)
-            kept = [r for r in kept if r["event"] not in OF_A_STEP or r["step"] <= resumed_at]
-        kept.append(record)
-    return kept
+            kept = {k: r for k, r in kept.items() if k[0] not in OF_A_STEP or k[1] <= resumed_at}
+        key = (event, record["step"] if event in OF_A_STEP else number)
+        kept.pop(key, None)  # the newest takes its own place in the order
+        kept[key] = record
+    return list(kept.values())
 
 
 def last(records: list[Record], event: str) -> Record | None:

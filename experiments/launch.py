@@ -19,6 +19,7 @@ from typing import Any
 
 from experiments.failures import record_death
 from experiments.jobs import Job, state
+from pix2pix.atomic import make_folder
 from pix2pix.ownership import LOST, owner_of
 
 WORKER = ["-m", "experiments.worker"]
@@ -201,7 +202,7 @@ def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> _Running:
     )
     if gpus:
         job = replace(job, device=f"cuda:{slot % gpus}")
-    job.directory.mkdir(parents=True, exist_ok=True)
+    make_folder(job.directory)
     with open(job.directory / "log.txt", "ab") as log:
         process = subprocess.Popen(
             [sys.executable, *WORKER],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import os
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.plan import Plan
-from experiments.records import record_path, suite_records
+from experiments.records import read_suite_record, record_path, suite_records
 from experiments.stopping import collected_signals
 from pix2pix.errors import UserError
 
@@ -45,14 +44,15 @@ def mirror_only(out: Path, plans: Sequence[Plan]) -> Ending:
 def mirror_everything(out: Path) -> tuple[Ending, list[tuple[str, str, str]]]:
     """Mirror every suite that was ever run into `out`, also into a new store; trains nothing.
 
-    Returns the suites too, as (suite, data set, profile). UserError where there is none.
+    Returns the suites too, as (suite, data set, profile). UserError where there is none
+    or one of them cannot be read.
     """
     paths = suite_records(out)
     if not paths:
         raise UserError(f"--report-only: nothing was run yet: {out / 'suites'} holds no suite")
     suites = []
     for path in paths:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_suite_record(path)
         suites.append((record["suite"], record["dataset"], record["profile"]))
     return _mirror(out, paths), suites
 

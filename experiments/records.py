@@ -11,6 +11,7 @@ from experiments.jobs import reference_config
 from experiments.journal import write_json
 from experiments.plan import Cell, Plan
 from pix2pix.config import digest
+from pix2pix.errors import UserError
 from pix2pix.json_files import read_json
 from pix2pix.ownership import owning
 
@@ -88,8 +89,21 @@ def _kept(path: Path, arms: list[dict], reference: str, mine: set[tuple[str, int
     if earlier.get("reference") != reference:
         return []
     identities = {a["name"]: a["identity"] for a in arms}
-    same = {a["name"] for a in earlier["arms"] if identities.get(a["name"]) == a.get("identity")}
+    same = {
+        a["name"]
+        for a in earlier["arms"]
+        if a["name"] in identities and identities[a["name"]] == a.get("identity")
+    }
     return [c for c in earlier["cells"] if c["arm"] in same and (c["arm"], c["seed"]) not in mine]
+
+
+def read_suite_record(path: Path) -> dict[str, Any]:
+    """A suite record; UserError names the file where it is none."""
+    try:
+        return check_record(read_json(path))
+    except (OSError, ValueError) as error:
+        said = str(error).partition("\n")[0]
+        raise UserError(f"{path}: not a suite record: {said}; move it away") from None
 
 
 def check_record(record: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from pix2pix.atomic import set_aside
 from pix2pix.checkpoint import load_generator, save_generator
 from pix2pix.checkpoint_series import CheckpointSeries
 from pix2pix.config import CellConfig
-from pix2pix.errors import UserError
+from pix2pix.errors import Unreadable, UserError
 from pix2pix.train import Pace, train
 from pix2pix.translate import translate
 
@@ -85,11 +85,14 @@ def run_cell(work: Work) -> None:
 
 
 def kept_generator(work: Work, config: CellConfig, weights: Path) -> torch.nn.Module | None:
-    """The generator of an earlier sitting; None where there is none that is whole."""
+    """The generator of an earlier sitting; None where there is none that is whole. Unreadable,
+    with the file left where it is, where the disk or the memory fails."""
     if not weights.exists():
         return None
     try:
         generator, _ = load_generator(weights)
+    except Unreadable:
+        raise
     except UserError as error:
         work.record_set_aside(set_aside(weights), error)
         return None

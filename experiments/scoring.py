@@ -183,6 +183,7 @@ class ScorerCurves:
         """Class IoU of the photos held out, and the batches done; 0 where none is held out."""
 
     def batch(self, step: int, loss: float, learning_rate: float) -> None:
+        self.work.stop.check()
         self.step, self.learning_rate = step, learning_rate
         self.losses.append(loss)
         if step % self.every == 0:

@@ -16,7 +16,8 @@ class Stop:
 
     While a training runs it is asked at every step, and writes a checkpoint. Everything else a job
     does is written whole or not at all and done again, so there the signal ends it at once, as
-    KeyboardInterrupt, whatever is being decoded, trained or scored.
+    KeyboardInterrupt, whatever is being decoded, trained or scored. Where that is swallowed (within
+    a callback of a C library, a destructor) `check` raises it again at the next record.
     """
 
     def __init__(self) -> None:
@@ -25,6 +26,11 @@ class Stop:
 
     def __call__(self) -> bool:
         return self._asked.is_set()
+
+    def check(self) -> None:
+        """KeyboardInterrupt where a stop was asked for and no block asks by itself."""
+        if self._asked.is_set() and not self._in_order:
+            raise KeyboardInterrupt
 
     def listen(self) -> None:
         """Take the signals from now on."""

@@ -22,7 +22,7 @@ from typing import Any
 
 from experiments import tracking_store
 from experiments.journal import last, read_records
-from experiments.records import check_record, suite_records
+from experiments.records import read_suite_record, suite_records
 from experiments.tracking_address import VARIABLE, tracking_uri
 from experiments.tracking_doubles import one_of_each
 from experiments.tracking_follow import follow
@@ -38,6 +38,7 @@ from experiments.tracking_scores import (
 )
 from experiments.tracking_store import (
     GROUND_TRUTH,
+    MLFLOW_ERRORS,
     SCORER,
     Run,
     Store,
@@ -46,7 +47,9 @@ from experiments.tracking_store import (
 )
 from experiments.tracking_text import milliseconds
 from pix2pix.errors import UserError
-from pix2pix.json_files import read_json
+
+DOUBLED = 3
+"""Times that a pass is done again because runs stood twice."""
 
 
 class MirrorError(Exception):
@@ -70,15 +73,11 @@ def mirror(out: Path, records: Sequence[Path] = ()) -> None:
         raise MirrorError("; ".join(problems))
 
 
-def read_suite_record(path: Path) -> dict[str, Any]:
-    """A suite record (see experiments/records.py); UserError names the file where it is none."""
-    try:
-        return check_record(read_json(path))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a suite record: {first_line(error)}") from error
-
-
-def _mirror_suite(store: Store, out: Path, record: dict[str, Any]) -> list[str]:
+def _mirror_suite(
+    store: Store, out: Path, record: dict[str, Any], again: int = DOUBLED
+) -> list[str]:
+    """One suite's pass; what could not be read. Done `again` where runs were found to stand twice,
+    which a server that does not delete would else ask for without end."""
     experiment_id = store.experiment(record["suite"], create=True)
     assert experiment_id is not None
     key = {name: record[name] for name in ("suite", "dataset", "profile")}
@@ -102,7 +101,9 @@ def _mirror_suite(store: Store, out: Path, record: dict[str, Any]) -> list[str]:
         run = known.pop(child.identity, None)
         try:
             statuses.append(_mirror_child(store, parent, run, child, key, record))
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # a damaged file may raise anything, at whatever reads it
+            if isinstance(error, (*MLFLOW_ERRORS, StoreError)) and not _refused(error):
+                raise  # the store is what fails: every other run would too
             statuses.append("RUNNING")
             problems.append(f"{child.directory}: {type(error).__name__}: {first_line(error)}")
     for run in known.values():  # an earlier digest of an arm, or an arm that is no longer asked for
@@ -114,9 +115,15 @@ def _mirror_suite(store: Store, out: Path, record: dict[str, Any]) -> list[str]:
             store.client.update_run(parent.info.run_id, status)
         else:
             store.client.set_terminated(parent.info.run_id, status)
-    if one_of_each(store, experiment_id, key)[1]:  # of each two the other one may have been filled
-        return _mirror_suite(store, out, record)
+    # Of each two the other one may have been filled.
+    if one_of_each(store, experiment_id, key)[1] and again:
+        return _mirror_suite(store, out, record, again - 1)
     return problems
+
+
+def _refused(error: Exception) -> bool:
+    """Whether MLflow turned down what a run directory holds, and not us."""
+    return getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE"
 
 
 class _Child:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from eval.fcn_score import per_class
+from pix2pix.json_files import read_json
 
 FIXED_IMAGES = 8
 """Test images whose translations are kept in MLflow, evenly spaced by name: in a split taken from
@@ -59,7 +60,7 @@ def stage_scores(directory: Path, folder: Path) -> None:
 def stage_classes(directory: Path, folder: Path) -> None:
     """per_class.json: a row a class, of the confusion matrix summed over all test images."""
     try:
-        settings = json.loads((directory / "scores.json").read_text(encoding="utf-8"))["settings"]
+        settings = read_json(directory / "scores.json")["settings"]
         with np.load(directory / "per_image.npz", allow_pickle=False) as arrays:
             confusion = arrays["confusion"].sum(axis=0)
     except (FileNotFoundError, KeyError):

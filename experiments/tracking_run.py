@@ -8,11 +8,12 @@ names that follow from the journal, so that an upload cut short is overwritten, 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
@@ -29,6 +30,7 @@ from experiments.tracking_text import (
     milliseconds,
     provenance_tags,
 )
+from pix2pix.json_files import read_json
 
 METRICS_A_CALL = 1000  # MLflow's limits
 OTHERS_A_CALL = 100
@@ -37,6 +39,8 @@ PREVIEW_SIDE = 1024
 OF_SCORES = ("not_measured.", "image_interval.")
 """Tags that go with the newest scores."""
 STATUS = {"done": "FINISHED", "failed": "FAILED"}
+SAMPLE = re.compile(r"samples/step-[0-9]+\.png")
+"""Where a sample grid may lie, relative to the run directory."""
 CURVES = ("losses", "validation")
 """Events whose values are points of curves."""
 
@@ -132,7 +136,7 @@ class RunMirror:
                 self.client.delete_tag(self.run_id, key)
 
     def _params(self) -> None:
-        config = json.loads((self.directory / "config.json").read_text(encoding="utf-8"))
+        config = read_json(self.directory / "config.json")
         flat = flatten(config)
         new = {key: value for key, value in flat.items() if key not in self.run.data.params}
         log(self.client, self.run_id, params=new)
@@ -202,18 +206,30 @@ class RunMirror:
 
     def _samples(self, records: list[Record]) -> None:
         newest = int(self.held.get("mirrored.sample", -1))
+        held: list[str] | None = None
         for record in replay(records):
-            file = self.directory / record.get("file", "")
-            if record["event"] != "sample" or record["step"] <= newest or not file.is_file():
+            if record["event"] != "sample" or record["step"] <= newest:
+                continue
+            newest = record["step"]
+            name = record.get("file", "")
+            file = self.directory / name
+            if not SAMPLE.fullmatch(name) or not file.is_file():
                 continue
             # The names that MLflow's own log_image gives and its image grid reads; log_image
             # itself draws a new name each time, so that a repeated upload would show twice.
             step, time = record["step"], milliseconds(record["time"])
             key = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.run_id}/{step}")
+            if held is None:
+                held = [one.path for one in self.client.list_artifacts(self.run_id, "images")]
+            # One that a pass before this was cut off at keeps its name, whose time may be that of
+            # a record which a later sitting has replaced.
+            there = next((one for one in held if str(key) in one), None)
             stem = f"samples+step+{step}+timestamp+{time}+{key}"
+            if there is not None:
+                stem = PurePosixPath(there).name.partition(str(key))[0] + str(key)
             with tempfile.TemporaryDirectory() as folder:
                 shutil.copyfile(file, Path(folder, f"{stem}.png"))
-                with Image.open(file) as image:
+                with Image.open(file, formats=("PNG",)) as image:
                     small = image.convert("RGB")
                 small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
                 small.save(Path(folder, f"{stem}+compressed.webp"))

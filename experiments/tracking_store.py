@@ -46,6 +46,10 @@ class StoreError(UserError):
     """The store is away, locked, or none that this MLflow reads: one line says which."""
 
 
+MLFLOW_ERRORS = (MlflowException, SQLAlchemyError, RequestException)
+"""What MLflow raises where the store is away, locked, or of another version."""
+
+
 class StoreBusy(StoreError):
     """Another process is writing into the store and did not finish in time."""
 
@@ -55,7 +59,7 @@ def store_errors() -> Iterator[None]:
     """Whatever MLflow raises within, as StoreError."""
     try:
         yield
-    except (MlflowException, SQLAlchemyError, RequestException) as error:
+    except MLFLOW_ERRORS as error:
         raise StoreError(f"MLflow: {first_line(error)}") from error
 
 

@@ -27,7 +27,7 @@ class Work:
 
     def __init__(self, job: Job, emit: Emit, stop: Stop) -> None:
         self.job = job
-        self.emit = emit
+        self._emit = emit
         self.stop = stop
         self.journal = Journal(job.directory)
         self.began = time.monotonic()
@@ -57,9 +57,15 @@ class Work:
             **machine(job.device, job.threads),
         }
 
+    def emit(self, event: dict[str, Any]) -> None:
+        """Tell the launcher. KeyboardInterrupt where a signal that came was swallowed."""
+        self.stop.check()
+        self._emit(event)
+
     def record(self, event: str, **fields: Any) -> None:
         if event == "start":
             fields["provenance"] = self.provenance
+        self.stop.check()
         self.journal.append(event, **fields)
         self.emit({"event": event, **fields})
 

@@ -24,6 +24,7 @@ from experiments.failures import describe, log_tail
 from experiments.jobs import Job, state
 from experiments.journal import Journal
 from experiments.stopping import Stop
+from pix2pix.atomic import make_folder
 from pix2pix.errors import Interrupted, TrainingError, UserError
 from pix2pix.ownership import LOST, Ownership, owner_of
 
@@ -35,7 +36,12 @@ def main() -> int:
     stop = Stop()
     try:
         stop.listen()
-        job = Job.from_json(sys.stdin.readline())
+        try:
+            job = Job.from_json(sys.stdin.readline())
+        except UserError as error:
+            print(json.dumps({"event": "failed", "error": str(error)}), flush=True)
+            print(f"failed: {error}", file=sys.stderr)
+            return FAILED
         threading.Thread(target=_watch_lifeline, args=(stop,), daemon=True).start()
         # Anything that a library prints must not be taken for progress.
         progress, sys.stdout = sys.stdout, sys.stderr
@@ -46,7 +52,7 @@ def main() -> int:
                 print(json.dumps(event, default=str), file=progress, flush=True)
 
         try:
-            job.directory.mkdir(parents=True, exist_ok=True)
+            make_folder(job.directory)
             return _own(job, emit, stop)
         except OSError as error:
             emit({"event": "failed", "error": _reason(job, error)})

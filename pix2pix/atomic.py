@@ -21,7 +21,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with naming(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             with open(beside, "wb") as file:
                 yield file
                 file.flush()
@@ -32,6 +32,27 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
         raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; each new one survives a power failure."""
+    above = folder.parent
+    if folder.is_dir():
+        return
+    if above != folder:
+        make_folder(above)
+    folder.mkdir(exist_ok=True)
+    with contextlib.suppress(PermissionError):  # a folder that may be entered but not listed
+        flush_folder(above)
+
+
+def flush_file(path: Path) -> None:
+    """Flush a file that another has written. OSError where it cannot be put on the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def flush_folder(folder: Path) -> None:

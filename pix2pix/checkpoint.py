@@ -11,15 +11,19 @@ import torch
 from pix2pix.atomic import replacing
 from pix2pix.checksum import ChecksummedWriter, Damaged, verify
 from pix2pix.config import GeneratorSettings, resolve_depth
-from pix2pix.errors import UserError
+from pix2pix.errors import Unreadable, UserError
 from pix2pix.networks import GENERATORS, encoder_widths
-from pix2pix.unpickle import unpickled
+from pix2pix.unpickle import Refused, out_of_memory, unpickled
 
 FORMAT = 2
 """2: with a checksum. Generators of format 1 are still read."""
 
 
-class OutdatedCheckpoint(UserError):
+class ForeignCheckpoint(UserError):
+    """A file that is whole, but not one that this training may go on from."""
+
+
+class OutdatedCheckpoint(ForeignCheckpoint):
     """A whole checkpoint, but of an earlier version."""
 
 
@@ -49,16 +53,29 @@ def save(path: Path, content: dict[str, Any]) -> None:
 def load(path: Path) -> dict[str, Any]:
     """Read what `save` wrote, without running any code from the file.
 
-    UserError for a file that is not ours, damaged, or of another format; OutdatedCheckpoint for
-    one that an earlier version wrote without a checksum, unless it is a generator.
+    UserError for a damaged file; ForeignCheckpoint for one whose checksum is right but that is not
+    ours or of another format; OutdatedCheckpoint for one that an earlier version wrote without a
+    checksum, unless it is a generator; Unreadable where the disk or the memory fails, which says
+    nothing against the file.
     """
     try:
         checked = verify(path)
-    except (Damaged, OSError) as error:
+    except Damaged as error:
         raise UserError(f"{path}: not a readable checkpoint ({error})") from None
-    content = unpickled(path)
+    except OSError as error:
+        raise Unreadable(f"{path}: cannot be read ({error.strerror or error})") from None
+    unfit = ForeignCheckpoint if checked else UserError
+    try:
+        content = unpickled(path)
+    except Unreadable:
+        raise
+    except Refused as error:
+        raise unfit(str(error)) from None
+    except UserError as error:
+        # With the right checksum its bytes are those that were written: torch failed at reading.
+        raise (Unreadable if checked else UserError)(str(error)) from None
     if not isinstance(content, dict) or content.get("format") not in (1, FORMAT):
-        raise UserError(f"{path}: not a checkpoint of this suite (format {FORMAT} expected)")
+        raise unfit(f"{path}: not a checkpoint of this suite (format {FORMAT} expected)")
     if content["format"] == 1 and content.get("kind") != "generator":
         raise OutdatedCheckpoint(f"{path}: a checkpoint of an earlier version of this suite")
     if content["format"] == FORMAT and not checked:
@@ -96,15 +113,21 @@ def load_generator(path: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
     if content.get("kind") != "generator":
         raise UserError(f"{path}: a checkpoint, but not of a generator")
     try:
+        held = path.stat().st_size
+    except OSError as error:
+        raise Unreadable(f"{path}: cannot be read ({error.strerror or error})") from None
+    try:
         settings = GeneratorSettings(**content["settings"])
         channels, size = (_two_numbers(content[key]) for key in ("channels", "size"))
         if not isinstance(content["origin"], dict):
             raise ValueError("origin: must be a mapping")
-        if least_bytes(settings, channels, size) > path.stat().st_size:
+        if least_bytes(settings, channels, size) > held:
             raise ValueError("its settings ask for more weights than the file can hold")
         generator = build_generator(settings, channels, size)
         generator.load_state_dict(content["weights"])
     except Exception as error:  # the file is a stranger's: any value may stand anywhere
+        if out_of_memory(error):
+            raise Unreadable(f"{path}: cannot be read (not enough memory)") from None
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         # load_state_dict says what differs in its last line.
         reason = f"{type(error).__name__}: {lines[-1] if lines else 'no reason given'}"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pix2pix.atomic import set_aside
-from pix2pix.checkpoint import OutdatedCheckpoint, load, save
-from pix2pix.errors import UserError
+from pix2pix.checkpoint import ForeignCheckpoint, OutdatedCheckpoint, load, save
+from pix2pix.errors import Unreadable, UserError
 
 KEPT = 2
 NAME = re.compile(r"checkpoint-(\d{7,})\.pt")
@@ -27,11 +28,16 @@ class CheckpointSeries:
         self.digest = digest
 
     def paths(self) -> list[Path]:
-        """The files, newest first."""
+        """The files, newest first. OSError where the folder cannot be listed: a training must
+        not begin anew because it does not see its checkpoints."""
+        try:
+            names = os.listdir(self.directory)  # Path.glob finds nothing where it may not look
+        except FileNotFoundError:
+            return []
         found = {
-            int(match[1]): path
-            for path in self.directory.glob("checkpoint-*.pt")
-            if (match := NAME.fullmatch(path.name))
+            int(match[1]): self.directory / name
+            for name in names
+            if (match := NAME.fullmatch(name))
         }
         earlier = self.directory / EARLIER
         ordered = [path for _, path in sorted(found.items(), reverse=True)]
@@ -52,15 +58,18 @@ class CheckpointSeries:
         """The newest checkpoint that is whole, as it was written; None where none is.
 
         One that is damaged, of another cell or of an earlier version is renamed (`*.damaged`,
-        `*.old`) and `told` of: (its new path, why).
+        `*.foreign`, `*.old`) and `told` of: (its new path, why). Unreadable or OSError, with every
+        file left where it is, where the disk or the memory fails.
         """
         for path in self.paths():
             try:
                 content = load(path)
                 if content.get(DIGEST) != self.digest:
-                    raise UserError(f"{path}: a checkpoint of another cell")
+                    raise ForeignCheckpoint(f"{path}: a checkpoint of another cell")
+            except Unreadable:
+                raise
             except UserError as error:
-                ending = "old" if isinstance(error, OutdatedCheckpoint) else "damaged"
+                ending = _ending(error)
                 why = str(error).removeprefix(f"{path}: ")
                 aside = path
                 # A folder that cannot be renamed in cannot be trained in either; training says so.
@@ -70,3 +79,10 @@ class CheckpointSeries:
             else:
                 return content
         return None
+
+
+def _ending(error: UserError) -> str:
+    """What a file that is set aside is called: only damaged bytes are damage."""
+    if isinstance(error, OutdatedCheckpoint):
+        return "old"
+    return "foreign" if isinstance(error, ForeignCheckpoint) else "damaged"

@@ -71,6 +71,8 @@ def verify(path: Path) -> bool:
         found = 0
         while before:
             piece = file.read(min(PIECE, before))
+            if not piece:
+                raise Damaged("it was cut short while it was read")
             found, before = zlib.crc32(piece, found), before - len(piece)
     found = zlib.crc32(NO_COMMENT, found)
     if tail[2 + len(MARK) :] != b"%08x" % found:

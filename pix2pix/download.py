@@ -56,6 +56,8 @@ def download(
         data_root.mkdir(parents=True, exist_ok=True)
         with FileLock(data_root / f".{entry.name}.download.lock"):
             if place.exists():
+                if (data_root / f"{entry.name}.tar.gz").exists():
+                    _pin_late(entry, data_root, report)
                 report(f"{place}: is there already; check it with --verify {entry.name}")
                 return place
             _obtain(entry, data_root, place, report, pause)
@@ -172,6 +174,21 @@ def _obtain(
         report(f"pinned in {data_root / LOCK_FILE}")
     if not brought:
         archive.unlink()
+
+
+def _pin_late(entry: DatasetEntry, data_root: Path, report: Report) -> None:
+    """Pin what was unpacked by a download that was ended before its pin: the archive, which is
+    deleted after that, is still there."""
+    assert entry.archive is not None
+    if entry.name in read_pins(data_root):
+        return
+    archive, place = data_root / f"{entry.name}.tar.gz", entry.location(data_root)
+    size, sha256 = archive.stat().st_size, file_digest(archive)
+    if entry.archive.sha256 not in (None, sha256):
+        return  # another archive than the one that was published
+    files = sum(one.is_file() for one in place.rglob("*"))
+    _pin(entry, data_root, {"bytes": size, "sha256": sha256, "files": files})
+    report(f"{archive.name}: sha256 {sha256}, pinned in {data_root / LOCK_FILE}; may be deleted")
 
 
 def _compare(entry: DatasetEntry, data_root: Path, sha256: str, pinned: dict[str, Any]) -> None:

@@ -21,6 +21,10 @@ class UserError(Exception):
         super().__init__(printable(message))
 
 
+class Unreadable(UserError):
+    """A file that cannot be read now (the disk, the rights, the memory); it may well be whole."""
+
+
 class TrainingError(Exception):
     """A training cannot go on: a loss or a weight is not a finite number; exit status 1."""
 

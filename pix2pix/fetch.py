@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pix2pix.atomic import flush_file, flush_folder
 from pix2pix.errors import UserError
 
 Report = Callable[[str], None]
@@ -62,7 +63,9 @@ def fetch(
             wait = pause * 2 ** max(failures - 1, 0)
             report(f"{url}: {error}; trying again in {wait:.0f} s")
             time.sleep(wait)
+    flush_file(part)
     os.replace(part, target)
+    flush_folder(target.parent)
     _validators(part).unlink(missing_ok=True)
 
 
@@ -89,6 +92,8 @@ def _transfer(url: str, part: Path, report: Report, size: int | None) -> None:
             )
         else:
             have = 0
+            # First: under the new file's validator the old one's bytes would be gone on with.
+            part.unlink(missing_ok=True)
             _write_validator(part, url, response.headers)
         length = response.headers.get("Content-Length", "")
         total = have + int(length) if re.fullmatch("[0-9]{1,18}", length) else None

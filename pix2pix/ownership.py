@@ -18,16 +18,15 @@ import errno
 import fcntl
 import json
 import os
-import platform
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from pix2pix.atomic import naming
+from pix2pix.owner import Owner, age, is_alive, read_owner
 
 HEARTBEAT = 10.0
 """Seconds between two touches of an owner's file."""
@@ -37,31 +36,6 @@ LOST = 75
 """Exit status of a process that lost what it owned: try again (EX_TEMPFAIL)."""
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 """What flock answers where a folder cannot lock."""
-
-
-@dataclass(frozen=True)
-class Owner:
-    """Who owns something: enough to tell whether they still live, and to say who it is."""
-
-    host: str
-    machine: str
-    """The running kernel (Linux: its boot), so that containers of one machine are one machine."""
-    space: str
-    """The process-number space: in another one (a container) the number says nothing."""
-    pid: int
-    started: str
-    """When the process began: numbers are used again."""
-    token: str
-
-    @classmethod
-    def here(cls) -> Owner:
-        """This process, with a token of its own for every ownership."""
-        host, pid = platform.node(), os.getpid()
-        machine = _text("/proc/sys/kernel/random/boot_id") or host
-        return cls(host, machine, _space(), pid, _started(pid), secrets.token_hex(8))
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
 
 
 class Ownership:
@@ -98,14 +72,16 @@ class Ownership:
             return False
         self._number = number
         self._released = threading.Event()
-        threading.Thread(target=self._beat, args=(self._released,), daemon=True).start()
+        # Its own copy of who we are: `release` forgets that, and is no loss.
+        heart = (self._released, self._me)
+        threading.Thread(target=self._beat, args=heart, daemon=True).start()
         return True
 
     def release(self) -> None:
         """Let others have it."""
         self._released.set()
-        if self._me is not None and _read(self.file) == self._me:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if self._me is not None and read_owner(self.file) == self._me:
                 self.file.unlink(missing_ok=True)
         if self._number is not None:
             os.close(self._number)
@@ -115,27 +91,8 @@ class Ownership:
         """Write the owner's file unless a living owner's is there. `certain`: the kernel's lock is
         held, so whoever else runs under this kernel is not the owner any more."""
         me = Owner.here()
-        seen = _read(self.file)
-        if seen is not None:
-            if _alive(seen, me, self.file, self._stale, certain):
-                return False
-            # Each takes over from the owner that it saw: of two who come, one finds it gone.
-            gone = self.file.with_name(f"{self.file.name}.{seen.token}.tmp")
-            try:
-                os.rename(self.file, gone)
-            except FileNotFoundError:
-                return False
-            moved = _read(gone)
-            if moved is not None and moved != seen:  # another was faster, and it was theirs
-                with contextlib.suppress(OSError):
-                    os.link(gone, self.file)
-                gone.unlink(missing_ok=True)
-                return False
-            gone.unlink(missing_ok=True)
-        elif self.file.exists():  # torn: of a machine that lost its power, or of a full disk
-            if not certain and _age(self.file) < self._stale:
-                return False
-            self.file.unlink(missing_ok=True)
+        if not self._vacate(me, certain):
+            return False
         beside = self.file.with_name(f".{self.file.name}.{me.token}.tmp")
         try:
             with naming(self.file):
@@ -148,30 +105,82 @@ class Ownership:
                     os.replace(beside, self.file)
         finally:
             beside.unlink(missing_ok=True)
+        if read_owner(self.file) != me:
+            return False
         self._me = me
-        return _read(self.file) == me
+        with contextlib.suppress(OSError):
+            self._clear_leftovers()
+        return True
 
-    def _beat(self, released: threading.Event) -> None:
+    def _vacate(self, me: Owner, certain: bool) -> bool:
+        """Whether no owner's file stands in the way any more: a dead owner's, and a torn one (of a
+        machine that lost its power, of a full disk), is removed."""
+        seen = read_owner(self.file)
+        if seen is not None:
+            if is_alive(seen, me, self.file, self._stale, certain):
+                return False
+        elif not self.file.exists():
+            return True
+        elif not certain and age(self.file) < self._stale:
+            return False
+        # Each removes the file that it saw: of two who come, one finds it gone.
+        gone = self.file.with_name(f"{self.file.name}.{me.token}.tmp")
+        try:
+            os.rename(self.file, gone)
+        except FileNotFoundError:
+            return False
+        moved = read_owner(gone)
+        if moved is not None and moved != seen:  # another was faster, and it was theirs
+            self._put_back(gone)
+            return False
+        gone.unlink(missing_ok=True)
+        return True
+
+    def _put_back(self, gone: Path) -> None:
+        """The file of a living owner, unless somebody owns it again by now."""
+        with contextlib.suppress(OSError):
+            try:
+                os.link(gone, self.file)
+            except FileExistsError:
+                pass
+            except OSError:  # a folder without links
+                if not self.file.exists():
+                    os.rename(gone, self.file)
+            gone.unlink(missing_ok=True)
+
+    def _clear_leftovers(self) -> None:
+        """Delete what processes that were killed while they came or went left of this lock."""
+        now = self.file.stat().st_mtime
+        with os.scandir(self.file.parent) as entries:
+            for entry in entries:
+                ours = entry.name.startswith((f"{self.file.name}.", f".{self.file.name}."))
+                if ours and entry.name.endswith(".tmp"):
+                    with contextlib.suppress(FileNotFoundError):
+                        if now - entry.stat().st_mtime > self._stale:
+                            os.unlink(entry.path)
+
+    def _beat(self, released: threading.Event, me: Owner) -> None:
         while not released.wait(self._heartbeat):
-            found = _read(self.file)
-            if released.is_set():
-                return
-            if found is not None and found != self._me:
-                self._lost()
-                return
             # A file that cannot be read or touched (the folder is away) is tried again.
             with contextlib.suppress(OSError):
+                found = read_owner(self.file)
+                # `release` says so before it lets go: another's file is then no loss.
+                if released.is_set():
+                    return
+                if found is not None and found != me:
+                    self._lost()
+                    return
                 os.utime(self.file)
 
 
 def owner_of(lock: Path, stale: float = STALE) -> Owner | None:
     """Who owns it now, as far as the owner's file says; None where nobody alive does."""
     file = lock.with_name(f"{lock.name}.owner")
-    seen = _read(file)
-    if seen is None:
-        return None
     try:
-        return seen if _alive(seen, Owner.here(), file, stale, certain=False) else None
+        seen = read_owner(file)
+        if seen is None:
+            return None
+        return seen if is_alive(seen, Owner.here(), file, stale, certain=False) else None
     except OSError:
         return None
 
@@ -204,69 +213,3 @@ def _lock(number: int) -> bool | None:
             return None
         raise
     return True
-
-
-def _alive(seen: Owner, me: Owner, file: Path, stale: float, certain: bool) -> bool:
-    if seen.machine == me.machine:
-        if certain:
-            return False
-        if seen.space == me.space and seen.host == me.host:
-            return _runs(seen.pid) and _started(seen.pid) == seen.started
-    return _age(file) < stale
-
-
-def _age(file: Path) -> float:
-    """Seconds since a file was touched, both ends read off the clock of its folder."""
-    probe = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        probe.touch()
-        now = probe.stat().st_mtime
-    except OSError:
-        now = time.time()
-    finally:
-        with contextlib.suppress(OSError):
-            probe.unlink(missing_ok=True)
-    try:
-        with open(file, "rb") as opened:  # opening asks a network folder anew
-            return now - os.fstat(opened.fileno()).st_mtime
-    except FileNotFoundError:
-        return float("inf")
-
-
-def _read(file: Path) -> Owner | None:
-    try:
-        return Owner(**json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def _started(pid: int) -> str:
-    """When a process began, in the kernel's ticks; empty where it is dead or cannot be asked."""
-    fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    if len(fields) <= 19 or fields[0] in ("Z", "X"):  # dead, and nobody asked how it ended
-        return ""
-    return fields[19]
-
-
-def _space() -> str:
-    try:
-        return os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return ""
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="ascii").strip()
-    except OSError:
-        return ""

@@ -8,6 +8,7 @@ import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
+from pix2pix.atomic import flush_file, flush_folder
 from pix2pix.errors import UserError
 
 MAX_MEMBERS = 500_000
@@ -60,18 +61,20 @@ def unpack(archive: Path, place: Path, keep: tuple[str, ...] = ()) -> int:
     shutil.rmtree(beside, ignore_errors=True)
     try:
         with _opened(archive) as tar:
-            try:
-                files = _check(tar, archive.stat().st_size, shutil.disk_usage(place.parent).free)
-            except RecursionError:  # tarfile goes one call deeper at each header of a header
-                raise _Refused("has headers inside headers without end") from None
+            files = _check(tar, archive.stat().st_size, shutil.disk_usage(place.parent).free)
             beside.mkdir()
             for member in tar.getmembers():
                 tar.extract(member, beside, filter="data")
         inside = list(beside.iterdir())
         whole = len(inside) != 1 or not inside[0].is_dir() or inside[0].name in keep
-        os.replace(beside if whole else inside[0], place)
+        source = beside if whole else inside[0]
+        _flush(source)
+        os.replace(source, place)
+        flush_folder(place.parent)
     except _Refused as error:
         raise UserError(f"{archive}: {error}") from None
+    except RecursionError:  # tarfile goes one call deeper at each header of a header
+        raise UserError(f"{archive}: has headers inside headers without end") from None
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise UserError(f"{archive}: is damaged or not a tar archive: {error}") from None
     except (ValueError, LookupError, OverflowError) as error:  # numbers in damaged headers
@@ -83,6 +86,14 @@ def unpack(archive: Path, place: Path, keep: tuple[str, ...] = ()) -> int:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return files
+
+
+def _flush(folder: Path) -> None:
+    """All files and folders to the disk: once the folder has its name it counts as unpacked."""
+    for place, _, files in os.walk(folder):
+        for name in files:
+            flush_file(Path(place, name))
+        flush_folder(Path(place))
 
 
 def _opened(archive: Path) -> tarfile.TarFile:

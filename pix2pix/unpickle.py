@@ -11,23 +11,41 @@ from typing import Any
 
 import torch
 
-from pix2pix.errors import UserError
+from pix2pix.errors import Unreadable, UserError
+
+NO_MEMORY = re.compile(r"DefaultCPUAllocator|can't allocate memory|not enough memory|out of memory")
 
 
 def unpickled(path: Path) -> Any:
     """What the file holds, on the CPU.
 
-    UserError for a file that cannot be read, is damaged, asks for more than tensors and plain
-    values, or would take more memory than it has bytes: nothing of such a file is run.
+    UserError for a file that is damaged, Refused for one that asks for more than tensors and plain
+    values or would take more memory than it has bytes (nothing of such a file is run), Unreadable
+    where the disk or the memory, not the file, is what fails.
     """
     try:
         _check_parts(path)
         with warnings.catch_warnings(action="ignore"):  # torch's, about the pickle's dialect
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise Unreadable(f"{path}: cannot be read ({error.strerror or error})") from None
     except Exception as error:  # the unpickler may raise anything on damaged bytes
-        raise UserError(f"{path}: not a readable checkpoint ({_refusal(error)})") from None
+        if out_of_memory(error):
+            raise Unreadable(f"{path}: cannot be read (not enough memory)") from None
+        kind = Refused if isinstance(error, _Bomb | pickle.UnpicklingError) else UserError
+        raise kind(f"{path}: not a readable checkpoint ({_refusal(error)})") from None
+
+
+class Refused(UserError):
+    """A file that holds other things than tensors and plain values."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: Python's, or the RuntimeError of torch's CPU
+    allocator, which has no type of its own."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
+    )
 
 
 def _check_parts(path: Path) -> None:

@@ -79,9 +79,9 @@ def _card(told: dict[str, Any], folder: Path, out: Path) -> dict[str, Any]:
 def _thumbnail(path: Path) -> str | None:
     """The top left of a figure, small, as a data URI; None where there is none."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=("PNG",)) as image:
             small = image.convert("RGB")
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     width, height = THUMBNAIL
     scale = width / small.width

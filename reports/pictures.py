@@ -95,8 +95,8 @@ def _webp(path) -> tuple[bytes, tuple[int, int]]:
     """Lossless WebP of an image, a quarter smaller than PNG, and its (H, W)."""
     content = io.BytesIO()
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=("PNG",)) as image:
             image.convert("RGB").save(content, "WEBP", lossless=True, quality=80, method=4)
             return content.getvalue(), (image.height, image.width)
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: cannot be read as an image") from error

@@ -420,6 +420,30 @@ def catches(pid, number):
     return bool(int(caught, 16) >> (number - 1) & 1)
 
 
+STRIKES = {
+    "before its options are read": "run_ablations.parser = strike",
+    "behind main": "run_ablations.main = lambda: 0\natexit.register(strike)",
+    "as main returns": "run_ablations.main = strike",
+}
+
+
+@pytest.mark.parametrize("when", STRIKES)
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_whenever_a_signal_comes_it_shows_no_traceback(when, number, status):
+    code = f"""
+import atexit, os, sys, run_ablations
+def strike(*_):
+    os.kill(os.getpid(), {int(number)})
+    for _ in range(1000): pass
+    return 0
+{STRIKES[when]}
+sys.exit(run_ablations.command())
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == status and "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == (0 if when == "behind main" else 1)
+
+
 def wait_for_journal(folder, event, timeout=PATIENCE):
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:

@@ -66,6 +66,25 @@ def test_replay_gives_each_step_once_after_any_crashes(sittings):
     assert steps == list(range(1, reached + 1))
 
 
+def test_replay_keeps_the_newest_of_what_is_recorded_again_at_the_same_step():
+    """Killed before the first checkpoint, and between the last step and the saved generator."""
+    records = [
+        {"event": "start", "step": 0},
+        {"event": "sample", "step": 0, "time": 1},
+        losses(5),
+        {"event": "start", "step": 0},
+        {"event": "sample", "step": 0, "time": 2},
+        losses(5),
+        {"event": "checkpoint", "step": 5},
+        {"event": "trained", "step": 5, "seconds": 1},
+        {"event": "start", "step": 5},
+        {"event": "trained", "step": 5, "seconds": 2},
+    ]
+    kept = [r for r in replay(records) if r["event"] != "start"]
+    assert [r["event"] for r in kept] == ["sample", "losses", "checkpoint", "trained"]
+    assert kept[0]["time"] == 2 and kept[-1]["seconds"] == 2
+
+
 def test_last_is_the_newest():
     records = [losses(1), losses(2), {"event": "done"}]
     assert last(records, "losses")["step"] == 2

@@ -1,6 +1,9 @@
+import json
 import os
 import platform
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -142,3 +145,18 @@ def test_a_folder_that_cannot_be_written_fails_its_job_alone(tmp_path):
     outcomes = launch([blocked, other], 1, 0, lambda *_: None)
     assert f"{tmp_path}/x" in outcomes["a"].reason and "\n" not in outcomes["a"].reason
     assert "nothing-of-that-name" in outcomes["b"].reason
+
+
+@pytest.mark.parametrize("line", ["", "{}", "no json", '{"kind": "cell"}'])
+def test_a_worker_says_in_one_line_that_it_got_no_job(line):
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.worker"],
+        input=f"{line}\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    event = json.loads(done.stdout)
+    assert event["event"] == "failed" and event["error"].startswith("job: ")
+    assert done.stderr == f"failed: {event['error']}\n"

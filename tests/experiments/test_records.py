@@ -1,11 +1,15 @@
 import json
 from dataclasses import replace
 
+import pytest
+
 from experiments.deviations import deviations
+from experiments.mirroring import mirror_everything
 from experiments.plan import make_plan
 from experiments.records import record_path, write_record
 from experiments.spec import load_suite
 from pix2pix.datasets import load_registry
+from pix2pix.errors import UserError
 
 REGISTRY = load_registry()
 
@@ -74,3 +78,24 @@ def test_deviations_name_what_differs_and_nothing_else():
     assert "discriminator.patch" not in changed
     edges = " ".join(deviations(plan_of(profile="paper", dataset="edges2shoes", suite="losses")))
     assert "(unconfirmed)" in edges
+
+
+def test_an_arm_that_is_gone_and_had_no_identity_is_dropped(tmp_path):
+    plan = plan_of(seeds=(5,))
+    content = record(plan, tmp_path)
+    content["arms"].append({"name": "gone", "changes": {}})
+    content["cells"].append({"arm": "gone", "seed": 1, "digest": "abc"})
+    record_path(tmp_path, plan.suite.name, plan.entry.name, plan.label).write_text(
+        json.dumps(content)
+    )
+    assert {arm for arm, _ in pairs(record(plan_of(), tmp_path))} == set(plan.suite.arms)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, '{"suite": 1}'])
+def test_all_suites_cannot_be_mirrored_with_a_damaged_record(tmp_path, text):
+    path = tmp_path / "suites" / "mine" / "faces-quick.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"faces-quick\.json: not a suite record") as caught:
+        mirror_everything(tmp_path)
+    assert "\n" not in str(caught.value)

@@ -1,5 +1,6 @@
 """One job in this process, ended at any point and started again; and its files damaged between."""
 
+import contextlib
 import json
 import threading
 
@@ -9,7 +10,7 @@ import torch
 from PIL import Image
 
 from experiments.jobs import DataSource, build_jobs, state
-from experiments.journal import Journal, read_records, replay
+from experiments.journal import Journal, is_done, read_records, replay
 from experiments.plan import make_plan
 from experiments.runner import run
 from experiments.spec import load_suite
@@ -169,6 +170,23 @@ def test_asked_to_stop_elsewhere_it_ends_at_once_and_goes_on(place, whole, phase
 
     with pytest.raises(KeyboardInterrupt):
         run(place.cell, emit, stop)
+    place.run()
+    same(place, whole)
+
+
+@pytest.mark.parametrize("phase", ["training the scorer", "translating", "scoring"])
+def test_a_stop_that_a_callback_swallowed_ends_the_job_too(place, whole, phase):
+    """Python drops what is raised within a destructor or a callback of a C library."""
+    stop = Stop()
+
+    def emit(event):
+        if event.get("phase") == phase:
+            with contextlib.suppress(KeyboardInterrupt):
+                stop._ask()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(place.cell, emit, stop)
+    assert not is_done(place.cell.directory)
     place.run()
     same(place, whole)
 

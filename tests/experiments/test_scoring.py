@@ -19,6 +19,7 @@ from experiments.jobs import DataSource, Job
 from experiments.journal import Journal, last, read_records, write_json
 from experiments.runner import run
 from experiments.scoring import ensure_scorer
+from experiments.stopping import Stop
 from experiments.tracking import mirror
 from experiments.tracking_reader import read_suite
 from experiments.tracking_store import open_store
@@ -79,10 +80,6 @@ def unheard(event: dict[str, Any]) -> None:
     pass
 
 
-def unasked() -> bool:
-    return False
-
-
 def cut_at(step: int) -> Callable[[dict[str, Any]], None]:
     """Receives a job's events, and ends it at that batch of the scorer."""
 
@@ -94,7 +91,7 @@ def cut_at(step: int) -> Callable[[dict[str, Any]], None]:
 
 
 def work_of(job: Job, emit=unheard) -> Work:
-    return Work(job, emit, unasked)
+    return Work(job, emit, Stop())
 
 
 def events(directory: Path) -> list[str]:
@@ -178,11 +175,11 @@ def test_the_scorer_has_one_mlflow_run_with_curves_and_the_ceiling_by_class(
     recorded.suite_record(out, [("70x70", 1, "aaa")], reference="ref", dataset="streets")
     key = ("patch_size", "streets", "quick")
     with pytest.raises(Interrupted):
-        run(job, cut_at(7), unasked)
+        run(job, cut_at(7), Stop())
     mirror(out)
     begun = read_suite(*key).scorer
     assert begun is not None and begun.status == "running" and begun.scores == {}
-    run(job, unheard, unasked)
+    run(job, unheard, Stop())
     mirror(out)
     mirror(out)
 

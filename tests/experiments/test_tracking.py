@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +20,7 @@ import pytest
 import recorded_runs as recorded
 from PIL import Image
 
+from experiments import tracking
 from experiments.journal import Journal, write_json
 from experiments.tracking import MirrorError, main, mirror
 from experiments.tracking_address import DEFAULT_URI, tracking_uri, ui_command
@@ -194,6 +198,73 @@ def test_a_resumed_cell_has_each_step_once(tmp_path: Path, store: Path) -> None:
     (run,) = read_suite(*KEY).runs
     assert run.status == "done"
     assert run.scores == SCORES
+
+
+def test_a_rebuild_after_a_kill_before_the_first_checkpoint(
+    tmp_path: Path, store: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first sample stands twice in the journal, at two times; in MLflow once."""
+    out = tmp_path / "runs"
+    journal = recorded.begin(out / "cells" / "aaa", "aaa", 1)
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
+
+    def first_sample() -> None:
+        file = "samples/step-0000000.png"
+        recorded.paint(journal.directory / file, (9, 9, 9))
+        journal.append("sample", step=0, file=file)
+
+    first_sample()
+    mirror(out)
+    with contextlib.closing(sqlite3.connect(store)) as database, database:
+        # As if the pass had been cut off between the upload and the tag that stands for it.
+        database.execute("DELETE FROM tags WHERE key IN ('mirrored.sample', 'mirrored.journal')")
+    time.sleep(0.01)
+    journal.append("start", provenance=recorded.PROVENANCE, step=0)
+    first_sample()
+    recorded.train(journal, 0, 400)
+    recorded.finish_cell(journal, SCORES)
+
+    def grids(database: Path) -> list[str]:
+        return [name for name in files(database) if "/images/" in name and name.endswith(".png")]
+
+    mirror(out)
+    assert len(grids(store)) == 3  # steps 0, 200, 400
+    rebuilt = tmp_path / "rebuilt" / "mlflow.db"
+    rebuilt.parent.mkdir()
+    shutil.copyfile(empty_store, rebuilt)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{rebuilt}")
+    mirror(out)
+    assert len(grids(rebuilt)) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["../../secret.png", "{out}/secret.png", "samples/../../../secret.png", "secret.png"]
+)
+def test_a_sample_lies_in_its_folder(tmp_path: Path, store: Path, name: str) -> None:
+    out = tmp_path / "runs"
+    journal = recorded.begin(out / "cells" / "aaa", "aaa", 1)
+    for folder in (out, journal.directory):
+        recorded.paint(folder / "secret.png", (1, 2, 3))
+    (journal.directory / "samples").mkdir()
+    journal.append("sample", step=0, file=name.format(out=out.resolve()))
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
+    mirror(out)
+    assert not [file for file in files(store) if "/images/" in file]
+
+
+def test_a_server_that_keeps_doubled_runs_is_not_asked_for_ever(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, passes = tmp_path / "runs", []
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
+
+    def one_more(*_: object) -> tuple[dict, int]:
+        passes.append(1)
+        return {}, 1
+
+    monkeypatch.setattr(tracking, "one_of_each", one_more)
+    mirror(out)
+    assert len(passes) < 20
 
 
 def test_a_step_twice_in_one_sitting_is_logged_once(tmp_path: Path, store: Path) -> None:
@@ -450,10 +521,43 @@ def test_follow_survives_a_store_that_is_away(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == done.stderr.count("not up to date:") >= 1
 
 
-def test_an_unreadable_cell_does_not_stop_the_others(tmp_path: Path, store: Path) -> None:
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def bomb(path: Path) -> None:
+    """A PNG file's header that promises 40,000 × 40,000 pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+
+
+def odd_values(path: Path) -> None:
+    with open(path, "a", encoding="utf-8") as file:
+        file.write('{"event": "losses", "time": 1, "step": 450, "values": {"g": {}}}\n')
+
+
+DAMAGES = {
+    "config": ("config.json", lambda path: path.write_text("{")),
+    "deep config": ("config.json", lambda path: path.write_text("[" * 100_000)),
+    "npz cut": ("per_image.npz", cut),
+    "npz empty": ("per_image.npz", lambda path: path.write_bytes(b"")),
+    "png cut": ("samples/step-0000200.png", cut),
+    "png bomb": ("samples/step-0000200.png", bomb),
+    "journal": ("journal.jsonl", odd_values),
+    "scores": ("scores.json", lambda path: path.write_text('{"intervals_over_images": [3]}')),
+    "csv": ("per_image.csv", lambda path: path.write_bytes(b"name,a\n\xff\x00,1,2,3\n")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_an_unreadable_cell_does_not_stop_the_others(
+    tmp_path: Path, store: Path, damage: str
+) -> None:
     out = tmp_path / "runs"
     broken = recorded.cell(out, "aaa", 1, SCORES)
-    (broken / "config.json").write_text("{")
+    name, harm = DAMAGES[damage]
+    harm(broken / name)
     recorded.cell(out, "bbb", 2, SCORES)
     recorded.suite_record(out, [("70x70", 1, "aaa"), ("70x70", 2, "bbb")], reference=None)
     with pytest.raises(MirrorError, match="cells/aaa"):

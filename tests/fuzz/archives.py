@@ -116,7 +116,24 @@ def _plain() -> list[bytes]:
     return packed
 
 
+def _nested() -> list[bytes]:
+    """Headers that announce a header, without end, at the start and behind a file."""
+    packed = []
+    for kind in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE):
+        header = tarfile.TarInfo("long")
+        header.type = kind
+        for before in (b"", tarfile.TarInfo("x").tobuf()):
+            packed.append(gzip.compress(before + header.tobuf() * 3000 + bytes(1024)))
+    return packed
+
+
 def archive_files() -> st.SearchStrategy[bytes]:
     whole = _plain()
     packed = [pack(one) for one in whole for pack in PACKERS.values()]
-    return st.one_of(tars(), tars(), mutated([*packed, _zip()]), mutated(whole).map(gzip.compress))
+    return st.one_of(
+        tars(),
+        tars(),
+        mutated([*packed, _zip()]),
+        mutated(whole).map(gzip.compress),
+        st.sampled_from(_nested()),
+    )

@@ -62,8 +62,7 @@ def read_job(path: Path) -> None:
 
 
 def read_suite_record(path: Path) -> None:
-    from experiments.records import _kept
-    from experiments.tracking import read_suite_record
+    from experiments.records import _kept, read_suite_record
 
     arms = [{"name": "L1", "identity": "0123"}]
     _kept(path, arms, "fedc", set())

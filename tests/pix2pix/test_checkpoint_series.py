@@ -1,6 +1,7 @@
 """Checkpoints that are damaged, outdated or another's are passed over; what is kept is whole."""
 
 import errno
+import os
 import zipfile
 
 import pytest
@@ -8,11 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pix2pix import atomic
+from pix2pix import atomic, checkpoint, checksum
 from pix2pix.checkpoint import load, load_generator, save
 from pix2pix.checkpoint_series import CheckpointSeries
 from pix2pix.checksum import Damaged, verify
-from pix2pix.errors import UserError
+from pix2pix.config import GeneratorSettings
+from pix2pix.errors import Unreadable, UserError
 
 
 def content(step):
@@ -124,11 +126,8 @@ def test_a_checksum_of_other_bytes_is_damage(tmp_path):
 
 
 def test_a_generator_of_the_format_before_is_read(tmp_path):
-    from pix2pix.checkpoint import build_generator
-    from pix2pix.config import GeneratorSettings
-
     wanted = GeneratorSettings(width=4, depth=5)
-    generator = build_generator(wanted, (3, 3), (32, 32))
+    generator = checkpoint.build_generator(wanted, (3, 3), (32, 32))
     torch.save(
         {
             "format": 1,
@@ -187,3 +186,98 @@ def test_a_full_disk_leaves_the_earlier_checkpoints_and_names_the_file(
     monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-0000005.pt"]
     assert series.newest(Told())["step"] == 5
+
+
+ALLOCATOR = "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"
+
+
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        ("checksum", OSError(errno.EIO, "Input/output error")),
+        ("checksum", OSError(errno.ESTALE, "Stale file handle")),
+        ("checksum", PermissionError(errno.EACCES, "Permission denied")),
+        ("checksum", OSError(errno.EMFILE, "Too many open files")),
+        ("torch", OSError(errno.EIO, "Input/output error")),
+        ("torch", MemoryError()),
+        ("torch", RuntimeError(ALLOCATOR)),
+        ("torch", RuntimeError("PytorchStreamReader failed reading file data/0: file read failed")),
+    ],
+)
+def test_what_the_disk_or_the_memory_does_is_no_damage(series, tmp_path, monkeypatch, place, error):
+    for step in (5, 10):
+        series.write(step, content(step))
+    before = sorted(tmp_path.iterdir())
+
+    def fail(*_, **__):
+        raise error
+
+    with monkeypatch.context() as broken:
+        if place == "checksum":
+            broken.setattr(checksum, "open", fail, raising=False)
+        else:
+            broken.setattr(torch, "load", fail)
+        told = Told()
+        with pytest.raises(Unreadable, match=r"checkpoint-0000010\.pt: .*read") as caught:
+            series.newest(told)
+    assert "\n" not in str(caught.value) and told == []
+    assert sorted(tmp_path.iterdir()) == before
+    assert series.newest(told)["step"] == 10
+
+
+def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(series, monkeypatch):
+    def fail(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    series.write(5, content(5))
+    monkeypatch.setattr(os, "listdir", fail)
+    with pytest.raises(PermissionError):
+        series.newest(Told())
+
+
+def test_whole_bytes_are_never_called_damaged(series, tmp_path):
+    CheckpointSeries(tmp_path, "another").write(5, content(5))
+    save(tmp_path / "checkpoint-0000006.pt", {"format": 3})
+    save(tmp_path / "checkpoint-0000007.pt", {"payload": os.system})
+    told = Told()
+    assert series.newest(told) is None
+    assert [name for name, _ in told] == [f"checkpoint-000000{n}.pt.foreign" for n in (7, 6, 5)]
+
+
+def test_memory_that_runs_out_is_nothing_against_a_generator(tmp_path, monkeypatch):
+    wanted = GeneratorSettings(width=4, depth=5)
+    generator = checkpoint.build_generator(wanted, (3, 3), (32, 32))
+    path = tmp_path / "generator.pt"
+    checkpoint.save_generator(path, generator, wanted, channels=(3, 3), size=(32, 32), origin={})
+
+    def fail(*_):
+        raise RuntimeError(ALLOCATOR)
+
+    monkeypatch.setattr(checkpoint, "build_generator", fail)
+    with pytest.raises(Unreadable, match="not enough memory"):
+        load_generator(path)
+
+
+def test_a_file_that_shrinks_while_it_is_read_ends(tmp_path, monkeypatch):
+    save(tmp_path / "x.pt", content(1))
+    real = open
+
+    class Shrinking:
+        def __init__(self, *arguments):
+            self.file = real(*arguments)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def seek(self, *arguments):
+            return self.file.seek(*arguments)
+
+        def read(self, size=-1):
+            return self.file.read() if size < 0 else b""
+
+    monkeypatch.setattr(checksum, "open", Shrinking, raising=False)
+    with pytest.raises(Damaged, match="cut short"):
+        verify(tmp_path / "x.pt")

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pix2pix import download as downloading
+from pix2pix import fetch as fetching
 from pix2pix.datasets import DatasetEntry, load_registry
 from pix2pix.download import LOCK_FILE, download, verify
 from pix2pix.errors import UserError
@@ -269,6 +272,67 @@ def test_an_archive_that_lies_there_is_used(tmp_path) -> None:
     assert "used in place of a download" in said[0]
     assert (tmp_path / "mine.tar.gz").exists()
     assert (tmp_path / "mine/train/1.png").is_file()
+
+
+def test_a_download_that_ended_before_its_pin_is_pinned_by_the_next(
+    serve, tmp_path, monkeypatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_):
+        raise Killed
+
+    server = serve(_archive())
+    with monkeypatch.context() as dying, pytest.raises(Killed):
+        dying.setattr(downloading, "_pin", killed)
+        _get(_entry(server.url), tmp_path)
+    assert (tmp_path / "mine/train/1.png").exists() and not (tmp_path / LOCK_FILE).exists()
+    said = "\n".join(_get(_entry(server.url), tmp_path))
+    sha256 = hashlib.sha256(_archive()).hexdigest()
+    assert f"sha256 {sha256}, pinned in" in said and "is there already" in said
+    pin = json.loads((tmp_path / LOCK_FILE).read_text())["mine"]
+    assert pin["sha256"] == sha256 and pin["files"] == 3 and len(server.asked) == 1
+    verify(_entry(server.url), tmp_path, lambda _: None)
+
+
+def test_a_new_validator_never_stands_beside_the_old_bytes(serve, tmp_path, monkeypatch) -> None:
+    server = serve(_archive())
+    part = tmp_path / "a.part"
+    part.write_bytes(b"of an earlier archive")
+    real, beside = fetching._write_validator, []
+
+    def write(*arguments):
+        beside.append(part.exists())
+        real(*arguments)
+
+    monkeypatch.setattr(fetching, "_write_validator", write)
+    fetch(server.url, tmp_path / "a", lambda _: None, pause=0)
+    assert beside == [False] and (tmp_path / "a").read_bytes() == _archive()
+
+
+def test_all_is_on_the_disk_before_it_has_its_name(serve, tmp_path, monkeypatch) -> None:
+    seen: list[tuple[str, str]] = []
+    fsync, replace = os.fsync, os.replace
+
+    def recorded_fsync(number):
+        seen.append(("flush", os.readlink(f"/proc/self/fd/{number}")))
+        fsync(number)
+
+    def recorded_replace(source, target):
+        seen.append(("rename", str(source)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(os, "replace", recorded_replace)
+    _get(_entry(serve(_archive()).url), tmp_path)
+    part, beside = f"{tmp_path}/mine.tar.gz.part", f"{tmp_path}/.mine.unpacking/published"
+    assert seen[:3] == [("flush", part), ("rename", part), ("flush", str(tmp_path))]
+    at = seen.index(("rename", beside))
+    flushed = {path.removeprefix(beside) for _, path in seen[3:at]}
+    splits = ("train", "val", "test")
+    assert flushed == {"", *(f"/{s}" for s in splits), *(f"/{s}/1.png" for s in splits)}
+    assert seen[at + 1] == ("flush", str(tmp_path))
 
 
 def test_verify_notices_changed_and_damaged_files(tmp_path) -> None:

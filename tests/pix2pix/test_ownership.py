@@ -15,8 +15,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from pix2pix import ownership
-from pix2pix.ownership import Owner, Ownership, owner_of, owning
+from pix2pix import owner, ownership
+from pix2pix.owner import Owner, read_owner
+from pix2pix.ownership import Ownership, owner_of, owning
 
 HOLD = """
 import sys, time
@@ -137,7 +138,7 @@ def test_an_owner_on_another_machine_is_followed_when_its_heart_stopped(lock, re
 
 def test_a_container_on_this_machine_that_died_is_followed_at_once(lock):
     here = Owner.here()
-    dead = replace(here, host="container", space="pid:[1]", pid=1, token="t")
+    dead = replace(here, host="container", space="pid:[1]", pid=1, token="0123456789abcdef")
     lock.with_name("owner.lock.owner").write_text(json.dumps(asdict(dead)))
     mine = Ownership(lock)
     assert mine.take(), "the kernel's lock was free"
@@ -171,6 +172,161 @@ def test_a_torn_file_is_no_owner(lock, content):
     mine = Ownership(lock)
     assert mine.take()
     mine.release()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pid": 0},
+        {"pid": -1},
+        {"pid": 2**70},
+        {"pid": True},
+        {"pid": "1"},
+        {"host": 5},
+        {"host": "\x1b[31mred"},
+        {"machine": None},
+        {"started": []},
+        {"space": "s" * 300},
+        {"token": ""},
+        {"token": "../../../etc/pass"},
+        {"token": "0123456789ABCDEF"},
+    ],
+)
+def test_a_file_that_no_owner_writes_counts_as_torn(lock, without_flock, changes):
+    wrong = asdict(Owner.here()) | changes
+    lock.with_name("owner.lock.owner").write_text(json.dumps(wrong))
+    mine = Ownership(lock)
+    assert owner_of(lock) is None and not mine.take(), "just written: perhaps by a newer version"
+    age(lock, 70)
+    assert mine.take()
+    mine.release()
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"pid": NaN}'])
+def test_no_file_breaks_the_parser(lock, content):
+    lock.with_name("owner.lock.owner").write_text(content)
+    assert owner_of(lock) is None
+    mine = Ownership(lock)
+    assert mine.take()
+    mine.release()
+
+
+def test_a_heartbeat_of_the_future_holds_no_longer_than_one_of_now(lock, without_flock):
+    """Of a machine that died after its folder's clock was set back by a day."""
+    elsewhere(lock)
+    age(lock, -86_400)
+    mine = Ownership(lock, stale=0.3)
+    deadline = time.monotonic() + 10
+    assert not mine.take()
+    while not mine.take():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    mine.release()
+
+
+def test_an_owner_that_cannot_be_read_is_not_taken_for_torn(lock, monkeypatch):
+    elsewhere(lock)
+    age(lock, 1000)
+
+    def fail(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(owner, "read_json", fail)
+        with pytest.raises(OSError, match="Input/output"):
+            Ownership(lock).take()
+    assert read_owner(lock.with_name("owner.lock.owner")) is not None
+
+
+def test_a_file_that_nfs_has_just_replaced_is_read_again(lock, monkeypatch):
+    other, answers = elsewhere(lock), [OSError(errno.ESTALE, "Stale file handle")]
+    real = owner.read_json
+
+    def read(file):
+        if answers:
+            raise answers.pop()
+        return real(file)
+
+    monkeypatch.setattr(owner, "read_json", read)
+    assert read_owner(lock.with_name("owner.lock.owner")) == other
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_who_comes_late_to_a_torn_file_puts_the_new_owners_back(
+    lock, without_flock, monkeypatch, links
+):
+    file, living = lock.with_name("owner.lock.owner"), []
+    file.write_bytes(b"{")
+
+    def meanwhile(_):
+        living.append(elsewhere(lock))
+        return float("inf")
+
+    def refuse(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(ownership, "age", meanwhile)
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    assert not Ownership(lock).take()
+    assert read_owner(file) == living[0]
+    assert sorted(path.name for path in lock.parent.iterdir()) == [lock.name, file.name]
+
+
+def test_a_release_between_two_looks_of_the_heart_is_no_loss(lock, monkeypatch):
+    """What `read_owner` answers is the next owner's file, read after our release."""
+    lost, beaten = threading.Event(), threading.Event()
+    mine = Ownership(lock, heartbeat=0.01, lost=lost.set)
+    assert mine.take()
+    heart, real = threading.get_ident(), read_owner
+
+    def read(file):
+        if threading.get_ident() == heart:
+            return real(file)
+        mine._released.set()  # as `release` begins
+        beaten.set()
+        return replace(Owner.here(), machine="another boot")
+
+    monkeypatch.setattr(ownership, "read_owner", read)
+    assert beaten.wait(5)
+    monkeypatch.undo()
+    mine.release()
+    assert not lost.wait(0.1)
+
+
+def test_the_heart_knows_itself_after_the_owner_was_forgotten(lock, monkeypatch):
+    """Read before our release, looked at after it."""
+    lost, touched = threading.Event(), threading.Event()
+    mine = Ownership(lock, lost=lost.set)
+    assert mine.take()
+    me = mine._me
+
+    class Late(threading.Event):
+        def wait(self, _):
+            return False
+
+        def is_set(self):
+            mine._me = None  # as `release` ends
+            return touched.is_set()
+
+    monkeypatch.setattr(os, "utime", lambda _: touched.set())
+    mine._beat(Late(), me)
+    mine._me = me
+    mine.release()
+    assert touched.is_set() and not lost.is_set()
+
+
+def test_what_the_killed_left_of_this_lock_is_cleared(lock):
+    names = ["owner.lock.owner.0123.tmp", ".owner.lock.owner.4567.tmp"]
+    kept = ["owner.lock.owner.fresh.tmp", "another.lock.owner.0123.tmp"]
+    for name in names + kept:
+        lock.with_name(name).touch()
+        if "fresh" not in name:
+            os.utime(lock.with_name(name), (1, 1))
+    mine = Ownership(lock)
+    assert mine.take()
+    mine.release()
+    assert sorted(path.name for path in lock.parent.iterdir()) == sorted([lock.name, *kept])
 
 
 def test_four_processes_count_without_losing_one(lock, tmp_path):
@@ -242,7 +398,7 @@ class Locking(RuleBasedStateMachine):
     def the_file_names_the_holder(self):
         if getattr(self, "holder", None) is not None:
             one = self.all[self.holder]
-            assert ownership._read(one.file) == one._me
+            assert read_owner(one.file) == one._me
 
     def teardown(self):
         for one in self.all:

@@ -1,7 +1,12 @@
+import os
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from experiments.journal import Journal
 from pix2pix.batches import Batches, to_float
 from pix2pix.checkpoint import load, load_generator, save_generator
 from pix2pix.config import (
@@ -58,7 +63,7 @@ class Log:
 
 
 def run(config, directory, pace=None, **options):
-    log = Log()
+    log = options.pop("record", None) or Log()
     pace = pace or Pace(record_steps=4, sample_steps=6, checkpoint_seconds=1e9)
     data = shapes(8)
     generator = train(
@@ -234,6 +239,42 @@ def test_what_was_recorded_is_flushed_before_a_checkpoint_stands(tmp_path):
         flush=lambda: seen.append(len(list(tmp_path.glob("checkpoint-*.pt")))),
     )
     assert seen[:3] == [0, 1, 2] and len(seen) == 12
+
+
+def test_nothing_counts_before_it_is_on_the_disk(tmp_path, monkeypatch):
+    """The journal before the checkpoint stands, the file before its rename, the folder after it: a
+    power cut leaves the checkpoint before or the new one, and every record up to it."""
+    journal, seen = Journal(tmp_path), []
+    fsync, replace = os.fsync, os.replace
+
+    def recorded_fsync(number):
+        name = Path(os.readlink(f"/proc/self/fd/{number}")).name
+        seen.append(("flush", re.sub(r"\.[0-9a-f]{8}\.tmp", ".tmp", name)))
+        fsync(number)
+
+    def recorded_replace(source, target):
+        seen.append(("rename", Path(target).name))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(os, "replace", recorded_replace)
+    stop = iter(range(1, 100))
+    with pytest.raises(Interrupted):
+        run(
+            cell(),
+            tmp_path,
+            stop=lambda: next(stop) >= 2,
+            record=journal.append,
+            flush=journal.flush,
+        )
+    at = seen.index(("rename", "checkpoint-0000002.pt"))
+    assert seen[at - 2 :] == [
+        ("flush", "journal.jsonl"),
+        ("flush", ".checkpoint-0000002.pt.tmp"),
+        ("rename", "checkpoint-0000002.pt"),
+        ("flush", tmp_path.name),
+        ("flush", "journal.jsonl"),
+    ]
 
 
 def test_a_checkpoint_never_runs_code(tmp_path):

@@ -140,6 +140,18 @@ def test_headers_are_not_read_into_memory_whatever_they_claim(tmp_path, kind: by
         unpack(tmp_path / "a.tar", tmp_path / "mine")
 
 
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+@pytest.mark.parametrize("first", [True, False])
+def test_headers_inside_headers_end(tmp_path, kind: bytes, first: bool) -> None:
+    header = _special("long", kind)
+    header.size = 0
+    plain = b"" if first else tarfile.TarInfo("x").tobuf()
+    (tmp_path / "a.tar").write_bytes(plain + header.tobuf() * 5000 + bytes(1024))
+    with pytest.raises(UserError, match="has headers inside headers without end"):
+        unpack(tmp_path / "a.tar", tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
+
+
 def test_sparse_files_and_xz_are_refused(tmp_path) -> None:
     sparse = _special("sparse", tarfile.GNUTYPE_SPARSE)
     with pytest.raises(UserError, match="is a special file"):
