@@ -36,7 +36,7 @@ def stage_scores(directory: Path, folder: Path) -> None:
             dtype={"name": str},
             encoding="utf-8",
             keep_default_na=False,  # an image may be called "NA"; only a score may be missing
-            na_values=dict.fromkeys(scores, [""]),
+            na_values={score: [""] for score in scores},
         )
         # MLflow's table view takes a dot in a column's name for a path and shows nothing.
         table.columns = table.columns.str.replace(".", "/", regex=False)
