@@ -7,8 +7,8 @@ Prints seconds by family on one process, seconds of the whole command, the boots
 of them.
 Bars: 1,000 images of 256×256 within 3 minutes on two cores, at least 50 images a second for
 colour, the bootstrap of 500 images below 5 seconds on one core, memory flat in the images. Those
-that were measured (other sizes and fewer images have no bar of speed) are compared, and the exit status is 1 where
-one is missed.
+that were measured (other sizes and fewer images have no bar of speed) are compared, and the exit
+status is 1 where one is missed.
 """
 
 from __future__ import annotations
