@@ -35,7 +35,7 @@ def score(
         ScoringError: anything that does not fit; one line.
     """
     if options.device == "cuda":
-        _check_cuda()
+        check_cuda()
     data = None
     if options.dataset is not None:
         # pix2pix is only loaded by whoever names a data set.
@@ -92,7 +92,8 @@ def score(
     return sheet, [*warnings, *_warnings(options, sheet)]
 
 
-def _check_cuda() -> None:
+def check_cuda() -> None:
+    """ScoringError without a GPU; with one, its arithmetic is set to plain single precision."""
     import torch
 
     if not torch.cuda.is_available():

@@ -15,7 +15,7 @@ from PIL import Image
 
 from eval.__main__ import main
 from eval.fcn import FCN8s
-from eval.request import JPEG_EFFECT
+from eval.request import JPEG_EFFECT, check_cuda
 from eval.scorer import ScorerSettings
 from eval.scorer_file import save_scorer
 
@@ -201,6 +201,19 @@ def test_jpeg_is_scored_with_a_warning_that_has_a_number(folders, capsys):
     error = capsys.readouterr().err
     assert error.startswith("warning: translations: 2 JPEG files. ") and "quality 75" in error
     assert error.count("\n") == 1
+
+
+def test_a_gpu_computes_in_plain_single_precision(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        check_cuda()
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert not torch.backends.cudnn.allow_tf32
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def test_one_folder_of_the_pytorch_port_is_enough(folders, capsys):
