@@ -544,6 +544,10 @@ DAMAGES = {
     "npz empty": ("per_image.npz", lambda path: path.write_bytes(b"")),
     "png cut": ("samples/step-0000200.png", cut),
     "png bomb": ("samples/step-0000200.png", bomb),
+    "png is a gif": (
+        "samples/step-0000200.png",
+        lambda path: Image.new("RGB", (4, 4)).save(path, "GIF"),
+    ),
     "journal": ("journal.jsonl", odd_values),
     "scores": ("scores.json", lambda path: path.write_text('{"intervals_over_images": [3]}')),
     "csv": ("per_image.csv", lambda path: path.write_bytes(b"name,a\n\xff\x00,1,2,3\n")),
