@@ -154,7 +154,9 @@ class Server:
                 assert "address already in use" in self._said().lower(), self._said()
                 return False
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5 * PATIENCE):
+                with urllib.request.urlopen(
+                    f"http://127.0.0.1:{port}/health", timeout=5 * PATIENCE
+                ):
                     return True
             except OSError:
                 assert time.monotonic() < deadline, self._said()
