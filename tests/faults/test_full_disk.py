@@ -108,10 +108,10 @@ def test_data_that_vanish_and_come_back(study, whole):
     data, away = study.folder / "data", study.folder / "away"
     ended = study.run(plan=at("train", 1, "mv data away"))
     assert study.fired()
-    assert ended.status in (0, 1), ended
-    assert "Traceback" not in ended.said
-    if ended.status == 1:
-        one_line(ended, "FAILED", "data")
+    # A worker that has listed the files already goes on from the cache. Two work at a time, so the
+    # third job begins when the data are gone, and that one fails.
+    assert ended.status == 1, ended
+    one_line(ended, "FAILED", "data")
     assert wrong_so_far(study, whole.facts, whole.checkpoints) == []
     again = study.run()
     assert again.status == 2, again

@@ -1,9 +1,9 @@
 """What a reader of outside files may do while it reads one: little, and not for long.
 
 Within the fence a reading is stopped after SECONDS of work (or WAITING by the clock), may take at
-most MEMORY more address space than the program had, and may write only below the folders that it
-is given. A process started, a connection made or a file written elsewhere is a breach, whatever
-the reader says about the file.
+most MEMORY more address space than the program had, and may write only below the folders that it is
+given. A process started, a connection made or a file written elsewhere is a breach, whatever the
+reader says about the file.
 """
 
 from __future__ import annotations
