@@ -17,7 +17,7 @@ SITTING = st.tuples(
 
 @given(sittings=st.lists(SITTING, min_size=1, max_size=8))
 @settings(max_examples=60, deadline=None)
-def test_each_step_once_after_any_crashes(tmp_path_factory, sittings):
+def test_each_step_and_sample_once_after_any_crashes(tmp_path_factory, sittings):
     """A checkpoint is on the disk after the records before it; what follows may be cut anywhere."""
     journal = Journal(tmp_path_factory.mktemp("journal"))
     kept = [(0, 0)]  # (step, bytes of the journal that are safe by then): the two newest
@@ -27,6 +27,7 @@ def test_each_step_once_after_any_crashes(tmp_path_factory, sittings):
             kept.pop()
         begin, safe = kept[-1]
         journal.append("start", step=begin)
+        journal.append("sample", step=begin, file=f"samples/step-{begin:07d}.png")
         reached = begin
         for step in range(begin + 1, begin + steps + 1):
             journal.append("losses", step=step, values={"g_l1": step / 7})
@@ -41,10 +42,17 @@ def test_each_step_once_after_any_crashes(tmp_path_factory, sittings):
 
     begin = kept[-1][0]
     journal.append("start", step=begin)
+    journal.append("sample", step=begin, file=f"samples/step-{begin:07d}.png")
     for step in range(begin + 1, reached + 1):
         journal.append("losses", step=step, values={"g_l1": step / 7})
-    journal.append("trained", step=reached)
-    told = [r for r in replay(read_records(journal.path)) if r["event"] == "losses"]
+    for _ in range(2):  # killed before the scores, and told again by the sitting that follows
+        journal.append("trained", step=reached)
+        journal.append("start", step=reached)
+    whole = replay(read_records(journal.path))
+    assert [r["step"] for r in whole if r["event"] == "trained"] == [reached]
+    samples = [r["step"] for r in whole if r["event"] == "sample"]
+    assert samples[0] == 0 and samples == sorted(set(samples))
+    told = [r for r in whole if r["event"] == "losses"]
     assert [r["step"] for r in told] == list(range(1, reached + 1))
     assert [r["values"]["g_l1"] for r in told] == [r["step"] / 7 for r in told]
 
