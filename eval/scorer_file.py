@@ -80,7 +80,7 @@ def load_scorer(path: Path, device: str | torch.device = "cpu") -> tuple[FCN8s, 
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get(KEY, "null"))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ScoringError(f"{path}: not a scorer, or damaged ({reason})") from error
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
