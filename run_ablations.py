@@ -164,19 +164,21 @@ def report(suites: Sequence[tuple[str, str, str]], folder: Path) -> None:
     from experiments.tracking_report import attach_report
     from experiments.tracking_store import StoreError
     from reports.write import write_report
+    from reports.writing import alone
 
-    for name, dataset, profile in suites:
-        try:
-            written = write_report(name, dataset, profile, folder)
-        except UserError as error:  # every cell failed: the status says so already
-            print(f"no report of {name}: {error}", file=sys.stderr)
-            continue
-        print((written / "table.md").read_text(encoding="utf-8"))
-        print(f"report: {written / 'index.html'} (and table.md, table.tex)", file=sys.stderr)
-        try:
-            attach_report(name, dataset, profile, written)
-        except StoreError as error:  # the report itself is written
-            print(f"not attached in MLflow: {error}", file=sys.stderr)
+    with alone(folder):
+        for name, dataset, profile in suites:
+            try:
+                written = write_report(name, dataset, profile, folder)
+            except UserError as error:  # every cell failed: the status says so already
+                print(f"no report of {name}: {error}", file=sys.stderr)
+                continue
+            print((written / "table.md").read_text(encoding="utf-8"))
+            print(f"report: {written / 'index.html'} (and table.md, table.tex)", file=sys.stderr)
+            try:
+                attach_report(name, dataset, profile, written)
+            except StoreError as error:  # the report itself is written
+                print(f"not attached in MLflow: {error}", file=sys.stderr)
     beside = Path(sys.executable).with_name("mlflow")
     program = os.path.relpath(beside) if beside.exists() else "mlflow"
     print(f"browse the runs: {ui_command(tracking_uri(), program)}", file=sys.stderr)

@@ -11,6 +11,7 @@ from experiments.tracking_reader import StoreError, list_suites
 from pix2pix.errors import UserError
 from reports.compare import parse_settings, write_comparison
 from reports.write import write_report
+from reports.writing import alone, writing
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,22 +27,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("reports/out"), metavar="DIR")
     options = parser.parse_args(arguments)
-    status = 0
     try:
         if options.compare is not None:
             return compare(options)
         chosen = select(options.suite, options.dataset, options.profile)
-        for suite, dataset, profile in chosen:
-            try:
-                print(write_report(suite, dataset, profile, options.out) / "table.md")
-            except StoreError:
-                raise
-            except UserError as error:  # the other suites still have theirs
-                print(f"error: {error}", file=sys.stderr)
-                status = 2
+        with writing(options.out), alone(options.out):
+            status = write_all(chosen, options.out)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, StoreError) else 2
+    return status
+
+
+def write_all(chosen: Sequence[tuple[str, str, str]], out: Path) -> int:
+    """Every report; 2 where one could not be written, the others are."""
+    status = 0
+    for suite, dataset, profile in chosen:
+        try:
+            print(write_report(suite, dataset, profile, out) / "table.md")
+        except StoreError:
+            raise
+        except UserError as error:  # the other suites still have theirs
+            print(f"error: {error}", file=sys.stderr)
+            status = 2
     return status
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from pix2pix.atomic import replacing
 
 PAGE_WIDTH = 6.9
 DPI = 200
@@ -76,7 +79,12 @@ def save(figure: Figure, folder: Path, name: str, as_svg: bool = False) -> None:
 
     `as_svg` adds NAME.svg with text as text, for web pages.
     """
-    figure.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})
-    figure.savefig(folder / f"{name}.pdf", dpi=300, metadata={"CreationDate": None})
+    kinds = {"png": {"dpi": DPI, "metadata": {"Software": None}}}
+    kinds["pdf"] = {"dpi": 300, "metadata": {"CreationDate": None}}
     if as_svg:
-        figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, transparent=True)
+        kinds["svg"] = {"metadata": {"Date": None}, "transparent": True}
+    for kind, options in kinds.items():
+        content = io.BytesIO()
+        figure.savefig(content, format=kind, **options)
+        with replacing(folder / f"{name}.{kind}") as file:
+            file.write(content.getvalue())

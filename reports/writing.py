@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from experiments.tracking_reader import first_line
+from pix2pix.atomic import replacing
 from pix2pix.errors import UserError
+from pix2pix.ownership import owning
 
-TEXT = {"encoding": "utf-8", "newline": "\n"}
-"""The same bytes on every machine, whatever its locale."""
+
+def alone(out: Path) -> AbstractContextManager[None]:
+    """Nobody else writes or attaches reports below `out` for the time of the block: launchers that
+    share a folder end at the same time. OSError where the folder cannot be written."""
+    return owning(out / ".reports.lock")
 
 
 def write_files(folder: Path, files: Mapping[str, str | None]) -> Path:
-    """Write {name: text} into `folder` and return it; a file without text now goes.
+    """Write {name: text} as UTF-8 into `folder` and return it; a file without text now goes.
 
     UserError where it cannot be written.
     """
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             if text is None:
                 (folder / name).unlink(missing_ok=True)
             else:
-                (folder / name).write_text(text, **TEXT)
+                with replacing(folder / name) as file:
+                    file.write(text.encode())
     return folder
 
 
