@@ -166,6 +166,10 @@ def _check_writable(path: Path) -> None:
     """Now, and not after minutes of scoring."""
     if path.is_dir():
         raise ScoringError(f"--json {path}: is a folder")
+    if path.exists():
+        with open(path, "rb") as file:
+            if file.read(1) != b"{":  # an image or a scorer must not be lost to a slip
+                raise ScoringError(f"--json {path}: is there already and is no JSON file")
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise ScoringError(f"--json {path}: {above} is no folder that can be written")

@@ -52,9 +52,9 @@ def find_scorer(
     file = "" if datasets is None else f" --datasets {shlex.quote(str(datasets))}"
     raise NotMeasured(
         f"{many} of {dataset} at {size[0]}x{size[1]} in {folder} (there: {there or 'nothing'});"
-        f" name one by --scorer FILE, or train one:"
-        f" python run_ablations.py --suite losses --dataset {shlex.quote(dataset)}{file}"
-        f" --set size={size[0]}x{size[1]}"
+        f" name one by --scorer FILE, or train one, with a generator of one step:"
+        f" python run_ablations.py --suite losses --arms L1 --set training.steps=1"
+        f" --set size={size[0]}x{size[1]} --dataset {shlex.quote(dataset)}{file} --data-root DIR"
     )
 
 

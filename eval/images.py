@@ -26,6 +26,7 @@ OTHER_IMAGES = {".gif", ".ppm", ".pgm", ".pnm", ".exr", ".hdr", ".jp2", ".avif",
 LOSSY = ("JPEG", "MPO", "WEBP")
 LOSSLESS_TIFF = {1, 5, 8, 32773, 32946}  # none, LZW, Deflate, PackBits, Deflate's older number
 ORIENTATION = 0x0112
+TURNED = "is stored turned (EXIF orientation); save it upright"
 # pix2pix.decode has the same two, which eval cannot import: scoring stands without the suite.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 """Pillow knows many more by their content, whatever the file's name; EPS would run Ghostscript."""
@@ -94,6 +95,8 @@ def decode(path: Path) -> np.ndarray:
             image.load()
             if image.mode == "RGB" and "transparency" in image.info:
                 raise ScoringError(f"{path}: must be RGB without a transparent colour")
+            if "exif" in image.info and image.getexif().get(ORIENTATION, 1) not in (0, 1):
+                raise ScoringError(f"{path}: {TURNED}")
             return np.array(image)
     except ScoringError:
         raise
@@ -158,7 +161,7 @@ def _check_other(path: Path) -> Header:
     if frames != 1 and name != "MPO":
         raise ScoringError(f"{path}: holds {frames} images; one is scored")
     if turned:
-        raise ScoringError(f"{path}: is stored turned (EXIF orientation); save it upright")
+        raise ScoringError(f"{path}: {TURNED}")
     return Header(size, name, kind)
 
 

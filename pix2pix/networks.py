@@ -196,6 +196,10 @@ class PortUNetGenerator(UNetGenerator):
             input_channels, output_channels, width, depth, dropout, dropout_layers=shifted
         )
 
+    def forward(self, images: Tensor) -> Tensor:
+        # As the port's ToTensor leaves them: the layout decides which draw of dropout falls where.
+        return super().forward(images.contiguous())
+
 
 class EncoderDecoderGenerator(_Generator):
     """The encoder-decoder of Appendix 6.1.1: `UNetGenerator` without the skip connections."""

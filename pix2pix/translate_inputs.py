@@ -49,6 +49,10 @@ class Preparation:
         image = read_image(str(path), self._side)
         if self.channels == 3:
             image = image.convert("RGB")
+        elif image.mode != "L":
+            raise UserError(
+                f"{path}: must be grey: this generator takes one channel (it is {image.mode})"
+            )
         if self.half:
             middle = image.width // 2
             left = 0 if self.half == "left" else middle

@@ -28,7 +28,7 @@ class TranslationProtocol:
 
 def port_to_float(images: Tensor) -> Tensor:
     """As `to_float`, in the port's arithmetic: ToTensor, then Normalize by 0.5 and 0.5."""
-    values = images.permute(0, 3, 1, 2).contiguous().to(torch.float32)
+    values = images.permute(0, 3, 1, 2).to(torch.float32)
     return values.div_(255).sub_(0.5).div_(0.5)
 
 

@@ -10,9 +10,9 @@ LOWEST = {"fcn.pixel_accuracy": 0.70, "fcn.class_iou": 0.15}
 ROOM = 0.02
 """The ceiling minus the lowest arm, in every FCN-score; less, and the score says nothing."""
 RULE = (
-    f"rule: the real photos reach {LOWEST['fcn.pixel_accuracy']:.2f} per-pixel accuracy and "
-    f"{LOWEST['fcn.class_iou']:.2f} class IoU, and the lowest arm's mean lies {ROOM:.2f} or more "
-    "below them in each FCN-score"
+    f"rule: the real photos must reach {LOWEST['fcn.pixel_accuracy']:.2f} per-pixel accuracy and "
+    f"{LOWEST['fcn.class_iou']:.2f} class IoU, and the lowest arm's mean must lie {ROOM:.2f} or "
+    "more below them in each FCN-score"
 )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from experiments.tracking_reader import SuiteRuns
 
-SCORER_RULE = "The real photos' own scores by class: no arm can be expected to pass them."
+SCORER_RULE = "The real photos' own scores by class: what this scorer finds where all is real."
 
 
 @dataclass(frozen=True)

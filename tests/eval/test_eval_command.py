@@ -368,6 +368,7 @@ DATA = ("--dataset", "streets", "--datasets", "sets.yaml")
         (None, ("--datasets", "sets.yaml"), "--datasets: needs --dataset NAME"),
         (None, ("--scores", "pixel", "--json", "targets/a.png/x.json"), "a.png is no folder"),
         (None, ("--scores", "pixel", "--json", "targets"), "--json targets: is a folder"),
+        (None, ("--scores", "pixel", "--json", "targets/a.png"), "there already and is no JSON"),
         (None, ("--scores", "pixel", "--lpips-net", "vgg"), "--lpips-net: is for lpips"),
         (None, ("--scores", "pixel", "--lpips-weights", "x"), "--lpips-weights: is for lpips"),
         (None, ("--scores", "pixel", "--labels", "labels"), "--labels: is for fcn and labels"),

@@ -39,9 +39,10 @@ def test_lists_what_there_is_and_how_to_get_one(tmp_path, save):
     with pytest.raises(NotMeasured) as none:
         find_scorer("streets", (32, 32), NAMES, tmp_path)
     assert "no scorer of streets at 32x32" in str(none.value) and "nothing" in str(none.value)
-    assert str(none.value).endswith("--suite losses --dataset streets --set size=32x32")
+    command = "--arms L1 --set training.steps=1 --set size=32x32 --dataset streets --data-root DIR"
+    assert str(none.value).endswith(command)
     assert "\n" not in str(none.value)
-    with pytest.raises(NotMeasured, match=r" --datasets 'my sets\.yaml' --set size=32x64$"):
+    with pytest.raises(NotMeasured, match=r"size=32x64 .* --datasets 'my sets\.yaml' --data"):
         find_scorer("streets", (32, 64), NAMES, tmp_path, Path("my sets.yaml"))
     save("a.safetensors", of("streets"))
     save("b.safetensors", of("streets"))

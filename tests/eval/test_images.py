@@ -126,6 +126,8 @@ def test_refuses_images_that_are_stored_turned_or_moving(tmp_path):
     exif[0x0112] = 6
     with pytest.raises(ScoringError, match="stored turned"):
         check_image(save(tmp_path / "a.jpg", exif=exif))
+    with pytest.raises(ScoringError, match="stored turned"):  # in a chunk behind the header
+        read_rgb(save(tmp_path / "a.png", exif=exif))
     more = [Image.new("RGB", (6, 4), "red")]
     path = save(tmp_path / "a.tif", save_all=True, append_images=more)
     with pytest.raises(ScoringError, match="holds 2 images"):

@@ -135,6 +135,25 @@ def test_a_generator_of_grey_images(place):
     assert image.shape == (32, 32, 3) and (image == image[..., :1]).all(), "RGB, to be scored"
 
 
+def test_colours_for_a_generator_of_grey_images_are_one_line(place, capsys):
+    torch.save(trained(5, 2, channels=(1, 1)).state_dict(), place / "grey.pth")
+    assert run(checkpoint="grey.pth") == 2
+    error = capsys.readouterr().err
+    assert "must be grey: this generator takes one channel (it is RGB)" in error
+    assert "Traceback" not in error
+
+
+def test_protocols_draw_the_same_noise_and_differ_by_their_arithmetic_alone(place):
+    """Of our own generators: values cut off in place of rounded are one unit apart at most."""
+    images = {}
+    for protocol in ("paper", "port"):
+        assert run("--protocol", protocol, out=f"out-{protocol}") == 0
+        paths = sorted((place / f"out-{protocol}").glob("*.png"))
+        images[protocol] = np.stack([png(path) for path in paths]).astype(int)
+    difference = np.abs(images["paper"] - images["port"])
+    assert 0 < difference.max() <= 1
+
+
 def test_going_on_makes_only_what_is_missing_or_changed(place, capsys):
     assert run() == 0
     before = {p.name: p.stat().st_mtime_ns for p in (place / "out").glob("*.png")}
