@@ -91,7 +91,13 @@ class Store:
             if not create:
                 return None
             location = str(self.artifacts / suite) if self.artifacts else None
-            return self.client.create_experiment(suite, artifact_location=location)
+            try:
+                return self.client.create_experiment(suite, artifact_location=location)
+            except MlflowException as error:
+                # The server had made it and its answer was lost, so that the client asked again.
+                found = self.client.get_experiment_by_name(suite)
+                if error.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:
+                    raise
         if found.lifecycle_stage != "active":
             if not create:
                 return None
