@@ -9,8 +9,6 @@ what aliases unfold to are bounded, and texts hold no control characters.
 
 from __future__ import annotations
 
-import re
-import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,16 +18,14 @@ from pydantic import BaseModel, ValidationError
 
 from pix2pix.errors import CONTROL, UserError
 from pix2pix.validation_errors import SWITCHES, Location, explain
+from pix2pix.yaml_loader import MAX_DEPTH, CoreLoader
 
 MAX_CHARACTERS = 200_000
 """Of one file: a few seconds of reading, and 25 times the registry that comes with the package."""
-MAX_DEPTH = 40
 MAX_NODES = 100_000
 """Aliases can make a small file unfold without end; nothing honest comes near these bounds."""
 MAX_KEY = 200
 """Characters of a key."""
-MAX_DIGITS = 400
-"""Of a number; a float has 309 at most."""
 
 
 class Positions:
@@ -49,9 +45,8 @@ class Positions:
         over; keys that hold dots themselves are understood.
         """
         if isinstance(location, str):
-            # '²' is a digit too, but no number.
-            named = location.split(".")
-            location = [int(s) if s.isascii() and s.isdigit() else s for s in named]
+            steps_in = location.split(".")
+            location = [int(s) if s.isascii() and s.isdigit() else s for s in steps_in]
         steps = tuple(location)
         known: tuple[str | int, ...] = ()
         start = 0
@@ -101,7 +96,7 @@ def parse_yaml(text: str, source: str) -> tuple[Any, Positions]:
     positions = Positions(source)
     loader = None
     try:
-        loader = _Loader(text)
+        loader = CoreLoader(text)
         node = loader.get_single_node()
         value = None if node is None else _Reader(loader, positions).read(node, ())
     except yaml.MarkedYAMLError as error:
@@ -148,50 +143,6 @@ def describe(
     )
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader with the scalars of YAML 1.2's core schema."""
-
-    yaml_implicit_resolvers: typing.ClassVar[dict[str, list[Any]]] = {}
-
-    # Every open bracket is looked at again at every token, so that depth is bounded here already.
-    def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
-        self._bound(self.flow_level)
-        super().fetch_flow_collection_start(token)
-
-    def add_indent(self, column: int) -> bool:
-        self._bound(len(self.indents))
-        return super().add_indent(column)
-
-    def _bound(self, depth: int) -> None:
-        if depth > MAX_DEPTH:
-            raise yaml.scanner.ScannerError(None, None, "is nested too deeply", self.get_mark())
-
-
-def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-    text = node.value
-    if len(text) > MAX_DIGITS:
-        raise ValueError(f"a number has at most {MAX_DIGITS} digits")
-    base = {"0x": 16, "0o": 8}.get(text[:2], 10)
-    return int(text[2:] if base != 10 else text, base)
-
-
-for _tag, _pattern, _first in (
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
-    (
-        "float",
-        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
-        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
-        "-+.0123456789",
-    ),
-):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), list(_first)
-    )
-_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
-
-
 _PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _SCALARS = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null"))
 
@@ -199,7 +150,7 @@ _SCALARS = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float",
 class _Reader:
     """Turns nodes into values and notes where each of them stands."""
 
-    def __init__(self, loader: _Loader, positions: Positions) -> None:
+    def __init__(self, loader: CoreLoader, positions: Positions) -> None:
         self.loader = loader
         self.positions = positions
         self.nodes = 0
