@@ -204,7 +204,8 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.report_only and arguments.suite is None:
             ending, suites = mirror_everything(arguments.out)
         else:
-            study = make_study(parse_options(arguments))
+            training = not (arguments.dry_run or arguments.report_only)
+            study = make_study(parse_options(arguments), measure=training)
             if arguments.dry_run:
                 return look(dry_run(study))
             suites = [(p.suite.name, p.entry.name, p.label) for p in study.plans]

@@ -20,6 +20,8 @@ Records carry `event` and `time` (Unix seconds). The events, in the order in whi
     data         fingerprint, train, val, test (numbers of pairs)
     parameters   generator, discriminator (numbers of weights; discriminator 0 where there is none),
                  or scorer
+    execution    engine, channels_last, precision (pix2pix/fast_step.py); instead_of, error where a
+                 CUDA graph could not be captured
     losses       step, values {term: mean since the last record}, seconds_per_step, learning_rate
     validation   step, values {FCN-score: of the photos held out} (a scorer's)
     sample       step, file (relative to the run directory)
@@ -27,7 +29,7 @@ Records carry `event` and `time` (Unix seconds). The events, in the order in whi
     trained      step, seconds (in training steps, all sittings), peak_memory_mib; of a scorer:
                  step, seconds (this sitting), kept_step (the best validation's)
     scores       values {name: float}, not_measured {name: why}, sha256 {file: of the sheet's files}
-    done         seconds (all sittings)
+    done         seconds (all sittings), outside (of a cell: the share that was no training step)
     failed       error (one line), log (the last lines)
 
 A cell killed after a checkpoint repeats some steps; `replay` gives each step once.

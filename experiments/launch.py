@@ -14,9 +14,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
+from experiments.environment import worker_environment
 from experiments.failures import record_death
 from experiments.jobs import Job, state
 from pix2pix.atomic import make_folder
@@ -187,19 +187,6 @@ def _outcome(status: int, reported: Outcome | None) -> Outcome:
 
 def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> _Running:
     """Start a worker in a session of its own, so that Ctrl-C reaches the launcher alone."""
-    environment = dict(os.environ)
-    threads = str(job.threads)
-    environment |= {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    # glibc gives large blocks back at every step and faults them in again: a tenth of the time.
-    environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**25))
-    environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**30))
-    # Errors of a program that runs unattended for days belong in its log at once.
-    environment["PYTHONUNBUFFERED"] = "1"
-    environment["PYTHONFAULTHANDLER"] = "1"
-    root = str(Path(__file__).resolve().parent.parent)
-    environment["PYTHONPATH"] = os.pathsep.join(
-        p for p in (root, environment.get("PYTHONPATH")) if p
-    )
     if gpus:
         job = replace(job, device=f"cuda:{slot % gpus}")
     make_folder(job.directory)
@@ -209,7 +196,7 @@ def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> _Running:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            env=environment,
+            env=worker_environment(job.threads),
             text=True,
             start_new_session=True,
         )

@@ -68,6 +68,23 @@ def scores_text(values: dict[str, float]) -> str:
     return "  ".join(parts)
 
 
+def execution_text(event: dict[str, Any]) -> str:
+    """Why steps are slower than they could be; empty where they are not."""
+    if "instead_of" not in event:
+        return ""
+    return f"steps are launched one by one: no CUDA graph could be made of them ({event['error']})"
+
+
+def done_text(event: dict[str, Any]) -> str:
+    """'done in 3m10s, 6 % of it outside training steps'."""
+    if not event.get("seconds"):
+        return "done"
+    text = f"done in {duration(event['seconds'])}"
+    if "outside" in event:
+        text += f", {100 * event['outside']:.0f} % of it outside training steps"
+    return text
+
+
 class Lines:
     """A line at every tenth of a job, and at its phases and end."""
 
@@ -101,7 +118,9 @@ class Lines:
         elif kind == "failed":
             self._say(job, f"FAILED: {event['error']}")
         elif kind == "done":
-            self._say(job, "done")
+            self._say(job, done_text(event))
+        elif kind == "execution" and (text := execution_text(event)):
+            self._say(job, text)
 
     def _say(self, job: Job, text: str) -> None:
         line = f"{time.strftime('%H:%M:%S')}  {job.title:<28} {text}"

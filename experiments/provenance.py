@@ -44,19 +44,22 @@ def versions() -> dict[str, str]:
 
 def machine(device: str, threads: int) -> dict[str, Any]:
     """The device and what it is; `threads` counts those of one training on the CPU."""
-    name = _processor()
-    if device.startswith("cuda"):
-        import torch
-
-        name = torch.cuda.get_device_name(device)
     return {
         "device": device,
-        "device_name": name,
+        "device_name": device_name(device),
         "threads": threads,
         "platform": platform.platform(),
         "cores": os.cpu_count(),
-        "precision": "float32",
     }
+
+
+def device_name(device: str) -> str:
+    """What a device is called by its maker."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    return _processor()
 
 
 def _processor() -> str:

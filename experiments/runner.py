@@ -40,9 +40,9 @@ def run(job: Job, emit: Emit, stop: Stop) -> None:
     written, Interrupted or KeyboardInterrupt when asked to stop.
     """
     torch.set_num_threads(job.threads)
-    # Plain float32 on every device, so that a digest means the same arithmetic everywhere.
+    # Plain float32 outside of trainings, so that a digest means the same arithmetic everywhere.
     torch.backends.cudnn.allow_tf32 = False
-    torch.set_float32_matmul_precision("highest")
+    torch.backends.cuda.matmul.allow_tf32 = False
     work = Work(job, emit, stop)
     (Path(job.out) / "scorers").mkdir(parents=True, exist_ok=True)
     {"cell": run_cell, "reference": run_reference}[job.kind](work)

@@ -10,11 +10,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from experiments import jobs
+from experiments.calibration import KEY, calibrate, calibrated, subject
 from experiments.jobs import DataSource, Job
 from experiments.mirroring import Ending, say, start_mirror, stop_mirror
 from experiments.plan import Plan, make_plan
@@ -59,16 +60,51 @@ class Study:
     options: Options
     entry: DatasetEntry
     plans: tuple[Plan, ...]
+    calibration: str = ""
+    """What the precision was chosen by, where that was left to a measurement."""
 
     @property
     def size(self) -> tuple[int, int]:
         return self.plans[0].size
 
 
-def make_study(options: Options) -> Study:
-    """Check everything that can be checked without reading an image; UserError otherwise."""
-    registry = load_registry(options.datasets)
-    entry = find_entry(registry, options.dataset)
+def make_study(options: Options, measure: bool = False) -> Study:
+    """Check everything that can be checked without reading an image; UserError otherwise.
+
+    Where `--set training.precision=auto` leaves the precision to a measurement, `measure` allows
+    one; else only an earlier one is looked up, and float32 is taken where there is none.
+    """
+    entry = find_entry(load_registry(options.datasets), options.dataset)
+    overrides = dict(options.overrides)
+    if overrides.get(KEY) != "auto":
+        return Study(options, entry, _plans(options, entry))
+    del overrides[KEY]
+    options = replace(options, overrides=tuple(overrides.items()))
+    plans = _plans(options, entry)
+    device = "cuda:0" if _gpus() else "cpu"
+    arguments = subject(plans), options.out, device, options.threads
+    found = calibrated(*arguments)
+    if found is None and measure:
+        say(f"timing steps on {device} to choose {KEY}")
+        found = calibrate(*arguments)
+    if found is None:
+        print(f"{KEY}: not measured yet; shown as float32", file=sys.stderr)
+        return Study(options, entry, plans)
+    say(f"{KEY}: {found.text}")
+    if found.precision != "float32":
+        chosen = (*options.overrides, (KEY, found.precision))
+        options = replace(options, overrides=chosen)
+        plans = _plans(options, entry)
+    return Study(options, entry, plans, found.text)
+
+
+def _gpus() -> int:
+    from experiments.launch import gpu_count
+
+    return gpu_count()
+
+
+def _plans(options: Options, entry: DatasetEntry) -> tuple[Plan, ...]:
     everything = options.suites == ("all",)
     plans = []
     for name in suite_names() if everything else options.suites:
@@ -93,7 +129,7 @@ def make_study(options: Options) -> Study:
         plans.append(plan)
     if not plans:
         raise UserError(f"no suite fits data set {entry.name} with these options")
-    return Study(options, entry, tuple(plans))
+    return tuple(plans)
 
 
 def execute(study: Study) -> Ending:
@@ -102,6 +138,7 @@ def execute(study: Study) -> Ending:
 
     options = study.options
     check_source(study.entry, options.data_root, study.plans[0].suite.direction)
+    _check_precisions(study)
     _check_folder("--out", options.out)
     _check_folder("--reports", options.reports)
     began = time.monotonic()
@@ -162,6 +199,7 @@ def plan_jobs(study: Study, plan: Plan, fingerprint: str, here: str, threads: in
         options.out.resolve(),
         commit=here,
         threads=threads,
+        calibration=study.calibration,
         checkpoint_seconds=options.checkpoint_seconds,
     )
 
@@ -203,6 +241,22 @@ def _now_and_then(what: str, seconds: float = 10.0) -> Callable[[int, int], None
             say(f"{what} {done} of {total}, {duration(left)} left")
 
     return progress
+
+
+def _check_precisions(study: Study) -> None:
+    """UserError where a GPU, or the CPU, lacks the precision of a cell."""
+    cells = [cell for plan in study.plans for cell in plan.cells("")]
+    lower = {cell.config.training.precision for cell in cells} - {"float32"}
+    if not lower:  # which everything has
+        return
+    import torch
+
+    from pix2pix.precision import check
+
+    devices = [torch.device("cuda", index) for index in range(_gpus())] or [torch.device("cpu")]
+    for precision in sorted(lower):
+        for device in devices:
+            check(precision, device)
 
 
 def _check_folder(option: str, folder: Path) -> None:

@@ -16,6 +16,8 @@ def provenance_tags(records: list[Record]) -> dict[str, str]:
         if record["event"] == "start":
             for key, value in flatten(record.get("provenance") or {}).items():
                 seen.setdefault(key, {})[value] = None
+        elif record["event"] == "execution":
+            seen.setdefault("engine", {})[_engine(record)] = None
     tags = {f"provenance.{key}": ", ".join(values) for key, values in seen.items()}
     if seen.get("commit"):
         tags["mlflow.source.git.commit"] = list(seen["commit"])[-1]
@@ -24,6 +26,14 @@ def provenance_tags(records: list[Record]) -> dict[str, str]:
     if commit and commit != tags.get("provenance.commit"):
         tags["provenance.scores_commit"] = commit
     return tags
+
+
+def _engine(record: Record) -> str:
+    """'graph, channels last', or 'paired instead of graph: why'."""
+    said = str(record.get("engine")) + (", channels last" if record.get("channels_last") else "")
+    if record.get("instead_of"):
+        said += f" instead of {record['instead_of']}: {record.get('error')}"
+    return said
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:

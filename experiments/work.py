@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from experiments.jobs import Job
-from experiments.journal import Journal, Record
+from experiments.journal import Journal, Record, last
 from experiments.provenance import machine, versions
 from experiments.stopping import Stop
 from pix2pix.datasets import DatasetEntry, find_entry, load_registry
@@ -56,6 +56,11 @@ class Work:
             "versions": versions(),
             **machine(job.device, job.threads),
         }
+        if job.kind == "cell":
+            training = job.config.get("training", {})
+            self.provenance["precision"] = training.get("precision", "float32")
+            if job.calibration:
+                self.provenance["calibration"] = job.calibration
 
     def emit(self, event: dict[str, Any]) -> None:
         """Tell the launcher. KeyboardInterrupt where a signal that came was swallowed."""
@@ -84,7 +89,10 @@ class Work:
         earlier = sittings(records)[:-1]
         before = sum(one[-1]["time"] - one[0]["time"] for one in earlier)
         here = time.monotonic() - self.began - self.waited
-        self.record("done", seconds=round(before + here, 3))
+        seconds, fields = round(before + here, 3), {}
+        if (trained := last(records, "trained")) and seconds:
+            fields["outside"] = round(max(0.0, 1 - trained["seconds"] / seconds), 4)
+        self.record("done", seconds=seconds, **fields)
 
 
 @contextmanager

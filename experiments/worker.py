@@ -108,7 +108,8 @@ def _attempt(job: Job, emit: Any, stop: Stop) -> int:
     except OSError as error:
         message = _reason(job, error)
     except Exception as error:
-        message = f"{type(error).__name__}: {error}".splitlines()[0]
+        if (message := _shortage(error, job)) is None:
+            message = f"{type(error).__name__}: {error}".splitlines()[0]
         with contextlib.suppress(OSError):  # a full disk has no room for the log either
             traceback.print_exc()
     emit({"event": "failed", "error": message})
@@ -117,6 +118,17 @@ def _attempt(job: Job, emit: Any, stop: Stop) -> int:
     with contextlib.suppress(OSError):
         Journal(job.directory).append("failed", error=message, log=log_tail(job.directory))
     return FAILED
+
+
+def _shortage(error: Exception, job: Job) -> str | None:
+    """What to say where memory ran out; None where something else is wrong."""
+    if "torch" not in sys.modules:  # not imported for this alone
+        return None
+    import torch
+
+    from pix2pix.memory import out_of_memory, shortage
+
+    return shortage(error, torch.device(job.device)) if out_of_memory(error) else None
 
 
 def _reason(job: Job, error: OSError) -> str:

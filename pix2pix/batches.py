@@ -60,6 +60,8 @@ class Batches:
 
     def _take(self, images: Tensor | np.ndarray, chosen: Tensor) -> Tensor:
         if isinstance(images, Tensor):
+            if len(chosen) == 1:  # a view: nothing is sent or copied
+                return images[chosen.item() : chosen.item() + 1]
             return images[chosen.to(images.device)]
         return torch.from_numpy(images[chosen.numpy()]).to(self.device, non_blocking=True)
 

@@ -12,8 +12,9 @@ from pix2pix.atomic import replacing
 from pix2pix.checksum import ChecksummedWriter, Damaged, verify
 from pix2pix.config import GeneratorSettings, resolve_depth
 from pix2pix.errors import Unreadable, UserError
+from pix2pix.memory import out_of_memory
 from pix2pix.networks import GENERATORS, encoder_widths
-from pix2pix.unpickle import Refused, out_of_memory, unpickled
+from pix2pix.unpickle import Refused, unpickled
 
 FORMAT = 2
 """2: with a checksum. Generators of format 1 are still read."""

@@ -16,6 +16,10 @@ Width = Annotated[int, Field(ge=1, le=4096)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+Precision = Literal["float32", "tf32", "bfloat16"]
+"""What convolutions multiply in; weights, losses and optimisers are float32 always."""
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -63,6 +67,7 @@ class TrainingSettings(_Settings):
     jitter: Annotated[float, Field(ge=1, le=2)] = 286 / 256
     """Images are enlarged by this factor and cropped back at random; 1 turns it off."""
     mirror: bool = True
+    precision: Precision = "float32"
 
     @model_validator(mode="after")
     def _has_one_length(self) -> TrainingSettings:
@@ -96,7 +101,10 @@ class CellConfig(_Settings):
 
     @property
     def digest(self) -> str:
-        return digest(self.model_dump(mode="json"))
+        content = self.model_dump(mode="json")
+        if self.training.precision == "float32":  # as it was before the setting was there
+            del content["training"]["precision"]
+        return digest(content)
 
 
 def digest(value: Any) -> str:

@@ -1,4 +1,8 @@
-"""The networks and optimisers of one training, and the step that trains them (Section 3.3)."""
+"""The networks and optimisers of one training, and the step that trains them (Section 3.3).
+
+`training_step` is the reference: it reads like the paper. `fast_step.py` has those that do the same
+in less time.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,9 @@ from torch import Tensor, nn
 
 from pix2pix import losses
 from pix2pix.checkpoint import build_generator
-from pix2pix.config import CellConfig, ObjectiveSettings
+from pix2pix.config import CellConfig, ObjectiveSettings, Precision
 from pix2pix.networks import PatchDiscriminator, initialise
+from pix2pix.precision import forward
 
 
 @dataclass
@@ -23,11 +28,26 @@ class Model:
     optimiser_d: torch.optim.Optimizer | None
     objective: ObjectiveSettings
     gan_loss: losses.GANLoss
+    precision: Precision
+
+    def translate(self, x: Tensor) -> Tensor:
+        """G's images for inputs x."""
+        return forward(self.generator, x, self.precision)
+
+    def judge(self, x: Tensor, image: Tensor) -> Tensor:
+        """D's logits on images of inputs x."""
+        assert self.discriminator is not None
+        conditional = self.objective.gan == "conditional"
+        seen = torch.cat((x, image), dim=1) if conditional else image
+        return forward(self.discriminator, seen, self.precision)
 
     def set_learning_rate(self, rate: float) -> None:
         for optimiser in (self.optimiser_g, self.optimiser_d):
             for group in optimiser.param_groups if optimiser is not None else ():
-                group["lr"] = rate
+                if isinstance(group["lr"], Tensor):  # on a GPU, where a graph reads it
+                    group["lr"].fill_(rate)
+                else:
+                    group["lr"] = rate
 
     def state_dict(self) -> dict[str, dict]:
         parts = (self.generator, self.discriminator, self.optimiser_g, self.optimiser_d)
@@ -36,13 +56,30 @@ class Model:
 
     def load_state_dict(self, state: dict[str, dict]) -> None:
         for name, part_state in state.items():
-            getattr(self, name).load_state_dict(part_state)
+            part = getattr(self, name)
+            if isinstance(part, torch.optim.Optimizer):
+                # How the rate is kept is the device's matter, which may be another one now.
+                own = ("lr", "capturable")
+                groups = [
+                    saved | {key: mine[key] for key in own}
+                    for saved, mine in zip(
+                        part_state["param_groups"], part.param_groups, strict=True
+                    )
+                ]
+                part_state = part_state | {"param_groups": groups}
+            part.load_state_dict(part_state)
 
 
-def build(config: CellConfig, channels: tuple[int, int], device: torch.device) -> Model:
+def build(
+    config: CellConfig,
+    channels: tuple[int, int],
+    device: torch.device,
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> Model:
     """New networks and optimisers, drawn from the cell's seed alone.
 
-    `channels`: of inputs and targets. G is drawn before D, each from its own stream, so that all
+    `channels`: of inputs and targets; `memory_format`: of the weights, which decides that of all
+    that is computed. G is drawn before D, each from its own stream, so that all
     arms of one seed start from the same generator.
     """
     generator = build_generator(config.generator, channels, config.size)
@@ -56,13 +93,18 @@ def build(config: CellConfig, channels: tuple[int, int], device: torch.device) -
             config.discriminator.width,
         )
         initialise(discriminator, torch.Generator().manual_seed(config.seed + 2**32))
-        discriminator.to(device)
-    generator.to(device)
+        discriminator.to(device, memory_format=memory_format)
+    generator.to(device, memory_format=memory_format)
+    settings, on_gpu = config.training, device.type == "cuda"
 
     def adam(network: nn.Module) -> torch.optim.Optimizer:
-        betas = (config.training.beta1, config.training.beta2)
+        rate = settings.learning_rate
         return torch.optim.Adam(
-            network.parameters(), config.training.learning_rate, betas, fused=True
+            network.parameters(),
+            torch.tensor(rate, device=device) if on_gpu else rate,
+            (settings.beta1, settings.beta2),
+            fused=True,
+            capturable=on_gpu,
         )
 
     return Model(
@@ -72,6 +114,7 @@ def build(config: CellConfig, channels: tuple[int, int], device: torch.device) -
         adam(discriminator) if discriminator is not None else None,
         config.objective,
         losses.GAN_LOSSES[config.objective.gan_loss](),
+        settings.precision,
     )
 
 
@@ -80,25 +123,30 @@ def training_step(model: Model, x: Tensor, y: Tensor) -> dict[str, Tensor]:
 
     Returns the terms of both objectives, unweighted, as scalars on the device.
     """
+    translation, terms = model.translate(x), {}
+    if model.discriminator is not None:
+        judged = model.judge(x, y), model.judge(x, translation.detach())
+        terms |= discriminator_update(model, *judged)
+    return terms | generator_update(model, x, y, translation)
+
+
+def discriminator_update(model: Model, real: Tensor, generated: Tensor) -> dict[str, Tensor]:
+    """D's step on its logits on targets and on translations; its terms."""
+    assert model.optimiser_d is not None
+    real, generated = model.gan_loss.discriminator(real, generated)
+    model.optimiser_d.zero_grad(set_to_none=True)
+    (0.5 * (real + generated)).backward()
+    model.optimiser_d.step()
+    return {"d_real": real.detach(), "d_fake": generated.detach()}
+
+
+def generator_update(model: Model, x: Tensor, y: Tensor, translation: Tensor) -> dict[str, Tensor]:
+    """G's step against the updated D; its terms."""
     objective, terms = model.objective, {}
-    translation = model.generator(x)
-
-    if model.discriminator is not None and model.optimiser_d is not None:
-        conditional = objective.gan == "conditional"
-
-        def judged(image: Tensor) -> Tensor:
-            return model.discriminator(torch.cat((x, image), dim=1) if conditional else image)
-
-        real, generated = model.gan_loss.discriminator(judged(y), judged(translation.detach()))
-        model.optimiser_d.zero_grad(set_to_none=True)
-        (0.5 * (real + generated)).backward()
-        model.optimiser_d.step()
-        terms |= {"d_real": real, "d_fake": generated}
-
+    if model.discriminator is not None:
         model.discriminator.requires_grad_(False)
-        terms["g_gan"] = model.gan_loss.generator(judged(translation))
+        terms["g_gan"] = model.gan_loss.generator(model.judge(x, translation))
         model.discriminator.requires_grad_(True)
-
     terms["g_l1"] = losses.l1(translation, y)
     total = objective.l1 * terms["g_l1"]
     if objective.l2:

@@ -38,14 +38,21 @@ class BatchStatisticsNorm(nn.BatchNorm2d):
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, track_running_stats=False)
+        self.per_image = False
+        """Whether each image of the batch is normalised by itself: several batches of one image
+        in one pass."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) float to the same, normalised over N, H and W."""
-        if x.numel() == x.shape[1]:
+        """(N, C, H, W) float to the same, normalised over N, H and W, or over H and W."""
+        if (x[0] if self.per_image else x).numel() == x.shape[1]:
             # Exactly zero before scale and bias; rounding would be amplified by the layers behind.
             scale, bias = (p.view(1, -1, 1, 1) for p in (self.weight, self.bias))
             return (x - x) * scale + bias
         cudnn = torch.backends.cudnn.enabled
+        if self.per_image:
+            return torch.instance_norm(
+                x, self.weight, self.bias, None, None, True, 0.0, self.eps, cudnn
+            )
         return torch.batch_norm(x, self.weight, self.bias, None, None, True, 0.0, self.eps, cudnn)
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import resource
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pix2pix.atomic import replacing
 from pix2pix.batches import Batches
@@ -21,9 +18,12 @@ from pix2pix.checkpoint import random_state, restore_random_state
 from pix2pix.checkpoint_series import CheckpointSeries
 from pix2pix.config import CellConfig
 from pix2pix.errors import Interrupted, TrainingError
+from pix2pix.fast_step import CaptureFailed, Execution, Step, execution_of, make_step
 from pix2pix.loss_window import LossWindow
-from pix2pix.model import build, training_step
+from pix2pix.memory import peak_memory_mib
+from pix2pix.model import Model, build
 from pix2pix.networks import parameter_count
+from pix2pix.precision import check, multiplying_in
 from pix2pix.translate import grid, translate
 
 SAMPLES = 4
@@ -64,19 +64,42 @@ def train(
     pace: Pace,
     stop: Callable[[], bool] = lambda: False,
     flush: Callable[[], None] = lambda: None,
+    execution: Execution | None = None,
 ) -> nn.Module:
     """Train a cell from its newest whole checkpoint, or from the start, to its last step.
 
     Pairs are (inputs, targets), each (N, H, W, C) uint8. `directory` receives checkpoints and
     `samples/`. `flush` puts on the disk what was recorded: a checkpoint must not outlive the
-    records of the steps before it. On the CPU a training that was stopped or killed and goes on
-    gives the same weights, bit for bit, as one that was not (same versions, same number of
+    records of the steps before it. `execution` is how the steps are run, by default the fastest
+    for the device (`fast_step.execution_of`). On the CPU a training that was stopped or killed and
+    goes on gives the same weights, bit for bit, as one that was not (same versions, same number of
     threads).
 
     Returns the trained generator; its last checkpoint is left for whoever keeps the generator to
-    delete. Raises Interrupted when `stop()` becomes true, TrainingError when a loss is not finite,
-    OSError, naming the file, where one cannot be written.
+    delete. Raises UserError where the device lacks the cell's precision, Interrupted when `stop()`
+    becomes true, TrainingError when a loss is not finite, OSError, naming the file, where one
+    cannot be written.
     """
+    check(config.training.precision, device)
+    if execution is None:
+        execution = execution_of(device, config.training.precision)
+    pairs = train_pairs, validation_pairs
+    with multiplying_in(config.training.precision):
+        return _train(config, *pairs, directory, device, record, pace, stop, flush, execution)
+
+
+def _train(
+    config: CellConfig,
+    train_pairs: tuple[np.ndarray, np.ndarray],
+    validation_pairs: tuple[np.ndarray, np.ndarray],
+    directory: Path,
+    device: torch.device,
+    record: Record,
+    pace: Pace,
+    stop: Callable[[], bool],
+    flush: Callable[[], None],
+    execution: Execution,
+) -> nn.Module:
     inputs, targets = train_pairs
     channels = inputs.shape[-1], targets.shape[-1]
     settings = config.training
@@ -84,7 +107,7 @@ def train(
     checkpoints = CheckpointSeries(directory, config.digest)
 
     torch.manual_seed(config.seed)
-    model = build(config, channels, device)
+    model = build(config, channels, device, execution.memory_format)
     batches = Batches(
         inputs,
         targets,
@@ -112,6 +135,8 @@ def train(
         generator=parameter_count(model.generator),
         discriminator=parameter_count(model.discriminator) if model.discriminator else 0,
     )
+    x, y = (torch.zeros(settings.batch, c, *config.size, device=device) for c in channels)
+    training_step = recorded_step(model, execution, (x, y), record)
 
     def write_checkpoint() -> None:
         check_weights(model.generator, step)
@@ -139,7 +164,7 @@ def train(
         begin = time.perf_counter()
         rate = learning_rate(config, step, total)
         model.set_learning_rate(rate)
-        window.add(step + 1, training_step(model, *batches.next()))
+        window.add(step + 1, training_step(*batches.next()))
         step += 1
         recording = step % pace.record_steps == 0 or step == total
         means = window.means() if recording else {}
@@ -162,6 +187,28 @@ def train(
     peak = max(peak, peak_memory_mib(device))
     record("trained", step=step, seconds=seconds, peak_memory_mib=peak)
     return model.generator
+
+
+def recorded_step(
+    model: Model, execution: Execution, first: tuple[Tensor, Tensor], record: Record
+) -> Step:
+    """The step, and a record of how it is run: without a graph where the device cannot capture
+    one, in the same precision."""
+    failed = {}
+    try:
+        step = make_step(model, execution, first)
+    except CaptureFailed as error:
+        failed = {"instead_of": execution.engine, "error": str(error)}
+        execution = replace(execution, engine="paired")
+        step = make_step(model, execution, first)
+    record(
+        "execution",
+        engine=execution.engine,
+        channels_last=execution.channels_last,
+        precision=model.precision,
+        **failed,
+    )
+    return step
 
 
 def check_weights(network: nn.Module, step: int) -> None:
@@ -191,17 +238,3 @@ def write_samples(
     translations = [t for _, t in translate(generator, inputs, names, seed=seed, device=device)]
     with replacing(path) as file:
         grid(inputs, translations, targets).save(file, format="PNG")
-
-
-def peak_memory_mib(device: torch.device) -> float:
-    """The most memory held so far: of the GPU's allocator there, else of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    with contextlib.suppress(OSError, StopIteration, ValueError):
-        # Linux counts the launcher's memory into ru_maxrss of what it starts; this is our own.
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 2**10
-    # Elsewhere: macOS counts in bytes, others in KiB.
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

@@ -12,8 +12,7 @@ from typing import Any
 import torch
 
 from pix2pix.errors import Unreadable, UserError
-
-NO_MEMORY = re.compile(r"DefaultCPUAllocator|can't allocate memory|not enough memory|out of memory")
+from pix2pix.memory import out_of_memory
 
 
 def unpickled(path: Path) -> Any:
@@ -38,14 +37,6 @@ def unpickled(path: Path) -> Any:
 
 class Refused(UserError):
     """A file that holds other things than tensors and plain values."""
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: Python's, or the RuntimeError of torch's CPU
-    allocator, which has no type of its own."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
-    )
 
 
 def _check_parts(path: Path) -> None:

@@ -508,6 +508,12 @@ def test_a_cell_that_diverges_fails_alone(tmp_path):
         (["--suite", "losses", "--reports", "/proc/nowhere"], "--reports /proc"),
         (["--suite", "patch_size", "--set", "discriminator.patch=34"], "every arm of patch_size"),
         (["--suite", "losses", "--datasets", "none.yaml"], "none.yaml"),
+        (["--suite", "losses", "--set", "training.precision=half"], "or auto, which measures"),
+        pytest.param(
+            ["--suite", "losses", "--set", "training.precision=tf32"],
+            "use float32 or bfloat16",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU may have TF32"),
+        ),
         (["--suite", "none.yaml"], "no such file"),
         (["--suite", "losses", "--report-only"], "nothing was run yet"),
         (["--report-only"], "nothing was run yet"),

@@ -1,7 +1,14 @@
 import pytest
 
 from experiments.jobs import DataSource, Job
-from experiments.progress import Lines, duration, losses_text, scores_text
+from experiments.progress import (
+    Lines,
+    done_text,
+    duration,
+    execution_text,
+    losses_text,
+    scores_text,
+)
 
 VALUES = {"d_real": 0.6, "d_fake": 0.5, "g_gan": 1.25, "g_l1": 0.2}
 
@@ -33,7 +40,7 @@ def test_plain_lines_come_at_every_tenth_with_losses_and_time_left(capsys):
     err = capsys.readouterr().err.splitlines()
     assert len(err) == 1 + 11 + 1
     assert "step 100/200  L1 0.200  G 1.25  D 0.60/0.50  50s left" in err[6]
-    assert err[-1].endswith("done")
+    assert err[-1].endswith("done in 1m40s")
 
 
 def test_scores_stand_in_the_order_of_a_papers_table():
@@ -46,3 +53,13 @@ def test_a_file_that_was_set_aside_is_said(capsys):
     event = {"event": "set aside", "file": "checkpoint-0000007.pt.damaged", "error": "why"}
     Lines()(job(), event | {"step": 3})
     assert "checkpoint-0000007.pt.damaged set aside: why" in capsys.readouterr().err
+
+
+def test_the_end_says_what_was_no_training_and_a_slow_engine_says_why():
+    assert done_text({"seconds": 190.2, "outside": 0.062}) == (
+        "done in 3m10s, 6 % of it outside training steps"
+    )
+    assert done_text({"seconds": 0.0}) == "done"
+    assert execution_text({"engine": "graph"}) == ""
+    event = {"engine": "paired", "instead_of": "graph", "error": "no such stream"}
+    assert "no CUDA graph could be made of them (no such stream)" in execution_text(event)

@@ -17,6 +17,7 @@ from pix2pix.config import (
     TrainingSettings,
 )
 from pix2pix.errors import Interrupted, TrainingError, UserError
+from pix2pix.fast_step import Execution
 from pix2pix.model import build, training_step
 from pix2pix.train import Pace, learning_rate, train
 
@@ -163,14 +164,16 @@ def test_arms_of_one_seed_start_from_the_same_generator():
     assert torch.equal(generators[0], generators[1]) and torch.equal(generators[0], generators[2])
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("stop_at", [1, 5, 8])
-def test_a_stopped_training_goes_on_bit_for_bit(tmp_path, stop_at):
-    whole, whole_log = run(cell(), tmp_path / "whole")
+def test_a_stopped_training_goes_on_bit_for_bit(tmp_path, stop_at, precision):
+    config = cell(training=TrainingSettings(steps=12, jitter=1.1, precision=precision))
+    whole, whole_log = run(config, tmp_path / "whole")
     calls = iter(range(1, 100))
     with pytest.raises(Interrupted):
-        run(cell(), tmp_path / "parts", stop=lambda: next(calls) >= stop_at)
+        run(config, tmp_path / "parts", stop=lambda: next(calls) >= stop_at)
     torch.rand(17)  # whatever happened to the global generator in between
-    parts, log = run(cell(), tmp_path / "parts")
+    parts, log = run(config, tmp_path / "parts")
     assert log.of("start")[0]["step"] == stop_at
     assert torch.equal(weights(whole), weights(parts))
     ends = [x.of("losses")[-1]["values"] for x in (whole_log, log)]
@@ -183,6 +186,29 @@ def test_checkpoints_and_samples_do_not_change_what_is_trained(tmp_path):
     often, _ = run(cell(), tmp_path / "often", Pace(1, 1, 0.0))
     seldom, _ = run(cell(), tmp_path / "seldom")
     assert torch.equal(weights(often), weights(seldom))
+
+
+def test_how_steps_are_run_is_recorded(tmp_path):
+    _, log = run(cell(), tmp_path / "plain")
+    (record,) = log.of("execution")
+    assert (record["engine"], record["precision"]) == ("reference", "float32")
+    assert "instead_of" not in record
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU captures")
+def test_a_graph_that_cannot_be_captured_is_trained_without_and_recorded(tmp_path):
+    paired, _ = run(cell(), tmp_path / "paired", execution=Execution("paired"))
+    fallen, log = run(cell(), tmp_path / "graph", execution=Execution("graph"))
+    (record,) = log.of("execution")
+    assert (record["engine"], record["instead_of"]) == ("paired", "graph")
+    assert record["error"] and record["precision"] == "float32"
+    assert torch.equal(weights(paired), weights(fallen))
+
+
+def test_a_precision_that_the_device_lacks_is_refused(tmp_path):
+    config = cell(training=TrainingSettings(steps=2, precision="tf32"))
+    with pytest.raises(UserError, match=r"training\.precision tf32"):
+        run(config, tmp_path)
 
 
 def test_what_is_recorded(tmp_path):

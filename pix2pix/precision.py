@@ -1,0 +1,59 @@
+"""What a training's convolutions multiply in: float32, TF32 or bfloat16, and which device has it.
+
+Weights, normalisation, losses and optimisers are float32 in all of them. Nothing here falls back: a
+precision that the device lacks is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import get_args
+
+import torch
+from torch import Tensor, nn
+
+from pix2pix.config import Precision
+from pix2pix.errors import UserError
+
+
+def lacking(precision: Precision, device: torch.device) -> str:
+    """Why a device cannot train in a precision; empty where it can."""
+    if precision != "tf32":
+        return ""
+    if device.type != "cuda":
+        return "TF32 is a GPU's (NVIDIA Ampere or later); this training runs on the CPU"
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return f"{torch.cuda.get_device_name(device)} has no TF32 (NVIDIA Ampere or later has)"
+    return ""
+
+
+def check(precision: Precision, device: torch.device) -> None:
+    """UserError where the device lacks the precision."""
+    if reason := lacking(precision, device):
+        others = [p for p in get_args(Precision) if not lacking(p, device)]
+        raise UserError(f"training.precision {precision}: {reason}; use {' or '.join(others)}")
+
+
+@contextmanager
+def multiplying_in(precision: Precision) -> Iterator[None]:
+    """Turns TF32 on, or off, for all that runs meanwhile; a no-op on the CPU."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.allow_tf32 = matmul.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before
+
+
+def forward(network: nn.Module, x: Tensor, precision: Precision) -> Tensor:
+    """What a network gives, as float32.
+
+    Each call has an autocast of its own: one around a whole step would go on with D's weights of
+    before its update.
+    """
+    if precision != "bfloat16":
+        return network(x)
+    with torch.autocast(x.device.type, torch.bfloat16):
+        return network(x).float()
