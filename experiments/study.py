@@ -150,8 +150,7 @@ def execute(study: Study) -> Ending:
         for job in plan_jobs(study, plan, fingerprint, here, options.threads):
             planned.setdefault(job.digest, job)
     todo = [job for job in planned.values() if jobs.state(job).word != "done"]
-    # References first: every cell's scores wait for them.
-    todo.sort(key=lambda job: job.kind != "reference")
+    todo.sort(key=_turn)
     gpus = gpu_count() if todo else 0
     workers = choose_workers(options.workers, gpus, todo) if todo else 0
     _check_disk(options.out, todo, workers)
@@ -180,6 +179,16 @@ def execute(study: Study) -> Ending:
     if not tracked and importlib.util.find_spec("mlflow"):
         return Ending(1, False, seconds)
     return Ending(1 if failed else 0, tracked, seconds)
+
+
+def _turn(job: Job) -> tuple[float, ...]:
+    """References first, because every cell's scores wait for them; then seed by seed, so that a
+    study that was cut short has all arms of some; in a seed the long ones first, so that no
+    processor waits for one at the end."""
+    if job.kind == "reference":
+        return (0.0,)
+    config = CellConfig.model_validate_json(json.dumps(job.config))
+    return (1.0, config.seed, -jobs.step_gflop(config))
 
 
 def plan_jobs(study: Study, plan: Plan, fingerprint: str, here: str, threads: int) -> list[Job]:

@@ -1,0 +1,116 @@
+"""What a machine can do at best, measured now: multiplications a second and bytes a second."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from experiments.provenance import device_name
+from pix2pix.config import (
+    CellConfig,
+    DiscriminatorSettings,
+    GeneratorSettings,
+    ObjectiveSettings,
+    Precision,
+    TrainingSettings,
+)
+from pix2pix.model import Model, build, training_step
+from pix2pix.precision import multiplying_in
+
+ROOT = Path(__file__).resolve().parent.parent
+
+BYTES_A_WEIGHT = 40
+"""Of a step, in float32: read forward and backward, its gradient written, and by Adam weight,
+gradient and two moments read, weight and moments written."""
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Where and with what something was measured."""
+    return {
+        "device": device_name(str(device)),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def cell(size: int, width: int, *, batch: int = 1, gan: str = "conditional", patch: int = 70):
+    """A cell as a suite would make it, its data noise."""
+    discriminator = None if gan == "none" else DiscriminatorSettings(patch=patch, width=width)
+    return CellConfig(
+        dataset="noise",
+        fingerprint="",
+        direction="a->b",
+        size=(size, size),
+        seed=1,
+        generator=GeneratorSettings(width=width),
+        discriminator=discriminator,
+        objective=ObjectiveSettings(gan=gan),
+        training=TrainingSettings(steps=1, batch=batch),
+    )
+
+
+def multiplications(device: torch.device, precision: Precision) -> float:
+    """FLOP a second of a large square matrix product."""
+    side = 8192 if device.type == "cuda" else 1536
+    kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    a, b = (torch.randn(side, side, device=device).to(kind) for _ in "ab")
+    with multiplying_in(precision):
+        return 2 * side**3 / _shortest(lambda: a @ b, device)
+
+
+def traffic(device: torch.device) -> float:
+    """Bytes a second, read and written, of a copy far larger than any cache."""
+    count = 2**28 if device.type == "cuda" else 2**26
+    source, target = torch.ones(count, device=device), torch.empty(count, device=device)
+    return 2 * 4 * count / _shortest(lambda: target.copy_(source), device)
+
+
+def work_of_step(config: CellConfig) -> tuple[float, float]:
+    """FLOP of one training step, counted, and the bytes of its weights' way through memory."""
+    model: Model = build(config, (3, 3), torch.device("cpu"))
+    x = y = torch.zeros(config.training.batch, 3, *config.size)
+    counter = FlopCounterMode(display=False)
+    with counter:
+        training_step(model, x, y)
+    networks = [n for n in (model.generator, model.discriminator) if n is not None]
+    weights = sum(p.numel() for network in networks for p in network.parameters())
+    return float(counter.get_total_flops()), float(BYTES_A_WEIGHT * weights)
+
+
+def _shortest(act: Callable[[], object], device: torch.device, times: int = 12) -> float:
+    found = []
+    for _ in range(times):
+        wait(device)
+        began = time.perf_counter()
+        act()
+        wait(device)
+        found.append(time.perf_counter() - began)
+    return min(found)
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def spread(values: list[float]) -> str:
+    """'0.350 [0.341, 0.362]': median and quartiles."""
+    if len(values) < 2:
+        return f"{values[0]:.4f}"
+    low, middle, high = statistics.quantiles(values, n=4)
+    return f"{middle:.4f} [{low:.4f}, {high:.4f}]"

@@ -1,0 +1,119 @@
+"""Several cells at once against one alone: images a second in sum.
+
+    python benchmarks/cells.py                        on the CPU: a thread a cell, a cell a core
+    python benchmarks/cells.py --device cuda --cells 1,2,4,8 --precision tf32
+
+Each cell is a process of its own, as `run_ablations.py --workers` starts them. On the CPU one cell
+has all threads, several divide them. The counts take turns, so that what drifts meets all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+from ceilings import cell, machine, wait
+
+from pix2pix.config import CellConfig
+from pix2pix.fast_step import execution_of, make_step
+from pix2pix.memory import peak_memory_mib
+from pix2pix.model import build
+from pix2pix.precision import multiplying_in
+
+WARM_UP = 3
+
+
+def work(config: CellConfig, name: str, threads: int, seconds: float, start, found) -> None:
+    """One cell: steps for `seconds` after all are warm."""
+    torch.set_num_threads(threads)
+    device, precision = torch.device(name), config.training.precision
+    execution = execution_of(device, precision)
+    with multiplying_in(precision):
+        model = build(config, (3, 3), device, execution.memory_format)
+        x = torch.rand(config.training.batch, 3, *config.size, device=device)
+        step = make_step(model, execution, (x, x))
+        for _ in range(WARM_UP):
+            step(x, x)
+        wait(device)
+        start.wait()
+        began, steps = time.perf_counter(), 0
+        while time.perf_counter() - began < seconds:
+            step(x, x)
+            steps += 1
+            if steps % 20 == 0:  # a GPU must not be given more than it does
+                wait(device)
+        wait(device)
+        taken = time.perf_counter() - began
+    found.put((steps * config.training.batch / taken, peak_memory_mib(device)))
+
+
+def together(config: CellConfig, device: str, count: int, threads: int, seconds: float):
+    """Images a second in sum, and the most memory of one cell in MiB."""
+    context = multiprocessing.get_context("spawn")
+    start, found = context.Barrier(count), context.Queue()
+    arguments = (config, device, max(1, threads // count), seconds, start, found)
+    cells = [context.Process(target=work, args=arguments) for _ in range(count)]
+    for one in cells:
+        one.start()
+    results = [found.get(timeout=600) for _ in cells]
+    for one in cells:
+        one.join()
+    return sum(rate for rate, _ in results), max(memory for _, memory in results)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--cells", help="numbers of cells (default: 1 and a cell a core)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of a turn (default 10)")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    threads = torch.get_num_threads()
+    counts = [int(n) for n in (options.cells or f"1,{threads}").split(",")]
+    config = cell(options.size, options.width, batch=options.batch)
+    training = config.training.model_copy(update={"precision": options.precision})
+    config = config.model_copy(update={"training": training})
+
+    rates: dict[int, list[float]] = {count: [] for count in counts}
+    memory: dict[int, float] = {}
+    for _ in range(options.turns):
+        for count in counts:
+            rate, memory[count] = together(config, options.device, count, threads, options.seconds)
+            rates[count].append(rate)
+    alone = statistics.median(rates[counts[0]])
+    rows = [
+        {
+            "cells": count,
+            "images_a_second": statistics.median(rates[count]),
+            "turns": rates[count],
+            "times_the_first": statistics.median(rates[count]) / alone,
+            "peak_memory_mib_a_cell": memory[count],
+        }
+        for count in counts
+    ]
+    found = {"machine": machine(torch.device(options.device)), "cells": rows}
+    for row in rows:
+        print(
+            f"{row['cells']:3} cells: {row['images_a_second']:8.1f} images a second in sum, "
+            f"{row['times_the_first']:.2f} × {counts[0]}; {row['peak_memory_mib_a_cell']:,.0f} MiB"
+        )
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

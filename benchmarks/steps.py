@@ -1,0 +1,126 @@
+"""How long a training step takes: the eager float32 reference against every other way, in turns.
+
+    python benchmarks/steps.py                                     256 pixels, width 64, batch 1
+    python benchmarks/steps.py --size 128 --width 32 --threads 1   the quick profile's
+    python benchmarks/steps.py --gan none --batch 10 --all
+
+Also printed: the floor, which is the counted work over what the machine reached just before (a
+matrix product, a copy), whichever takes longer, and how far each way is above it.
+Exit status 1 where --bar is given and no way is so many times faster than the reference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+from ceilings import cell, machine, multiplications, spread, traffic, work_of_step
+
+from pix2pix.fast_step import Execution
+from pix2pix.memory import peak_memory_mib
+from pix2pix.precision import lacking
+from pix2pix.step_time import Way, time_steps
+
+REFERENCE = ("float32", Execution("reference"))
+CPU_WAYS = [REFERENCE, ("bfloat16", Execution("paired"))]
+GPU_WAYS = [
+    REFERENCE,
+    ("float32", Execution("graph")),
+    ("tf32", Execution("reference")),
+    ("tf32", Execution("graph", channels_last=True)),
+    ("bfloat16", Execution("graph", channels_last=True)),
+]
+MORE = {
+    "cpu": [
+        ("float32", Execution("paired")),
+        ("float32", Execution("reference", channels_last=True)),
+        ("bfloat16", Execution("reference")),
+        ("bfloat16", Execution("paired", channels_last=True)),
+    ],
+    "cuda": [
+        ("float32", Execution("graph", channels_last=True)),
+        ("tf32", Execution("graph")),
+        ("bfloat16", Execution("graph")),
+    ],
+}
+
+
+def name(way: Way) -> str:
+    layout = ", channels last" if way.execution.channels_last else ""
+    return f"{way.precision}, {way.execution.engine}{layout}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--gan", default="conditional", choices=["none", "conditional"])
+    parser.add_argument("--patch", type=int, default=70)
+    parser.add_argument("--threads", type=int, help="of the CPU (default: torch's)")
+    parser.add_argument("--turns", type=int, default=11, help="of each way (default 11)")
+    parser.add_argument("--all", action="store_true", help="also the ways that did not pay")
+    parser.add_argument("--bar", type=float, metavar="TIMES", help="must be reached")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+
+    config = cell(
+        options.size, options.width, batch=options.batch, gan=options.gan, patch=options.patch
+    )
+    ways = list(GPU_WAYS if device.type == "cuda" else CPU_WAYS)
+    ways += MORE[device.type] if options.all else []
+    ways = [way for way in ways if not lacking(way[0], device)]
+    flop, moved = work_of_step(config)
+    speeds = {p: multiplications(device, p) for p in dict.fromkeys(p for p, _ in ways)}
+    bytes_a_second = traffic(device)
+    many = 30 if device.type == "cuda" else 1
+    measured = time_steps(config, ways, device, steps_a_turn=many, turns=options.turns)
+
+    rows = []
+    for way in measured:
+        floor = max(flop / speeds[way.precision], moved / bytes_a_second)
+        rows.append(
+            {
+                "way": name(way),
+                "seconds_a_step": way.median,
+                "quartiles": way.spread,
+                "times_the_reference": measured[0].median / way.median,
+                "images_a_second": options.batch / way.median,
+                "floor_seconds": floor,
+                "above_floor": way.median / floor,
+            }
+        )
+    found = {
+        "machine": machine(device),
+        "cell": {k: getattr(options, k) for k in ("size", "width", "batch", "gan", "patch")},
+        "gflop_a_step": flop / 1e9,
+        "weights_gb_a_step": moved / 1e9,
+        "gflops": {p: speed / 1e9 for p, speed in speeds.items()},
+        "gb_a_second": bytes_a_second / 1e9,
+        "ways": rows,
+        "peak_memory_mib_of_all_ways": peak_memory_mib(device),
+    }
+    print(json.dumps({k: v for k, v in found.items() if k != "ways"}, indent=1))
+    print(f"{'way':34} {'seconds a step':28} {'reference':>9} {'images/s':>9} {'× floor':>8}")
+    for row, way in zip(rows, measured, strict=True):
+        print(
+            f"{row['way']:34} {spread(way.seconds):28} {row['times_the_reference']:8.2f}× "
+            f"{row['images_a_second']:9.1f} {row['above_floor']:8.2f}"
+        )
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    best = max(row["times_the_reference"] for row in rows)
+    return 1 if options.bar and best < options.bar else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""A whole suite, and where its time went.
+
+    python benchmarks/suite.py                            patch_size, quick, from nothing
+    python benchmarks/suite.py --suite losses -- --seeds 2
+
+Everything after `--` goes to run_ablations.py. The processors' time is workers × wall time; what
+was neither a training step nor the scorer's training is split into its parts. Run it on a machine
+with nothing else to do. Exit status 1 where more than 10 % of the processors' time was neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from ceilings import ROOT, machine
+
+from experiments.journal import last, read_records
+from experiments.launch import usable_cores
+from experiments.work import sittings
+
+BAR = 0.10
+
+
+def breakdown(out: Path, began: float, ended: float, workers: int) -> dict[str, float]:
+    """Seconds of all workers by what they were spent on; sums to workers × (ended - began)."""
+    training = scorer = jobs = waiting = 0.0
+    first, final = ended, began
+    for path in [*out.glob("cells/*/journal.jsonl"), *out.glob("references/*/journal.jsonl")]:
+        records = read_records(path)
+        span = records[-1]["time"] - records[0]["time"]
+        first, final = min(first, records[0]["time"]), max(final, records[-1]["time"])
+        training += (last(records, "trained") or {}).get("seconds", 0.0)
+        done = last(records, "done")
+        jobs += span
+        waiting += max(0.0, sum(s[-1]["time"] - s[0]["time"] for s in sittings(records)))
+        waiting -= done["seconds"] if done else span
+    for path in out.glob("scorers/*/journal.jsonl"):
+        scorer += (last(read_records(path), "trained") or {}).get("seconds", 0.0)
+    return {
+        "training steps": training,
+        "training the scorer": scorer,
+        "translating, scoring, samples, checkpoints": jobs - training - waiting,
+        "waiting for the scorer": max(0.0, waiting - scorer),
+        "preparing, starting": workers * (first - began),
+        "workers starting or idle": workers * (final - first) - jobs,
+        "mirroring and reporting at the end": workers * (ended - final),
+    }
+
+
+def main() -> int:
+    arguments = sys.argv[1:]
+    rest = arguments[arguments.index("--") + 1 :] if "--" in arguments else []
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--suite", default="patch_size")
+    parser.add_argument("--profile", default="quick")
+    parser.add_argument("--workers", type=int, default=usable_cores())
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args(arguments[: arguments.index("--")] if rest else arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        command = [sys.executable, str(ROOT / "run_ablations.py"), "--suite", options.suite]
+        command += ["--profile", options.profile, "--workers", str(options.workers), *rest]
+        command += ["--out", str(place / "runs"), "--reports", str(place / "reports")]
+        environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{place}/mlflow.db"}
+        began = time.time()
+        ended = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL)
+        wall = time.time() - began
+        if ended.returncode:
+            return ended.returncode
+        parts = breakdown(place / "runs", began, began + wall, options.workers)
+    whole = wall * options.workers
+    useful = parts["training steps"] + parts["training the scorer"]
+    found = {
+        "machine": machine(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+        "command": command[1:],
+        "wall_seconds": wall,
+        "workers": options.workers,
+        "seconds": parts,
+        "outside": 1 - useful / whole,
+    }
+    print(f"{wall:.0f} s with {options.workers} workers; of the processors' time")
+    for name, seconds in parts.items():
+        print(f"  {100 * seconds / whole:5.1f} %  {name} ({seconds:.0f} s)")
+    print(f"  {100 * found['outside']:5.1f} %  neither a training step nor the scorer's training")
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return 0 if found["outside"] <= BAR else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
