@@ -32,7 +32,7 @@ def write_report(suite: str, dataset: str, profile: str, out: Path) -> Path:
     folder = out / f"{dataset}-{profile}" / suite
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        drawn = figures.draw_all(runs, table.scores, folder)
+        drawn = figures.draw_all(runs, folder)
     files = {
         "table.md": markdown_page(report, drawn),
         "index.html": suite_page(report, drawn, folder),
