@@ -164,7 +164,7 @@ def _verdict(verdict: Verdict, extent: float) -> dict[str, Any]:
             unit = METRICS[verdict.score].unit if verdict.score else ""
             plot = effect_plot(verdict.effect, low, high, extent, f" {unit}" if unit else "")
             interval = f"{signed(low, digits)} to {signed(high, digits)}"
-            numbers[0] += f" (95 % interval {interval})"
+            numbers[0] += f" (95 % interval over seeds {interval})"
         if verdict.standardised is not None:
             numbers.append(f"{verdict.measure} = {signed(verdict.standardised, 1)}")
         if verdict.p is not None and verdict.p_holm is not None:
