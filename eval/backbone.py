@@ -76,7 +76,7 @@ def find_backbone(net: str, weights: Path | None, download: bool, sha256: str) -
     path = checkpoints_folder() / BACKBONES[net].file
     if not path.is_file():
         if not download:
-            raise NotMeasured(f"no {path}; {_how_to_get(path)}")
+            raise NotMeasured(f"the weights of {net} are not on this machine: {_how_to_get(path)}")
         _download(path, sha256)
     elif file_sha256(path) != sha256:
         raise NotMeasured(f"{path}: altered or incomplete (sha256 differs); delete the file")
@@ -102,7 +102,15 @@ def file_sha256(path: Path) -> str:
 
 
 def _how_to_get(path: Path) -> str:
-    return f"download {URL}{path.name} on a machine with a network and put it there"
+    return f"download {URL}{path.name} on a machine with a network and put the file at {path}"
+
+
+def _why(error: Exception) -> str:
+    """What kept a download from its end, in words."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"the server answered {error.code} {error.reason}"
+    reason = getattr(error, "reason", error)
+    return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
 
 
 def _download(path: Path, sha256: str) -> None:
@@ -121,7 +129,9 @@ def _download(path: Path, sha256: str) -> None:
             raise NotMeasured(f"{URL}{path.name}: sha256 of the download is {found}, not {sha256}")
         os.replace(beside, path)
     except (OSError, http.client.HTTPException) as error:
-        raise NotMeasured(f"no {path} ({error}); {_how_to_get(path)}") from error
+        raise NotMeasured(
+            f"the weights could not be downloaded ({_why(error)}): {_how_to_get(path)}"
+        ) from error
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)

@@ -53,7 +53,7 @@ METRICS: dict[str, Metric] = {
     "color.L": _share("L", "color"),
     "color.a": _share("a", "color"),
     "color.b": _share("b", "color"),
-    "pixel.l1": Metric("L1", "", "lower", (0.0, 1.0), "pixel", True),
+    "pixel.l1": Metric("L1 error", "", "lower", (0.0, 1.0), "pixel", True),
     # Capped at 100, which is what identical images get: see eval.pixel.
     "pixel.psnr": Metric("PSNR", "dB", "higher", (0.0, 100.0), "pixel", True),
     "pixel.ssim": Metric("SSIM", "", "higher", (-1.0, 1.0), "pixel", True),

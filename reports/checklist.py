@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 from experiments.tracking_reader import RunRecord, SuiteRuns
 from reports.collect import finished
-from reports.notes import gaps, size_text
+from reports.cost import duration
+from reports.markdown import code, escape
+from reports.notes import finished_seeds, gaps, size_text
 from reports.statistics import ALPHA, CONFIDENCE, FEW
-from reports.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Verdict
+from reports.verdict_text import claim_words
+from reports.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Verdict, not_judged
 
 UNKNOWN = "not recorded"
 IDENTITY = ("seed", "digest", "dataset", "fingerprint", "direction", "size", "protocol")
@@ -22,7 +25,7 @@ def checklist(runs: SuiteRuns, verdicts: Sequence[Verdict]) -> str:
     """The Markdown page."""
     record = runs.record
     sections = {
-        "Claims": _claims(verdicts),
+        "Claims": _claims(runs, verdicts),
         "Runs": _runs(runs),
         "Error bars and tests": _error_bars(runs, verdicts),
         "Infrastructure": _infrastructure(runs),
@@ -41,18 +44,19 @@ def checklist(runs: SuiteRuns, verdicts: Sequence[Verdict]) -> str:
             ),
         ],
         "Code and data": [
-            f"command: `{command(runs)}`",
             f"commit: {record.get('commit') or UNKNOWN}",
             f"data set: {record['dataset']}, fingerprint of its decoded pixels: "
             f"{record.get('fingerprint') or UNKNOWN}",
         ],
         "Deviations from the paper": record.get("deviations") or [UNKNOWN],
     }
-    lines = [f"# Reproducibility checklist: {record.get('title') or record['suite']}", ""]
-    lines += [f"Suite {record['suite']} on {record['dataset']}, profile {record['profile']}."]
+    title = record.get("title") or record["suite"]
+    lines = [f"# Reproducibility checklist: {escape(title)}", ""]
+    about = f"Suite {record['suite']} on {record['dataset']}, profile {record['profile']}."
+    lines += [escape(about), "", f"Command: {code(command(runs))}"]
     for title, items in sections.items():
         lines += ["", f"## {title}", ""]
-        lines += [f"- {item.rstrip('.')}." for item in items]
+        lines += [f"- {escape(item.rstrip('.'))}." for item in items]
     return "\n".join([*lines, ""])
 
 
@@ -72,11 +76,15 @@ def command(runs: SuiteRuns) -> str:
     return " ".join(parts)
 
 
-def _claims(verdicts: Sequence[Verdict]) -> list[str]:
-    if not verdicts:
-        return ["the suite states none"]
-    counts = ((w, [v.claim for v in verdicts if v.word == w]) for w in _WORDS)
-    return [f"{word}: {len(claims)} ({'; '.join(claims)})" for word, claims in counts if claims]
+def _claims(runs: SuiteRuns, verdicts: Sequence[Verdict]) -> list[str]:
+    counts = {w: [v.claim for v in verdicts if v.word == w] for w in _WORDS}
+    counts["not judged, their arms were not asked for"] = not_judged(runs)
+    told = [
+        f"{word}: {len(claims)} ({'; '.join(map(claim_words, claims))})"
+        for word, claims in counts.items()
+        if claims
+    ]
+    return told or ["the suite states none"]
 
 
 _WORDS = (REPRODUCED, CONTRADICTED, UNDECIDED)
@@ -96,10 +104,13 @@ def _runs(runs: SuiteRuns) -> list[str]:
 
 
 def _error_bars(runs: SuiteRuns, verdicts: Sequence[Verdict]) -> list[str]:
-    lines = [
-        f"± is the half-width of a {100 * CONFIDENCE:.0f} % t-interval over seeds: it holds the "
-        "variation of initial weights, order of the data, jitter and dropout, on one test split",
-    ]
+    lines = ["none over seeds: with one seed an arm there is no interval"]
+    if max(finished_seeds(runs), default=0) > 1:
+        lines = [
+            f"± is the half-width of a {100 * CONFIDENCE:.0f} % t-interval over seeds: it holds "
+            "the variation of initial weights, order of the data, jitter and dropout, on one test "
+            "split"
+        ]
     over_images = any(run.image_intervals for run in runs.runs)
     lines.append(
         "intervals over test images (bootstrap, one trained network) are given apart, in "
@@ -138,12 +149,12 @@ def _run_time(runs: SuiteRuns) -> list[str]:
         done = [run for run in runs.of_arm(arm) if run.status == "done"]
         seconds = [r.cost["training_seconds"] for r in done if "training_seconds" in r.cost]
         peaks = [r.cost["peak_memory_mib"] for r in done if "peak_memory_mib" in r.cost]
-        said = [f"{sum(seconds) / len(seconds) / 60:.1f} minutes a training"] if seconds else []
+        said = [f"{duration(sum(seconds) / len(seconds))} a training"] if seconds else []
         said += [f"peak memory {max(peaks):.0f} MiB"] if peaks else []
         lines.append(f"{arm}: {', '.join(said) or UNKNOWN}")
     whole = [run.cost["seconds"] for run in finished(runs) if "seconds" in run.cost]
     if whole:
-        lines.append(f"in all, scoring included: {sum(whole) / 3600:.1f} hours of one device")
+        lines.append(f"in all, scoring included: {duration(sum(whole))} of one device")
     return lines
 
 

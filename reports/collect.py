@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,13 @@ from experiments.tracking_reader import GROUND_TRUTH, RunRecord, SuiteRuns, read
 from reports.consistency import consistent
 from reports.statistics import Interval, t_interval
 
+EARLIER_DOWNLOAD = (
+    r"no (?P<path>.+?) \(<urlopen error (?:\[Errno -?\d+\] )?(?P<why>[^>]*)>\); "
+    r"(?P<how>.+) put it there$"
+)
+LATER_DOWNLOAD = r"the weights could not be downloaded (\g<why>): \g<how> put the file at \g<path>"
+"""How earlier versions recorded that LPIPS's weights are missing, and how `eval.backbone` says it
+now."""
 NOT_OF_ITSELF = ("lpips", "pixel")
 """Families that say nothing of a photo and itself: the ground truth has no value by nature."""
 COLUMNS = ["suite", "dataset", "profile", "arm", "seed", "score", "value"]
@@ -101,7 +109,8 @@ def decimals(score: str) -> int:
 
 def reason(run: RunRecord, score: str) -> str | None:
     """Why a run has no value for a score, where it says so for the score or its family."""
-    return run.not_measured.get(score) or run.not_measured.get(METRICS[score].family)
+    why = run.not_measured.get(score) or run.not_measured.get(METRICS[score].family)
+    return why and re.sub(EARLIER_DOWNLOAD, LATER_DOWNLOAD, why)
 
 
 def runs_by_arm(runs: SuiteRuns) -> dict[str, list[RunRecord]]:

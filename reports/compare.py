@@ -19,10 +19,17 @@ from pix2pix.errors import UserError
 from reports import latex, notes
 from reports.collect import GROUND_TRUTH, decimals, finished, read, tidy
 from reports.leaders import RankOrder, in_words, rank_order
-from reports.tables import Table, aligned, cell_text, make_table, title
-from reports.verdict_text import signed
-from reports.verdicts import CONTRADICTED, REPRODUCED, Verdict, verdicts
+from reports.markdown import aligned, escape
+from reports.notes import table_note
+from reports.tables import Table, make_table, marked, title
+from reports.verdict_text import claim_words, signed
+from reports.verdicts import CONTRADICTED, REPRODUCED, Verdict, not_judged, verdicts
 from reports.writing import write_files
+
+APART = (
+    "Nothing is averaged over these: their images and scorers differ, so values do not compare; "
+    "orders and verdicts do."
+)
 
 
 @dataclass(frozen=True)
@@ -106,11 +113,13 @@ def orders(settings: Sequence[Setting], score: str) -> list[tuple[Setting, Setti
 def agreement(settings: Sequence[Setting]) -> list[str]:
     """Which verdicts carry over, which turn round, which are open somewhere."""
     same: dict[str, list[str]] = {REPRODUCED: [], CONTRADICTED: []}
-    turned, still_open = [], []
+    turned, still_open, unjudged = [], [], []
     for claim in claims_of(settings):
         found = [one.verdicts[claim].word if claim in one.verdicts else None for one in settings]
         if {REPRODUCED, CONTRADICTED} <= set(found):
             turned.append(claim)
+        elif None in found:
+            unjudged.append(claim)
         elif len(set(found)) == 1 and found[0] in same:
             same[found[0]].append(claim)
         else:
@@ -118,33 +127,40 @@ def agreement(settings: Sequence[Setting]) -> list[str]:
     told = {f"{word} in all": claims for word, claims in same.items()}
     told |= {"reproduced in one and contradicted in another": turned}
     told |= {"undecided somewhere, so neither carried over nor refuted": still_open}
-    return [f"{words}: {len(c)} ({'; '.join(c)})" for words, c in told.items() if c]
+    told |= {"not judged somewhere, so nothing is known of carrying over": unjudged}
+    return [
+        f"{words}: {len(claims)} ({'; '.join(map(claim_words, claims))})"
+        for words, claims in told.items()
+        if claims
+    ]
 
 
 def page(settings: Sequence[Setting]) -> str:
     """The Markdown page."""
     record = settings[0].runs.record
     names = [one.name for one in settings]
-    lines = [f"# {record.get('title') or record['suite']}: {' beside '.join(names)}", ""]
-    lines += [record.get("question") or "", "", "Nothing is averaged over these: their images and"]
-    lines[-1] += " scorers differ, so values do not compare; orders and verdicts do."
+    heads = [escape(name) for name in names]
+    heading = f"{record.get('title') or record['suite']}: {' beside '.join(names)}"
+    lines = [f"# {escape(heading)}", ""]
+    lines += [escape(record.get("question") or ""), "", APART]
     lines += ["", "## Does the ordering carry over?", ""]
-    lines += [f"- verdicts: {line}" for line in agreement(settings)]
+    lines += [f"- verdicts: {escape(line)}" for line in agreement(settings)]
     for score in scores_of(settings):
         for a, b, order in orders(settings, score):
-            lines.append(f"- {score}: {in_words(order, a.name, b.name)}")
+            words = f"{title(score, False)}: {in_words(order, a.name, b.name)}"
+            lines.append(f"- {escape(words)}")
     lines += ["", "## Verdicts side by side", ""]
     rows = [
-        [claim.replace("|", "\\|"), *(verdict_cell(one, claim) for one in settings)]
+        [escape(claim_words(claim)), *(escape(verdict_cell(one, claim)) for one in settings)]
         for claim in claims_of(settings)
     ]
-    lines += [aligned(["claim", *names], rows)] if rows else ["The suite states no claims."]
+    lines += [aligned(["claim", *heads], rows)] if rows else ["The suite states no claims."]
     for score in scores_of(settings):
         lines += ["", f"## {title(score)}", ""]
-        lines += [aligned(["arm", *names], _values(settings, score))]
+        lines += [aligned(["arm", *heads], _values(settings, score))]
     lines += ["", "## What is missing", ""]
     gaps = [f"{one.name}: {gap}" for one in settings for gap in _gaps(one.runs)]
-    lines += [f"- {gap}" for gap in gaps] or ["Nothing."]
+    lines += [f"- {escape(gap)}" for gap in gaps] or ["Nothing."]
     return "\n".join([*lines, ""])
 
 
@@ -152,7 +168,7 @@ def verdict_cell(setting: Setting, claim: str) -> str:
     """`reproduced (+0.041, n = 5)`, or why there is none."""
     verdict = setting.verdicts.get(claim)
     if verdict is None:
-        return "not stated"
+        return "not asked for" if claim in not_judged(setting.runs) else "not stated"
     if verdict.effect is None:
         return f"{verdict.word}: {verdict.detail}"
     digits = decimals(verdict.score) if verdict.score else 3
@@ -195,12 +211,10 @@ def _values(settings: Sequence[Setting], score: str) -> list[list[str]]:
     tables = [{row.arm: row for row in one.table.rows} for one in settings]
     lines = []
     for arm in arms_of(settings):
-        cells = [arm.replace("|", "\\|")]
+        cells = [escape(arm)]
         for one, table in zip(settings, tables, strict=True):
             row = table.get(arm)
-            text = cell_text(row.entries[score], score, row.finished) if row else "not asked for"
-            bold = row is not None and one.table.bold(row, score)
-            cells.append(f"**{text}**" if bold else text)
+            cells.append(marked(one.table, row, score) if row else "not asked for")
         lines.append(cells)
     return lines
 
@@ -224,11 +238,12 @@ def latex_tables(settings: Sequence[Setting]) -> str:
     lines.append(rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}")
     lines += [r"\toprule", latex.row(["claim", *map(latex.escape, names)]), r"\midrule"]
     for claim in claims_of(settings):
-        cells = [claim, *(verdict_cell(one, claim) for one in settings)]
+        cells = [claim_words(claim), *(verdict_cell(one, claim) for one in settings)]
         lines.append(latex.row([latex.escape(cell) for cell in cells]))
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table*}", ""]
-    said = f"{about} Mean ± half-width of the 95 % t-interval over seeds; values of different data "
-    lines += latex.opening(f"{said}sets do not compare, orders do.", label)
+    said = [table_note(one.table, scores).rstrip(".") for one in settings]
+    said = "; ".join(dict.fromkeys(said)) + "; values of different data sets do not compare, orders"
+    lines += latex.opening(f"{about} {said} do.", label)
     tables = [{row.arm: row for row in one.table.rows} for one in settings]
     for i, score in enumerate(scores):
         lines += [r"\par\medskip"] if i else []

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from experiments.tracking_reader import SuiteRuns
-from reports import histograms, notes
+from reports import histograms, notes, verdict_text
 from reports.ceiling import RULE, ceiling_warnings
 from reports.earlier import left_out, older
-from reports.image_intervals import interval_lines
+from reports.image_intervals import ImageIntervals, half_widths
 from reports.leaders import in_words, paper_orders
 from reports.scorer import ScorerKnowledge, scorer_knowledge
-from reports.tables import Table, make_table
-from reports.verdicts import Verdict, verdicts
+from reports.tables import Table, make_table, title
+from reports.verdicts import Verdict, not_judged, verdicts
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Report:
     runs: SuiteRuns
     table: Table
     verdicts: tuple[Verdict, ...]
+    verdict_notes: tuple[str, ...]
+    """How to read them, and which claims got none; empty where the suite has no claims."""
     heading: str
     question: str
     facts: tuple[str, ...]
@@ -32,6 +34,8 @@ class Report:
     """How to read the table."""
     scorer: ScorerKnowledge | None
     """What the FCN-score's scorer knows of real photos, class by class."""
+    over_images: ImageIntervals | None
+    """Intervals over test images, which are not those over seeds."""
     sections: dict[str, tuple[str, ...]]
     """{title: lines} of what comes after the figures; only those that have lines."""
 
@@ -40,6 +44,7 @@ def gather(runs: SuiteRuns) -> Report:
     """Read a suite's runs once, into everything that its pages say."""
     record = runs.record
     table = make_table(runs)
+    judged = tuple(verdicts(runs))
     warnings = ceiling_warnings(runs)
     problems = [*notes.gaps(runs), *left_out(runs)]
     problems += [f"Ceiling: {warning}" for warning in warnings]
@@ -47,23 +52,25 @@ def gather(runs: SuiteRuns) -> Report:
     under = [notes.interval_note(runs), notes.paper_note(runs), notes.bold_note(runs, table)]
     under += [*notes.not_measured(runs), notes.not_asked(runs), older(runs)]
     sections = {
-        "Order of the arms": [f"{order.score}: {in_words(order)}" for order in paper_orders(runs)],
-        "Over test images": interval_lines(runs),
+        "Order of the arms": _orders(runs),
         "Colour distributions": histograms.bin_notes(runs),
         "Deviations from the paper": record.get("deviations") or [],
+        "Score names in files": _names(table),
         "Provenance": notes.provenance(runs),
         "Cells": notes.digests(runs),
     }
     return Report(
         runs=runs,
         table=table,
-        verdicts=tuple(verdicts(runs)),
+        verdicts=judged,
+        verdict_notes=tuple(verdict_text.notes(judged, not_judged(runs))),
         heading=record.get("title") or record["suite"],
         question=record.get("question") or "",
         facts=tuple(_facts(runs)),
         problems=tuple(_sentence(line) for line in problems if line),
         notes=tuple(_sentence(line) for line in under if line),
         scorer=scorer_knowledge(runs),
+        over_images=half_widths(runs),
         sections={title: tuple(lines) for title, lines in sections.items() if lines},
     )
 
@@ -81,6 +88,17 @@ def _facts(runs: SuiteRuns) -> list[str]:
         many = "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
         said.append(f"{many} seed{'s' if counts != [1] else ''} an arm")
     return [fact.replace("->", "→") for fact in said if fact]
+
+
+def _orders(runs: SuiteRuns) -> list[str]:
+    """Our order beside the paper's, and what it is not."""
+    lines = [f"{title(order.score, False)}: {in_words(order)}" for order in paper_orders(runs)]
+    return ["of the means, proven or not: verdicts say what is proven", *lines] if lines else []
+
+
+def _names(table: Table) -> list[str]:
+    """What CSV files and suites call the scores."""
+    return [f"{title(score, False)}: {score}" for score in table.scores]
 
 
 def _sentence(line: str) -> str:

@@ -1,4 +1,4 @@
-"""What an arm cost: hours, seconds a step, memory, parameters."""
+"""What an arm cost: time, seconds a step, memory, parameters."""
 
 from __future__ import annotations
 
@@ -23,19 +23,16 @@ class CostTable:
     total: str
 
 
-TITLES = (
-    "seconds a step",
-    "hours a cell",
-    "outside training",
-    "peak memory (MiB)",
-    "G parameters",
-    "D parameters",
-)
+UNITS = {"seconds": 1, "minutes": 60, "hours": 3600}
+LEAST = 2
+"""A unit is used from so many of it on: 90 seconds, 100 minutes."""
 
 
 def cost_table(runs: SuiteRuns) -> CostTable:
     """An arm a row; a dash where nothing was recorded."""
     rows = []
+    seconds = [r.cost["seconds"] for r in runs.runs if r.status == "done" and "seconds" in r.cost]
+    unit = unit_of(max(seconds, default=0))  # one for the column, so that arms compare
     for arm in runs.arms:
         done = [run for run in runs.of_arm(arm) if run.status == "done"]
         training, whole = _mean(done, "training_seconds"), _mean(done, "seconds")
@@ -47,7 +44,7 @@ def cost_table(runs: SuiteRuns) -> CostTable:
                 len(done),
                 (
                     "–" if training is None or not steps else f"{training / steps:.4f}",
-                    "–" if whole is None else f"{whole / 3600:.3f}",
+                    "–" if whole is None else f"{whole / UNITS[unit]:.2f}",
                     "–" if outside is None else f"{100 * outside:.0f} %",
                     _count(_mean(done, "peak_memory_mib")),
                     _count(_mean(done, "generator_parameters")),
@@ -55,19 +52,31 @@ def cost_table(runs: SuiteRuns) -> CostTable:
                 ),
             )
         )
-    return CostTable(TITLES, tuple(rows), _total(runs))
+    titles = ("seconds a step", f"{unit} a cell", "outside training", "peak memory (MiB)")
+    return CostTable((*titles, "G parameters", "D parameters"), tuple(rows), _total(runs))
+
+
+def unit_of(seconds: float) -> str:
+    """The largest unit that there are LEAST of."""
+    return max((u for u in UNITS if seconds >= LEAST * UNITS[u]), key=UNITS.get, default="seconds")
+
+
+def duration(seconds: float) -> str:
+    """`41.0 seconds`, `1.5 hours`."""
+    unit = unit_of(seconds)
+    return f"{seconds / UNITS[unit]:.1f} {unit}"
 
 
 def _total(runs: SuiteRuns) -> str:
-    """Device hours of all finished cells, by device."""
-    hours: dict[str, float] = {}
+    """Device time of all finished cells, by device."""
+    spent: dict[str, float] = {}
     for run in runs.runs:
         if run.status == "done" and "seconds" in run.cost:
             device = run.provenance.get("device_name") or run.provenance.get("device") or "unknown"
-            hours[device] = hours.get(device, 0.0) + run.cost["seconds"] / 3600
-    if not hours:
+            spent[device] = spent.get(device, 0.0) + run.cost["seconds"]
+    if not spent:
         return "No time was recorded."
-    told = (f"{value:.2f} hours on {device}" for device, value in sorted(hours.items()))
+    told = (f"{duration(seconds)} on {device}" for device, seconds in sorted(spent.items()))
     return "All finished cells together: " + "; ".join(told) + "."
 
 

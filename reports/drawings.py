@@ -43,7 +43,7 @@ def effect_plot(effect: float, low: float, high: float, extent: float, unit: str
     def x(value: float) -> float:
         return round(130 + 120 * max(-1.0, min(1.0, value / extent)), 1)
 
-    label = f"difference {effect:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}{unit}"
+    label = f"difference {effect:+.3f}, 95 % interval over seeds {low:+.3f} to {high:+.3f}{unit}"
     ends = f"{extent:.2g}"
     return Markup(
         '<svg viewBox="0 0 260 34" role="img" aria-label="{label}">'

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eval.fcn_score import per_class
 from experiments.tracking_reader import GROUND_TRUTH, RunRecord, SuiteRuns
 from reports.collect import runs_by_arm
-from reports.style import PAGE_WIDTH
+from reports.style import COLUMN_WIDTH, LINE, inches_of, wrapped
 
-ROW = 0.24
+ROW = 0.18
+"""Inches."""
+NUMBER, SIZE = 0.21, 7
+"""The narrowest cell that holds its number, in inches, and the number's size in points."""
+LONGEST = 1.2
+"""Inches of a line of an arm's name."""
 LIGHT_ABOVE = 0.6
 """IoU above which the map is dark and its number is written in white."""
 
@@ -42,32 +51,56 @@ def class_iou(runs: SuiteRuns) -> tuple[list[str], dict[str, np.ndarray]]:
     return (names if len(names) == count else [f"class {i}" for i in range(count)]), found
 
 
-def draw_classes(runs: SuiteRuns) -> tuple[Figure, str] | None:
-    """Arms as rows, classes as columns; the number is the IoU, a dash an absent class."""
-    names, rows = class_iou(runs)
-    if not rows:
+def draw_classes(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
+    """Arms × classes, in a column classes × arms; the number is the IoU, grey an absent class."""
+    names, found = class_iou(runs)
+    if not found:
         return None
-    arms = list(rows)
-    values = np.stack([rows[arm] for arm in arms])
-    figure = Figure(figsize=(PAGE_WIDTH, 0.75 + ROW * len(arms)), layout="constrained")
-    axes = figure.subplots()
-    shown = np.ma.masked_invalid(values)
-    image = axes.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for (y, x), value in np.ndenumerate(values):
-        text = f"{value:.2f}".lstrip("0") if np.isfinite(value) else "–"
-        colour = "white" if np.isfinite(value) and value > LIGHT_ABOVE else "black"
-        axes.text(x, y, text, ha="center", va="center", color=colour, fontsize=5.8)
-    axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(arms)), arms)
-    axes.tick_params(length=0)
+    arms = list(found)
+    values = np.stack([found[arm] for arm in arms])
+    if width <= COLUMN_WIDTH:
+        figure, axes = _map(values.T, names, [wrapped(arm, LONGEST) for arm in arms], width)
+    else:
+        figure, axes = _map(values, [wrapped(arm, LONGEST) for arm in arms], names, width)
     if arms[-1] == GROUND_TRUTH and len(arms) > 1:
-        axes.axhline(len(arms) - 1.5, color="white", linewidth=1.5)
+        line = axes.axvline if width <= COLUMN_WIDTH else axes.axhline
+        line(len(arms) - 1.5, color="white", linewidth=1.5)
+    return figure, "IoU of every class, mean over the finished seeds; grey: no such pixel"
+
+
+def _map(
+    values: np.ndarray, rows: Sequence[str], columns: Sequence[str], width: float
+) -> tuple[Figure, Axes]:
+    """(R, C) IoUs as a heat map with their numbers, where cells are wide enough for them."""
+    length, lines = (max(of) for of in zip(*map(inches_of, columns), strict=True))
+    upright = lines > LINE or (width - 1.2) / len(columns) < NUMBER
+    height = 0.3 + (length if upright else 0.7 * length)
+    height += max(ROW, *(inches_of(name)[1] + 0.04 for name in rows)) * len(rows)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    colours = matplotlib.colormaps["Blues"].with_extremes(bad="#e4e4e4")
+    image = axes.imshow(np.ma.masked_invalid(values), cmap=colours, vmin=0, vmax=1, aspect="auto")
+    axes.set_yticks(range(len(rows)), rows)
+    slant = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    turned = {"rotation": 90, "ha": "center", "multialignment": "right", "linespacing": 1.0}
+    axes.set_xticks(range(len(columns)), columns, **(turned if upright else slant))
+    axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    bar = figure.colorbar(image, ax=axes, pad=0.012, aspect=12, fraction=0.03)
-    bar.set_label("class IoU")
+    narrow = width <= COLUMN_WIDTH
+    bar = figure.colorbar(image, ax=axes, pad=0.012, aspect=40 if narrow else 12, fraction=0.03)
+    bar.set_label("IoU of the class")
     bar.outline.set_visible(False)
-    return figure, "IoU of every class, mean over the finished seeds; a dash: no such pixel"
+    figure.draw_without_rendering()  # lays out, so that the width of cells is known
+    wide = axes.get_position().width * width / len(columns)
+    if wide < NUMBER:
+        return figure, axes
+    for (y, x), value in np.ndenumerate(values):
+        text = f"{value:.2f}".lstrip("0") if np.isfinite(value) else "–"
+        text = "1.0" if text == "1.00" else text
+        colour = "white" if np.isfinite(value) and value > LIGHT_ABOVE else "black"
+        axes.text(x, y, text, ha="center", va="center_baseline", color=colour, fontsize=SIZE)
+    return figure, axes
 
 
 def _confusion(run: RunRecord) -> np.ndarray | None:

@@ -8,9 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from experiments.tracking_reader import SuiteRuns
-from reports.style import PAGE_WIDTH, few_ticks, line_styles
+from reports.style import COLUMN_WIDTH, few_ticks, legend_columns, line_styles, wrapped
 
-COLUMNS = 3
 MOST_POINTS = 80
 """Points a curve; where there are more records, neighbours are averaged."""
 TITLES = {
@@ -23,7 +22,7 @@ TITLES = {
 NOT_LOSSES = ("seconds_per_step", "learning_rate")
 
 
-def draw_curves(runs: SuiteRuns) -> tuple[Figure, str] | None:
+def draw_curves(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
     """A thin line every seed, a bold one their mean where there are several."""
     frames = [
         run.curves().assign(arm=run.arm, seed=run.seed, done=run.status == "done")
@@ -37,9 +36,13 @@ def draw_curves(runs: SuiteRuns) -> tuple[Figure, str] | None:
     terms = sorted(curves.term.unique(), key=lambda term: (order.get(term, len(order)), term))
     styles = line_styles(runs.arms)
     arms = [arm for arm in runs.arms if arm in set(curves.arm)]
-    columns = 2 if len(terms) in (2, 4) else min(COLUMNS, len(terms))
+    most = 2 if len(terms) in (2, 4) or width <= COLUMN_WIDTH else 3
+    columns = min(most, len(terms))
     rows = -(-len(terms) // columns)
-    figure = Figure(figsize=(PAGE_WIDTH, 0.3 + 1.6 * rows), layout="constrained")
+    legend = legend_columns(arms, width)
+    high = 1.6 if width > COLUMN_WIDTH else 1.3
+    height = 0.15 + 0.15 * -(-len(arms) // legend) + high * rows
+    figure = Figure(figsize=(width, height), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True)
     for axes, term in zip(panels.flat, terms, strict=False):
         for arm in arms:
@@ -54,8 +57,8 @@ def draw_curves(runs: SuiteRuns) -> tuple[Figure, str] | None:
             if whole and len(seeds) > 1:
                 mean = pd.concat(whole, axis=1, join="inner").mean(axis=1)
                 axes.plot(mean.index, mean.to_numpy(), **styles[arm])
-        axes.set_title(TITLES.get(term, term), loc="left")
-        few_ticks(axes.xaxis, 4)
+        axes.set_title(wrapped(TITLES.get(term, term), width / columns - 0.4), loc="left")
+        few_ticks(axes.xaxis, 3)
         few_ticks(axes.yaxis, 4)
     for axes in panels.flat[len(terms) :]:
         axes.set_axis_off()
@@ -66,9 +69,11 @@ def draw_curves(runs: SuiteRuns) -> tuple[Figure, str] | None:
     for axes in panels[:, 0]:
         axes.set_ylabel("loss")
     handles = [Line2D([], [], **styles[arm]) for arm in arms]
-    most = 4 if max(map(len, arms)) > 14 else 6
-    figure.legend(handles, arms, loc="outside upper left", ncols=min(len(arms), most))
-    return figure, "training losses by step; thin: every seed, bold: the mean of the finished ones"
+    figure.legend(handles, arms, loc="outside upper left", ncols=legend, columnspacing=1.2)
+    caption = "training losses by step"
+    if curves.groupby("arm").seed.nunique().max() > 1:
+        caption += "; thin: every seed, bold: the mean of the finished ones"
+    return figure, caption
 
 
 def _thinned(curve: pd.DataFrame) -> pd.Series:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,65 +12,108 @@ from PIL import Image
 from experiments.tracking_reader import SuiteRuns
 from pix2pix.errors import UserError
 from reports.pictures import grid_columns, grid_names
-from reports.style import GREY, PAGE_WIDTH
+from reports.style import COLUMN_WIDTH, GREY, LINE, TALLEST, inches_of, wrapped
 
-TALLEST = 8.5
+WIDEST = 1.6
+"""Inches of an image."""
 GAP = 0.03  # inches between images
-CHARACTERS_AN_INCH = 15
+LONGEST = 1.0
+"""Inches of a line of a name that does not fit along its image."""
+FEWEST = 3
+"""Images side by side in a column, where there are as many."""
+
+Cells = list[list[np.ndarray | None]]
 
 
-def draw_grid(runs: SuiteRuns) -> tuple[Figure, str] | None:
-    """Rows are test images; columns input, ground truth, then each arm's lowest finished seed."""
+def draw_grid(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
+    """Test images by input, ground truth, and each arm's lowest finished seed.
+
+    Across a page an image is a row. In a column it is a column, and there are fewer of them, so
+    that they stay large enough to judge.
+    """
     columns = grid_columns(runs)
     names = grid_names(columns)
     if not names:
         return None
-
-    width = (PAGE_WIDTH - GAP * (len(columns) - 1)) / len(columns)
-    width = min(width, 1.6)
-    pictures = {
-        (name, i): _open(run.artifact(f"{kind}/{name}")) if run else None
+    cells = [
+        [_open(run.artifact(f"{kind}/{name}")) if run else None for _, run, kind in columns]
         for name in names
-        for i, (_, run, kind) in enumerate(columns)
-    }
-    first = next(picture for picture in pictures.values() if picture is not None)
-    height = width * first.shape[0] / first.shape[1]
-    titles = [textwrap.fill(t, max(6, int(width * CHARACTERS_AN_INCH))) for t, _, _ in columns]
-    top = 0.06 + 0.125 * max(title.count("\n") + 1 for title in titles)
-    names = names[: max(1, int((TALLEST - top) / (height + GAP)))]
-
-    whole = (
-        width * len(columns) + GAP * (len(columns) - 1),
-        top + height * len(names) + GAP * (len(names) - 1),
+    ]
+    first = next(picture for row in cells for picture in row if picture is not None)
+    titles = [title for title, _, _ in columns]
+    draw = _in_column if width <= COLUMN_WIDTH else _across_page
+    figure, shown = draw(cells, titles, width, first.shape[0] / first.shape[1])
+    seeds = {str(run.seed) for _, run, kind in columns if run and kind == "translations"}
+    return (
+        figure,
+        f"{shown} test images at equal distances by name, seed {' and '.join(sorted(seeds))}",
     )
-    figure = Figure(figsize=whole)
-    for r, name in enumerate(names):
-        for c in range(len(columns)):
-            left, bottom = c * (width + GAP), whole[1] - top - (r + 1) * height - r * GAP
-            box = (left / whole[0], bottom / whole[1], width / whole[0], height / whole[1])
-            axes = figure.add_axes(box)
+
+
+def _across_page(
+    cells: Cells, titles: Sequence[str], width: float, aspect: float
+) -> tuple[Figure, int]:
+    """As many rows as a page is high; their number comes with the figure."""
+    wide = min((width - GAP * (len(titles) - 1)) / len(titles), WIDEST)
+    heads, upright = _fitted(titles, wide)
+    top = 0.06 + max(inches_of(head)[0 if upright else 1] for head in heads)
+    cells = cells[: max(1, int((TALLEST - top) / (wide * aspect + GAP)))]
+    figure = _images(cells, wide, aspect, left=0.0, top=top)
+    for axes, head in zip(figure.axes[: len(heads)], heads, strict=True):
+        place = {"ha": "center", "va": "bottom", "transform": axes.transAxes}
+        place |= {"rotation": 90 if upright else 0, "linespacing": 1.05}
+        axes.text(0.5, 1 + 0.04 / (wide * aspect), head, **place)
+    return figure, len(cells)
+
+
+def _in_column(
+    cells: Cells, titles: Sequence[str], width: float, aspect: float
+) -> tuple[Figure, int]:
+    """Arms as rows, images narrower only where the column is too short; names stand upright where
+    they fit."""
+    high = (TALLEST - GAP * (len(titles) - 1)) / len(titles)
+    for count in range(min(FEWEST, len(cells)), len(cells) + 1):
+        wide = min((width - 2 * LINE - GAP * (count - 1)) / count, WIDEST)
+        if wide * aspect <= high:
+            break
+    names, level = _fitted(titles, min(wide * aspect, high))
+    left = 0.06 + max(inches_of(name)[0 if level else 1] for name in names)
+    wide = min(wide, high / aspect, (width - left - GAP * (count - 1)) / count)
+    figure = _images([list(row) for row in zip(*cells[:count], strict=True)], wide, aspect, left, 0)
+    for axes, name in zip(figure.axes[::count], names, strict=True):
+        place = {"ha": "right", "va": "center", "transform": axes.transAxes, "linespacing": 1.05}
+        place |= {"rotation": 0 if level else 90, "multialignment": "right" if level else "center"}
+        axes.text(-0.04 / wide, 0.5, name, **place)
+    return figure, count
+
+
+def _fitted(titles: Sequence[str], inches: float) -> tuple[list[str], bool]:
+    """Titles wrapped into `inches` of an image's side, or, where a word is longer than that, into
+    LONGEST for a turn by 90 degrees (True)."""
+    names = [wrapped(title, inches, cut=False) for title in titles]
+    if all(inches_of(name)[0] <= inches for name in names):
+        return names, False
+    return [wrapped(title, LONGEST) for title in titles], True
+
+
+def _images(cells: Cells, wide: float, aspect: float, left: float, top: float) -> Figure:
+    """Rows of images of `wide` inches, with so many inches free on the left and at the top."""
+    high = wide * aspect
+    rows, columns = len(cells), len(cells[0])
+    width = left + wide * columns + GAP * (columns - 1)
+    height = top + high * rows + GAP * (rows - 1)
+    figure = Figure(figsize=(width, height))
+    for r, row in enumerate(cells):
+        for c, picture in enumerate(row):
+            x, y = left + c * (wide + GAP), height - top - (r + 1) * high - r * GAP
+            axes = figure.add_axes((x / width, y / height, wide / width, high / height))
             axes.set_axis_off()
-            picture = pictures[name, c]
             if picture is None:
                 axes.text(0.5, 0.5, "missing", ha="center", va="center", color=GREY)
                 axes.set(xlim=(0, 1), ylim=(0, 1))
             else:
                 axes.imshow(picture, interpolation="none", aspect="auto")
-            if r == 0:
-                axes.text(
-                    0.5,
-                    1 + 0.04 / height,
-                    titles[c],
-                    ha="center",
-                    va="bottom",
-                    transform=axes.transAxes,
-                    linespacing=1.05,
-                )
-    seeds = {str(run.seed) for _, run, kind in columns if run and kind == "translations"}
-    return (
-        figure,
-        f"{len(names)} test images at equal distances by name, seed {' and '.join(sorted(seeds))}",
-    )
+    return figure
 
 
 def _open(path: Path | None) -> np.ndarray | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
+
+from matplotlib.figure import Figure
 
 from experiments.tracking_reader import SuiteRuns
 from reports.figure_classes import draw_classes
@@ -11,33 +13,40 @@ from reports.figure_curves import draw_curves
 from reports.figure_grid import draw_grid
 from reports.figure_lab import draw_lab_histograms
 from reports.figure_seeds import draw_seeds
-from reports.style import paper_style, save
+from reports.style import COLUMN_WIDTH, IN_COLUMN, PAGE_WIDTH, paper_style, save
 
-NAMES = ("arms_by_inputs", "seeds", "classes", "lab_histograms", "curves")
+FIGURES = {
+    "arms_by_inputs": draw_grid,
+    "seeds": draw_seeds,
+    "classes": draw_classes,
+    "lab_histograms": draw_lab_histograms,
+    "curves": draw_curves,
+}
 DRAWN = ("seeds", "classes", "lab_histograms", "curves")
 """Those that are lines and text: the page holds them as SVG."""
 
 
-def draw_all(runs: SuiteRuns, scores: Sequence[str], folder: Path) -> dict[str, str]:
-    """Draw as NAME.png, NAME.pdf and, where it is lines and text, NAME.svg into `folder`.
+def drawings(runs: SuiteRuns, width: float) -> Iterator[tuple[str, Figure, str]]:
+    """(name, figure of `width` inches, caption) of every figure that there is data for."""
+    with paper_style():
+        for name, draw in FIGURES.items():
+            drawn = draw(runs, width)
+            if drawn is not None:
+                yield name, *drawn
 
-    An older figure that has no data now goes.
+
+def draw_all(runs: SuiteRuns, folder: Path) -> dict[str, str]:
+    """Draw into `folder`: NAME.png, NAME.pdf and, where it is lines and text, NAME.svg at page
+    width, and NAME_column.pdf at column width.
+
+    Returns the captions of the former. An older figure that has no data now goes.
     """
     captions: dict[str, str] = {}
-    with paper_style():
-        drawings = (
-            lambda: draw_grid(runs),
-            lambda: draw_seeds(runs, scores),
-            lambda: draw_classes(runs),
-            lambda: draw_lab_histograms(runs),
-            lambda: draw_curves(runs),
-        )
-        for name, draw in zip(NAMES, drawings, strict=True):
-            drawn = draw()
-            if drawn is None:
-                for suffix in (".png", ".pdf", ".svg"):
-                    (folder / f"{name}{suffix}").unlink(missing_ok=True)
-                continue
-            figure, captions[name] = drawn
-            save(figure, folder, name, as_svg=name in DRAWN)
+    for name, figure, captions[name] in drawings(runs, PAGE_WIDTH):
+        save(figure, folder, name, "png", "pdf", *(["svg"] if name in DRAWN else []))
+    for name, figure, _ in drawings(runs, COLUMN_WIDTH):
+        save(figure, folder, f"{name}{IN_COLUMN}", "pdf")
+    for name in FIGURES.keys() - captions.keys():
+        for ending in (".png", ".pdf", ".svg", f"{IN_COLUMN}.pdf"):
+            (folder / f"{name}{ending}").unlink(missing_ok=True)
     return captions

@@ -70,8 +70,8 @@ def bin_notes(runs: SuiteRuns) -> list[str]:
     known = [width for width in BIN_WIDTHS if width >= counted_width(truth)]
     widths = ", ".join(map(str, known))
     lines = [
-        "the paper's bins are not published; ours are one unit wide. Intersection with the real "
-        f"photos, seeds pooled, in bins of {widths} units:"
+        "the paper's bins are not published; ours are one unit wide. Lab ∩ of all seeds pooled in "
+        f"one histogram (the table has the mean over seeds), in bins of {widths} units:"
     ]
     for arm, of in counts.items():
         told = []

@@ -15,10 +15,13 @@ from reports.content import Report
 from reports.cost import cost_table
 from reports.drawings import effect_plot, inline_svg
 from reports.figures import DRAWN
+from reports.image_intervals import CAPTION
+from reports.notes import table_note
 from reports.pictures import picture_grid
 from reports.scorer import SCORER_RULE
+from reports.style import IN_COLUMN
 from reports.tables import Table, cell_text, title
-from reports.verdict_text import notes, p_text, signed
+from reports.verdict_text import claim_words, p_text, signed
 from reports.verdicts import Verdict, digits_apart
 
 DRAWING_TITLES = {
@@ -66,7 +69,7 @@ def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
         {
             "anchor": title.lower().replace(" ", "-"),
             "title": title,
-            "lines": [line.replace("`", "") for line in lines],
+            "lines": lines,
         }
         for title, lines in report.sections.items()
     ]
@@ -74,12 +77,13 @@ def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
         (anchor, text)
         for anchor, text, there in (
             ("gaps", "Gaps", report.problems),
-            ("verdicts", "Verdicts", report.verdicts),
+            ("verdicts", "Verdicts", report.verdict_notes),
             ("scores", "Scores", True),
             ("pictures", "Pictures", pictures),
             ("figures", "Figures", drawings),
             ("cost", "Cost", True),
             ("scorer", "The scorer", report.scorer),
+            ("over-test-images", "Over test images", report.over_images),
         )
         if there
     ]
@@ -91,23 +95,20 @@ def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
         facts=report.facts,
         problems=report.problems,
         verdicts=[_verdict(v, _extent(report.verdicts, v)) for v in report.verdicts],
-        verdict_notes=_without_claims(report.verdicts),
+        verdict_notes=report.verdict_notes,
         blocks=_blocks(report.table),
         source=f"paper: {(runs.record.get('published') or {}).get('source', '')}",
-        notes=[line.replace("**", "") for line in report.notes],
+        notes=report.notes,
         pictures=pictures,
         drawings=drawings,
         cost=cost_table(runs),
         scorer=report.scorer,
         scorer_rule=SCORER_RULE,
+        over_images=report.over_images,
+        over_images_caption=CAPTION,
+        in_column=IN_COLUMN,
         lists=lists,
     )
-
-
-def _without_claims(verdicts: Sequence[Verdict]) -> list[str]:
-    """What is said of all verdicts; what is said of one stands beside it."""
-    claims = tuple(f"{verdict.claim}:" for verdict in verdicts)
-    return [line for line in notes(verdicts) if not line.startswith(claims)] if verdicts else []
 
 
 def _blocks(table: Table) -> list[dict[str, Any]]:
@@ -143,9 +144,9 @@ def _blocks(table: Table) -> list[dict[str, Any]]:
             )
         blocks.append(
             {
-                "caption": "Mean over seeds ± half-width of its 95 % interval.",
+                "caption": table_note(table, ours),
                 "ours": [{"title": title(s), "better": METRICS[s].better} for s in ours],
-                "papers": [title(score, False).removeprefix("FCN ") for score in papers],
+                "papers": [title(score, False) for score in papers],
                 "rows": rows,
             }
         )
@@ -163,7 +164,7 @@ def _verdict(verdict: Verdict, extent: float) -> dict[str, Any]:
             unit = METRICS[verdict.score].unit if verdict.score else ""
             plot = effect_plot(verdict.effect, low, high, extent, f" {unit}" if unit else "")
             interval = f"{signed(low, digits)} to {signed(high, digits)}"
-            numbers[0] += f" (95 % interval {interval})"
+            numbers[0] += f" (95 % interval over seeds {interval})"
         if verdict.standardised is not None:
             numbers.append(f"{verdict.measure} = {signed(verdict.standardised, 1)}")
         if verdict.p is not None and verdict.p_holm is not None:
@@ -173,7 +174,7 @@ def _verdict(verdict: Verdict, extent: float) -> dict[str, Any]:
             numbers.append(verdict.test)
     return {
         "word": verdict.word,
-        "claim": verdict.claim,
+        "claim": claim_words(verdict.claim),
         "detail": verdict.detail,
         "numbers": "; ".join(numbers),
         "advice": verdict.advice,

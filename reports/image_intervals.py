@@ -7,6 +7,7 @@ scored on. They say nothing of another training, and no verdict rests on them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -14,6 +15,12 @@ from experiments.tracking_reader import RunRecord, SuiteRuns
 from reports.collect import GROUND_TRUTH, decimals, finished, table_scores
 from reports.tables import title
 
+CAPTION = (
+    "Here ± is not over seeds: it is the half-width of the 95 % bootstrap interval over test "
+    "images of one trained network, mean over its arm's seeds. It says how much a score depends on "
+    "which images it is taken on, and nothing of another training; no verdict rests on it. Every "
+    "one is in image_intervals.csv."
+)
 COLUMNS = ["arm", "seed", "score", "value", "low", "high"]
 
 
@@ -31,31 +38,32 @@ def image_intervals(runs: SuiteRuns) -> str | None:
     return frame.to_csv(index=False, lineterminator="\n")
 
 
-def interval_lines(runs: SuiteRuns) -> list[str]:
-    """A line an arm: for each score, half the width of its interval, mean over seeds."""
+@dataclass(frozen=True)
+class ImageIntervals:
+    """Half-widths by arm and score, as a table of text."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def half_widths(runs: SuiteRuns) -> ImageIntervals | None:
+    """An arm a row, a score a column, each half the width of the interval, mean over seeds; None
+    where no run has such an interval."""
     scored = list(_scored(runs))
     scores = [s for s in table_scores(runs) if any(s in run.image_intervals for run in scored)]
     if not scores:
-        return []
-    lines = [
-        "half-widths of 95 % bootstrap intervals over test images, one trained network each, mean "
-        "over seeds: how much a score depends on which images it is taken on, not on the training; "
-        "image_intervals.csv has every one"
-    ]
+        return None
+    rows = []
     for arm in (*runs.arms, GROUND_TRUTH):
-        said = []
+        of_arm = [run.image_intervals for run in scored if run.arm == arm]
+        cells = []
         for score in scores:
-            of = [
-                r.image_intervals[score]
-                for r in scored
-                if r.arm == arm and score in r.image_intervals
-            ]
-            if of:
-                half = sum(high - low for low, high in of) / len(of) / 2
-                said.append(f"{title(score, False)} {half:.{decimals(score)}f}")
-        if said:
-            lines.append(f"{arm}: {', '.join(said)}")
-    return lines
+            of = [intervals[score] for intervals in of_arm if score in intervals]
+            half = sum(high - low for low, high in of) / len(of) / 2 if of else None
+            cells.append("—" if half is None else f"± {half:.{decimals(score)}f}")
+        if any(cell != "—" for cell in cells):
+            rows.append((arm, *cells))
+    return ImageIntervals(("arm", *(title(score, False) for score in scores)), tuple(rows))
 
 
 def _scored(runs: SuiteRuns) -> Iterator[RunRecord]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from reports.collect import GROUND_TRUTH, Entry, decimals
 from reports.tables import Row, Table, title
-from reports.verdict_text import p_text, score_of, signed
+from reports.verdict_text import claim_words, p_text, score_of, signed
 from reports.verdicts import Verdict
 
 NEEDS = r"% needs \usepackage{array,booktabs,siunitx}"
@@ -101,7 +101,7 @@ def verdict_table(verdicts: Sequence[Verdict], caption: str, label: str) -> str:
     head = ["claim", "score", "verdict", "difference", r"95\,\% interval", "$g$"]
     lines += [row([*head, "test, seeds", "$p$", r"$p_{\mathrm{Holm}}$"]), r"\midrule"]
     for v in verdicts:
-        ordering, score = score_of(v)
+        ordering, score = score_of(v.claim)
         digits = decimals(v.score) if v.score else 3
         interval = "---"
         if v.interval:
@@ -115,7 +115,7 @@ def verdict_table(verdicts: Sequence[Verdict], caption: str, label: str) -> str:
     advice: dict[str, list[str]] = {}
     for v in verdicts:
         if v.advice:
-            advice.setdefault(v.advice, []).append(v.claim)
+            advice.setdefault(v.advice, []).append(claim_words(v.claim))
     if advice:
         told = [escape(f"{', '.join(claims)}: {words}") for words, claims in advice.items()]
         lines += [r"\par\smallskip", r"\begin{minipage}{\textwidth}\raggedright\scriptsize"]

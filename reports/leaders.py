@@ -15,7 +15,7 @@ from reports.statistics import ALPHA, holm
 from reports.verdicts import compare
 
 RULE = (
-    "**Bold**: the leading arm is better than every other arm in that score (the largest p of its "
+    "Bold: the leading arm is better than every other arm in that score (the largest p of its "
     f"tests against them, after Holm over the table's scores, is below {ALPHA})"
 )
 

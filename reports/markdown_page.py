@@ -4,23 +4,42 @@ from __future__ import annotations
 
 from reports import verdict_text
 from reports.content import Report
+from reports.image_intervals import CAPTION
+from reports.markdown import aligned, escape
 from reports.scorer import SCORER_RULE
-from reports.tables import aligned, markdown
+from reports.style import IN_COLUMN
+from reports.tables import markdown
 
 
 def markdown_page(report: Report, drawn: dict[str, str]) -> str:
     """`drawn` is {figure: caption} of the figures that lie beside the page."""
-    lines = [f"# {report.heading}", "", report.question, "", ", ".join(report.facts) + ".", ""]
-    lines += [markdown(report.table), ""]
-    lines += [f"- {line}" for line in (*report.notes, *report.problems)]
-    if report.verdicts:
-        lines += ["", "## Verdicts", "", verdict_text.markdown(report.verdicts), ""]
-        lines += [f"- {line}" for line in verdict_text.notes(report.verdicts)]
+    lines = [f"# {escape(report.heading)}", "", escape(report.question), ""]
+    lines += [escape(", ".join(report.facts) + "."), "", markdown(report.table), ""]
+    lines += _items(*report.notes, *report.problems)
+    if report.verdict_notes:
+        lines += ["", "## Verdicts", ""]
+        lines += [verdict_text.markdown(report.verdicts), ""] if report.verdicts else []
+        lines += _items(*report.verdict_notes, *verdict_text.open_claims(report.verdicts))
     if report.scorer:
-        lines += ["", "## The scorer", "", f"{SCORER_RULE} {report.scorer.training}".rstrip(), ""]
-        lines += [aligned(report.scorer.columns, report.scorer.rows)]
-    figures = [f"[{name}]({name}.png) ([PDF]({name}.pdf)): {c}" for name, c in drawn.items()]
-    for title, items in {**report.sections, "Figures": figures}.items():
-        if items:
-            lines += ["", f"## {title}", "", *(f"- {item}" for item in items)]
+        said = f"{SCORER_RULE} {report.scorer.training}".rstrip()
+        lines += ["", "## The scorer", "", escape(said), ""]
+        lines += [_table(report.scorer.columns, report.scorer.rows)]
+    if report.over_images:
+        lines += ["", "## Over test images", "", escape(CAPTION), ""]
+        lines += [_table(report.over_images.columns, report.over_images.rows)]
+    for title, items in report.sections.items():
+        lines += ["", f"## {title}", "", *_items(*items)]
+    if drawn:
+        lines += ["", "## Figures", ""]
+        for name, caption in drawn.items():
+            files = f"[PDF]({name}.pdf), [PDF at column width]({name}{IN_COLUMN}.pdf)"
+            lines.append(f"- [{name}]({name}.png) ({files}): {escape(caption)}")
     return "\n".join([*lines, ""])
+
+
+def _items(*sentences: str) -> list[str]:
+    return [f"- {escape(sentence)}" for sentence in sentences]
+
+
+def _table(columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> str:
+    return aligned([*map(escape, columns)], [[*map(escape, row)] for row in rows])

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Sequence
 from eval.metrics import METRICS, of_family
 from experiments.tracking_reader import RunRecord, SuiteRuns
 from reports.collect import GROUND_TRUTH, reason, table_scores
+from reports.cost import duration
 from reports.leaders import RULE
 from reports.statistics import CONFIDENCE
-from reports.tables import Table
+from reports.tables import Table, title
 
+FAMILY_NAMES = {"fcn": "FCN-scores", "labels": "scores of label maps", "color": "Lab ∩"}
+"""Those whose scores have a name in common."""
 PAPERS_DATASETS = ("cityscapes", "cityscapes_gtfine")
 """What the paper's tables are of, under the names that data sets have here."""
 
@@ -83,6 +86,14 @@ def not_measured(runs: SuiteRuns) -> list[str]:
     return [f"{', '.join(_folded(s))}: not measured: {why}" for why, s in reasons.items()]
 
 
+def table_note(table: Table, scores: Sequence[str]) -> str:
+    """What the values of these columns are, for the line above them."""
+    found = [e.interval for row in table.rows for e in map(row.entries.get, scores) if e]
+    if any(interval and interval.half_width is not None for interval in found):
+        return f"Mean over seeds ± half-width of its {100 * CONFIDENCE:g} % t-interval over seeds."
+    return "Values of one seed an arm; one seed gives no interval."
+
+
 def paper_note(runs: SuiteRuns) -> str | None:
     """Where the paper's columns come from, and that they are of other data where they are."""
     source = (runs.record.get("published") or {}).get("source")
@@ -118,7 +129,7 @@ def provenance(runs: SuiteRuns) -> list[str]:
         lines.append(f"data fingerprints of the runs differ: {', '.join(sorted(recorded))}")
     seconds = [run.cost["seconds"] for run in done if "seconds" in run.cost]
     if seconds:
-        lines.append(f"time in all: {sum(seconds) / 60:.1f} minutes")
+        lines.append(f"time in all: {duration(sum(seconds))}")
     peaks = [run.cost["peak_memory_mib"] for run in done if "peak_memory_mib" in run.cost]
     if peaks:
         lines.append(f"peak memory of a training: {max(peaks):.0f} MiB")
@@ -129,10 +140,10 @@ def digests(runs: SuiteRuns) -> list[str]:
     """`arm: seed 1 DIGEST, …` for every arm, and the ground truth's."""
     lines = []
     for arm in runs.arms:
-        of = [f"seed {run.seed} `{run.digest}`" for run in runs.of_arm(arm)]
+        of = [f"seed {run.seed} {run.digest}" for run in runs.of_arm(arm)]
         lines.append(f"{arm}: {', '.join(of)}")
     if runs.ground_truth:
-        lines.append(f"{GROUND_TRUTH}: `{runs.ground_truth.digest}`")
+        lines.append(f"{GROUND_TRUTH}: {runs.ground_truth.digest}")
     return lines
 
 
@@ -158,11 +169,12 @@ def size_text(record: dict) -> str:
 
 
 def _folded(scores: list[str]) -> list[str]:
-    """Scores, or the family's name in the place of all that it has."""
+    """Scores by name, or the family's in the place of all that it has."""
     named = []
     for score in scores:
         family = METRICS[score].family
-        named.append(family if set(of_family(family)) <= set(scores) else score)
+        whole = family in FAMILY_NAMES and set(of_family(family)) <= set(scores)
+        named.append(FAMILY_NAMES[family] if whole else title(score, False))
     return list(dict.fromkeys(named))
 
 

@@ -1,8 +1,9 @@
-"""One look for every figure: sizes in inches of a two-column page, type, colours, files."""
+"""One look for every figure: widths of a two-column page, type, colours, files."""
 
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,18 @@ from matplotlib.ticker import MaxNLocator
 
 from pix2pix.atomic import replacing
 
-PAGE_WIDTH = 6.9
+COLUMN_WIDTH, PAGE_WIDTH = 3.25, 6.875
+"""Inches; CVPR's author kit: text 6 7/8 inches wide in two columns of 3 1/4. Every figure is drawn
+at both, its type of the same size: for \\includegraphics without scaling."""
+TALLEST = 8.5
+"""Inches; CVPR's text is 8 7/8 high, and a caption needs some."""
+IN_COLUMN = "_column"
+"""Behind the name of a figure's file at COLUMN_WIDTH."""
 DPI = 200
+CHARACTERS_AN_INCH = 15
+"""Of the type in figures, a careful count."""
+LINE = 0.125
+"""Inches from line to line."""
 INK = "#222222"
 GREY = "#8a8a8a"
 # Okabe and Ito's palette, without its yellow, which white paper swallows.
@@ -27,8 +38,8 @@ RC = {
     "font.size": 7.5,
     "axes.titlesize": 7.5,
     "axes.labelsize": 7.5,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
     "legend.fontsize": 7,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
@@ -47,6 +58,7 @@ RC = {
     "svg.fonttype": "none",
     "svg.hashsalt": "pix2pix-ablations",  # the same ids for the same figure
     "pdf.fonttype": 42,  # TrueType, as publishers ask for
+    "figure.constrained_layout.wspace": 0.05,  # numbers below neighbouring panels stay apart
     "axes.formatter.useoffset": False,  # `0.006` must not mean 13.626
     "text.parse_math": False,  # a dollar in an arm's name is a dollar
 }
@@ -74,17 +86,41 @@ def few_ticks(axis: matplotlib.axis.Axis, most: int = 4) -> None:
     axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
 
 
-def save(figure: Figure, folder: Path, name: str, as_svg: bool = False) -> None:
-    """NAME.png for reading, NAME.pdf for papers, the same bytes for the same figure.
+def wrapped(text: str, inches: float, cut: bool = True) -> str:
+    """Words on as many lines as `inches` need; `cut` says whether a longer word is cut."""
+    room = max(6, int(inches * CHARACTERS_AN_INCH))
+    # An arrow that says which way is better stays with its word.
+    return textwrap.fill(
+        text.replace(" ↑", "\u00a0↑").replace(" ↓", "\u00a0↓"), room, break_long_words=cut
+    )
 
-    `as_svg` adds NAME.svg with text as text, for web pages.
-    """
-    kinds = {"png": {"dpi": DPI, "metadata": {"Software": None}}}
-    kinds["pdf"] = {"dpi": 300, "metadata": {"CreationDate": None}}
-    if as_svg:
-        kinds["svg"] = {"metadata": {"Date": None}, "transparent": True}
-    for kind, options in kinds.items():
+
+def inches_of(text: str) -> tuple[float, float]:
+    """(width, height) of lines of type, rather more than less."""
+    lines = text.split("\n")
+    return max(map(len, lines)) / CHARACTERS_AN_INCH, LINE * len(lines)
+
+
+def legend_columns(names: Sequence[str], width: float) -> int:
+    """How many entries of a legend stand side by side in `width` inches."""
+    handle = 0.45  # inches: the line and the gaps around it
+    most = int(width / (handle + max(map(len, names)) / CHARACTERS_AN_INCH))
+    rows = -(-len(names) // max(1, min(most, len(names))))
+    return -(-len(names) // rows)  # rows of nearly equal length
+
+
+KINDS = {
+    "png": {"dpi": DPI, "metadata": {"Software": None}},
+    "pdf": {"dpi": 300, "metadata": {"CreationDate": None}},
+    "svg": {"metadata": {"Date": None}, "transparent": True},
+}
+"""To read, for papers, and with text as text for web pages."""
+
+
+def save(figure: Figure, folder: Path, name: str, *kinds: str) -> None:
+    """NAME.KIND for each of `kinds`, the same bytes for the same figure."""
+    for kind in kinds:
         content = io.BytesIO()
-        figure.savefig(content, format=kind, **options)
+        figure.savefig(content, format=kind, **KINDS[kind])
         with replacing(folder / f"{name}.{kind}") as file:
             file.write(content.getvalue())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from eval.metrics import METRICS
 from experiments.tracking_reader import SuiteRuns
 from reports.collect import GROUND_TRUTH, Entry, decimals, entry, runs_by_arm, table_scores
 from reports.leaders import leaders
+from reports.markdown import aligned, escape
 
 FAMILY_PREFIX = {"fcn": "FCN ", "labels": "Labels ", "color": "Lab ∩ "}
 COLUMNS_SIDE_BY_SIDE = 8
@@ -85,7 +85,8 @@ def make_table(runs: SuiteRuns) -> Table:
 
 
 def title(score: str, arrow: bool = True) -> str:
-    """A score's column title: its family, label, unit and which way is better."""
+    """A score's one name on every page: its family, label, unit and, on request, which way is
+    better. Files for programs name it by its key instead."""
     metric = METRICS[score]
     prefix = FAMILY_PREFIX.get(metric.family, "")
     label = metric.label if metric.family not in ("fcn", "labels") else _uncapitalised(metric.label)
@@ -114,14 +115,14 @@ def markdown(table: Table) -> str:
             "arm",
             "n",
             *map(title, ours),
-            *(f"paper: {title(s, False).removeprefix('FCN ')}" for s in papers),
+            *(f"paper: {title(s, False)}" for s in papers),
         ]
         rows = [
             [
-                row.arm.replace("|", "\\|"),
+                escape(row.arm),
                 row.n,
-                *(_bold(table, row, score) for score in ours),
-                *(row.published.get(score, "") for score in papers),
+                *(marked(table, row, score) for score in ours),
+                *(escape(row.published.get(score, "")) for score in papers),
             ]
             for row in table.rows
         ]
@@ -129,7 +130,8 @@ def markdown(table: Table) -> str:
     return "\n\n".join(parts)
 
 
-def _bold(table: Table, row: Row, score: str) -> str:
+def marked(table: Table, row: Row, score: str) -> str:
+    """A value as a Markdown cell, bold where it may be."""
     text = cell_text(row.entries[score], score, row.finished)
     return f"**{text}**" if table.bold(row, score) else text
 
@@ -162,16 +164,3 @@ def _as_published(value: Any) -> str:
 
 def _uncapitalised(text: str) -> str:
     return text if text[1:2].isupper() else text[0].lower() + text[1:]
-
-
-def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, the first column left, the others right."""
-    widths = [max(len(line[i]) for line in (head, *rows)) for i in range(len(head))]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [cells[0].ljust(widths[0])]
-        padded += [c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True)]
-        return f"| {' | '.join(padded)} |"
-
-    rule = "|".join(["-" * (widths[0] + 2), *("-" * (w + 1) + ":" for w in widths[1:])])
-    return "\n".join([line(head), f"|{rule}|", *map(line, rows)])

@@ -6,9 +6,11 @@ import csv
 import io
 from collections.abc import Sequence
 
+from eval.metrics import METRICS
 from reports.collect import decimals
+from reports.markdown import aligned, escape
 from reports.statistics import ALPHA, CONFIDENCE, FEW, POWER, detectable
-from reports.tables import aligned, title
+from reports.tables import title
 from reports.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Verdict, digits_apart, parse_claim
 
 COLUMNS = (
@@ -53,7 +55,7 @@ def markdown(verdicts: Sequence[Verdict]) -> str:
         size = "—" if v.standardised is None else f"{v.measure} = {signed(v.standardised, 1)}"
         rows.append(
             [
-                v.claim.replace("|", "\\|"),
+                escape(claim_words(v.claim)),
                 f"**{v.word}**",
                 "—" if v.effect is None else signed(v.effect, digits),
                 interval,
@@ -67,8 +69,14 @@ def markdown(verdicts: Sequence[Verdict]) -> str:
     return aligned(head, rows)
 
 
-def notes(verdicts: Sequence[Verdict]) -> list[str]:
-    """How to read the table, what these seeds can find, and what would decide the rest."""
+def notes(verdicts: Sequence[Verdict], left: Sequence[str] = ()) -> list[str]:
+    """How to read the verdicts and what these seeds can find; `left` are the claims that are not
+    judged."""
+    said = []
+    if left:
+        said = [f"not judged, their arms were not asked for: {'; '.join(map(claim_words, left))}"]
+    if not verdicts:
+        return said
     counts = {word: sum(v.word == word for v in verdicts) for word in (REPRODUCED, CONTRADICTED)}
     counts[UNDECIDED] = sum(v.word == UNDECIDED for v in verdicts)
     told = ", ".join(f"{n} {word}" for word, n in counts.items())
@@ -83,8 +91,12 @@ def notes(verdicts: Sequence[Verdict]) -> list[str]:
             "interval is of one difference alone, over seeds of the training"
         )
         lines += _power(tested)
-    lines += [f"{v.claim}: {words(v)}" for v in verdicts if v.word == UNDECIDED]
-    return lines
+    return [*lines, *said]
+
+
+def open_claims(verdicts: Sequence[Verdict]) -> list[str]:
+    """What would decide each claim that is undecided."""
+    return [f"{claim_words(v.claim)}: {words(v)}" for v in verdicts if v.word == UNDECIDED]
 
 
 def words(verdict: Verdict) -> str:
@@ -92,12 +104,17 @@ def words(verdict: Verdict) -> str:
     return f"{verdict.detail}" + (f"; {verdict.advice}" if verdict.advice else "")
 
 
-def score_of(verdict: Verdict) -> tuple[str, str]:
-    """(`A > B`, the score's title) of a claim, or the whole text and nothing."""
-    claim = parse_claim(verdict.claim)
-    if claim is None or verdict.score is None:
-        return verdict.claim, ""
-    return f"{claim.first} {claim.sign} {claim.second}", title(verdict.score, False)
+def score_of(text: str) -> tuple[str, str]:
+    """(`A > B`, the score's name) of a claim, or the whole text and nothing."""
+    claim = parse_claim(text)
+    if claim is None or claim.score not in METRICS:
+        return text, ""
+    return f"{claim.first} {claim.sign} {claim.second}", title(claim.score, False)
+
+
+def claim_words(text: str) -> str:
+    """A claim with the score's name in the place of its key."""
+    return " on ".join(part for part in score_of(text) if part)
 
 
 def p_text(p: float) -> str:

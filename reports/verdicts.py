@@ -80,9 +80,18 @@ def parse_claim(claim: str) -> Claim | None:
     return Claim(*match.groups()) if match else None
 
 
-def verdicts(runs: SuiteRuns) -> list[Verdict]:
-    """One for every claim of the suite record, in its order."""
+def not_judged(runs: SuiteRuns) -> list[str]:
+    """The claims on arms that were not asked for: nothing is open there, so they get no verdict."""
     texts = runs.record.get("claims") or []
+    claims = [(text, parse_claim(text)) for text in texts]
+    left = set(runs.not_asked)
+    return [text for text, claim in claims if claim and left & {claim.first, claim.second}]
+
+
+def verdicts(runs: SuiteRuns) -> list[Verdict]:
+    """One for every claim of the suite record but those that are not judged, in its order."""
+    left = not_judged(runs)
+    texts = [text for text in runs.record.get("claims") or [] if text not in left]
     claims = [parse_claim(text) for text in texts]
     evidence = [_evidence(claim, runs) for claim in claims]
     judged = judge(
@@ -150,8 +159,6 @@ def _evidence(claim: Claim | None, runs: SuiteRuns) -> Difference | str:
         return f"no score is called {claim.score}"
     by_arm = runs_by_arm(runs)
     for arm in (claim.first, claim.second):
-        if arm in runs.not_asked:
-            return f"{arm} was not asked for"
         if arm not in by_arm:
             return f"{arm} is not among the arms that were run"
         measured = entry(by_arm[arm], claim.score)

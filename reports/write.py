@@ -16,7 +16,7 @@ from reports.image_intervals import image_intervals
 from reports.index import index_page, summary
 from reports.markdown_page import markdown_page
 from reports.tables import Table, as_csv
-from reports.verdicts import Verdict
+from reports.verdicts import Verdict, not_judged
 from reports.writing import write_files, writing
 
 
@@ -32,7 +32,7 @@ def write_report(suite: str, dataset: str, profile: str, out: Path) -> Path:
     folder = out / f"{dataset}-{profile}" / suite
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        drawn = figures.draw_all(runs, table.scores, folder)
+        drawn = figures.draw_all(runs, folder)
     files = {
         "table.md": markdown_page(report, drawn),
         "index.html": suite_page(report, drawn, folder),
@@ -61,12 +61,12 @@ def latex_table(runs: SuiteRuns, table: Table) -> str:
     if not counts:
         said.append("No training is finished")
     elif counts == [1]:
-        said.append("n = 1 seed, so no intervals")
+        said.append("One seed an arm (n = 1), so no intervals")
     else:
         n = "–".join(str(count) for count in (counts[0], counts[-1])[: len(counts)])
         said.append(f"Mean ± half-width of the 95 % t-interval over n = {n} seeds")
     notes_ = (notes.bold_note(runs, table), notes.paper_note(runs), notes.not_asked(runs))
-    said += [note.replace("**", "").rstrip(".") for note in notes_ if note]
+    said += [note.rstrip(".") for note in notes_ if note]
     said += notes.gaps(runs)
     caption = ". ".join(sentence[0].upper() + sentence[1:] for sentence in said)
     return latex.table(table, f"{caption}.", f"tab:{_label(runs)}")
@@ -74,10 +74,11 @@ def latex_table(runs: SuiteRuns, table: Table) -> str:
 
 def latex_verdicts(runs: SuiteRuns, judged: Sequence[Verdict]) -> str:
     """The claims for a paper."""
-    read_as = (
-        "Claims of the paper. The difference is of the first arm and the second, its 95 % "
-        "t-interval over seeds; g is Hedges' g (paired: of the differences)"
-    )
+    read_as = "Claims of the paper. The difference is of the first arm and the second"
+    if any(verdict.interval for verdict in judged):
+        read_as += ", its 95 % t-interval over seeds; g is Hedges' g (paired: of the differences)"
+    if left := not_judged(runs):
+        read_as += f". Not judged, their arms were not asked for: {len(left)} more"
     return latex.verdict_table(
         judged, f"{caption_title(runs)}. {read_as}.", f"tab:{_label(runs)}-claims"
     )

@@ -178,10 +178,11 @@ def test_the_report_holds_every_arm_score_and_the_ground_truth(place):
             assert (arm, score) in measured
     assert ("ground truth", "fcn.pixel_accuracy") in measured
     table = (report / "table.md").read_text()
-    assert "both > L1 on color.a" in table and "LPIPS" not in table.splitlines()[0]
+    assert "both > L1 on Lab ∩ a" in table and "LPIPS" not in table.splitlines()[0]
     for name in ("table.tex", "table.csv"):
         assert (report / name).stat().st_size > 100
-    assert len(list(report.glob("*.png"))) == len(list(report.glob("*.pdf"))) >= 3
+    drawn = len(list(report.glob("*.png")))
+    assert drawn >= 3 and len(list(report.glob("*.pdf"))) == 2 * drawn  # page and column width
 
 
 def test_the_scores_are_of_the_png_files(place):

@@ -12,13 +12,14 @@ from suites import PIXEL, arms, suite
 from experiments.tracking import mirror
 from experiments.tracking_reader import SuiteRuns
 from reports.__main__ import main
-from reports.compare import Setting, agreement
+from reports.compare import Setting, agreement, verdict_cell
 from reports.leaders import in_words, paper_orders, rank_order
 from reports.tables import make_table
 from reports.verdicts import verdicts
 
 A, B = [0.81, 0.82, 0.80, 0.84, 0.83], [0.76, 0.78, 0.74, 0.80, 0.77]
 CLAIM = f"a > b on {PIXEL}"
+WORDS = "a > b on FCN per-pixel acc."
 
 
 def setting(values: dict[str, list[float]], dataset: str) -> Setting:
@@ -30,12 +31,19 @@ def test_what_carries_over() -> None:
     camvid, same = setting({"a": A, "b": B}, "camvid"), setting({"a": A, "b": B}, "city")
     turned = setting({"a": B, "b": A}, "maps")
     weak = setting({"a": A[:3], "b": B[:3]}, "facades")
-    assert agreement([camvid, same]) == [f"reproduced in all: 1 ({CLAIM})"]
+    assert agreement([camvid, same]) == [f"reproduced in all: 1 ({WORDS})"]
     assert agreement([camvid, turned]) == [
-        f"reproduced in one and contradicted in another: 1 ({CLAIM})"
+        f"reproduced in one and contradicted in another: 1 ({WORDS})"
     ]
     assert agreement([camvid, weak]) == [
-        f"undecided somewhere, so neither carried over nor refuted: 1 ({CLAIM})"
+        f"undecided somewhere, so neither carried over nor refuted: 1 ({WORDS})"
+    ]
+    names = [{"name": arm, "changes": {}} for arm in ("a", "b")]
+    runs = suite(*arms({"a": A}), claims=[CLAIM], dataset="maps", arms=names)
+    partly = Setting(runs, make_table(runs), {v.claim: v for v in verdicts(runs)})
+    assert verdict_cell(partly, CLAIM) == "not asked for"
+    assert agreement([camvid, partly]) == [
+        f"not judged somewhere, so nothing is known of carrying over: 1 ({WORDS})"
     ]
 
 
@@ -106,7 +114,7 @@ def test_side_by_side_from_a_store(
     assert "reproduced (+0.050, n = 5) | undecided (+0.045, n = 2)" in " ".join(text.split())
     assert "**0.820 ± 0.020** | 0.815 ± 0.064" in " ".join(text.split())
     assert (
-        "fcn.pixel_accuracy: procedural (quick) 70x70 > 1x1; procedural (smoke) 70x70 > 1x1; "
+        "FCN per-pixel acc.: procedural (quick) 70x70 > 1x1; procedural (smoke) 70x70 > 1x1; "
         "the same order"
     ) in text
     with open(page.with_name("comparison_verdicts.csv"), encoding="utf-8", newline="") as file:

@@ -86,7 +86,10 @@ def test_arms_that_nobody_asked_for_are_not_missing(tmp_path: Path, store: Path)
     page = (write_report(*KEY, tmp_path / "out") / "table.md").read_text(encoding="utf-8")
     assert "- not asked for: 1x1." in page
     assert "| 1x1 " not in page
-    assert "70x70 > 1x1 on fcn.pixel_accuracy: 1x1 was not asked for; measure both arms" in page
+    assert "undecided" not in page
+    assert "not judged, their arms were not asked for: 70x70 > 1x1 on FCN per-pixel acc." in page
+    html = (tmp_path / "out" / "procedural-quick" / "patch_size" / "index.html").read_text("utf-8")
+    assert 'class="word' not in html and "not judged, their arms were not asked for: 70x70" in html
 
 
 def test_earlier_runs_under_the_same_name_are_left_out_and_named(

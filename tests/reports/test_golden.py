@@ -18,8 +18,10 @@ import imagehash
 import pytest
 from PIL import Image
 
-from experiments.tracking import mirror
 from experiments.tracking_reader import list_suites
+from reports.collect import read
+from reports.figures import FIGURES, drawings
+from reports.style import COLUMN_WIDTH, IN_COLUMN, save
 from reports.write import write_report
 
 HERE = Path(__file__).parent
@@ -30,15 +32,16 @@ LARGEST_DISTANCE = 6
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory, empty_store) -> Path:
+def report(tmp_path_factory, miniature) -> Path:
+    """The report, and beside it the figures at column width as PNG."""
     folder = tmp_path_factory.mktemp("golden")
-    shutil.copytree(HERE / "miniature", folder / "runs")
-    shutil.copyfile(empty_store, folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-        mirror(folder / "runs")
+        patch.setenv("MLFLOW_TRACKING_URI", miniature)
         ((suite, dataset, profile),) = list_suites()
-        return write_report(suite, dataset, profile, folder / "out")
+        written = write_report(suite, dataset, profile, folder)
+        for name, figure, _ in drawings(read(suite, dataset, profile), COLUMN_WIDTH):
+            save(figure, written, f"{name}{IN_COLUMN}", "png")
+    return written
 
 
 def figure_hashes(report: Path) -> dict[str, str]:
@@ -47,6 +50,7 @@ def figure_hashes(report: Path) -> dict[str, str]:
     for path in sorted(report.glob("*.png")):
         with Image.open(path) as image:
             hashes[path.stem] = str(imagehash.phash(image, hash_size=16))
+    assert len(hashes) == 2 * len(FIGURES)
     return hashes
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+from pathlib import Path
 
 import pytest
 from suites import PIXEL, run, suite
@@ -11,8 +13,10 @@ from eval.metrics import of_family
 from experiments.tracking_reader import GROUND_TRUTH, RunRecord, SuiteRuns
 from reports.ceiling import ceiling_warnings
 from reports.content import gather
+from reports.cost import cost_table, duration
+from reports.html_page import suite_page
 from reports.markdown_page import markdown_page
-from reports.notes import gaps, interval_note, not_measured, paper_note, provenance
+from reports.notes import gaps, interval_note, not_measured, paper_note, provenance, table_note
 from reports.tables import as_csv, make_table, markdown
 from reports.verdicts import verdicts
 
@@ -82,7 +86,62 @@ def test_not_measured_tells_how_to_get_it_once() -> None:
         scores=["fcn", "lpips"],
     )
     assert row(markdown(make_table(runs)), "a")[3] == "not measured"
-    assert not_measured(runs) == [f"lpips: not measured: {WHY}"]
+    assert not_measured(runs) == [f"LPIPS: not measured: {WHY}"]
+
+
+def test_an_earlier_versions_failed_download_is_told_in_words() -> None:
+    why = (
+        "no ~/.cache/alexnet.pth (<urlopen error [Errno -2] Name or service not known>); download "
+        "https://example.org/alexnet.pth on a machine with a network and put it there"
+    )
+    (said,) = not_measured(suite(run("a", 1, 0.8, not_measured={"lpips": why}), scores=["lpips"]))
+    assert said == (
+        "LPIPS: not measured: the weights could not be downloaded (Name or service not known): "
+        "download https://example.org/alexnet.pth on a machine with a network and put the file at "
+        "~/.cache/alexnet.pth"
+    )
+
+
+def test_a_table_of_one_seed_promises_no_interval() -> None:
+    for values, told in (((0.8,), "one seed gives no interval"), ((0.8, 0.9), "± half-width")):
+        runs = suite(*(run("a", seed, value) for seed, value in enumerate(values)))
+        assert told in table_note(make_table(runs), [PIXEL])
+
+
+def test_the_unit_of_a_time_goes_by_its_size() -> None:
+    seconds = (0.31, 119.0, 120.0, 7199.0, 7200.0, 0.0)
+    assert [duration(value) for value in seconds] == [
+        "0.3 seconds", "119.0 seconds", "2.0 minutes", "120.0 minutes", "2.0 hours", "0.0 seconds",
+    ]  # fmt: skip
+    cost = {"seconds": 600.0, "training_seconds": 300.0}
+    table = cost_table(suite(run("a", 1, 0.8, cost=cost), run("b", 1, 0.8, cost={"seconds": 60.0})))
+    assert table.titles[1] == "minutes a cell"
+    assert [row.cells[1] for row in table.rows] == ["10.00", "1.00"]
+    assert table.total == "All finished cells together: 11.0 minutes on unknown."
+
+
+def test_a_score_has_one_name_on_a_page(tmp_path: Path) -> None:
+    """Keys of scores stand on a page only where it says what files call them."""
+    published = {"source": "Table 3", "rows": {"a": {PIXEL: 0.6}, "b": {PIXEL: 0.5}}}
+    claims = [f"a > b on {PIXEL}"]
+    why = {"lpips": WHY, "pixel.ssim": "too small"}
+    values = {"a": 0.6, "b": 0.5}
+    cells = [
+        run(arm, seed, value + seed / 100, not_measured=why)
+        for arm, value in values.items()
+        for seed in (1, 2)
+    ]
+    asked = {"scores": ["fcn", "lpips", "pixel"], "published": published, "claims": claims}
+    runs = suite(*cells, truth=0.61, **asked)
+    page = markdown_page(gather(runs), {})
+    named, _, rest = page.partition("## Score names in files")
+    assert "FCN per-pixel acc.: fcn.pixel_accuracy" in rest
+    html, _, rest = suite_page(gather(runs), {}, tmp_path).partition('id="score-names-in-files"')
+    assert "FCN per-pixel acc.: fcn.pixel_accuracy" in rest
+    for text in (named, html):
+        assert "FCN per-pixel acc." in text and "Ceiling" in text
+        keys = r"\b(fcn|labels|color|pixel)\.[a-zA-Z]|\blpips\b"
+        assert not re.search(f"{keys}|per-pixel accuracy", text)
 
 
 def test_a_family_that_does_not_apply_is_not_measured() -> None:
@@ -100,7 +159,7 @@ def test_a_family_that_does_not_apply_is_not_measured() -> None:
     text = markdown(make_table(runs))
     assert row(text, "a")[2:] == ["not measured"] * 3 + ["0.100"] + ["0.50"] * 3
     assert row(text, GROUND_TRUTH)[2:6] == ["not measured"] * 3 + ["—"]
-    assert not_measured(runs) == ["fcn: not measured: the data set has no labels"]
+    assert not_measured(runs) == ["FCN-scores: not measured: the data set has no labels"]
     assert ceiling_warnings(runs) == []
     runs.record["claims"] = ["a > b on fcn.class_iou", f"{GROUND_TRUTH} < a on pixel.l1"]
     told = [(verdict.word, verdict.detail) for verdict in verdicts(runs)]
@@ -113,7 +172,7 @@ def test_a_family_that_does_not_apply_is_not_measured() -> None:
 def test_a_part_of_a_family_is_named_by_score() -> None:
     why = {"pixel.ssim": "an image of 8x8 pixels is below 11"}
     runs = suite(run("a", 1, 0.8, not_measured=why), scores=["fcn", "pixel"])
-    assert not_measured(runs) == [f"pixel.ssim: not measured: {why['pixel.ssim']}"]
+    assert not_measured(runs) == [f"SSIM: not measured: {why['pixel.ssim']}"]
 
 
 def test_scores_of_another_reference_are_missing_and_say_why() -> None:
@@ -168,7 +227,7 @@ def test_wide_tables_are_split_where_the_paper_ends() -> None:
 def test_the_ceiling_warns_when_low_and_when_close() -> None:
     assert ceiling_warnings(suite(run("a", 1, 0.80), truth=0.85)) == []
     (low,) = ceiling_warnings(suite(run("a", 1, 0.3), truth=0.69))
-    assert "only 0.690 in fcn.pixel_accuracy" in low
+    assert "only 0.690 in FCN per-pixel acc." in low
     (close,) = ceiling_warnings(suite(run("a", 1, 0.84), run("b", 1, 0.86), truth=0.85))
     assert "even the lowest arm (a, 0.840)" in close
     assert ceiling_warnings(suite(run("a", 1, 0.84), truth=None)) == []

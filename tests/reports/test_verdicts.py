@@ -9,7 +9,7 @@ from suites import PIXEL, arms, run, suite
 from experiments.tracking_reader import GROUND_TRUTH, SuiteRuns
 from reports.statistics import difference
 from reports.verdict_text import as_csv, markdown, notes, p_text
-from reports.verdicts import Verdict, judge, parse_claim, verdicts
+from reports.verdicts import Verdict, judge, not_judged, parse_claim, verdicts
 
 CLAIM = f"a > b on {PIXEL}"
 
@@ -135,7 +135,6 @@ def test_holm_over_the_claims_that_can_be_tested() -> None:
     [
         ("a < b < c on fcn.pixel_accuracy", "b < c is not among the arms that were run"),
         ("b > z on fcn.pixel_accuracy", "z is not among the arms that were run"),
-        ("b > e on fcn.pixel_accuracy", "e was not asked for"),
         ("b > a on beauty", "no score is called beauty"),
         ("b > a on lpips", "b is missing"),
         ("b is nicer", "not an ordering like `A > B on SCORE`"),
@@ -146,6 +145,19 @@ def test_a_claim_that_cannot_be_tested_says_why(claim: str, why: str) -> None:
     verdict = only(suite(*arms(FIVE), arms=names), claim)
     assert (verdict.word, verdict.test, verdict.n) == ("undecided", "none", 0)
     assert verdict.detail.startswith(why)
+
+
+def test_a_claim_on_an_arm_that_was_not_asked_for_gets_no_verdict() -> None:
+    names = [{"name": arm, "changes": {}} for arm in ("a", "b", "e")]
+    claims = [f"e > a on {PIXEL}", CLAIM, f"b > e on {PIXEL}"]
+    runs = suite(*arms(FIVE), arms=names, claims=claims)
+    (verdict,) = verdicts(runs)
+    assert (verdict.claim, verdict.word, verdict.p_holm) == (CLAIM, "reproduced", verdict.p)
+    assert not_judged(runs) == [claims[0], claims[2]]
+    lines = notes([verdict], not_judged(runs))
+    assert lines[0] == "1 reproduced, 0 contradicted, 0 undecided, of 1 claim"
+    told = "not judged, their arms were not asked for: e > a on FCN per-pixel acc.; b > e on"
+    assert lines[-1].startswith(told)
 
 
 def test_arms_with_spaces_and_signs() -> None:

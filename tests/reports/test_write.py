@@ -24,7 +24,7 @@ from experiments.tracking_reader import read_suite
 from pix2pix.errors import UserError
 from reports.__main__ import main
 from reports.histograms import CHANNELS, counted_width, density, intersection, pooled
-from reports.style import DPI, PAGE_WIDTH
+from reports.style import COLUMN_WIDTH, DPI, IN_COLUMN, PAGE_WIDTH
 from reports.write import write_report
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,13 +73,13 @@ def test_a_whole_report(suite: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert re.search(r"\| 1x1 +\| +1 of 2 \| +0\.500 \|", text)
     assert "failed: 1x1 seed 2: step 101: g_l1 is not a number" in text
     assert re.search(
-        r"\| 70x70 > 1x1 on fcn.pixel_accuracy \| +\*\*undecided\*\* +\| +\+0\.300", text
+        r"\| 70x70 > 1x1 on FCN per-pixel acc. \| +\*\*undecided\*\* +\| +\+0\.300", text
     )
     assert "one seed shows no spread; 5 seeds paired could decide" in text
-    assert "lpips: not measured: no backbone" in text
+    assert "LPIPS: not measured: no backbone" in text
     assert "commit: 0123abc" in text
     assert recorded.FINGERPRINT in text
-    assert "seed 2 `d70-2`" in text
+    assert "seed 2 d70-2" in text
 
     with open(folder / "results.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -102,9 +102,14 @@ def test_a_whole_report(suite: Path, capsys: pytest.CaptureFixture[str]) -> None
             pixels = np.asarray(image.convert("RGB"))
         assert pixels.shape[1] == pytest.approx(PAGE_WIDTH * DPI, abs=2) or name == FIGURES[0]
         assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 5
-        pdf = (folder / f"{name}.pdf").read_bytes()
-        assert pdf.startswith(b"%PDF")
-        assert b"/Type3" not in pdf  # fonts are embedded as TrueType
+        for file, width in ((name, PAGE_WIDTH), (f"{name}{IN_COLUMN}", COLUMN_WIDTH)):
+            pdf = (folder / f"{file}.pdf").read_bytes()
+            assert pdf.startswith(b"%PDF")
+            assert b"/Type3" not in pdf  # fonts are embedded as TrueType
+            box = re.search(rb"/MediaBox \[ ?0 0 ([\d.]+) ([\d.]+) ?\]", pdf)
+            inches = [float(side) / 72 for side in box.groups()]
+            assert inches[0] <= width + 1e-6 and inches[1] <= 8.875
+            assert inches[0] > width - 0.1 or name == FIGURES[0]
     # 4 columns of at most 1.6 inches: input, ground truth, two arms
     with Image.open(folder / "arms_by_inputs.png") as image:
         assert image.width == pytest.approx((4 * 1.6 + 3 * 0.03) * DPI, abs=2)
@@ -116,7 +121,7 @@ def test_a_whole_report(suite: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_a_report_is_the_same_twice(suite: Path) -> None:
     first, second = (write_report(*KEY, suite / name) for name in ("one", "two"))
     names = sorted(path.name for path in first.iterdir())
-    assert len(names) == BESIDE + 3 * len(FIGURES) - 1  # the grid of pictures has no SVG
+    assert len(names) == BESIDE + 4 * len(FIGURES) - 1  # the grid of pictures has no SVG
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
@@ -162,7 +167,7 @@ def test_an_arms_name_may_hold_dollars(tmp_path: Path, store: Path) -> None:
     mirror(out)
     folder = write_report(*KEY, tmp_path / "out")
     assert all((folder / f"{name}.pdf").is_file() for name in FIGURES)
-    assert "| $x_{$ " in (folder / "table.md").read_text(encoding="utf-8")
+    assert r"| \$x\_{\$ " in (folder / "table.md").read_text(encoding="utf-8")
     assert r"\$x\_\{\$ &" in (folder / "table.tex").read_text(encoding="utf-8")
 
 

@@ -1,0 +1,52 @@
+"""Plain text as Markdown that renders to the same text, and Markdown tables of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+# Each rule spares what GitHub, CommonMark and a reader of the file itself take as it stands:
+# `class_iou`, `A < B`, `R & D`, `1.0`, `#3` within.
+RULES = (
+    (r"([\\`*\[\]|$])", r"\\\1"),  # `$` is mathematics on GitHub
+    (r"(?<=\S)~|~(?!/)", r"\\~"),  # strikes out; `~/.cache` alone cannot
+    (r"(?<![^\W_])_|_(?![^\W_])", r"\\_"),  # between letters or digits it is no emphasis
+    (r"&(?=[#\w])", "&amp;"),  # an entity; not `\&`, which some other renderers do not know
+    (r"<(?! )", "&lt;"),  # a tag, a link or a comment
+    (r"^([#>+=-])", r"\\\1"),  # a heading, a quotation, a list, a line of an underlined heading
+    (r"^(\d+)([.)])(?=\s|$)", r"\1\\\2"),  # a numbered list
+    (r"(?<!\\)#$", r"\\#"),  # the closing mark of a heading
+)
+
+
+def escape(text: str) -> str:
+    """Plain text as it stands in a paragraph, a heading, a list item or a table's cell.
+
+    Runs of white space, which every renderer folds, become one space: nothing breaks a line.
+    """
+    text = re.sub(r"[ \t\n\r\f\v]+", " ", text).strip(" ")
+    for pattern, replacement in RULES:
+        text = re.sub(pattern, replacement, text)
+    return text
+
+
+def code(text: str) -> str:
+    """Text in the type of code, whatever backticks it holds; not for tables."""
+    text = re.sub(r"[ \t\n\r\f\v]+", " ", text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if "`" in text else ""
+    return f"{fence}{space}{text}{space}{fence}"
+
+
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown cells, the first column left, the others right; columns are padded so
+    that it reads well as plain text too."""
+    widths = [max(len(line[i]) for line in (head, *rows)) for i in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [cells[0].ljust(widths[0])]
+        padded += [c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True)]
+        return f"| {' | '.join(padded)} |"
+
+    rule = "|".join(["-" * (widths[0] + 2), *("-" * (w + 1) + ":" for w in widths[1:])])
+    return "\n".join([line(head), f"|{rule}|", *map(line, rows)])
