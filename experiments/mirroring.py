@@ -7,6 +7,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,14 @@ class Ending:
     status: int
     tracked: bool
     seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """The mirror's process, and the thread that passes on what it says."""
+
+    process: subprocess.Popen
+    relay: threading.Thread
 
 
 def mirror_only(out: Path, plans: Sequence[Plan]) -> Ending:
@@ -65,8 +74,11 @@ def _mirror(out: Path, paths: list[Path]) -> Ending:
     return Ending(0 if tracked else 1, tracked)
 
 
-def start_mirror(out: Path, records: list[Path]) -> subprocess.Popen | None:
-    """The one process that writes to MLflow; None where MLflow is not installed."""
+def start_mirror(out: Path, records: list[Path]) -> Mirror | None:
+    """The one process that writes to MLflow; None where MLflow is not installed.
+
+    What it says is said by this process: a line of another one would tear a live table.
+    """
     if importlib.util.find_spec("mlflow") is None:
         say("MLflow is not installed: nothing is tracked, the run directories hold everything")
         return None
@@ -75,19 +87,32 @@ def start_mirror(out: Path, records: list[Path]) -> subprocess.Popen | None:
     command = [sys.executable, "-m", "experiments.tracking", "--out", str(out), "--follow"]
     for record in records:
         command += ["--suite-record", str(record)]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": path},
+        text=True,
+        errors="replace",
         start_new_session=True,
     )
+    relay = threading.Thread(target=_pass_on, args=(process,), daemon=True)
+    relay.start()
+    return Mirror(process, relay)
 
 
-def stop_mirror(tracker: subprocess.Popen | None, signals: Sequence[int]) -> bool:
+def _pass_on(process: subprocess.Popen) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        say(line.rstrip("\n"))
+
+
+def stop_mirror(mirror: Mirror | None, signals: Sequence[int]) -> bool:
     """Let the mirror catch up, not for long once `signals` has an entry; whether MLflow now holds
     everything."""
-    if tracker is None:
+    if mirror is None:
         return False
+    tracker = mirror.process
     assert tracker.stdin is not None
     tracker.stdin.close()
     began = time.monotonic()
@@ -98,6 +123,7 @@ def stop_mirror(tracker: subprocess.Popen | None, signals: Sequence[int]) -> boo
             tracker.wait()
             break
         time.sleep(0.05)
+    mirror.relay.join(1.0)
     if tracker.returncode == 0:
         return True
     if not signals:

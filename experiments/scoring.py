@@ -116,6 +116,7 @@ def ensure_scorer(work: Work) -> torch.nn.Module | None:
         if trained and not is_done(folder):
             journal.append("done", seconds=trained["seconds"])
         work.waited += time.monotonic() - began
+    work.emit({"event": "phase", "phase": "scoring"})  # no longer waiting, nor training it
     return open_scorer(work, path)
 
 

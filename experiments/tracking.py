@@ -46,6 +46,7 @@ from experiments.tracking_store import (
     first_line,
 )
 from experiments.tracking_text import milliseconds
+from experiments.tracking_views import experiment_tags
 from pix2pix.errors import UserError
 
 DOUBLED = 3
@@ -199,12 +200,16 @@ def _mirror_child(
 
 
 def _describe(store: Store, parent: Run, record: dict[str, Any]) -> None:
-    """The suite record as artifact, description and tags of the parent, when it has changed."""
+    """The suite record as artifact, description and tags of the parent, when it has changed; what
+    its experiment lacks."""
     text = json.dumps(record, indent=1)
     stamp = hashlib.sha256(text.encode()).hexdigest()[:16]
     if parent.data.tags.get("mirrored.record") == stamp:
         return
     run_id = parent.info.run_id
+    experiment = store.client.get_experiment(parent.info.experiment_id)
+    for key, value in experiment_tags(experiment, record).items():
+        store.client.set_experiment_tag(experiment.experiment_id, key, value)
     store.client.log_text(run_id, text, "suite.json")
     log(
         store.client,
@@ -214,6 +219,8 @@ def _describe(store: Store, parent: Run, record: dict[str, Any]) -> None:
             "fingerprint": record.get("fingerprint") or "unknown",
             "provenance.commit": record.get("commit") or "unknown",
             "mirrored.record": stamp,
+            "mlflow.source.type": "LOCAL",
+            "mlflow.source.name": "run_ablations.py",
         },
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -33,7 +34,8 @@ def follow(one_pass: Callable[[], None], seconds: float = SECONDS_BETWEEN_PASSES
             problem = first_line(error)
         if problem and (problem != said or is_last):
             later = "" if is_last else " (tried again until the suite ends)"
-            print(f"mlflow: not up to date: {problem}{later}", file=sys.stderr, flush=True)
+            with contextlib.suppress(BrokenPipeError):  # the launcher is gone; the last pass is not
+                print(f"mlflow: not up to date: {problem}{later}", file=sys.stderr, flush=True)
         said = problem
         if is_last:
             return 1 if problem else 0

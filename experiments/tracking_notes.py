@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from experiments.tracking_store import SCORER
 from experiments.tracking_text import as_text
 
 
-def suite_note(record: dict[str, Any]) -> str:
-    """The parent run: the question, the data, the arms and the claims."""
+def experiment_note(record: dict[str, Any]) -> str:
+    """The experiment: the suite's question. MLflow's list of experiments shows no Markdown."""
+    title, question = record.get("title") or record["suite"], record.get("question") or ""
+    return f"{title}. {question}".strip()
+
+
+def suite_note(
+    record: dict[str, Any],
+    verdicts: Mapping[str, str] | None = None,
+    report: str | None = None,
+    picture: str | None = None,
+) -> str:
+    """The parent run: the question, what was found, the data, the arms and the claims.
+
+    Once a report is attached, `verdicts` is {claim: word}, `report` the artifact to open and
+    `picture` an image's address. What was found stands first: MLflow folds long descriptions.
+    """
+    verdicts = verdicts or {}
     lines = [f"## {record.get('title') or record['suite']}", "", record.get("question") or "", ""]
+    if verdicts:
+        counts = Counter(verdicts.values())
+        told = ", ".join(f"{n} {word}" for word, n in counts.items())
+        lines += [f"**{told}** of {len(verdicts)} claim{'s' if len(verdicts) > 1 else ''}.", ""]
+    if report:
+        lines += [f"The whole report: tab *Artifacts*, `{report}`.", ""]
+    if picture:
+        lines += [f"![arms by inputs]({picture})", ""]
     size = record.get("size")
     facts = [
         f"data set {record['dataset']}",
@@ -24,7 +50,10 @@ def suite_note(record: dict[str, Any]) -> str:
     lines += ["| arm | changes |", "|---|---|"]
     lines += [f"| {arm['name']} | {_changes(arm.get('changes'))} |" for arm in record["arms"]]
     if record.get("claims"):
-        lines += ["", "Claims of the paper:", ""] + [f"- {claim}" for claim in record["claims"]]
+        lines += ["", "Claims of the paper:", ""]
+        for claim in record["claims"]:
+            word = verdicts.get(claim)
+            lines.append(f"- {claim}: **{word}**" if word else f"- {claim}")
     return "\n".join(lines)
 
 

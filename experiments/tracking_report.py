@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import csv
+import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
+from PIL import Image
+
 from experiments import tracking_store
 from experiments.tracking_address import tracking_uri
+from experiments.tracking_notes import suite_note
+from experiments.tracking_reader import read_suite
 from experiments.tracking_store import store_errors
 
 ARTIFACTS = "report"
+PAGE = "index.html"
 PICTURE = "arms_by_inputs.png"
-MARK = "\n\n---\n"
-"""What follows in a description is the report's, and is replaced by the next one's."""
+SMALL_PICTURE = "arms_by_inputs_small.png"
+VERDICTS = "verdicts.csv"
+DESCRIPTION_WIDTH = 800
+"""Pixels. A description has no way to scale a picture, and its column is about so wide."""
 
 
 @store_errors()
 def attach_report(suite: str, dataset: str, profile: str, folder: Path) -> bool:
     """Log a report's files as artifacts of the parent run; False where the store has no such run.
 
-    Raises StoreError where the store is away or locked.
+    Raises StoreError where the store is away or locked, UserError where the run holds no record.
     """
     uri = tracking_uri()
     with tracking_store.writing(uri):
@@ -31,11 +40,38 @@ def attach_report(suite: str, dataset: str, profile: str, folder: Path) -> bool:
             return False
         run_id = parent.info.run_id
         store.client.log_artifacts(run_id, str(folder), ARTIFACTS)
-        note = parent.data.tags.get("mlflow.note.content", "").partition(MARK)[0]
-        note += f"{MARK}Artifacts, `{ARTIFACTS}/index.html`: the whole report."
-        if (folder / PICTURE).is_file():
-            # As MLflow's own pages ask for an artifact, so that it shows wherever they are served.
-            path = quote(f"{ARTIFACTS}/{PICTURE}", safe="")
-            note += f"\n\n![arms by inputs](get-artifact?path={path}&run_uuid={run_id})"
+        note = suite_note(
+            read_suite(suite, dataset, profile).record,
+            _verdicts(folder / VERDICTS),
+            f"{ARTIFACTS}/{PAGE}",
+            _picture(store, run_id, folder / PICTURE),
+        )
         store.client.set_tag(run_id, "mlflow.note.content", note)
         return True
+
+
+def _verdicts(path: Path) -> dict[str, str]:
+    """{claim: its verdict} of a report; empty where the suite claims nothing."""
+    if not path.is_file():
+        return {}
+    with open(path, encoding="utf-8", newline="") as file:
+        return {row["claim"]: row["verdict"] for row in csv.DictReader(file)}
+
+
+def _picture(store: tracking_store.Store, run_id: str, path: Path) -> str | None:
+    """Log a picture that fits a description; its address, or None where the report has none.
+
+    The address is the one that MLflow's own pages ask for, so it shows wherever they are served.
+    """
+    if not path.is_file():
+        return None
+    with Image.open(path, formats=("PNG",)) as image:
+        small = image.convert("RGB")
+    if small.width > DESCRIPTION_WIDTH:
+        height = max(1, round(small.height * DESCRIPTION_WIDTH / small.width))
+        small = small.resize((DESCRIPTION_WIDTH, height), Image.Resampling.LANCZOS)
+    with tempfile.TemporaryDirectory() as folder:
+        small.save(Path(folder, SMALL_PICTURE), optimize=True)
+        store.client.log_artifact(run_id, str(Path(folder, SMALL_PICTURE)), ARTIFACTS)
+    asked = quote(f"{ARTIFACTS}/{SMALL_PICTURE}", safe="")
+    return f"get-artifact?path={asked}&run_uuid={run_id}"

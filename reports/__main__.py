@@ -5,27 +5,50 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from experiments.tracking_reader import StoreError, list_suites
 from pix2pix.errors import UserError
-from reports.compare import parse_settings, write_comparison
+from reports.compare import PAGE, parse_settings, write_comparison
 from reports.write import write_report
 from reports.writing import alone, writing
+
+EXAMPLES = """\
+examples:
+  python -m reports --suite all
+  python -m reports --suite losses --dataset camvid --profile quick
+  python -m reports --suite losses --compare camvid:quick,procedural:quick
+
+A report lands in DIR/DATASET-PROFILE/SUITE/ (open index.html), a comparison in
+DIR/compare/SUITE/ (open comparison.html). A profile with --set has the changes in
+its name, as in procedural:quick+training.steps=500; a wrong name lists the recorded
+ones. Runs are read from MLFLOW_TRACKING_URI, or mlflow.db in this folder.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 0 all written, 1 MLflow failed, 2 bad input or nothing to report."""
-    parser = argparse.ArgumentParser(prog="python -m reports", description=__doc__)
-    parser.add_argument("--suite", required=True, metavar="NAME[,NAME...]|all")
+    parser = argparse.ArgumentParser(
+        prog="python -m reports",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--suite", required=True, metavar="NAME[,NAME...]|all", help="suites that were run"
+    )
     parser.add_argument("--dataset", metavar="NAME", help="default: every one recorded")
     parser.add_argument("--profile", metavar="NAME", help="default: every one recorded")
     parser.add_argument(
         "--compare",
         metavar="DATASET:PROFILE,...",
-        help="put these side by side instead, such as camvid:quick,procedural:quick",
+        help="instead of reports, a page that puts two or more of them side by side: does the "
+        "ordering of the arms carry over?",
     )
-    parser.add_argument("--out", type=Path, default=Path("reports/out"), metavar="DIR")
+    parser.add_argument(
+        "--out", type=Path, default=Path("reports/out"), metavar="DIR", help="default: %(default)s"
+    )
     options = parser.parse_args(arguments)
     try:
         if options.compare is not None:
@@ -58,44 +81,65 @@ def compare(options: argparse.Namespace) -> int:
     if options.dataset or options.profile:
         raise UserError("--compare: names data sets and profiles itself; leave out the other two")
     pairs = parse_settings(options.compare)
-    recorded = set(list_suites())
+    recorded = list_suites()
     status = 2
-    for suite in sorted({suite for suite, _, _ in select(options.suite, None, None)}):
-        lacking = [f"{d} ({p})" for d, p in pairs if (suite, d, p) not in recorded]
-        if lacking and options.suite == "all":  # the others still have theirs
-            print(f"{suite}: not recorded on {', '.join(lacking)}", file=sys.stderr)
+    for suite in named_suites(options.suite, recorded):
+        lacking = [f"{d}:{p}" for d, p in pairs if (suite, d, p) not in recorded]
+        if lacking:
+            problem = _not_there(suite, ", ".join(lacking), recorded)
+            if options.suite != "all":
+                raise UserError(problem)
+            print(f"left out: {problem}", file=sys.stderr)  # the others still have theirs
             continue
-        for dataset, profile in pairs:
-            select(suite, dataset, profile)
-        print(write_comparison(suite, pairs, options.out) / "comparison.md")
+        with writing(options.out), alone(options.out):
+            print(write_comparison(suite, pairs, options.out) / PAGE)
         status = 0
+    if status:
+        raise UserError(f"--compare: no suite is recorded on all of {options.compare}")
     return status
+
+
+def named_suites(text: str, recorded: Sequence[tuple[str, str, str]]) -> list[str]:
+    """The suites that `--suite` names, each once; UserError where one has nothing recorded."""
+    if not recorded:
+        raise UserError("MLflow holds no suite; run one first")
+    there = sorted({suite for suite, _, _ in recorded})
+    if text == "all":
+        return there
+    # A suite of one's own is run by its file and recorded by its name.
+    names = [Path(s).stem if s.endswith((".yaml", ".yml")) else s for s in text.split(",")]
+    for name in names:
+        if name not in there:
+            close = get_close_matches(name, there, 1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise UserError(f"suite {name}: nothing recorded{hint}; there is {', '.join(there)}")
+    return list(dict.fromkeys(names))
 
 
 def select(suites: str, dataset: str | None, profile: str | None) -> list[tuple[str, str, str]]:
     """The recorded (suite, dataset, profile) that are meant; UserError where a name has none."""
     recorded = list_suites()
-    if not recorded:
-        raise UserError("MLflow holds no suite; run one first")
-    wanted = sorted({s for s, _, _ in recorded}) if suites == "all" else suites.split(",")
-    # A suite of one's own is run by its file and recorded by its name.
-    wanted = [Path(s).stem if s.endswith((".yaml", ".yml")) else s for s in wanted]
     chosen = []
-    for suite in wanted:
+    for suite in named_suites(suites, recorded):
         found = [
             key
             for key in recorded
             if key[0] == suite and key[1] == (dataset or key[1]) and key[2] == (profile or key[2])
         ]
         if not found and suites != "all":
-            limits = f" on {dataset}" if dataset else ""
-            limits += f" with profile {profile}" if profile else ""
-            there = ", ".join(f"{s} on {d} ({p})" for s, d, p in recorded)
-            raise UserError(f"suite {suite}: nothing recorded{limits}; there is {there}")
+            raise UserError(_not_there(suite, f"{dataset or '*'}:{profile or '*'}", recorded))
         chosen += found
     if not chosen:
         raise UserError("nothing recorded on that data set and profile")
     return chosen
+
+
+def _not_there(suite: str, wanted: str, recorded: Sequence[tuple[str, str, str]]) -> str:
+    """What is not recorded of a suite, and what is."""
+    there = [f"{dataset}:{profile}" for name, dataset, profile in recorded if name == suite]
+    close = get_close_matches(wanted, there, 1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return f"suite {suite}: nothing recorded on {wanted}{hint}; there is {', '.join(there)}"
 
 
 if __name__ == "__main__":

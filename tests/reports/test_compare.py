@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import recorded_runs as recorded
@@ -12,18 +14,18 @@ from suites import PIXEL, arms, suite
 from experiments.tracking import mirror
 from experiments.tracking_reader import SuiteRuns
 from reports.__main__ import main
-from reports.compare import Setting, agreement, verdict_cell
+from reports.compare_answer import answer, limits, sorted_claims
+from reports.compare_content import Setting, orders
 from reports.leaders import in_words, paper_orders, rank_order
 from reports.tables import make_table
 from reports.verdicts import verdicts
 
 A, B = [0.81, 0.82, 0.80, 0.84, 0.83], [0.76, 0.78, 0.74, 0.80, 0.77]
 CLAIM = f"a > b on {PIXEL}"
-WORDS = "a > b on FCN per-pixel acc."
 
 
-def setting(values: dict[str, list[float]], dataset: str) -> Setting:
-    runs = suite(*arms(values), claims=[CLAIM], dataset=dataset)
+def setting(values: dict[str, list[float]], dataset: str, **fields: Any) -> Setting:
+    runs = suite(*arms(values), claims=[CLAIM], dataset=dataset, **fields)
     return Setting(runs, make_table(runs), {v.claim: v for v in verdicts(runs)})
 
 
@@ -31,20 +33,36 @@ def test_what_carries_over() -> None:
     camvid, same = setting({"a": A, "b": B}, "camvid"), setting({"a": A, "b": B}, "city")
     turned = setting({"a": B, "b": A}, "maps")
     weak = setting({"a": A[:3], "b": B[:3]}, "facades")
-    assert agreement([camvid, same]) == [f"reproduced in all: 1 ({WORDS})"]
-    assert agreement([camvid, turned]) == [
-        f"reproduced in one and contradicted in another: 1 ({WORDS})"
+    assert sorted_claims([camvid, same]) == ([CLAIM], [], [])
+    assert sorted_claims([camvid, turned]) == ([], [CLAIM], [])
+    assert sorted_claims([camvid, weak]) == ([], [], [CLAIM])
+    told, lines = answer([camvid, same])
+    assert told == "Yes: 1 of 1 claim has the same verdict in both."
+    assert lines == ["a > b on FCN per-pixel acc.: reproduced in both"]
+    told, lines = answer([camvid, turned])
+    assert told.startswith("No: 1 of 1 claim has one way round in one setting")
+    assert lines == ["a > b on FCN per-pixel acc.: reproduced in A, contradicted in B"]
+    told, lines = answer([camvid, weak, same])
+    assert (told, lines) == ("Not known: of 1 claim none is decided in all 3.", [])
+
+
+def test_what_may_not_be_compared() -> None:
+    one = {"fingerprint": "f" * 64, "reference": "r1"}
+    other = {"fingerprint": "e" * 64, "reference": "r2"}
+    values = {"a": A, "b": B}
+    first, twin = (setting(values, name, **one) for name in ("x", "y"))
+    assert limits([first, twin]) == [
+        "The images are the same (fingerprint ffffffffffff…).",
+        "The FCN-scores are one scorer's.",
     ]
-    assert agreement([camvid, weak]) == [
-        f"undecided somewhere, so neither carried over nor refuted: 1 ({WORDS})"
-    ]
-    names = [{"name": arm, "changes": {}} for arm in ("a", "b")]
-    runs = suite(*arms({"a": A}), claims=[CLAIM], dataset="maps", arms=names)
-    partly = Setting(runs, make_table(runs), {v.claim: v for v in verdicts(runs)})
-    assert verdict_cell(partly, CLAIM) == "not asked for"
-    assert agreement([camvid, partly]) == [
-        f"not judged somewhere, so nothing is known of carrying over: 1 ({WORDS})"
-    ]
+    few = setting({"a": A[:1], "c": B[:1]}, "z", **other)
+    told = limits([first, twin, few])
+    assert told[0].startswith("The images differ (fingerprints: A, B ffffffffffff…; C eeee")
+    assert told[1].startswith("The FCN-scores are of 2 scorers (A, B; C)")
+    assert told[2].startswith("C has one seed an arm: no interval and no test")
+    assert "A lacks arms: c not asked for. Orders are of the shared arms." in told
+    assert "C lacks arms: b not asked for. Orders are of the shared arms." in told
+    assert orders([first, few]) == []  # one arm in common has no order
 
 
 def test_orders_by_hand() -> None:
@@ -75,8 +93,8 @@ def test_the_papers_order_is_of_the_arms_that_were_run() -> None:
     ("text", "why"),
     [
         ("camvid", "must read DATASET:PROFILE"),
-        ("camvid:quick", "needs two or more"),
-        ("camvid:quick,camvid:quick", "the same data set and profile twice"),
+        ("camvid:quick", "needs 2 to 26"),
+        ("camvid:quick,camvid:quick", "names camvid:quick twice"),
         ("camvid:quick,", "must read DATASET:PROFILE"),
     ],
 )
@@ -108,15 +126,16 @@ def test_side_by_side_from_a_store(
     page = Path(capsys.readouterr().out.strip())
     assert page == (
         tmp_path / "out" / "compare" / "patch_size" / "procedural-quick+procedural-smoke"
-        / "comparison.md"
+        / "comparison.html"
     )  # fmt: skip
-    text = page.read_text(encoding="utf-8")
+    text = page.with_name("comparison.md").read_text(encoding="utf-8")
+    assert "Not known: of 1 claim none is decided in both." in text
     assert "reproduced (+0.050, n = 5) | undecided (+0.045, n = 2)" in " ".join(text.split())
     assert "**0.820 ± 0.020** | 0.815 ± 0.064" in " ".join(text.split())
-    assert (
-        "FCN per-pixel acc.: procedural (quick) 70x70 > 1x1; procedural (smoke) 70x70 > 1x1; "
-        "the same order"
-    ) in text
+    assert "70x70 > 1x1 | 70x70 > 1x1 | A–B: the same order |" in " ".join(text.split())
+    html = page.read_text(encoding="utf-8")
+    assert html.count('<span class="word reproduced">') == 1
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', html)
     with open(page.with_name("comparison_verdicts.csv"), encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["profile"], row["verdict"], row["n"]) for row in rows] == [
@@ -125,12 +144,24 @@ def test_side_by_side_from_a_store(
     with open(page.with_name("comparison_results.csv"), encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == (10 + 4) * 2
     assert r"\begin{table*}" in page.with_name("comparison.tex").read_text(encoding="utf-8")
-    assert main([*arguments, "procedural:quick,camvid:quick"]) == 2
-    assert "nothing recorded on camvid with profile quick" in capsys.readouterr().err
     every = ["--suite", "all", "--out", str(tmp_path / "out"), "--compare"]
     assert main([*every, settings]) == 0
     assert capsys.readouterr().out.strip() == str(page)
     assert main([*every, "procedural:quick,camvid:quick"]) == 2
-    assert "patch_size: not recorded on camvid (quick)" in capsys.readouterr().err
-    assert main([*arguments, settings, "--dataset", "camvid"]) == 2
-    assert "--compare: names data sets and profiles itself" in capsys.readouterr().err
+    assert "left out: suite patch_size: nothing recorded on camvid:quick" in capsys.readouterr().err
+    there = "there is procedural:quick, procedural:smoke"
+    for given, why in (
+        ([*arguments, "procedural:quick,camvid:quick"], f"on camvid:quick; {there}"),
+        ([*arguments, "procedural:quick,procedral:smoke"], "(did you mean procedural:smoke?)"),
+        (["--suite", "patchsize", "--compare", settings], "(did you mean patch_size?)"),
+        (["--suite", "patch_size", "--dataset", "camvid"], f"on camvid:*; {there}"),
+        ([*arguments, settings, "--dataset", "camvid"], "names data sets and profiles itself"),
+    ):
+        assert main(given) == 2
+        error = capsys.readouterr().err
+        assert why in error and error.count("\n") == 1
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert main(["--suite", "patch_size", "--out", str(blocked), "--compare", settings]) == 2
+    error = capsys.readouterr().err
+    assert "cannot be written" in error and error.count("\n") == 1

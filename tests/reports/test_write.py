@@ -144,7 +144,7 @@ def test_bad_input_is_one_line_and_status_2(
     page = (tmp_path / "out" / "procedural-quick" / "patch_size" / "table.md").read_text("utf-8")
     assert "No training is finished" in page and "| 70x70 | 0 of 1 | " in page
     assert "failed: 70x70 seed 1: step 101: g_l1 is not a number" in page
-    assert "suite losses: nothing recorded; there is patch_size on" in said("--suite", "losses")
+    assert "suite losses: nothing recorded; there is patch_size" in said("--suite", "losses")
     assert "nothing recorded on camvid" in said("--suite", "patch_size", "--dataset", "camvid")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
     assert "no MLflow store" in said("--suite", "all")

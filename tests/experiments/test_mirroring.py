@@ -1,0 +1,20 @@
+"""The mirror's process, seen from the launcher that started it."""
+
+import recorded_runs as recorded
+
+from experiments.mirroring import start_mirror, stop_mirror
+
+NOWHERE = "http://127.0.0.1:9"
+"""The discard port: nobody listens."""
+
+
+def test_what_the_mirror_says_is_said_by_the_launcher(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", NOWHERE)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    recorded.cell(tmp_path, "aaa", 1, {})
+    recorded.suite_record(tmp_path, [("70x70", 1, "aaa")], reference=None)
+    assert not stop_mirror(start_mirror(tmp_path, []), [])
+    # capsys replaces sys.stderr: a line of the process itself would not be seen.
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-2].startswith("mlflow: not up to date: ")
+    assert lines[-1].startswith("MLflow did not take everything")
