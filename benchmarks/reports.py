@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -32,8 +33,9 @@ def main() -> int:
         from experiments.tracking_reader import list_suites
         from reports.write import write_report
 
+        store = shutil.copytree(ROOT / "tests" / "reports" / "miniature", Path(place) / "runs")
         imported = time.perf_counter()
-        mirror(ROOT / "tests" / "reports" / "miniature")
+        mirror(store)
         mirrored = time.perf_counter()
         ((suite, dataset, profile),) = list_suites()
         folders, seconds = [], []

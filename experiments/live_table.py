@@ -14,7 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.jobs import Job
-from experiments.progress import duration, losses_text, scores_text, set_aside_text
+from experiments.progress import (
+    duration,
+    execution_text,
+    losses_text,
+    scores_text,
+    set_aside_text,
+)
 
 REFRESHES_A_SECOND = 2
 SPARE_LINES = 5
@@ -98,6 +104,8 @@ class LiveTable:
         elif kind == "failed":
             row.error = event["error"]
             self._turn(row, "failed")
+        elif kind == "execution" and (text := execution_text(event)):
+            self.live.console.print(Text(f"{row.title}: {text}", "yellow"))
         elif kind == "done":
             row.seconds = event.get("seconds")
             self._turn(row, "done")
