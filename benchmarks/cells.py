@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import queue
 import statistics
 import sys
 import time
@@ -27,11 +28,15 @@ from pix2pix.model import build
 from pix2pix.precision import multiplying_in
 
 WARM_UP = 3
+PATIENCE = 120.0
+"""Seconds in which every cell must be warm."""
 
 
 def work(config: CellConfig, name: str, threads: int, seconds: float, start, found) -> None:
     """One cell: steps for `seconds` after all are warm."""
     torch.set_num_threads(threads)
+    if name.startswith("cuda"):
+        torch.cuda.set_device(name)
     device, precision = torch.device(name), config.training.precision
     execution = execution_of(device, precision)
     with multiplying_in(precision):
@@ -41,7 +46,7 @@ def work(config: CellConfig, name: str, threads: int, seconds: float, start, fou
         for _ in range(WARM_UP):
             step(x, x)
         wait(device)
-        start.wait()
+        start.wait(PATIENCE)  # in vain where another cell failed
         began, steps = time.perf_counter(), 0
         while time.perf_counter() - began < seconds:
             step(x, x)
@@ -58,10 +63,13 @@ def together(config: CellConfig, device: str, count: int, threads: int, seconds:
     context = multiprocessing.get_context("spawn")
     start, found = context.Barrier(count), context.Queue()
     arguments = (config, device, max(1, threads // count), seconds, start, found)
-    cells = [context.Process(target=work, args=arguments) for _ in range(count)]
+    cells = [context.Process(target=work, args=arguments, daemon=True) for _ in range(count)]
     for one in cells:
         one.start()
-    results = [found.get(timeout=600) for _ in cells]
+    try:
+        results = [found.get(timeout=PATIENCE + seconds) for _ in cells]
+    except queue.Empty:
+        sys.exit(f"{count} cells at once: one of them failed (see above)")
     for one in cells:
         one.join()
     return sum(rate for rate, _ in results), max(memory for _, memory in results)

@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--jitter", type=float, default=286 / 256)
+    parser.add_argument("--precision", default="float32", help="of the step beside it")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -58,7 +59,7 @@ def main() -> int:
         wait(device)
         seconds.append((time.perf_counter() - began) / BATCHES)
     config = cell(options.size, options.width, batch=options.batch)
-    ways = [("float32", execution_of(device, "float32"))]
+    ways = [(options.precision, execution_of(device, options.precision))]
     (step,) = time_steps(config, ways, device, turns=5)
     batch = statistics.median(seconds)
     found = {

@@ -5,7 +5,8 @@
     python benchmarks/steps.py --gan none --batch 10 --all
 
 Also printed: the floor, which is the counted work over what the machine reached just before (a
-matrix product, a copy), whichever takes longer, and how far each way is above it.
+matrix product, a copy), whichever takes longer, and how far each way is above it. Steps are timed
+without batches, losses kept and files written; --loop times those too.
 Exit status 1 where --bar is given and no way is so many times faster than the reference.
 """
 
@@ -14,43 +15,62 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from ceilings import cell, machine, multiplications, spread, traffic, work_of_step
 
+from pix2pix.config import CellConfig
 from pix2pix.fast_step import Execution
 from pix2pix.memory import peak_memory_mib
 from pix2pix.precision import lacking
 from pix2pix.step_time import Way, time_steps
+from pix2pix.train import Pace, train
 
-REFERENCE = ("float32", Execution("reference"))
-CPU_WAYS = [REFERENCE, ("bfloat16", Execution("paired"))]
+REFERENCE = ("float32", Execution())
+CPU_WAYS = [REFERENCE, ("bfloat16", Execution(paired=True))]
 GPU_WAYS = [
     REFERENCE,
-    ("float32", Execution("graph")),
-    ("tf32", Execution("reference")),
-    ("tf32", Execution("graph", channels_last=True)),
-    ("bfloat16", Execution("graph", channels_last=True)),
+    ("float32", Execution(graph=True)),
+    ("tf32", Execution()),
+    ("tf32", Execution(graph=True)),
+    ("bfloat16", Execution(graph=True)),
 ]
 MORE = {
     "cpu": [
-        ("float32", Execution("paired")),
-        ("float32", Execution("reference", channels_last=True)),
-        ("bfloat16", Execution("reference")),
-        ("bfloat16", Execution("paired", channels_last=True)),
+        ("float32", Execution(paired=True)),
+        ("float32", Execution(channels_last=True)),
+        ("bfloat16", Execution()),
+        ("bfloat16", Execution(paired=True, channels_last=True)),
     ],
     "cuda": [
-        ("float32", Execution("graph", channels_last=True)),
-        ("tf32", Execution("graph")),
-        ("bfloat16", Execution("graph")),
+        (precision, Execution(paired, graph=True, channels_last=last))
+        for precision in ("tf32", "bfloat16")
+        for paired, last in ((True, False), (False, True), (True, True))
     ],
 }
 
 
-def name(way: Way) -> str:
-    layout = ", channels last" if way.execution.channels_last else ""
-    return f"{way.precision}, {way.execution.engine}{layout}"
+def loop_seconds(config: CellConfig, way: Way, device: torch.device, steps: int) -> float:
+    """Seconds a step of `train` itself: with batches, jitter, losses, samples and checkpoints."""
+    training = config.training.model_copy(update={"precision": way.precision, "steps": steps})
+    config = config.model_copy(update={"training": training})
+    images = np.random.default_rng(0).integers(0, 256, (32, *config.size, 3), np.uint8)
+    told: dict[str, dict] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        train(
+            config,
+            (images, images),
+            (images, images),
+            Path(folder),
+            device=device,
+            record=lambda event, **fields: told.update({event: fields}),
+            pace=Pace(max(1, steps // 200), max(1, steps // 8)),
+            execution=way.execution,
+        )
+    return told["trained"]["seconds"] / steps
 
 
 def main() -> int:
@@ -65,6 +85,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, help="of the CPU (default: torch's)")
     parser.add_argument("--turns", type=int, default=11, help="of each way (default 11)")
     parser.add_argument("--all", action="store_true", help="also the ways that did not pay")
+    parser.add_argument("--loop", type=int, metavar="STEPS", help="also train so long, all told")
     parser.add_argument("--bar", type=float, metavar="TIMES", help="must be reached")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -85,12 +106,20 @@ def main() -> int:
     many = 30 if device.type == "cuda" else 1
     measured = time_steps(config, ways, device, steps_a_turn=many, turns=options.turns)
 
+    if options.loop:
+        fastest = min(measured, key=lambda way: way.median)
+        seconds = loop_seconds(config, fastest, device, options.loop)
+        print(
+            f"the training loop itself, {options.loop} steps, {fastest.precision}, "
+            f"{fastest.execution.engine}: {seconds:.5f} s a step"
+        )
+
     rows = []
     for way in measured:
         floor = max(flop / speeds[way.precision], moved / bytes_a_second)
         rows.append(
             {
-                "way": name(way),
+                "way": f"{way.precision}, {way.execution.engine}",
                 "seconds_a_step": way.median,
                 "quartiles": way.spread,
                 "times_the_reference": measured[0].median / way.median,

@@ -66,6 +66,8 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=usable_cores())
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args(arguments[: arguments.index("--")] if rest else arguments)
+    if "--workers" in rest:
+        parser.error("--workers belongs before the --: the breakdown counts with it")
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         command = [sys.executable, str(ROOT / "run_ablations.py"), "--suite", options.suite]

@@ -27,6 +27,8 @@ def main() -> int:
     asked = json.load(sys.stdin)
     torch.set_num_threads(asked["threads"])
     device = torch.device(asked["device"])
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     config = CellConfig.model_validate_json(json.dumps(asked["config"]))
     precisions = [p for p in CONSIDERED[device.type] if not lacking(p, device)]
     ways = [(precision, execution_of(device, precision)) for precision in precisions]

@@ -43,6 +43,8 @@ def run(job: Job, emit: Emit, stop: Stop) -> None:
     # Plain float32 outside of trainings, so that a digest means the same arithmetic everywhere.
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
+    if job.device != "cpu":
+        torch.cuda.set_device(job.device)
     work = Work(job, emit, stop)
     (Path(job.out) / "scorers").mkdir(parents=True, exist_ok=True)
     {"cell": run_cell, "reference": run_reference}[job.kind](work)

@@ -9,13 +9,13 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from experiments import jobs
-from experiments.calibration import KEY, calibrate, calibrated, subject
+from experiments.calibration import KEY, Calibration, calibrate, calibrated, subject
 from experiments.jobs import DataSource, Job
 from experiments.mirroring import Ending, say, start_mirror, stop_mirror
 from experiments.plan import Plan, make_plan
@@ -81,12 +81,12 @@ def make_study(options: Options, measure: bool = False) -> Study:
     del overrides[KEY]
     options = replace(options, overrides=tuple(overrides.items()))
     plans = _plans(options, entry)
-    device = "cuda:0" if _gpus() else "cpu"
-    arguments = subject(plans), options.out, device, options.threads
-    found = calibrated(*arguments)
-    if found is None and measure:
-        say(f"timing steps on {device} to choose {KEY}")
-        found = calibrate(*arguments)
+    timed = subject(plans)
+    if measure:
+        _check_places(options, entry, plans)
+        found = _measured(options, timed)
+    else:
+        found = calibrated(timed, options.out)
     if found is None:
         print(f"{KEY}: not measured yet; shown as float32", file=sys.stderr)
         return Study(options, entry, plans)
@@ -96,6 +96,16 @@ def make_study(options: Options, measure: bool = False) -> Study:
         options = replace(options, overrides=chosen)
         plans = _plans(options, entry)
     return Study(options, entry, plans, found.text)
+
+
+def _measured(options: Options, timed: CellConfig) -> Calibration:
+    from experiments.launch import usable_cores
+
+    say(f"{KEY}: timing steps, where that was not done yet")
+    if _gpus():
+        return calibrate(timed, options.out, "cuda:0")
+    cells = options.workers or usable_cores()
+    return calibrate(timed, options.out, "cpu", options.threads, cells)
 
 
 def _gpus() -> int:
@@ -137,10 +147,8 @@ def execute(study: Study) -> Ending:
     from experiments.launch import choose_workers, gpu_count, launch
 
     options = study.options
-    check_source(study.entry, options.data_root, study.plans[0].suite.direction)
     _check_precisions(study)
-    _check_folder("--out", options.out)
-    _check_folder("--reports", options.reports)
+    _check_places(options, study.entry, study.plans)
     began = time.monotonic()
     fingerprint = _prepare(study)
     here = commit()
@@ -266,6 +274,13 @@ def _check_precisions(study: Study) -> None:
     for precision in sorted(lower):
         for device in devices:
             check(precision, device)
+
+
+def _check_places(options: Options, entry: DatasetEntry, plans: Sequence[Plan]) -> None:
+    """UserError where data cannot be read, or results not be written."""
+    check_source(entry, options.data_root, plans[0].suite.direction)
+    _check_folder("--out", options.out)
+    _check_folder("--reports", options.reports)
 
 
 def _check_folder(option: str, folder: Path) -> None:

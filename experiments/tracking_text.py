@@ -29,8 +29,8 @@ def provenance_tags(records: list[Record]) -> dict[str, str]:
 
 
 def _engine(record: Record) -> str:
-    """'graph, channels last', or 'paired instead of graph: why'."""
-    said = str(record.get("engine")) + (", channels last" if record.get("channels_last") else "")
+    """'graph', or 'reference instead of graph: why'."""
+    said = str(record.get("engine"))
     if record.get("instead_of"):
         said += f" instead of {record['instead_of']}: {record.get('error')}"
     return said

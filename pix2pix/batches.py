@@ -60,9 +60,8 @@ class Batches:
 
     def _take(self, images: Tensor | np.ndarray, chosen: Tensor) -> Tensor:
         if isinstance(images, Tensor):
-            if len(chosen) == 1:  # a view: nothing is sent or copied
-                return images[chosen.item() : chosen.item() + 1]
-            return images[chosen.to(images.device)]
+            # Views: positions sent to the device would have to be waited for.
+            return torch.cat([images[i : i + 1] for i in chosen.tolist()])
         return torch.from_numpy(images[chosen.numpy()]).to(self.device, non_blocking=True)
 
     def next(self) -> tuple[Tensor, Tensor]:

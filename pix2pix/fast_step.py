@@ -8,17 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from pix2pix.config import Precision
+from pix2pix.memory import out_of_memory
 from pix2pix.model import Model, discriminator_update, generator_update, training_step
 from pix2pix.networks import BatchStatisticsNorm
 
 Step = Callable[[Tensor, Tensor], dict[str, Tensor]]
 """Inputs and targets to the terms of both objectives, which are valid until the next call."""
+
+State = tuple[list[tuple[Tensor, Tensor]], dict[Tensor, dict[str, Tensor]]]
+"""Copies of all weights, beside the weights, and of the optimisers' moments."""
+
+ModelStep = Callable[[Model, Tensor, Tensor], dict[str, Tensor]]
 
 WARM_UP = 3
 """Steps before a capture, in which cuDNN chooses and the allocator settles."""
@@ -28,30 +33,39 @@ WARM_UP = 3
 class Execution:
     """How the steps of a training are run; nothing of it is part of what is trained."""
 
-    engine: Literal["reference", "paired", "graph"]
-    """`reference`: model.training_step; `paired`: D sees target and translation in one pass where
-    the batch is one image; `graph`: that, captured in a CUDA graph."""
+    paired: bool = False
+    """D sees target and translation in one pass where the batch is one image."""
+    graph: bool = False
+    """The step is captured in a CUDA graph and replayed."""
     channels_last: bool = False
 
     @property
     def memory_format(self) -> torch.memory_format:
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
+    @property
+    def engine(self) -> str:
+        """In words: 'reference', 'paired', 'graph', 'paired graph', 'graph, channels last'."""
+        parts = [word for word in ("paired", "graph") if getattr(self, word)]
+        layout = ", channels last" if self.channels_last else ""
+        return (" ".join(parts) or "reference") + layout
+
 
 def execution_of(device: torch.device, precision: Precision) -> Execution:
-    """The fastest for a device. On the CPU float32 is the reference's arithmetic, bit for bit."""
+    """How steps are run unless told otherwise. On the CPU float32 is the reference's arithmetic,
+    bit for bit; on a GPU the graph is of the reference's step."""
     if device.type == "cuda":
-        return Execution("graph", channels_last=precision != "float32")
-    return Execution("reference" if precision == "float32" else "paired")
+        return Execution(graph=True)
+    return Execution(paired=precision != "float32")
 
 
 def make_step(model: Model, execution: Execution, first: tuple[Tensor, Tensor]) -> Step:
     """The step of a training whose batches are of the shape of `first`, which it does not train
-    on. CaptureFailed where the execution is a graph and the device cannot capture it; the model is
-    then as it was."""
-    if execution.engine == "graph":
-        return GraphStep(model, *first)
-    step = training_step if execution.engine == "reference" else paired_step
+    on. CaptureFailed where the execution is a graph and the device cannot capture it; the model and
+    the random numbers are then as they were."""
+    step = paired_step if execution.paired else training_step
+    if execution.graph:
+        return GraphStep(model, step, *first)
     return lambda x, y: step(model, x, y)
 
 
@@ -87,53 +101,80 @@ class CaptureFailed(RuntimeError):
 
 
 class GraphStep:
-    """`paired_step` captured once and replayed: one launch instead of hundreds.
+    """A step captured once and replayed: one launch instead of hundreds.
 
     Dropout's generator is the device's own, which the graph advances, so that saved states of it
     mean the same as without a graph. A batch of another shape (an epoch's last) is stepped eagerly.
     """
 
-    def __init__(self, model: Model, x: Tensor, y: Tensor) -> None:
-        self.model = model
+    def __init__(self, model: Model, step: ModelStep, x: Tensor, y: Tensor) -> None:
+        self.model, self.step = model, step
         self.x, self.y = x.clone(), y.clone()
-        state = _state(model)
+        device, before, random = x.device, _state(model), None
         try:
-            random = torch.cuda.get_rng_state(x.device)
-            self.graph, self.terms = self._capture(x.device)
-            torch.cuda.set_rng_state(random, x.device)
-        except torch.OutOfMemoryError:
-            raise
+            random = torch.cuda.get_rng_state(device)
+            with torch.cuda.device(device):  # a stream belongs to the current device
+                self.graph, self.terms = self._capture(device)
+                self._check(before)
         except (RuntimeError, AssertionError) as error:  # AssertionError: torch without CUDA
-            said = str(error).strip().partition("\n")[0] or type(error).__name__
+            if random is not None:
+                _leave_capture(device, random)
+            cause = _first_cause(error)
+            if out_of_memory(cause):
+                raise cause from None
+            said = str(cause).strip().partition("\n")[0] or type(cause).__name__
             raise CaptureFailed(said) from error
         finally:
-            _restore(model, state)
+            _restore(model, before)
+            if random is not None:
+                torch.cuda.set_rng_state(random, device)
 
     def _capture(self, device: torch.device) -> tuple[torch.cuda.CUDAGraph, dict[str, Tensor]]:
         beside = torch.cuda.Stream(device)
         beside.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(beside):
             for _ in range(WARM_UP):
-                paired_step(self.model, self.x, self.y)
+                self.step(self.model, self.x, self.y)
         torch.cuda.current_stream(device).wait_stream(beside)
-        for optimiser in (self.model.optimiser_g, self.model.optimiser_d):
-            if optimiser is not None:  # the graph's gradients live in memory of its own
-                optimiser.zero_grad(set_to_none=True)
+        for optimiser in _optimisers(self.model):  # the graph's gradients live in its own memory
+            optimiser.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            terms = paired_step(self.model, self.x, self.y)
+            terms = self.step(self.model, self.x, self.y)
         return graph, terms
+
+    def _check(self, before: State) -> None:
+        """RuntimeError where a replay changes nothing: a graph may be empty without an error."""
+        weights = [parameter.detach().clone() for parameter, _ in before[0]]
+        self.graph.replay()
+        torch.cuda.synchronize()
+        if all(torch.equal(p, w) for (p, _), w in zip(before[0], weights, strict=True)):
+            raise RuntimeError("the graph is empty: replaying it trains nothing")
 
     def __call__(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         if x.shape != self.x.shape:
-            return paired_step(self.model, x, y)
+            return self.step(self.model, x, y)
         self.x.copy_(x)
         self.y.copy_(y)
         self.graph.replay()
         return self.terms
 
 
-State = tuple[list[tuple[Tensor, Tensor]], dict[Tensor, dict[str, Tensor]]]
+def _leave_capture(device: torch.device, random: Tensor) -> None:
+    """After a capture that failed: its stream stays the current one, and the generator of random
+    numbers stays in a state in which only a capture may draw."""
+    torch.cuda.set_stream(torch.cuda.default_stream(device))
+    fresh = torch.Generator(device)
+    fresh.set_state(random)
+    index = torch.cuda.current_device() if device.index is None else device.index
+    torch.cuda.default_generators[index].graphsafe_set_state(fresh)
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What went wrong in a capture; leaving it raises another error on top."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def _optimisers(model: Model) -> list[torch.optim.Optimizer]:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import torch
 
-NO_MEMORY = re.compile(r"DefaultCPUAllocator|can't allocate memory|not enough memory|out of memory")
+NO_MEMORY = re.compile(
+    "DefaultCPUAllocator|can't allocate memory|not enough memory|out of memory|ALLOC_FAILED"
+)
 
 
 def peak_memory_mib(device: torch.device) -> float:
@@ -43,8 +45,13 @@ def shortage(error: BaseException, device: torch.device) -> str:
     more = asked[1] if asked else f"{int(tried[1]) / 2**20:,.1f} MiB" if tried else "an unknown sum"
     room = re.search(r"total capacity of ([\d.]+ \w+) of which ([\d.]+ \w+) is free", said)
     free = f"; {room[2]} of {room[1]} were free" if room else ""
-    where = "the GPU's memory" if device.type == "cuda" else "memory"
+    on_gpu = isinstance(error, torch.OutOfMemoryError) or re.search("CUDA|CUBLAS|CUDNN", said)
+    where, held = "memory", peak_memory_mib(torch.device("cpu"))
+    if on_gpu:
+        where = "the GPU's memory"
+        if device.type == "cuda":  # with what the allocator keeps, which nobody else has then
+            held = torch.cuda.max_memory_reserved(device) / 2**20
     return (
-        f"{where} ran out: it had held up to {peak_memory_mib(device):,.0f} MiB and asked for "
-        f"{more} more{free}; try fewer --workers, a smaller training.batch or size"
+        f"{where} ran out: it had held up to {held:,.0f} MiB and asked for {more} more{free}; "
+        "try fewer --workers, a smaller training.batch or size"
     )

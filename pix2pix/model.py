@@ -29,6 +29,8 @@ class Model:
     objective: ObjectiveSettings
     gan_loss: losses.GANLoss
     precision: Precision
+    learning_rate: float = float("nan")
+    """What was set last."""
 
     def translate(self, x: Tensor) -> Tensor:
         """G's images for inputs x."""
@@ -42,6 +44,9 @@ class Model:
         return forward(self.discriminator, seen, self.precision)
 
     def set_learning_rate(self, rate: float) -> None:
+        if rate == self.learning_rate:
+            return
+        self.learning_rate = rate
         for optimiser in (self.optimiser_g, self.optimiser_d):
             for group in optimiser.param_groups if optimiser is not None else ():
                 if isinstance(group["lr"], Tensor):  # on a GPU, where a graph reads it
@@ -68,6 +73,17 @@ class Model:
                 ]
                 part_state = part_state | {"param_groups": groups}
             part.load_state_dict(part_state)
+            if isinstance(part, torch.optim.Optimizer):
+                _lay_out(part)
+
+
+def _lay_out(optimiser: torch.optim.Optimizer) -> None:
+    """Give moments the memory format of their weights: a fused Adam walks through both as they lie
+    in memory, and those of a file may lie otherwise."""
+    for parameter, values in optimiser.state.items():
+        for name, value in values.items():
+            if value.shape == parameter.shape and value.stride() != parameter.stride():
+                values[name] = torch.empty_like(parameter).copy_(value).detach()
 
 
 def build(
@@ -101,7 +117,7 @@ def build(
         rate = settings.learning_rate
         return torch.optim.Adam(
             network.parameters(),
-            torch.tensor(rate, device=device) if on_gpu else rate,
+            torch.tensor(rate, dtype=torch.float32, device=device) if on_gpu else rate,
             (settings.beta1, settings.beta2),
             fused=True,
             capturable=on_gpu,
@@ -145,8 +161,10 @@ def generator_update(model: Model, x: Tensor, y: Tensor, translation: Tensor) ->
     objective, terms = model.objective, {}
     if model.discriminator is not None:
         model.discriminator.requires_grad_(False)
-        terms["g_gan"] = model.gan_loss.generator(model.judge(x, translation))
-        model.discriminator.requires_grad_(True)
+        try:
+            terms["g_gan"] = model.gan_loss.generator(model.judge(x, translation))
+        finally:
+            model.discriminator.requires_grad_(True)
     terms["g_l1"] = losses.l1(translation, y)
     total = objective.l1 * terms["g_l1"]
     if objective.l2:

@@ -56,6 +56,23 @@ class BatchStatisticsNorm(nn.BatchNorm2d):
         return torch.batch_norm(x, self.weight, self.bias, None, None, True, 0.0, self.eps, cudnn)
 
 
+class FullPrecisionTanh(nn.Tanh):
+    """Tanh in float32 under autocast too: in bfloat16 its gradient is 0 from 3.5 on."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float() if x.dtype == torch.bfloat16 else x)
+
+
+class FullPrecisionConv2d(nn.Conv2d):
+    """A convolution in float32 under autocast too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.is_autocast_enabled(x.device.type):
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
 class AlwaysDropout(nn.Module):
     """Dropout that `eval()` does not turn off: the generator's only source of noise."""
 
@@ -136,7 +153,7 @@ class _Generator(nn.Module):
                 nn.ConvTranspose2d(previous, filters, 4, 2, 1, bias=outermost),
             ]
             if outermost:
-                layers.append(nn.Tanh())
+                layers.append(FullPrecisionTanh())
             else:
                 layers.append(BatchStatisticsNorm(filters))
                 if step in dropout_layers and dropout > 0:
@@ -234,7 +251,8 @@ class PatchDiscriminator(nn.Module):
             # The public PixelGAN has no bias on its last layer; the others have.
             bias = first or (final and patch > 1)
             padding = 0 if kernel == 1 else 1
-            layers.append(nn.Conv2d(previous, filters, kernel, stride, padding, bias=bias))
+            convolution = FullPrecisionConv2d if final else nn.Conv2d
+            layers.append(convolution(previous, filters, kernel, stride, padding, bias=bias))
             if not first and not final:
                 layers.append(BatchStatisticsNorm(filters))
             if not final:

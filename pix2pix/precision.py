@@ -1,7 +1,7 @@
 """What a training's convolutions multiply in: float32, TF32 or bfloat16, and which device has it.
 
-Weights, normalisation, losses and optimisers are float32 in all of them. Nothing here falls back: a
-precision that the device lacks is an error.
+Weights, G's tanh, D's last layer, losses and optimisers are float32 in all of them; so are the sums
+within a normalisation. Nothing here falls back: a precision that the device lacks is an error.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from pix2pix.errors import UserError
 
 def lacking(precision: Precision, device: torch.device) -> str:
     """Why a device cannot train in a precision; empty where it can."""
+    if precision == "bfloat16" and device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return ""
+        return f"{torch.cuda.get_device_name(device)} has no bfloat16 (NVIDIA Ampere or later has)"
     if precision != "tf32":
         return ""
     if device.type != "cuda":
@@ -48,12 +52,12 @@ def multiplying_in(precision: Precision) -> Iterator[None]:
 
 
 def forward(network: nn.Module, x: Tensor, precision: Precision) -> Tensor:
-    """What a network gives, as float32.
+    """What a network gives, as float32; its end computes in float32 (networks.py).
 
-    Each call has an autocast of its own: one around a whole step would go on with D's weights of
-    before its update.
+    Each call has an autocast of its own, because one around a whole step keeps weights that it cast
+    before their update.
     """
     if precision != "bfloat16":
         return network(x)
     with torch.autocast(x.device.type, torch.bfloat16):
-        return network(x).float()
+        return network(x)

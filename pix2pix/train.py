@@ -135,7 +135,8 @@ def _train(
         generator=parameter_count(model.generator),
         discriminator=parameter_count(model.discriminator) if model.discriminator else 0,
     )
-    x, y = (torch.zeros(settings.batch, c, *config.size, device=device) for c in channels)
+    batch = min(settings.batch, len(inputs))
+    x, y = (torch.zeros(batch, c, *config.size, device=device) for c in channels)
     training_step = recorded_step(model, execution, (x, y), record)
 
     def write_checkpoint() -> None:
@@ -199,21 +200,16 @@ def recorded_step(
         step = make_step(model, execution, first)
     except CaptureFailed as error:
         failed = {"instead_of": execution.engine, "error": str(error)}
-        execution = replace(execution, engine="paired")
+        execution = replace(execution, graph=False)
         step = make_step(model, execution, first)
-    record(
-        "execution",
-        engine=execution.engine,
-        channels_last=execution.channels_last,
-        precision=model.precision,
-        **failed,
-    )
+    record("execution", engine=execution.engine, precision=model.precision, **failed)
     return step
 
 
 def check_weights(network: nn.Module, step: int) -> None:
     """TrainingError where a weight is not finite: the losses only show the step before."""
-    bad = [name for name, p in network.named_parameters() if not p.isfinite().all()]
+    finite = torch.stack([p.isfinite().all() for p in network.parameters()]).tolist()
+    bad = [n for (n, _), one in zip(network.named_parameters(), finite, strict=True) if not one]
     if bad:
         raise TrainingError(
             f"step {step}: the generator's weights are not finite ({bad[0]}): the training diverged"

@@ -9,6 +9,8 @@ from experiments.tracking_reader import RunRecord, SuiteRuns
 
 OWN = ("seed", "digest")
 """Parameters in which every run differs from every other."""
+UNTOLD = {"training.precision": "float32"}
+"""What a parameter was before runs recorded it."""
 SHARED = ("dataset", "direction", "size", "protocol", "training.")
 """Parameters (or their beginnings) that are the same in all arms, but where an arm changes them."""
 
@@ -49,7 +51,7 @@ def _mixed(arm: str, runs: Iterable[RunRecord]) -> str | None:
     of = [run for run in runs if run.arm == arm and run.status == "done" and run.params]
     said = []
     for key in sorted({key for run in of for key in run.params} - set(OWN)):
-        values = dict.fromkeys(run.params.get(key, "none") for run in of)
+        values = dict.fromkeys(run.params.get(key, UNTOLD.get(key, "none")) for run in of)
         if len(values) > 1:
             said.append(f"{key} is {' or '.join(values)}")
     return f"of mixed settings ({', '.join(said)})" if said else None

@@ -17,10 +17,19 @@ def test_the_cpu_has_no_tf32_and_the_message_says_what_it_has():
     assert not lacking("bfloat16", CPU)
 
 
-def test_tf32_is_on_for_the_time_of_a_training_only():
-    flags = torch.backends.cudnn, torch.backends.cuda.matmul
-    for flag in flags:
+@pytest.fixture
+def flags():
+    """Of cuDNN and of matrix products, both off."""
+    both = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [flag.allow_tf32 for flag in both]
+    for flag in both:
         flag.allow_tf32 = False
+    yield both
+    for flag, value in zip(both, before, strict=True):
+        flag.allow_tf32 = value
+
+
+def test_tf32_is_on_for_the_time_of_a_training_only(flags):
     with multiplying_in("tf32"):
         assert all(flag.allow_tf32 for flag in flags)
     assert not any(flag.allow_tf32 for flag in flags)
@@ -45,8 +54,10 @@ def test_a_gpus_own_words_are_understood():
     )
     assert out_of_memory(said)
     told = shortage(said, CPU)
+    assert told.startswith("the GPU's memory ran out")
     assert "asked for 2.00 GiB more; 5.44 MiB of 79.15 GiB were free" in told
 
 
 def test_other_errors_are_no_shortage():
+    assert out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"))
     assert not out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

@@ -197,10 +197,10 @@ def test_how_steps_are_run_is_recorded(tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU captures")
 def test_a_graph_that_cannot_be_captured_is_trained_without_and_recorded(tmp_path):
-    paired, _ = run(cell(), tmp_path / "paired", execution=Execution("paired"))
-    fallen, log = run(cell(), tmp_path / "graph", execution=Execution("graph"))
+    paired, _ = run(cell(), tmp_path / "paired", execution=Execution(paired=True))
+    fallen, log = run(cell(), tmp_path / "graph", execution=Execution(paired=True, graph=True))
     (record,) = log.of("execution")
-    assert (record["engine"], record["instead_of"]) == ("paired", "graph")
+    assert (record["engine"], record["instead_of"]) == ("paired", "paired graph")
     assert record["error"] and record["precision"] == "float32"
     assert torch.equal(weights(paired), weights(fallen))
 
