@@ -23,24 +23,24 @@ def markdown(settings: Sequence[Setting]) -> str:
     record = settings[0].runs.record
     letters = content.lettered(settings)
     told, claims = compare_answer.answer(settings)
-    lines = [f"# {heading(settings)}", "", record.get("question") or "", ""]
-    lines += [aligned(FACTS, content.facts(settings)), ""]
+    lines = [f"# {_escape(heading(settings))}", "", _escape(record.get("question") or ""), ""]
+    lines += [aligned(FACTS, [[*map(_escape, row)] for row in content.facts(settings)]), ""]
     lines += ["## Does the ordering carry over?", "", told]
-    lines += ["", *(f"- {line}" for line in claims)] if claims else []
+    lines += ["", *(f"- {_escape(line)}" for line in claims)] if claims else []
     lines += ["", "## What can be compared", ""]
-    lines += [f"- {line}" for line in compare_answer.limits(settings)]
+    lines += [f"- {_escape(line)}" for line in compare_answer.limits(settings)]
     lines += ["", "## Verdicts side by side", ""]
     rows = [
-        [_escape(content.claim_text(c)), *(content.verdict_cell(one, c) for one in settings)]
+        [*map(_escape, (content.claim_text(c), *(content.verdict_cell(o, c) for o in settings)))]
         for c in content.claims_of(settings)
     ]
     lines += [aligned(["claim", *letters], rows)] if rows else ["The suite states no claims."]
     advice = compare_answer.advice(settings)
-    lines += ["", *(f"- {line}" for line in advice)] if advice else []
+    lines += ["", *(f"- {_escape(line)}" for line in advice)] if advice else []
     found = content.orders(settings)
     if found:
         rows = [
-            [title(one.score), *map(_escape, one.orders), _escape("; ".join(one.agreement))]
+            [*map(_escape, (title(one.score), *one.orders, "; ".join(one.agreement)))]
             for one in found
         ]
         lines += ["", "## Orders side by side", "", ORDERS_NOTE, ""]
@@ -50,10 +50,10 @@ def markdown(settings: Sequence[Setting]) -> str:
         rows = []
         for arm in content.arms_of(settings):
             values = (content.value(one, arm, score) for one in settings)
-            rows.append([_escape(arm), *(f"**{text}**" if bold else text for text, bold in values)])
+            rows.append([_escape(arm), *(f"**{t}**" if bold else _escape(t) for t, bold in values)])
         lines += [aligned(["arm", *letters], rows)]
     lines += ["", "## What is missing", ""]
-    lines += [f"- {gap}" for gap in content.gaps(settings)] or ["Nothing."]
+    lines += [f"- {_escape(gap)}" for gap in content.gaps(settings)] or ["Nothing."]
     return "\n".join([*lines, ""])
 
 
