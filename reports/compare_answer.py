@@ -22,7 +22,7 @@ DIGEST = 12
 
 
 def sorted_claims(settings: Sequence[Setting]) -> tuple[list[str], list[str], list[str]]:
-    """(the same verdict in all, one that turns round, undecided somewhere) of the claims."""
+    """(the same verdict in all, one that turns round, undecided or not judged somewhere)."""
     same, turned, still_open = [], [], []
     for claim in claims_of(settings):
         found = [one.verdicts[claim].word if claim in one.verdicts else None for one in settings]
@@ -52,7 +52,7 @@ def answer(settings: Sequence[Setting]) -> tuple[str, list[str]]:
     else:
         told = f"Not known: of {n} claim{'s' * (n > 1)} none is decided in {where}"
     if still_open and (same or turned):
-        told += f"; {len(still_open)} undecided in at least one"
+        told += f"; {len(still_open)} not decided in at least one"
     words = {c: next(v.word for one in settings if (v := one.verdicts.get(c))) for c in same}
     lines = [f"{claim_words(c)}: {words[c]} in {where}" for c in same]
     for claim in turned:
