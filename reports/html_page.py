@@ -157,7 +157,7 @@ def _verdict(verdict: Verdict, extent: float) -> dict[str, Any]:
     plot: Markup | str = ""
     numbers = []
     if verdict.effect is not None:
-        digits = max(3, digits_apart(verdict.effect, 0.0))
+        digits = max(3, digits_apart(abs(verdict.effect), 0.0))
         numbers.append(f"difference {signed(verdict.effect, digits)}")
         if verdict.interval is not None:
             low, high = verdict.interval

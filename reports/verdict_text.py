@@ -48,7 +48,7 @@ def markdown(verdicts: Sequence[Verdict]) -> str:
     head += ["test", "p", "p (Holm)", "exact p", "r"]
     rows = []
     for v in verdicts:
-        digits = max(decimals(v.score) if v.score else 3, digits_apart(v.effect or 0.0, 0.0))
+        digits = max(decimals(v.score) if v.score else 3, digits_apart(abs(v.effect or 0.0), 0.0))
         interval = "—"
         if v.interval:
             interval = f"{signed(v.interval[0], digits)} to {signed(v.interval[1], digits)}"
