@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -65,12 +66,18 @@ def cell(size: int, width: int, *, batch: int = 1, gan: str = "conditional", pat
 
 
 def multiplications(device: torch.device, precision: Precision) -> float:
-    """FLOP a second of a large square matrix product."""
-    side = 8192 if device.type == "cuda" else 1536
+    """FLOP a second of a large square matrix product or a large convolution, whichever has more."""
+    on_gpu = device.type == "cuda"
     kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    side, batch = (8192, 64) if on_gpu else (1536, 4)
     a, b = (torch.randn(side, side, device=device).to(kind) for _ in "ab")
-    with multiplying_in(precision):
-        return 2 * side**3 / _shortest(lambda: a @ b, device)
+    images = torch.randn(batch, 256, 64, 64, device=device).to(kind)
+    weights = torch.randn(256, 256, 4, 4, device=device).to(kind)
+    with multiplying_in(precision), torch.no_grad():
+        product = 2 * side**3 / _shortest(lambda: a @ b, device)
+        sums = 2 * batch * 32 * 32 * 256 * 256 * 16
+        seconds = _shortest(lambda: F.conv2d(images, weights, stride=2, padding=1), device)
+    return max(product, sums / seconds)
 
 
 def traffic(device: torch.device) -> float:

@@ -5,8 +5,8 @@
     python benchmarks/steps.py --gan none --batch 10 --all
 
 Also printed: the floor, which is the counted work over what the machine reached just before (a
-matrix product, a copy), whichever takes longer, and how far each way is above it. Steps are timed
-without batches, losses kept and files written; --loop times those too.
+matrix product or a convolution, a copy), whichever takes longer, and how far each way is above it.
+Steps are timed without batches, losses kept and files written; --loop times those too.
 Exit status 1 where --bar is given and no way is so many times faster than the reference.
 """
 

@@ -68,8 +68,9 @@ def _unlike(runs: list[RunRecord], suite: SuiteRuns) -> dict[str, str]:
     for key in sorted(keys):
         arms: dict[str, list[str]] = {}
         for arm, run in first.items():
-            if key in run.params:
-                arms.setdefault(run.params[key], []).append(arm)
+            value = run.params.get(key, UNTOLD.get(key))
+            if value is not None:
+                arms.setdefault(value, []).append(arm)
         if len(arms) > 1:
             most = max(arms, key=lambda value: len(arms[value]))
             for value in arms.keys() - {most}:

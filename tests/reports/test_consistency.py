@@ -59,6 +59,17 @@ def test_seeds_of_mixed_settings_have_no_mean() -> None:
     )
 
 
+def test_a_precision_that_an_earlier_version_did_not_record_is_float32() -> None:
+    params = {"training.steps": "400"}
+    told = params | {"training.precision": "float32"}
+    runs = suite(run("a", 1, 0.8, params=params), run("a", 2, 0.6, params=told))
+    assert entry(consistent(runs).of_arm("a"), PIXEL).interval.mean == 0.7
+    low = params | {"training.precision": "bfloat16"}
+    for other in ("a", "b"):
+        runs = suite(run("a", 1, 0.8, params=params), run(other, 2, 0.6, params=low))
+        assert "of mixed settings (training.precision is " in gaps(consistent(runs))[0]
+
+
 def test_an_arm_may_differ_only_in_what_it_changes() -> None:
     params = {"training.batch": "1", "size": "[16, 16]", "objective.l1": "100.0"}
     other = params | {"training.batch": "10", "objective.l1": "0.0"}
