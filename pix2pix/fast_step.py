@@ -26,7 +26,7 @@ State = tuple[list[tuple[Tensor, Tensor]], dict[Tensor, dict[str, Tensor]]]
 ModelStep = Callable[[Model, Tensor, Tensor], dict[str, Tensor]]
 
 WARM_UP = 3
-"""Steps before a capture, in which cuDNN chooses and the allocator settles."""
+"""Steps before a capture, in which libraries start and the optimisers make their moments."""
 
 
 @dataclass(frozen=True)
