@@ -15,6 +15,7 @@ if __name__ == "__main__":  # nothing has begun yet: Ctrl-C during the imports e
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -195,6 +196,7 @@ def look(text: str) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status. KeyboardInterrupt where a signal came."""
+    began = time.monotonic()
     arguments = parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):  # whatever the locale, an arrow must not end the run
         stream.reconfigure(errors="replace")
@@ -216,7 +218,7 @@ def main(argv: list[str] | None = None) -> int:
         if ending.tracked:
             report(suites, arguments.reports)
         if ending.seconds:
-            print(f"took {duration(ending.seconds)}", file=sys.stderr)
+            print(f"took {duration(time.monotonic() - began)}", file=sys.stderr)
         return ending.status
     except UserError as error:
         print(f"run_ablations.py: {error}", file=sys.stderr)

@@ -6,12 +6,13 @@ import os
 
 from experiments import jobs
 from experiments.progress import duration
-from experiments.study import Study, plan_jobs
+from experiments.study import Study, check_precisions, plan_jobs
 from pix2pix.pairs import cached_counts, cached_fingerprint
 
 
 def dry_run(study: Study) -> str:
     """Cells, steps, which are done and the expected time, without reading an image."""
+    check_precisions(study)
     options = study.options
     known = cached_fingerprint(study.entry, options.data_root, study.size, options.cache)
     counts = cached_counts(study.entry, options.data_root, study.size, options.cache)
@@ -50,10 +51,13 @@ def dry_run(study: Study) -> str:
     if not pairs and any(not config.training.steps for config, _ in open_cells):
         basis = "unknown until the training pairs are counted"
     lines.append("")
-    lines.append(
-        f"{len(rows)} cells, {len(seen)} different, {len(open_cells)} to train; training time "
-        f"left about {duration(left)} on {workers} workers of this CPU ({basis})"
-    )
+    told = f"{len(rows)} cells, {len(seen)} different, {len(open_cells)} to train"
+    if open_cells:
+        told += (
+            f"; training alone takes about {duration(max(1.0, left))} on {workers} "
+            f"worker{'s' * (workers > 1)} of this CPU ({basis})"
+        )
+    lines.append(told)
     if not known:
         lines.append(
             f"data set {study.entry.name} is not decoded at {study.size[0]}×{study.size[1]} yet: "

@@ -88,7 +88,10 @@ def make_study(options: Options, measure: bool = False) -> Study:
     else:
         found = calibrated(timed, options.out)
     if found is None:
-        print(f"{KEY}: not measured yet; shown as float32", file=sys.stderr)
+        print(
+            f"{KEY}: not measured in {options.out} yet; shown as float32, a run may choose another",
+            file=sys.stderr,
+        )
         return Study(options, entry, plans)
     say(f"{KEY}: {found.text}")
     if found.precision != "float32":
@@ -101,7 +104,8 @@ def make_study(options: Options, measure: bool = False) -> Study:
 def _measured(options: Options, timed: CellConfig) -> Calibration:
     from experiments.launch import usable_cores
 
-    say(f"{KEY}: timing steps, where that was not done yet")
+    if calibrated(timed, options.out) is None:
+        say(f"{KEY}: timing steps to choose")
     if _gpus():
         return calibrate(timed, options.out, "cuda:0")
     cells = options.workers or usable_cores()
@@ -147,7 +151,7 @@ def execute(study: Study) -> Ending:
     from experiments.launch import choose_workers, gpu_count, launch
 
     options = study.options
-    _check_precisions(study)
+    check_precisions(study)
     _check_places(options, study.entry, study.plans)
     began = time.monotonic()
     fingerprint = _prepare(study)
@@ -260,7 +264,7 @@ def _now_and_then(what: str, seconds: float = 10.0) -> Callable[[int, int], None
     return progress
 
 
-def _check_precisions(study: Study) -> None:
+def check_precisions(study: Study) -> None:
     """UserError where a GPU, or the CPU, lacks the precision of a cell."""
     cells = [cell for plan in study.plans for cell in plan.cells("")]
     lower = {cell.config.training.precision for cell in cells} - {"float32"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports import notes
+from reports.ceiling import ceiling_warnings
 from reports.collect import GROUND_TRUTH
 from reports.compare_content import (
     LETTERS,
@@ -78,6 +79,8 @@ def limits(settings: Sequence[Setting]) -> list[str]:
                 f"{letter} has one seed an arm: no interval and no test, so no claim is decided "
                 "there, and the order of its means may be chance."
             )
+    for letter, one in zip(LETTERS, settings, strict=False):
+        lines += [f"{letter}: {line}." for line in ceiling_warnings(one.runs)]
     lines += _arms(settings)
     lines += [
         f"{title(score, False)} is compared nowhere: no value in {', '.join(lacking)}."

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from reports.collect import GROUND_TRUTH, Entry, decimals
 from reports.tables import Row, Table, title
 from reports.verdict_text import claim_words, p_text, score_of, signed
-from reports.verdicts import Verdict
+from reports.verdicts import Verdict, digits_apart
 
 NEEDS = r"% needs \usepackage{array,booktabs,siunitx}"
 NEW_LINE = r" \\ "
@@ -102,7 +102,7 @@ def verdict_table(verdicts: Sequence[Verdict], caption: str, label: str) -> str:
     lines += [row([*head, "test, seeds", "$p$", r"$p_{\mathrm{Holm}}$"]), r"\midrule"]
     for v in verdicts:
         ordering, score = score_of(v.claim)
-        digits = decimals(v.score) if v.score else 3
+        digits = max(decimals(v.score) if v.score else 3, digits_apart(abs(v.effect or 0.0), 0.0))
         interval = "---"
         if v.interval:
             interval = rf"${v.interval[0]:+.{digits}f}$ to ${v.interval[1]:+.{digits}f}$"
