@@ -26,6 +26,8 @@ MAX_NODES = 100_000
 """Aliases can make a small file unfold without end; nothing honest comes near these bounds."""
 MAX_KEY = 200
 """Characters of a key."""
+LONGEST = 300
+"""Characters of a message, without its place."""
 
 
 class Positions:
@@ -163,7 +165,7 @@ class _Reader:
             )
         if node.tag not in (_SCALARS if isinstance(node, yaml.ScalarNode) else _PLAIN):
             raise yaml.constructor.ConstructorError(
-                None, None, f"the tag {node.tag} is not understood here", node.start_mark
+                None, None, f"the tag {node.tag[:60]} is not understood here", node.start_mark
             )
         if isinstance(node, yaml.MappingNode):
             return {key: value for key, value in self._items(node, path)}
@@ -225,6 +227,7 @@ def _syntax_error(error: yaml.MarkedYAMLError, source: str) -> str:
     problem = error.problem or error.context or "is not YAML"
     if error.context and not isinstance(error, yaml.constructor.ConstructorError):
         problem = f"{problem} ({error.context})"
+    problem = problem[:LONGEST]  # PyYAML's own words may quote whole names of tags and anchors
     if "\\t" in problem:
         problem += "; YAML is indented with spaces"
     return f"{where}: {' '.join(problem.split())}"

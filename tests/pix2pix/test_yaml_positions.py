@@ -157,3 +157,12 @@ def test_an_alias_bomb_takes_neither_time_nor_memory() -> None:
 def test_a_device_is_not_read_without_end() -> None:
     with pytest.raises(UserError, match="/dev/zero: has more than"):
         load_yaml("/dev/zero")
+
+
+@pytest.mark.parametrize(
+    "text", ["a: !!t" + "f" * 1400, "a: *" + "f" * 1400, "!t" + "f" * 1400 + "!x a"]
+)
+def test_a_message_is_short_however_long_the_names_in_it(text):
+    with pytest.raises(UserError) as caught:
+        parse_yaml(text, "x")
+    assert len(str(caught.value)) < 400
