@@ -51,7 +51,10 @@ def draw_lab_histograms(runs: SuiteRuns, width: float) -> tuple[Figure, str] | N
     above_height = layout.panels[0] * (layout.panel_height + 0.4)
     below_height = TABLE_LINE * (1.6 + sum(lines(row) for row in rows))
     figure = Figure(figsize=(width, above_height + below_height), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=[above_height, below_height])
+    # Without frames: theirs lie at 0 or at -0, as rounding has it.
+    above, below = figure.subfigures(
+        2, 1, height_ratios=[above_height, below_height], frameon=False
+    )
     panels = above.subplots(*layout.panels, sharey=True, squeeze=False).flat
     for axes, channel in zip(panels, CHANNELS, strict=True):
         for arm, of in counts.items():
