@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import statistics
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,52 +13,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from experiments.provenance import device_name
-from pix2pix.config import (
-    CellConfig,
-    DiscriminatorSettings,
-    GeneratorSettings,
-    ObjectiveSettings,
-    Precision,
-    TrainingSettings,
-)
+from pix2pix.config import CellConfig, Precision
 from pix2pix.model import Model, build, training_step
 from pix2pix.precision import multiplying_in
-
-ROOT = Path(__file__).resolve().parent.parent
+from pix2pix.step_time import wait
 
 BYTES_A_WEIGHT = 40
 """Of a step, in float32: read forward and backward, its gradient written, and by Adam weight,
 gradient and two moments read, weight and moments written. A lower bound for bfloat16, whose casts
 are not counted."""
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    """Where and with what something was measured."""
-    return {
-        "device": device_name(str(device)),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "date": time.strftime("%Y-%m-%d"),
-    }
-
-
-def cell(size: int, width: int, *, batch: int = 1, gan: str = "conditional", patch: int = 70):
-    """A cell as a suite would make it, its data noise."""
-    discriminator = None if gan == "none" else DiscriminatorSettings(patch=patch, width=width)
-    return CellConfig(
-        dataset="noise",
-        fingerprint="",
-        direction="a->b",
-        size=(size, size),
-        seed=1,
-        generator=GeneratorSettings(width=width),
-        discriminator=discriminator,
-        objective=ObjectiveSettings(gan=gan),
-        training=TrainingSettings(steps=1, batch=batch),
-    )
 
 
 def multiplications(device: torch.device, precision: Precision) -> float:
@@ -108,17 +67,3 @@ def _shortest(act: Callable[[], object], device: torch.device, times: int = 12) 
         wait(device)
         found.append(time.perf_counter() - began)
     return min(found)
-
-
-def wait(device: torch.device) -> None:
-    """Until the device has done all that it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def spread(values: list[float]) -> str:
-    """'0.350 [0.341, 0.362]': median and quartiles."""
-    if len(values) < 2:
-        return f"{values[0]:.4f}"
-    low, middle, high = statistics.quantiles(values, n=4)
-    return f"{middle:.4f} [{low:.4f}, {high:.4f}]"

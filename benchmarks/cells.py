@@ -9,23 +9,20 @@ has all threads, several divide them. The counts take turns, so that what drifts
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
 import queue
 import statistics
 import sys
 import time
-from pathlib import Path
 
 import torch
-from ceilings import cell, machine, wait
+from command import add_precision, cell, cell_parser, changed, machine, write
 
 from pix2pix.config import CellConfig
 from pix2pix.fast_step import execution_of, make_step
 from pix2pix.memory import peak_memory_mib
 from pix2pix.model import build
-from pix2pix.precision import multiplying_in
+from pix2pix.step_time import wait
 
 WARM_UP = 3
 PATIENCE = 120.0
@@ -39,22 +36,21 @@ def work(config: CellConfig, name: str, threads: int, seconds: float, start, fou
         torch.cuda.set_device(name)
     device, precision = torch.device(name), config.training.precision
     execution = execution_of(device, precision)
-    with multiplying_in(precision):
-        model = build(config, (3, 3), device, execution.memory_format)
-        x = torch.rand(config.training.batch, 3, *config.size, device=device)
-        step = make_step(model, execution, (x, x))
-        for _ in range(WARM_UP):
-            step(x, x)
-        wait(device)
-        start.wait(PATIENCE)  # in vain where another cell failed
-        began, steps = time.perf_counter(), 0
-        while time.perf_counter() - began < seconds:
-            step(x, x)
-            steps += 1
-            if steps % 20 == 0:  # a GPU must not be given more than it does
-                wait(device)
-        wait(device)
-        taken = time.perf_counter() - began
+    model = build(config, (3, 3), device, execution.memory_format)
+    x = torch.rand(config.training.batch, 3, *config.size, device=device)
+    step = make_step(model, execution, (x, x))
+    for _ in range(WARM_UP):
+        step(x, x)
+    wait(device)
+    start.wait(PATIENCE)  # in vain where another cell failed
+    began, steps = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        step(x, x)
+        steps += 1
+        if steps % 20 == 0:  # a GPU must not be given more than it does
+            wait(device)
+    wait(device)
+    taken = time.perf_counter() - began
     found.put((steps * config.training.batch / taken, peak_memory_mib(device)))
 
 
@@ -76,24 +72,16 @@ def together(config: CellConfig, device: str, count: int, threads: int, seconds:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--width", type=int, default=32)
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--precision", default="float32")
+    parser = cell_parser(__doc__, size=128, width=32)
+    add_precision(parser)
     parser.add_argument("--cells", help="numbers of cells (default: 1 and a cell a core)")
     parser.add_argument("--seconds", type=float, default=10.0, help="of a turn (default 10)")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
-    threads = torch.get_num_threads()
+    threads = options.threads or torch.get_num_threads()
     counts = [int(n) for n in (options.cells or f"1,{threads}").split(",")]
     config = cell(options.size, options.width, batch=options.batch)
-    training = config.training.model_copy(update={"precision": options.precision})
-    config = config.model_copy(update={"training": training})
+    config = changed(config, precision=options.precision)
 
     rates: dict[int, list[float]] = {count: [] for count in counts}
     memory: dict[int, float] = {}
@@ -118,8 +106,7 @@ def main() -> int:
             f"{row['cells']:3} cells: {row['images_a_second']:8.1f} images a second in sum, "
             f"{row['times_the_first']:.2f} × {counts[0]}; {row['peak_memory_mib_a_cell']:,.0f} MiB"
         )
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write(found, options.json)
     return 0
 
 

@@ -5,42 +5,29 @@ python benchmarks/loader.py [--size 256] [--width 64] [--jitter 1.1171875] [--de
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 import time
-from pathlib import Path
 
-import numpy as np
 import torch
-from ceilings import cell, machine, wait
+from command import add_precision, cell, cell_parser, machine, noise, write
 
 from pix2pix.batches import Batches
 from pix2pix.fast_step import execution_of
-from pix2pix.step_time import time_steps
+from pix2pix.step_time import time_steps, wait
 
 PAIRS, BATCHES, TURNS = 64, 100, 7
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=1)
+    parser = cell_parser(__doc__, size=256, width=64)
+    add_precision(parser)
     parser.add_argument("--jitter", type=float, default=286 / 256)
-    parser.add_argument("--precision", default="float32", help="of the step beside it")
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     device = torch.device(options.device)
     if options.threads:
         torch.set_num_threads(options.threads)
-    shape = (PAIRS, options.size, options.size, 3)
-    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    images = noise(PAIRS, (options.size, options.size))
     batches = Batches(
         images,
         images,
@@ -74,8 +61,7 @@ def main() -> int:
         f"({found['images_a_second']:.0f} images a second), "
         f"{100 * found['share_of_step']:.1f} % of a step's {1000 * step.median:.1f} ms"
     )
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write(found, options.json)
     return 0
 
 

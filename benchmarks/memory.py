@@ -9,7 +9,6 @@ bytes.
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -19,12 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ceilings import cell, machine
+from command import cell, changed, machine, noise, parser, trained, write
 
 from pix2pix.batches import Batches
-from pix2pix.config import CellConfig
 from pix2pix.memory import peak_memory_mib
-from pix2pix.train import Pace, train
 
 GROWTH, DATA = 1.02, 1.2
 CPU = torch.device("cpu")
@@ -33,20 +30,7 @@ CPU = torch.device("cpu")
 def of_training(steps: int, found) -> None:
     """Peak memory in MiB of a small training."""
     torch.set_num_threads(1)
-    config = cell(64, 16, patch=34)
-    training = config.training.model_copy(update={"steps": steps})
-    config: CellConfig = config.model_copy(update={"training": training})
-    images = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), np.uint8)
-    with tempfile.TemporaryDirectory() as folder:
-        train(
-            config,
-            (images, images),
-            (images, images),
-            Path(folder),
-            device=CPU,
-            record=lambda *_, **__: None,
-            pace=Pace(max(1, steps // 200), max(1, steps // 8), 5.0),
-        )
+    trained(changed(cell(64, 16, patch=34), steps=steps), CPU, checkpoint_seconds=5.0)
     found.put(peak_memory_mib(CPU))
 
 
@@ -78,15 +62,11 @@ def measured(target, argument) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    options = parser.parse_args()
+    options = parser(__doc__).parse_args()
     short, long = (measured(of_training, steps) for steps in (200, 2000))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pairs.npy"
-        pairs = np.random.default_rng(0).integers(0, 256, (1500, 256, 256, 3), np.uint8)
+        pairs = noise(1500, (256, 256))
         np.save(path, pairs)
         whole = pairs.nbytes / 2**20
         resident = measured(of_data, str(path))
@@ -100,8 +80,7 @@ def main() -> int:
         "resident_share": resident / whole,
     }
     print(json.dumps(found, indent=1))
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write(found, options.json)
     return 0 if found["growth"] <= GROWTH and found["resident_share"] <= DATA else 1
 
 

@@ -12,22 +12,17 @@ Exit status 1 where --bar is given and no way is so many times faster than the r
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-import tempfile
-from pathlib import Path
 
-import numpy as np
 import torch
-from ceilings import cell, machine, multiplications, spread, traffic, work_of_step
+from ceilings import multiplications, traffic, work_of_step
+from command import cell, cell_parser, changed, machine, spread, trained, write
 
-from pix2pix.config import CellConfig
 from pix2pix.fast_step import Execution
 from pix2pix.memory import peak_memory_mib
 from pix2pix.precision import lacking
-from pix2pix.step_time import Way, time_steps
-from pix2pix.train import Pace, train
+from pix2pix.step_time import time_steps
 
 REFERENCE = ("float32", Execution())
 CPU_WAYS = [REFERENCE, ("bfloat16", Execution(paired=True))]
@@ -53,42 +48,14 @@ MORE = {
 }
 
 
-def loop_seconds(config: CellConfig, way: Way, device: torch.device, steps: int) -> float:
-    """Seconds a step of `train` itself: with batches, jitter, losses, samples and checkpoints."""
-    training = config.training.model_copy(update={"precision": way.precision, "steps": steps})
-    config = config.model_copy(update={"training": training})
-    images = np.random.default_rng(0).integers(0, 256, (32, *config.size, 3), np.uint8)
-    told: dict[str, dict] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        train(
-            config,
-            (images, images),
-            (images, images),
-            Path(folder),
-            device=device,
-            record=lambda event, **fields: told.update({event: fields}),
-            pace=Pace(max(1, steps // 200), max(1, steps // 8)),
-            execution=way.execution,
-        )
-    return told["trained"]["seconds"] / steps
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=1)
+    parser = cell_parser(__doc__, size=256, width=64)
     parser.add_argument("--gan", default="conditional", choices=["none", "conditional"])
     parser.add_argument("--patch", type=int, default=70)
-    parser.add_argument("--threads", type=int, help="of the CPU (default: torch's)")
     parser.add_argument("--turns", type=int, default=11, help="of each way (default 11)")
     parser.add_argument("--all", action="store_true", help="also the ways that did not pay")
     parser.add_argument("--loop", type=int, metavar="STEPS", help="also train so long, all told")
     parser.add_argument("--bar", type=float, metavar="TIMES", help="must be reached")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     device = torch.device(options.device)
     if options.threads:
@@ -108,7 +75,8 @@ def main() -> int:
 
     if options.loop:
         fastest = min(measured, key=lambda way: way.median)
-        seconds = loop_seconds(config, fastest, device, options.loop)
+        long = changed(config, precision=fastest.precision, steps=options.loop)
+        seconds = trained(long, device, fastest.execution)["seconds"] / options.loop
         print(
             f"the training loop itself, {options.loop} steps, {fastest.precision}, "
             f"{fastest.execution.engine}: {seconds:.5f} s a step"
@@ -145,8 +113,7 @@ def main() -> int:
             f"{row['way']:34} {spread(way.seconds):28} {row['times_the_reference']:8.2f}× "
             f"{row['images_a_second']:9.1f} {row['above_floor']:8.2f}"
         )
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write(found, options.json)
     best = max(row["times_the_reference"] for row in rows)
     return 1 if options.bar and best < options.bar else 0
 

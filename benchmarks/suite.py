@@ -11,8 +11,6 @@ else to do. Exit status 1 where the first is above 10 %.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import subprocess
 import sys
@@ -21,7 +19,7 @@ import time
 from pathlib import Path
 
 import torch
-from ceilings import ROOT, machine
+from command import ROOT, machine, parser, write
 
 from experiments.journal import last, read_records
 from experiments.launch import usable_cores
@@ -75,16 +73,13 @@ def breakdown(out: Path, began: float, ended: float, workers: int) -> dict[str, 
 def main() -> int:
     arguments = sys.argv[1:]
     rest = arguments[arguments.index("--") + 1 :] if "--" in arguments else []
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--suite", default="patch_size")
-    parser.add_argument("--profile", default="quick")
-    parser.add_argument("--workers", type=int, default=usable_cores())
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    options = parser.parse_args(arguments[: arguments.index("--")] if rest else arguments)
+    made = parser(__doc__)
+    made.add_argument("--suite", default="patch_size")
+    made.add_argument("--profile", default="quick")
+    made.add_argument("--workers", type=int, default=usable_cores())
+    options = made.parse_args(arguments[: arguments.index("--")] if rest else arguments)
     if "--workers" in rest:
-        parser.error("--workers belongs before the --: the breakdown counts with it")
+        made.error("--workers belongs before the --: the breakdown counts with it")
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         command = [sys.executable, str(ROOT / "run_ablations.py"), "--suite", options.suite]
@@ -117,8 +112,7 @@ def main() -> int:
         print(f"  {100 * seconds / whole:5.1f} %  {name} ({seconds:.0f} s)")
     share = 100 * found["outside_of_processors"]
     print(f"  {share:5.1f} %  neither a training step nor the scorer's training")
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write(found, options.json)
     return 0 if found["outside_of_wall"] <= BAR else 1
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 
 from experiments import jobs
+from experiments.preflight import check_precisions
 from experiments.progress import duration
-from experiments.study import Study, check_precisions, plan_jobs
+from experiments.study import Study, plan_jobs
+from pix2pix.errors import UserError
 from pix2pix.pairs import cached_counts, cached_fingerprint
 
 
 def dry_run(study: Study) -> str:
     """Cells, steps, which are done and the expected time, without reading an image."""
-    check_precisions(study)
     options = study.options
     known = cached_fingerprint(study.entry, options.data_root, study.size, options.cache)
     counts = cached_counts(study.entry, options.data_root, study.size, options.cache)
@@ -58,6 +59,10 @@ def dry_run(study: Study) -> str:
             f"worker{'s' * (workers > 1)} of this CPU ({basis})"
         )
     lines.append(told)
+    try:
+        check_precisions(study.plans)
+    except UserError as error:  # a cluster's front end has no GPU
+        lines.append(f"this machine would refuse it: {error}")
     if not known:
         lines.append(
             f"data set {study.entry.name} is not decoded at {study.size[0]}×{study.size[1]} yet: "

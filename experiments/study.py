@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +15,10 @@ from typing import Any
 from experiments import jobs
 from experiments.calibration import KEY, Calibration, calibrate, calibrated, subject
 from experiments.jobs import DataSource, Job
+from experiments.launch import choose_workers, gpu_count, launch, usable_cores
 from experiments.mirroring import Ending, say, start_mirror, stop_mirror
 from experiments.plan import Plan, make_plan
+from experiments.preflight import check_disk, check_folder, check_precisions
 from experiments.progress import duration, make_progress
 from experiments.provenance import commit
 from experiments.records import write_record
@@ -102,20 +102,12 @@ def make_study(options: Options, measure: bool = False) -> Study:
 
 
 def _measured(options: Options, timed: CellConfig) -> Calibration:
-    from experiments.launch import usable_cores
-
     if calibrated(timed, options.out) is None:
         say(f"{KEY}: timing steps to choose")
-    if _gpus():
+    if gpu_count():
         return calibrate(timed, options.out, "cuda:0")
     cells = options.workers or usable_cores()
     return calibrate(timed, options.out, "cpu", options.threads, cells)
-
-
-def _gpus() -> int:
-    from experiments.launch import gpu_count
-
-    return gpu_count()
 
 
 def _plans(options: Options, entry: DatasetEntry) -> tuple[Plan, ...]:
@@ -148,10 +140,8 @@ def _plans(options: Options, entry: DatasetEntry) -> tuple[Plan, ...]:
 
 def execute(study: Study) -> Ending:
     """Train, score and mirror what is not done yet."""
-    from experiments.launch import choose_workers, gpu_count, launch
-
     options = study.options
-    check_precisions(study)
+    check_precisions(study.plans)
     _check_places(options, study.entry, study.plans)
     began = time.monotonic()
     fingerprint = _prepare(study)
@@ -165,7 +155,7 @@ def execute(study: Study) -> Ending:
     todo.sort(key=_turn)
     gpus = gpu_count() if todo else 0
     workers = choose_workers(options.workers, gpus, todo) if todo else 0
-    _check_disk(options.out, todo, workers)
+    check_disk(options.out, todo, workers)
     say(
         f"{len(planned) - len(todo)} of {len(planned)} jobs are done; {len(todo)} to do"
         + (f" on {gpus} GPU(s)" if gpus else f", {workers} at a time on the CPU" if todo else "")
@@ -264,53 +254,8 @@ def _now_and_then(what: str, seconds: float = 10.0) -> Callable[[int, int], None
     return progress
 
 
-def check_precisions(study: Study) -> None:
-    """UserError where a GPU, or the CPU, lacks the precision of a cell."""
-    cells = [cell for plan in study.plans for cell in plan.cells("")]
-    lower = {cell.config.training.precision for cell in cells} - {"float32"}
-    if not lower:  # which everything has
-        return
-    import torch
-
-    from pix2pix.precision import check
-
-    devices = [torch.device("cuda", index) for index in range(_gpus())] or [torch.device("cpu")]
-    for precision in sorted(lower):
-        for device in devices:
-            check(precision, device)
-
-
 def _check_places(options: Options, entry: DatasetEntry, plans: Sequence[Plan]) -> None:
     """UserError where data cannot be read, or results not be written."""
     check_source(entry, options.data_root, plans[0].suite.direction)
-    _check_folder("--out", options.out)
-    _check_folder("--reports", options.reports)
-
-
-def _check_folder(option: str, folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(f"{option} {folder}: cannot be written: {error.strerror}") from None
-
-
-def _check_disk(out: Path, todo: list[Job], workers: int) -> None:
-    """Refuse what the disk cannot hold: two checkpoints a worker and one that is being written,
-    a generator a cell to train."""
-    configs = [
-        CellConfig.model_validate_json(json.dumps(job.config))
-        for job in todo
-        if job.kind == "cell" and not (job.directory / "generator.pt").exists()
-    ]
-    if not configs:
-        return
-    sizes = [jobs.checkpoint_bytes(config) for config in configs]
-    needed = sum(sizes) // 3 + max(sizes) * 3 * workers + 2**26
-    free = shutil.disk_usage(out).free
-    if free < needed:
-        raise UserError(
-            f"--out {out}: {free / 2**30:.1f} GiB are free, and {len(configs)} cells need about "
-            f"{needed / 2**30:.1f} GiB; free some, or name another folder"
-        )
+    check_folder("--out", options.out)
+    check_folder("--reports", options.reports)

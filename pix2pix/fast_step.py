@@ -16,6 +16,7 @@ from pix2pix.config import Precision
 from pix2pix.memory import out_of_memory
 from pix2pix.model import Model, discriminator_update, generator_update, training_step
 from pix2pix.networks import BatchStatisticsNorm
+from pix2pix.precision import multiplying_in
 
 Step = Callable[[Tensor, Tensor], dict[str, Tensor]]
 """Inputs and targets to the terms of both objectives, which are valid until the next call."""
@@ -60,10 +61,15 @@ def execution_of(device: torch.device, precision: Precision) -> Execution:
 
 
 def make_step(model: Model, execution: Execution, first: tuple[Tensor, Tensor]) -> Step:
-    """The step of a training whose batches are of the shape of `first`, which it does not train
-    on. CaptureFailed where the execution is a graph and the device cannot capture it; the model and
-    the random numbers are then as they were."""
-    step = paired_step if execution.paired else training_step
+    """The step of a training, in the model's precision, whose batches are of the shape of `first`,
+    which it does not train on. CaptureFailed where the execution is a graph and the device cannot
+    capture it; the model and the random numbers are then as they were."""
+    plain = paired_step if execution.paired else training_step
+
+    def step(model: Model, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        with multiplying_in(model.precision):
+            return plain(model, x, y)
+
     if execution.graph:
         return GraphStep(model, step, *first)
     return lambda x, y: step(model, x, y)

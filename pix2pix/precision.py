@@ -41,7 +41,7 @@ def check(precision: Precision, device: torch.device) -> None:
 
 @contextmanager
 def multiplying_in(precision: Precision) -> Iterator[None]:
-    """Turns TF32 on, or off, for all that runs meanwhile; a no-op on the CPU."""
+    """Turns TF32 on, or off, for what a GPU is given meanwhile (or a graph captures)."""
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.allow_tf32, matmul.allow_tf32
     cudnn.allow_tf32 = matmul.allow_tf32 = precision == "tf32"

@@ -12,7 +12,6 @@ import torch
 from pix2pix.config import CellConfig, Precision
 from pix2pix.fast_step import Execution, Step, make_step
 from pix2pix.model import build
-from pix2pix.precision import multiplying_in
 
 WARM_UP = 2
 """Turns of each that are not counted."""
@@ -55,14 +54,13 @@ def time_steps(
     steps = [_prepare(config, way, device, channels) for way in measured]
     for turn in range(-WARM_UP, turns):
         for way, (step, x, y) in zip(measured, steps, strict=True):
-            with multiplying_in(way.precision):
-                _wait(device)
-                began = time.perf_counter()
-                for _ in range(steps_a_turn):
-                    step(x, y)
-                _wait(device)
-                if turn >= 0:
-                    way.seconds.append((time.perf_counter() - began) / steps_a_turn)
+            wait(device)
+            began = time.perf_counter()
+            for _ in range(steps_a_turn):
+                step(x, y)
+            wait(device)
+            if turn >= 0:
+                way.seconds.append((time.perf_counter() - began) / steps_a_turn)
     return measured
 
 
@@ -76,11 +74,11 @@ def _prepare(
         torch.rand(training.batch, count, *config.size, generator=draw).to(device) * 2 - 1
         for count in channels
     )
-    with multiplying_in(way.precision):
-        model = build(config, channels, device, way.execution.memory_format)
-        return make_step(model, way.execution, (x, y)), x, y
+    model = build(config, channels, device, way.execution.memory_format)
+    return make_step(model, way.execution, (x, y)), x, y
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Until a GPU has done all that it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -23,7 +23,7 @@ from pix2pix.loss_window import LossWindow
 from pix2pix.memory import peak_memory_mib
 from pix2pix.model import Model, build
 from pix2pix.networks import parameter_count
-from pix2pix.precision import check, multiplying_in
+from pix2pix.precision import check
 from pix2pix.translate import grid, translate
 
 SAMPLES = 4
@@ -83,23 +83,6 @@ def train(
     check(config.training.precision, device)
     if execution is None:
         execution = execution_of(device, config.training.precision)
-    pairs = train_pairs, validation_pairs
-    with multiplying_in(config.training.precision):
-        return _train(config, *pairs, directory, device, record, pace, stop, flush, execution)
-
-
-def _train(
-    config: CellConfig,
-    train_pairs: tuple[np.ndarray, np.ndarray],
-    validation_pairs: tuple[np.ndarray, np.ndarray],
-    directory: Path,
-    device: torch.device,
-    record: Record,
-    pace: Pace,
-    stop: Callable[[], bool],
-    flush: Callable[[], None],
-    execution: Execution,
-) -> nn.Module:
     inputs, targets = train_pairs
     channels = inputs.shape[-1], targets.shape[-1]
     settings = config.training

@@ -23,7 +23,6 @@ from pix2pix.fast_step import (
 )
 from pix2pix.model import build, training_step
 from pix2pix.networks import FullPrecisionTanh
-from pix2pix.precision import multiplying_in
 
 CPU = torch.device("cpu")
 SIZE, STEPS = 64, 20
@@ -173,6 +172,23 @@ def test_a_graph_that_cannot_be_captured_says_so_and_leaves_everything_as_it_was
     assert all(p.requires_grad for p in model.discriminator.parameters())
 
 
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_a_step_multiplies_in_its_models_precision_and_leaves_the_flag(monkeypatch, precision):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", precision != "tf32")
+    model = build(cell(precision=precision), (3, 3), CPU)
+    loss, seen = model.gan_loss.generator, []
+
+    def generator(logits):
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return loss(logits)
+
+    model.gan_loss.generator = generator
+    pair = batches(1)[0]
+    make_step(model, Execution(), pair)(*pair)
+    assert seen == [precision == "tf32"]
+    assert torch.backends.cudnn.allow_tf32 == (precision != "tf32")
+
+
 def test_an_error_in_gs_pass_leaves_d_trainable():
     model = build(cell(), (3, 3), CPU)
     model.gan_loss.generator = lambda _: 1 / 0
@@ -190,10 +206,9 @@ def on_a_gpu(execution, config, pairs):
     model = build(config, (3, 3), device, execution.memory_format)
     torch.manual_seed(0)
     moved = [(x.to(device), y.to(device)) for x, y in pairs]
-    with multiplying_in(config.training.precision):
-        step = make_step(model, execution, moved[0])
-        for x, y in moved:
-            step(x, y)
+    step = make_step(model, execution, moved[0])
+    for x, y in moved:
+        step(x, y)
     return weights(model).cpu(), torch.cuda.get_rng_state(device)
 
 

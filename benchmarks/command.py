@@ -1,0 +1,133 @@
+"""What the benchmarks share: options, a cell on noise, the record of a measurement."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from experiments.provenance import device_name
+from pix2pix.config import (
+    CellConfig,
+    DiscriminatorSettings,
+    GeneratorSettings,
+    ObjectiveSettings,
+    Precision,
+    TrainingSettings,
+)
+from pix2pix.fast_step import Execution
+from pix2pix.train import Pace, train
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def parser(about: str) -> argparse.ArgumentParser:
+    """A command line that can write its figures as JSON."""
+    made = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--json", type=Path, metavar="FILE")
+    return made
+
+
+def cell_parser(about: str, size: int, width: int) -> argparse.ArgumentParser:
+    """The same, with the options of a cell."""
+    made = parser(about)
+    made.add_argument("--size", type=int, default=size, help=f"pixels a side (default {size})")
+    made.add_argument("--width", type=int, default=width, help=f"first filters (default {width})")
+    made.add_argument("--batch", type=int, default=1)
+    made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    made.add_argument("--threads", type=int, help="of the CPU (default: torch's)")
+    return made
+
+
+def add_precision(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--precision", default="float32", choices=get_args(Precision))
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Where and with what something was measured."""
+    return {
+        "device": device_name(str(device)),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def cell(size: int, width: int, *, batch: int = 1, gan: str = "conditional", patch: int = 70):
+    """A cell as a suite would make it, its data noise."""
+    discriminator = None if gan == "none" else DiscriminatorSettings(patch=patch, width=width)
+    return CellConfig(
+        dataset="noise",
+        fingerprint="",
+        direction="a->b",
+        size=(size, size),
+        seed=1,
+        generator=GeneratorSettings(width=width),
+        discriminator=discriminator,
+        objective=ObjectiveSettings(gan=gan),
+        training=TrainingSettings(steps=1, batch=batch),
+    )
+
+
+def changed(config: CellConfig, **training: Any) -> CellConfig:
+    """A cell with other settings of its training."""
+    settings = config.training.model_copy(update=training)
+    return config.model_copy(update={"training": settings})
+
+
+def noise(count: int, size: tuple[int, int]) -> np.ndarray:
+    """(count, H, W, 3) uint8."""
+    return np.random.default_rng(0).integers(0, 256, (count, *size, 3), np.uint8)
+
+
+def trained(
+    config: CellConfig,
+    device: torch.device,
+    execution: Execution | None = None,
+    checkpoint_seconds: float = 60.0,
+) -> dict[str, Any]:
+    """What `train` records at the end of a training on noise, its files written as in a suite."""
+    images, steps = noise(32, config.size), config.training.steps or 1
+    told: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        train(
+            config,
+            (images, images),
+            (images, images),
+            Path(folder),
+            device=device,
+            record=lambda event, **fields: told.update({event: fields}),
+            pace=Pace(max(1, steps // 200), max(1, steps // 8), checkpoint_seconds),
+            execution=execution,
+        )
+    return told["trained"]
+
+
+def write(found: dict[str, Any], path: Path | None) -> None:
+    """Keep the figures where that was asked for."""
+    if path:
+        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def spread(values: list[float]) -> str:
+    """'0.350 [0.341, 0.362]': median and quartiles."""
+    if len(values) < 2:
+        return f"{values[0]:.4f}"
+    low, middle, high = statistics.quantiles(values, n=4)
+    return f"{middle:.4f} [{low:.4f}, {high:.4f}]"
