@@ -71,15 +71,25 @@ def together(config: CellConfig, device: str, count: int, threads: int, seconds:
     return sum(rate for rate, _ in results), max(memory for _, memory in results)
 
 
+def numbers(text: str) -> list[int]:
+    """'1,2,4' to [1, 2, 4]."""
+    found = [int(part) for part in text.split(",")]
+    if min(found) < 1:
+        raise ValueError
+    return found
+
+
 def main() -> int:
     parser = cell_parser(__doc__, size=128, width=32)
     add_precision(parser)
-    parser.add_argument("--cells", help="numbers of cells (default: 1 and a cell a core)")
+    parser.add_argument(
+        "--cells", type=numbers, metavar="1,2,4", help="how many at once (default: 1, a cell a core)"
+    )
     parser.add_argument("--seconds", type=float, default=10.0, help="of a turn (default 10)")
     parser.add_argument("--turns", type=int, default=3)
     options = parser.parse_args()
     threads = options.threads or torch.get_num_threads()
-    counts = [int(n) for n in (options.cells or f"1,{threads}").split(",")]
+    counts = options.cells or [1, threads]
     config = cell(options.size, options.width, batch=options.batch)
     config = changed(config, precision=options.precision)
 
