@@ -83,7 +83,10 @@ def main() -> int:
     parser = cell_parser(__doc__, size=128, width=32)
     add_precision(parser)
     parser.add_argument(
-        "--cells", type=numbers, metavar="1,2,4", help="how many at once (default: 1, a cell a core)"
+        "--cells",
+        type=numbers,
+        metavar="1,2,4",
+        help="how many at once (default: 1, a cell a core)",
     )
     parser.add_argument("--seconds", type=float, default=10.0, help="of a turn (default 10)")
     parser.add_argument("--turns", type=int, default=3)
