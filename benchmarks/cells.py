@@ -1,22 +1,31 @@
 """Several cells at once against one alone: images a second in sum.
 
     python benchmarks/cells.py                        on the CPU: a thread a cell, a cell a core
-    python benchmarks/cells.py --device cuda --cells 1,2,4,8 --precision tf32
+    python benchmarks/cells.py --device cuda --cells 1,2,4,8 --precision tf32 \\
+        --how processes,mps,streams
 
-Each cell is a process of its own, as `run_ablations.py --workers` starts them. On the CPU one cell
-has all threads, several divide them. The counts take turns, so that what drifts meets all of them.
+How they share a device: `processes`, one a cell, as `run_ablations.py --workers` starts them;
+`mps`, the same under NVIDIA's multi-process service, which this script starts for itself and ends;
+`streams`, one process with a CUDA graph and a stream a cell. On the CPU one cell has all threads,
+several processes divide them. Counts and ways take turns, so that what drifts meets all of them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import os
 import queue
+import shutil
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator
 
 import torch
-from command import add_precision, cell, cell_parser, changed, machine, write
+from command import add_precision, as_a_worker, cell, cell_parser, changed, machine, write
 
 from pix2pix.config import CellConfig
 from pix2pix.fast_step import execution_of, make_step
@@ -27,48 +36,91 @@ from pix2pix.step_time import wait
 WARM_UP = 3
 PATIENCE = 120.0
 """Seconds in which every cell must be warm."""
+HOW = ("processes", "mps", "streams")
+CONTROL = "nvidia-cuda-mps-control"
 
 
-def work(config: CellConfig, name: str, threads: int, seconds: float, start, found) -> None:
-    """One cell: steps for `seconds` after all are warm."""
-    torch.set_num_threads(threads)
-    if name.startswith("cuda"):
-        torch.cuda.set_device(name)
-    device, precision = torch.device(name), config.training.precision
-    execution = execution_of(device, precision)
+def prepared(config: CellConfig, device: torch.device) -> Callable[[], object]:
+    """A step of a new cell, on noise."""
+    execution = execution_of(device, config.training.precision)
     model = build(config, (3, 3), device, execution.memory_format)
     x = torch.rand(config.training.batch, 3, *config.size, device=device)
     step = make_step(model, execution, (x, x))
+    return lambda: step(x, x)
+
+
+def in_streams(steps: list[Callable[[], object]], device: torch.device) -> Callable[[], None]:
+    """One step of each cell, each in a stream of its own. All graphs draw dropout from the device's
+    one generator, so this is for timing alone: a training needs a generator a cell."""
+    streams = [torch.cuda.Stream(device) if device.type == "cuda" else None for _ in steps]
+
+    def each() -> None:
+        for step, stream in zip(steps, streams, strict=True):
+            with torch.cuda.stream(stream):  # without effect where it is None
+                step()
+
+    return each
+
+
+def work(
+    config: CellConfig, name: str, cells: int, threads: int, seconds: float, start, found
+) -> None:
+    """One process: steps of its cells for `seconds` after all processes are warm."""
+    torch.set_num_threads(threads)
+    if name.startswith("cuda"):
+        torch.cuda.set_device(name)
+    device = torch.device(name)
+    steps = [prepared(config, device) for _ in range(cells)]
+    step = steps[0] if cells == 1 else in_streams(steps, device)
     for _ in range(WARM_UP):
-        step(x, x)
+        step()
     wait(device)
     start.wait(PATIENCE)  # in vain where another cell failed
-    began, steps = time.perf_counter(), 0
+    began, rounds = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
-        step(x, x)
-        steps += 1
-        if steps % 20 == 0:  # a GPU must not be given more than it does
+        step()
+        rounds += 1
+        if rounds % 20 == 0:  # a GPU must not be given more than it does
             wait(device)
     wait(device)
     taken = time.perf_counter() - began
-    found.put((steps * config.training.batch / taken, peak_memory_mib(device)))
+    found.put((rounds * cells * config.training.batch / taken, peak_memory_mib(device) / cells))
 
 
-def together(config: CellConfig, device: str, count: int, threads: int, seconds: float):
+def together(
+    config: CellConfig, device: str, how: str, count: int, threads: int, seconds: float
+) -> tuple[float, float]:
     """Images a second in sum, and the most memory of one cell in MiB."""
     context = multiprocessing.get_context("spawn")
-    start, found = context.Barrier(count), context.Queue()
-    arguments = (config, device, max(1, threads // count), seconds, start, found)
-    cells = [context.Process(target=work, args=arguments, daemon=True) for _ in range(count)]
-    for one in cells:
-        one.start()
-    try:
-        results = [found.get(timeout=PATIENCE + seconds) for _ in cells]
-    except queue.Empty:
-        sys.exit(f"{count} cells at once: one of them failed (see above)")
-    for one in cells:
-        one.join()
+    processes, cells = (1, count) if how == "streams" else (count, 1)
+    start, found = context.Barrier(processes), context.Queue()
+    arguments = (config, device, cells, max(1, threads // processes), seconds, start, found)
+    started = [context.Process(target=work, args=arguments, daemon=True) for _ in range(processes)]
+    with mps() if how == "mps" else contextlib.nullcontext():
+        for one in started:
+            one.start()
+        try:
+            results = [found.get(timeout=PATIENCE + seconds) for _ in started]
+        except queue.Empty:
+            sys.exit(f"{count} cells at once, {how}: one of them failed (see above)")
+        for one in started:
+            one.join()
     return sum(rate for rate, _ in results), max(memory for _, memory in results)
+
+
+@contextlib.contextmanager
+def mps() -> Iterator[None]:
+    """Processes started meanwhile share the GPU through a multi-process service of their own."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY")
+        os.environ.update(dict.fromkeys(names, folder))
+        subprocess.run([CONTROL, "-d"], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run([CONTROL], input="quit\n", text=True, check=False)
+            for name in names:
+                del os.environ[name]
 
 
 def numbers(text: str) -> list[int]:
@@ -79,7 +131,16 @@ def numbers(text: str) -> list[int]:
     return found
 
 
+def ways(text: str) -> list[str]:
+    """'processes,streams' to a list of them."""
+    found = text.split(",")
+    if not set(found) <= set(HOW):
+        raise ValueError
+    return found
+
+
 def main() -> int:
+    as_a_worker()
     parser = cell_parser(__doc__, size=128, width=32)
     add_precision(parser)
     parser.add_argument(
@@ -88,36 +149,47 @@ def main() -> int:
         metavar="1,2,4",
         help="how many at once (default: 1, a cell a core)",
     )
+    parser.add_argument(
+        "--how", type=ways, default=["processes"], metavar=",".join(HOW), help="(default processes)"
+    )
     parser.add_argument("--seconds", type=float, default=10.0, help="of a turn (default 10)")
     parser.add_argument("--turns", type=int, default=3)
     options = parser.parse_args()
+    on_gpu = options.device.startswith("cuda")
+    if "mps" in options.how and not (on_gpu and shutil.which(CONTROL)):
+        parser.error(f"--how mps: needs an NVIDIA GPU and {CONTROL}")
     threads = options.threads or torch.get_num_threads()
     counts = options.cells or [1, threads]
     config = cell(options.size, options.width, batch=options.batch)
     config = changed(config, precision=options.precision)
 
-    rates: dict[int, list[float]] = {count: [] for count in counts}
-    memory: dict[int, float] = {}
+    sharing = [(how, count) for how in options.how for count in counts]
+    rates: dict[tuple[str, int], list[float]] = {one: [] for one in sharing}
+    memory: dict[tuple[str, int], float] = {}
     for _ in range(options.turns):
-        for count in counts:
-            rate, memory[count] = together(config, options.device, count, threads, options.seconds)
-            rates[count].append(rate)
-    alone = statistics.median(rates[counts[0]])
+        for how, count in sharing:
+            rate, memory[how, count] = together(
+                config, options.device, how, count, threads, options.seconds
+            )
+            rates[how, count].append(rate)
+    first = statistics.median(rates[sharing[0]])
     rows = [
         {
+            "how": how,
             "cells": count,
-            "images_a_second": statistics.median(rates[count]),
-            "turns": rates[count],
-            "times_the_first": statistics.median(rates[count]) / alone,
-            "peak_memory_mib_a_cell": memory[count],
+            "images_a_second": statistics.median(rates[how, count]),
+            "turns": rates[how, count],
+            "times_the_first": statistics.median(rates[how, count]) / first,
+            "peak_memory_mib_a_cell": memory[how, count],
         }
-        for count in counts
+        for how, count in sharing
     ]
     found = {"machine": machine(torch.device(options.device)), "cells": rows}
     for row in rows:
         print(
-            f"{row['cells']:3} cells: {row['images_a_second']:8.1f} images a second in sum, "
-            f"{row['times_the_first']:.2f} × {counts[0]}; {row['peak_memory_mib_a_cell']:,.0f} MiB"
+            f"{row['cells']:3} cells, {row['how']}: {row['images_a_second']:8.1f} images a second"
+            f" in sum, {row['times_the_first']:.2f} × the first; "
+            f"{row['peak_memory_mib_a_cell']:,.0f} MiB a cell"
         )
     write(found, options.json)
     return 0

@@ -3,32 +3,36 @@
 
     python benchmarks/durability.py [--pairs 5] [--seconds 60] [--json FILE] [--folder DIR]
 
-Both are `pix2pix.train.train` on a quick-profile cell. They take turns in one process, a segment of
-`--seconds` each, so that whatever drifts (heat, other programs) meets both. A segment with
-checkpoints holds one, as at the default interval. Run it on a machine with nothing else to do.
+Both are `pix2pix.train.train` on a quick-profile cell, each a process in the environment of a
+worker, as a suite runs them: two threads of one process have different allocators. They take turns,
+a segment of `--seconds` each, so that whatever drifts (heat, other programs) meets both. A segment
+with checkpoints holds one, as at the default interval. Run it on a machine with nothing else to do.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import contextlib
+import multiprocessing
+import os
+import queue
 import statistics
 import sys
 import tempfile
-import threading
 import time
+from dataclasses import dataclass, field
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier, Semaphore
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
+from command import changed, machine, noise, parser, write
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from experiments.environment import worker_environment
 from experiments.journal import Journal
 from experiments.plan import make_plan
 from experiments.runner import RECORDS
 from experiments.spec import load_suite
-from pix2pix.config import CellConfig
 from pix2pix.datasets import load_registry
 from pix2pix.errors import Interrupted
 from pix2pix.train import Pace, train
@@ -39,85 +43,71 @@ BOUND = 0.02
 WARM_UP = 20
 """Steps of both before anything is timed."""
 NEVER = 1e12
+PATIENCE = 600.0
+"""Seconds in which the other's segment must end."""
 
 
-class Turn:
-    """Hands the processor to and fro between two trainings at their steps' ends."""
+@dataclass
+class Segments:
+    """The turns of one training: runs for `seconds`, then lets the other run."""
 
-    def __init__(self, seconds: float, pairs: int) -> None:
-        self.seconds = seconds
-        self.pairs = pairs
-        self.running = 0
-        self.changed = threading.Condition()
-        self.paces: tuple[list[float], list[float]] = ([], [])
-        self.halfway = float("inf")
-        """When the segment with checkpoints writes its one."""
+    warm: Barrier
+    mine: Semaphore
+    others: Semaphore
+    seconds: float
+    pairs: int
+    paces: list[float] = field(default_factory=list)
+    """Seconds of a step, of each segment."""
+    steps: int = -WARM_UP
+    began: float = float("inf")
 
-    def stop_of(self, who: int):
-        """The `stop` of training `who`: waits here until it is its turn, counts its own time."""
-        steps, began = -WARM_UP, 0.0
-
-        def stop() -> bool:
-            nonlocal steps, began
-            steps += 1
-            if steps < 0:
-                return False
-            if steps == 0:
-                self.pass_on(who)
-                began = self.begin(who)
-            elif time.perf_counter() - began >= self.seconds:
-                self.paces[who].append((time.perf_counter() - began) / steps)
-                self.pass_on(who)
-                steps, began = 0, self.begin(who)
-            return len(self.paces[1]) == self.pairs
-
-        return stop
-
-    def begin(self, who: int) -> float:
-        now = time.perf_counter()
-        self.halfway = now + self.seconds / 2 if who == 0 else float("inf")
-        return now
-
-    def pass_on(self, who: int) -> None:
-        with self.changed:
-            self.running = 1 - who
-            self.changed.notify_all()
-            self.changed.wait_for(lambda: self.running == who)
-
-    def leave(self, who: int) -> None:
-        with self.changed:
-            self.running = 1 - who
-            self.changed.notify_all()
+    def stop(self) -> bool:
+        """The `stop` of the training: called after each step; waits here for its turn."""
+        self.steps += 1
+        if self.steps < 0:
+            return False
+        if self.steps == 0:
+            self.warm.wait(PATIENCE)
+        elif time.perf_counter() - self.began < self.seconds:
+            return False
+        else:
+            self.paces.append((time.perf_counter() - self.began) / self.steps)
+            if len(self.paces) == self.pairs:
+                return True
+            self.others.release()
+        if not self.mine.acquire(timeout=PATIENCE):
+            sys.exit("the other training did not answer")
+        self.steps, self.began = 0, time.perf_counter()
+        return False
 
 
 class OnceASegment:
-    """A `Pace` with a checkpoint in the middle of every segment: the clock that train reads goes
+    """A `Pace` with a checkpoint in the middle of every segment: the clock that `train` reads goes
     on while it waits for its turn."""
 
-    def __init__(self, turn: Turn, record_steps: int) -> None:
-        self.turn = turn
+    def __init__(self, segments: Segments, record_steps: int) -> None:
+        self.segments = segments
         self.record_steps = record_steps
         self.sample_steps = 10**9
+        self.written = 0
 
     @property
     def checkpoint_seconds(self) -> float:
-        if time.perf_counter() < self.turn.halfway:
+        halfway = self.segments.began + self.segments.seconds / 2
+        if self.written > len(self.segments.paces) or time.perf_counter() < halfway:
             return NEVER
-        self.turn.halfway = float("inf")
+        self.written += 1
         return 0.0
 
 
-def measure(folder: Path, pairs: int, seconds: float) -> dict:
-    """Run both; everything in seconds."""
-    entry = load_registry()["procedural"]
-    plan = make_plan(load_suite("losses"), entry, "quick")
-    cell: CellConfig = next(c.config for c in plan.cells("benchmark") if c.arm == ARM)
-    cell = cell.model_copy(update={"training": cell.training.model_copy(update={"steps": 10**7})})
-    images = np.random.default_rng(0).integers(0, 256, (40, *cell.size, 3), np.uint8)
-    turn = Turn(seconds, pairs)
-    journal = Journal(folder / "with")
-    writes: list[float] = []
-    flushed = 0.0
+def one(durable: bool, segments: Segments, folder: Path, found: Queue) -> None:
+    """One training, with checkpoints and journal or without, to the end of its segments."""
+    torch.set_num_threads(1)
+    plan = make_plan(load_suite("losses"), load_registry()["procedural"], "quick")
+    config = next(cell.config for cell in plan.cells("benchmark") if cell.arm == ARM)
+    images = noise(40, config.size)
+    folder.mkdir()
+    journal, writes, flushed = Journal(folder), [], 0.0
 
     def flush() -> None:
         nonlocal flushed
@@ -129,78 +119,79 @@ def measure(folder: Path, pairs: int, seconds: float) -> dict:
         if event == "checkpoint":
             writes.append(time.perf_counter() - flushed)
 
-    every = 3000 // RECORDS
-    kinds = [
-        (folder / "with", record, flush, OnceASegment(turn, every)),
-        (folder / "without", lambda *_, **__: None, lambda: None, Pace(every, 10**9, NEVER)),
+    every = (config.training.steps or 1) // RECORDS
+    pace = OnceASegment(segments, every) if durable else Pace(every, 10**9, NEVER)
+    with contextlib.suppress(Interrupted):
+        train(
+            changed(config, steps=10**7),
+            (images, images),
+            (images, images),
+            folder,
+            device=torch.device("cpu"),
+            record=record if durable else lambda *_, **__: None,
+            flush=flush if durable else lambda: None,
+            pace=pace,
+            stop=segments.stop,
+        )
+    size = max(path.stat().st_size for path in folder.glob("checkpoint-*.pt"))
+    found.put((durable, segments.paces, writes[: segments.pairs], size))  # without the last one
+    segments.others.release()
+
+
+def measure(folder: Path, pairs: int, seconds: float) -> dict[str, Any]:
+    """Run both; everything in seconds."""
+    os.environ.update(worker_environment(1))
+    context = multiprocessing.get_context("spawn")
+    warm, found = context.Barrier(2), context.Queue()
+    first, second = context.Semaphore(1), context.Semaphore(0)
+    turns = [Segments(warm, first, second, seconds, pairs)]
+    turns += [Segments(warm, second, first, seconds, pairs)]
+    trainings = [
+        context.Process(
+            target=one, args=(durable, segments, folder / str(durable), found), daemon=True
+        )
+        for durable, segments in zip((True, False), turns, strict=True)
     ]
-
-    def one(who: int) -> None:
-        directory, told, flushing, pace = kinds[who]
-        pairs_of = (images, images)
-        try:
-            train(
-                cell,
-                pairs_of,
-                pairs_of,
-                directory,
-                device=torch.device("cpu"),
-                record=told,
-                pace=pace,
-                stop=turn.stop_of(who),
-                flush=flushing,
-            )
-        except Interrupted:
-            pass
-        finally:
-            turn.leave(who)
-
-    other = threading.Thread(target=waiting_for_its_turn, args=(turn, one), daemon=True)
-    other.start()
-    one(0)
-    other.join()
-    ratios = [a / b - 1 for a, b in zip(*turn.paces, strict=False)]
-    writes = writes[: len(ratios)]  # without the one at the end
-    (newest,) = sorted((folder / "with").glob("checkpoint-*.pt"))[-1:]
+    for training in trainings:
+        training.start()
+    try:
+        results = [found.get(timeout=PATIENCE + 3 * pairs * seconds) for _ in trainings]
+    except queue.Empty:
+        sys.exit("one of the trainings failed (see above)")
+    for training in trainings:
+        training.join()
+    (_, plain, _, _), (_, paces, writes, size) = sorted(results, key=lambda result: result[0])
+    ratios = [a / b - 1 for a, b in zip(paces, plain, strict=True)]
     return {
-        "seconds_per_step_with": statistics.median(turn.paces[0]),
-        "seconds_per_step_without": statistics.median(turn.paces[1]),
+        "machine": machine(torch.device("cpu")),
+        "seconds_per_step_with": statistics.median(paces),
+        "seconds_per_step_without": statistics.median(plain),
         "overhead_by_pair": ratios,
         "overhead": statistics.median(ratios),
         "checkpoints": len(writes),
         "write_seconds": writes,
         "write_share": statistics.median(writes) / seconds,
-        "checkpoint_bytes": newest.stat().st_size,
+        "checkpoint_bytes": size,
         "bound": BOUND,
-        "torch": torch.__version__,
     }
-
-
-def waiting_for_its_turn(turn: Turn, one) -> None:
-    """The second training begins when the first is warm."""
-    with turn.changed:
-        turn.changed.wait_for(lambda: turn.running == 1)
-    one(1)
 
 
 def main() -> int:
     """The command line; 0 within the bound, 1 above it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=5, help="segments of each (default 5)")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of a segment (default 60)")
-    parser.add_argument("--folder", type=Path, help="where to write (default: a temporary one)")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    made = parser(__doc__)
+    made.add_argument("--pairs", type=int, default=5, help="segments of each (default 5)")
+    made.add_argument("--seconds", type=float, default=60.0, help="of a segment (default 60)")
+    made.add_argument("--folder", type=Path, help="where to write (default: a temporary one)")
+    options = made.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         result = measure(Path(folder), options.pairs, options.seconds)
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(result, options.json)
+    low, high = (100 * end(result["overhead_by_pair"]) for end in (min, max))
     print(
         f"a step takes {1000 * result['seconds_per_step_with']:.1f} ms with and "
         f"{1000 * result['seconds_per_step_without']:.1f} ms without: "
-        f"{100 * result['overhead']:+.2f} % (at most {100 * BOUND:.0f} %); a checkpoint of "
-        f"{result['checkpoint_bytes'] / 1e6:.0f} MB takes "
+        f"{100 * result['overhead']:+.2f} % (pairs from {low:+.2f} to {high:+.2f} %; at most "
+        f"{100 * BOUND:.0f} %); a checkpoint of {result['checkpoint_bytes'] / 1e6:.0f} MB takes "
         f"{statistics.median(result['write_seconds']):.2f} s, "
         f"{100 * result['write_share']:.2f} % of {options.seconds:.0f} s"
     )

@@ -10,7 +10,7 @@ import sys
 import time
 
 import torch
-from command import add_precision, cell, cell_parser, machine, noise, write
+from command import add_precision, as_a_worker, cell, cell_parser, machine, noise, write
 
 from pix2pix.batches import Batches
 from pix2pix.fast_step import execution_of
@@ -20,6 +20,7 @@ PAIRS, BATCHES, TURNS = 64, 100, 7
 
 
 def main() -> int:
+    as_a_worker()
     parser = cell_parser(__doc__, size=256, width=64)
     add_precision(parser)
     parser.add_argument("--jitter", type=float, default=286 / 256)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from command import cell, changed, machine, noise, parser, trained, write
+from command import as_a_worker, cell, changed, machine, noise, parser, trained, write
 
 from pix2pix.batches import Batches
 from pix2pix.memory import peak_memory_mib
@@ -62,6 +62,7 @@ def measured(target, argument) -> float:
 
 
 def main() -> int:
+    as_a_worker()
     options = parser(__doc__).parse_args()
     short, long = (measured(of_training, steps) for steps in (200, 2000))
     with tempfile.TemporaryDirectory() as folder:

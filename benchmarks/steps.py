@@ -17,7 +17,7 @@ import sys
 
 import torch
 from ceilings import multiplications, traffic, work_of_step
-from command import cell, cell_parser, changed, machine, spread, trained, write
+from command import as_a_worker, cell, cell_parser, changed, machine, spread, trained, write
 
 from pix2pix.fast_step import Execution
 from pix2pix.memory import peak_memory_mib
@@ -49,17 +49,22 @@ MORE = {
 
 
 def main() -> int:
+    as_a_worker()
     parser = cell_parser(__doc__, size=256, width=64)
     parser.add_argument("--gan", default="conditional", choices=["none", "conditional"])
     parser.add_argument("--patch", type=int, default=70)
     parser.add_argument("--turns", type=int, default=11, help="of each way (default 11)")
     parser.add_argument("--all", action="store_true", help="also the ways that did not pay")
+    parser.add_argument(
+        "--cudnn-benchmark", action="store_true", help="cuDNN times its algorithms and chooses"
+    )
     parser.add_argument("--loop", type=int, metavar="STEPS", help="also train so long, all told")
     parser.add_argument("--bar", type=float, metavar="TIMES", help="must be reached")
     options = parser.parse_args()
     device = torch.device(options.device)
     if options.threads:
         torch.set_num_threads(options.threads)
+    torch.backends.cudnn.benchmark = options.cudnn_benchmark
 
     config = cell(
         options.size, options.width, batch=options.batch, gan=options.gan, patch=options.patch
@@ -98,6 +103,7 @@ def main() -> int:
         )
     found = {
         "machine": machine(device),
+        "cudnn_benchmark": options.cudnn_benchmark,
         "cell": {k: getattr(options, k) for k in ("size", "width", "batch", "gan", "patch")},
         "gflop_a_step": flop / 1e9,
         "weights_gb_a_step": moved / 1e9,
