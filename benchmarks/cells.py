@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import queue
 import shutil
 import statistics
 import subprocess
@@ -25,7 +24,16 @@ import time
 from collections.abc import Callable, Iterator
 
 import torch
-from command import add_precision, as_a_worker, cell, cell_parser, changed, machine, write
+from command import (
+    add_precision,
+    as_a_worker,
+    cell,
+    cell_parser,
+    changed,
+    machine,
+    results_of,
+    write,
+)
 
 from pix2pix.config import CellConfig
 from pix2pix.fast_step import execution_of, make_step
@@ -67,11 +75,12 @@ def work(
 ) -> None:
     """One process: steps of its cells for `seconds` after all processes are warm."""
     torch.set_num_threads(threads)
-    if name.startswith("cuda"):
-        torch.cuda.set_device(name)
     device = torch.device(name)
+    if device.type == "cuda":
+        torch.cuda.set_device(device.index or 0)
     steps = [prepared(config, device) for _ in range(cells)]
     step = steps[0] if cells == 1 else in_streams(steps, device)
+    wait(device)  # streams do not wait for what made the cells
     for _ in range(WARM_UP):
         step()
     wait(device)
@@ -99,12 +108,7 @@ def together(
     with mps() if how == "mps" else contextlib.nullcontext():
         for one in started:
             one.start()
-        try:
-            results = [found.get(timeout=PATIENCE + seconds) for _ in started]
-        except queue.Empty:
-            sys.exit(f"{count} cells at once, {how}: one of them failed (see above)")
-        for one in started:
-            one.join()
+        results = results_of(started, found, PATIENCE + seconds)
     return sum(rate for rate, _ in results), max(memory for _, memory in results)
 
 

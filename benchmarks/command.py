@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
+import queue
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -58,7 +61,7 @@ def cell_parser(about: str, size: int, width: int) -> argparse.ArgumentParser:
     made.add_argument("--size", type=int, default=size, help=f"pixels a side (default {size})")
     made.add_argument("--width", type=int, default=width, help=f"first filters (default {width})")
     made.add_argument("--batch", type=int, default=1)
-    made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    made.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
     made.add_argument("--threads", type=int, help="of the CPU (default: torch's)")
     return made
 
@@ -129,6 +132,24 @@ def trained(
     return told["trained"]
 
 
+def results_of(
+    processes: Sequence[multiprocessing.process.BaseProcess], found: Any, seconds: float
+) -> list[Any]:
+    """What each of the processes put into the queue `found`, in whatever order. Ends the script
+    where one of them died, or not all had answered after so many seconds."""
+    results: list[Any] = []
+    until = time.monotonic() + seconds
+    while len(results) < len(processes):
+        try:
+            results.append(found.get(timeout=1.0))
+        except queue.Empty:
+            if any(one.exitcode for one in processes) or time.monotonic() > until:
+                sys.exit("one of the processes failed (see above)")
+    for one in processes:
+        one.join()
+    return results
+
+
 def write(found: dict[str, Any], path: Path | None) -> None:
     """Keep the figures where that was asked for."""
     if path:
@@ -136,8 +157,8 @@ def write(found: dict[str, Any], path: Path | None) -> None:
 
 
 def spread(values: list[float]) -> str:
-    """'0.350 [0.341, 0.362]': median and quartiles."""
+    """Seconds as '2.04 ms [1.98, 2.11]': median and quartiles."""
     if len(values) < 2:
-        return f"{values[0]:.4f}"
-    low, middle, high = statistics.quantiles(values, n=4)
-    return f"{middle:.4f} [{low:.4f}, {high:.4f}]"
+        return f"{1000 * values[0]:.4g} ms"
+    low, middle, high = (1000 * value for value in statistics.quantiles(values, n=4))
+    return f"{middle:.4g} ms [{low:.4g}, {high:.4g}]"

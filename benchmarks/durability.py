@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import queue
 import statistics
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from command import changed, machine, noise, parser, write
+from command import changed, machine, noise, parser, results_of, write
 
 from experiments.environment import worker_environment
 from experiments.journal import Journal
@@ -154,12 +153,7 @@ def measure(folder: Path, pairs: int, seconds: float) -> dict[str, Any]:
     ]
     for training in trainings:
         training.start()
-    try:
-        results = [found.get(timeout=PATIENCE + 3 * pairs * seconds) for _ in trainings]
-    except queue.Empty:
-        sys.exit("one of the trainings failed (see above)")
-    for training in trainings:
-        training.join()
+    results = results_of(trainings, found, PATIENCE + 3 * pairs * seconds)
     (_, plain, _, _), (_, paces, writes, size) = sorted(results, key=lambda result: result[0])
     ratios = [a / b - 1 for a, b in zip(paces, plain, strict=True)]
     return {

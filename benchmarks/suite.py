@@ -22,7 +22,7 @@ import torch
 from command import ROOT, machine, parser, write
 
 from experiments.journal import last, read_records
-from experiments.launch import usable_cores
+from experiments.launch import gpu_count, usable_cores
 from experiments.work import sittings
 
 BAR = 0.10
@@ -76,7 +76,7 @@ def main() -> int:
     made = parser(__doc__)
     made.add_argument("--suite", default="patch_size")
     made.add_argument("--profile", default="quick")
-    made.add_argument("--workers", type=int, default=usable_cores())
+    made.add_argument("--workers", type=int, default=gpu_count() or usable_cores())
     options = made.parse_args(arguments[: arguments.index("--")] if rest else arguments)
     if "--workers" in rest:
         made.error("--workers belongs before the --: the breakdown counts with it")

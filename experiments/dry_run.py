@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 
 from experiments import jobs
+from experiments.launch import likely_gpus, usable_cores
 from experiments.preflight import check_precisions
 from experiments.progress import duration
 from experiments.study import Study, plan_jobs
+from pix2pix.config import CellConfig
 from pix2pix.errors import UserError
 from pix2pix.pairs import cached_counts, cached_fingerprint
 
@@ -45,20 +47,11 @@ def dry_run(study: Study) -> str:
     head = ("suite", "arm", "seed", "steps", "state", "digest")
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in [head, *rows]]
-    workers = min(options.workers or os.cpu_count() or 1, max(1, len(open_cells)))
-    scale = sum(paces) / len(paces) if paces else 1.0
-    left = scale * sum(n * jobs.expected_pace(config) for config, n in open_cells) / workers
-    basis = "at the pace measured here" if paces else "estimated from the arithmetic, ± half"
-    if not pairs and any(not config.training.steps for config, _ in open_cells):
-        basis = "unknown until the training pairs are counted"
-    lines.append("")
     told = f"{len(rows)} cells, {len(seen)} different, {len(open_cells)} to train"
     if open_cells:
-        told += (
-            f"; training alone takes about {duration(max(1.0, left))} on {workers} "
-            f"worker{'s' * (workers > 1)} of this CPU ({basis})"
-        )
-    lines.append(told)
+        counted = bool(pairs) or all(config.training.steps for config, _ in open_cells)
+        told += f"; {_time_left(open_cells, paces, options.workers, counted)}"
+    lines += ["", told]
     try:
         check_precisions(study.plans)
     except UserError as error:  # a cluster's front end has no GPU
@@ -69,3 +62,27 @@ def dry_run(study: Study) -> str:
             "what is done is known after the first run"
         )
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _time_left(
+    cells: Sequence[tuple[CellConfig, int]],
+    paces: Sequence[float],
+    workers: int | None,
+    counted: bool,
+) -> str:
+    """How long training so many steps of these cells takes. `paces`: what was measured, over what
+    arithmetic expects of a CPU; `counted`: whether the number of steps is known."""
+    if not counted:
+        return "how long is unknown until the training pairs are counted"
+    gpus = likely_gpus()
+    if gpus and not paces:
+        return "how long is known when a cell has trained on this GPU"
+    at_once = min(workers or gpus or usable_cores(), len(cells))
+    scale = sum(paces) / len(paces) if paces else 1.0
+    left = scale * sum(n * jobs.expected_pace(config) for config, n in cells) / at_once
+    where = "" if gpus else " of this CPU"
+    basis = "at the pace measured here" if paces else "estimated from the arithmetic, ± half"
+    return (
+        f"training alone takes about {duration(max(1.0, left))} on {at_once} "
+        f"worker{'s' * (at_once > 1)}{where} ({basis})"
+    )

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from experiments.environment import worker_environment
@@ -53,6 +54,15 @@ def gpu_count() -> int:
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def likely_gpus(devices: Path = Path("/dev")) -> int:
+    """NVIDIA GPUs by their device files, for what must answer before torch could be imported."""
+    found = len([path for path in devices.glob("nvidia*") if path.name[6:].isdigit()])
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return found
+    return min(found, len([one for one in visible.split(",") if one.strip() not in ("", "-1")]))
 
 
 def choose_workers(requested: int | None, gpus: int, jobs: Sequence[Job]) -> int:

@@ -104,8 +104,9 @@ def make_study(options: Options, measure: bool = False) -> Study:
 def _measured(options: Options, timed: CellConfig) -> Calibration:
     if calibrated(timed, options.out) is None:
         say(f"{KEY}: timing steps to choose")
-    if gpu_count():
-        return calibrate(timed, options.out, "cuda:0")
+    if gpus := gpu_count():
+        cells = -(-(options.workers or gpus) // gpus)
+        return calibrate(timed, options.out, "cuda:0", options.threads, cells)
     cells = options.workers or usable_cores()
     return calibrate(timed, options.out, "cpu", options.threads, cells)
 

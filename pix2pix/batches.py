@@ -62,7 +62,10 @@ class Batches:
         if isinstance(images, Tensor):
             # Views: positions sent to the device would have to be waited for.
             return torch.cat([images[i : i + 1] for i in chosen.tolist()])
-        return torch.from_numpy(images[chosen.numpy()]).to(self.device, non_blocking=True)
+        pairs = torch.from_numpy(images[chosen.numpy()])
+        if self.device.type == "cuda":  # from memory that is not pinned a copy is waited for
+            pairs = pairs.pin_memory()
+        return pairs.to(self.device, non_blocking=True)
 
     def next(self) -> tuple[Tensor, Tensor]:
         """Inputs and targets, each (n, C, H, W) float32 in [-1, 1]; n < batch ends an epoch."""

@@ -22,7 +22,8 @@ Step = Callable[[Tensor, Tensor], dict[str, Tensor]]
 """Inputs and targets to the terms of both objectives, which are valid until the next call."""
 
 State = tuple[list[tuple[Tensor, Tensor]], dict[Tensor, dict[str, Tensor]]]
-"""Copies of all weights, beside the weights, and of the optimisers' moments."""
+"""Copies of all weights, beside the weights, and of the optimisers' moments. On the CPU, so that a
+GPU's peak memory is that of training."""
 
 ModelStep = Callable[[Model, Tensor, Tensor], dict[str, Tensor]]
 
@@ -121,7 +122,7 @@ class GraphStep:
             random = torch.cuda.get_rng_state(device)
             with torch.cuda.device(device):  # a stream belongs to the current device
                 self.graph, self.terms = self._capture(device)
-                self._check(before)
+                self._check(device)
         except (RuntimeError, AssertionError) as error:  # AssertionError: torch without CUDA
             if random is not None:
                 _leave_capture(device, random)
@@ -149,12 +150,15 @@ class GraphStep:
             terms = self.step(self.model, self.x, self.y)
         return graph, terms
 
-    def _check(self, before: State) -> None:
-        """RuntimeError where a replay changes nothing: a graph may be empty without an error."""
-        weights = [parameter.detach().clone() for parameter, _ in before[0]]
+    def _check(self, device: torch.device) -> None:
+        """RuntimeError where a replay does nothing: a graph may be empty without an error. Told by
+        the optimisers' counts of steps, since weights need not move on the batch at hand (L1 alone
+        on blank images has no gradient)."""
+        counts = [v["step"] for o in _optimisers(self.model) for v in o.state.values()]
+        before = [count.clone() for count in counts]
         self.graph.replay()
-        torch.cuda.synchronize()
-        if all(torch.equal(p, w) for (p, _), w in zip(before[0], weights, strict=True)):
+        torch.cuda.synchronize(device)
+        if not all(now == then + 1 for now, then in zip(counts, before, strict=True)):
             raise RuntimeError("the graph is empty: replaying it trains nothing")
 
     def __call__(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
@@ -190,13 +194,17 @@ def _optimisers(model: Model) -> list[torch.optim.Optimizer]:
 def _state(model: Model) -> State:
     """Copies of all weights and of the optimisers' moments."""
     networks = [n for n in (model.generator, model.discriminator) if n is not None]
-    weights = [(p, p.detach().clone()) for network in networks for p in network.parameters()]
+    weights = [(p, _kept(p)) for network in networks for p in network.parameters()]
     moments = {
-        parameter: {name: value.clone() for name, value in values.items()}
+        parameter: {name: _kept(value) for name, value in values.items()}
         for optimiser in _optimisers(model)
         for parameter, values in optimiser.state.items()
     }
     return weights, moments
+
+
+def _kept(value: Tensor) -> Tensor:
+    return value.detach().to("cpu", copy=True)
 
 
 @torch.no_grad()
@@ -207,5 +215,6 @@ def _restore(model: Model, state: State) -> None:
         parameter.copy_(value)
     for optimiser in _optimisers(model):
         for parameter, values in optimiser.state.items():
+            kept = moments.get(parameter, {})
             for name, value in values.items():
-                value.copy_(moments.get(parameter, {}).get(name, torch.zeros_like(value)))
+                value.copy_(kept[name]) if name in kept else value.zero_()

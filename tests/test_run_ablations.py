@@ -79,7 +79,8 @@ class Place:
 
     def environment(self):
         clean = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_TRACKING")}
-        return {**clean, "OMP_NUM_THREADS": "1"}
+        # On a GPU bits are not promised (docs/reliability.md).
+        return {**clean, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
     def start(self, *arguments):
         return subprocess.Popen(

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.jobs import DataSource, Job
 from experiments.journal import Journal, write_json
-from experiments.launch import Outcome, choose_workers, launch, usable_cores
+from experiments.launch import Outcome, choose_workers, launch, likely_gpus, usable_cores
 from experiments.stopping import collected_signals
 from pix2pix.ownership import Ownership
 
@@ -34,6 +34,19 @@ def test_workers_default_to_a_gpu_else_a_core_each():
     assert choose_workers(None, 0, jobs) == min(5, usable_cores())
     assert choose_workers(2, 8, jobs) == 2
     assert choose_workers(9, 0, jobs) == 5
+
+
+@pytest.mark.parametrize(
+    ("visible", "count"), [(None, 2), ("0", 1), ("0,1,2", 2), ("", 0), ("-1", 0)]
+)
+def test_gpus_are_counted_by_their_device_files(tmp_path, monkeypatch, visible, count):
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "null"):
+        (tmp_path / name).touch()
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert likely_gpus(tmp_path) == count
 
 
 def test_every_job_fails_for_itself_and_says_why(tmp_path):

@@ -102,6 +102,7 @@ class Study:
             "FAULTS_FOLDER": str(self.folder),
             "PYTHONPATH": str(HERE / "hook"),
             "OMP_NUM_THREADS": "1",
+            "CUDA_VISIBLE_DEVICES": "",  # on a GPU bits are not promised
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "https_proxy": "http://127.0.0.1:9",  # nothing is downloaded
             **self.environment,

@@ -1,6 +1,8 @@
 import contextlib
 import copy
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -23,6 +25,7 @@ from pix2pix.fast_step import (
 )
 from pix2pix.model import build, training_step
 from pix2pix.networks import FullPrecisionTanh
+from pix2pix.train import Pace, train
 
 CPU = torch.device("cpu")
 SIZE, STEPS = 64, 20
@@ -172,6 +175,44 @@ def test_a_graph_that_cannot_be_captured_says_so_and_leaves_everything_as_it_was
     assert all(p.requires_grad for p in model.discriminator.parameters())
 
 
+@pytest.fixture
+def on_a_gpu_that_steps(monkeypatch):
+    """As if a GPU captured: its graph does a step, or nothing, when it is replayed."""
+
+    def pretend(empty):
+        def capture(self, device):
+            terms = self.step(self.model, self.x, self.y)
+            step = (lambda: None) if empty else (lambda: self.step(self.model, self.x, self.y))
+            return SimpleNamespace(replay=step), terms
+
+        monkeypatch.setattr(GraphStep, "_capture", capture)
+        monkeypatch.setattr(torch.cuda, "get_rng_state", lambda _: torch.get_rng_state())
+        monkeypatch.setattr(torch.cuda, "set_rng_state", lambda new, _: torch.set_rng_state(new))
+        monkeypatch.setattr(torch.cuda, "device", lambda _: contextlib.nullcontext())
+        monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
+        monkeypatch.setattr(fast_step, "_leave_capture", lambda *_: None)
+
+    return pretend
+
+
+@pytest.mark.parametrize("gan", ["none", "unconditional", "conditional"])
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU captures")
+def test_a_graph_of_a_step_on_blank_images_is_not_taken_for_an_empty_one(on_a_gpu_that_steps, gan):
+    # What `train` captures on; L1 alone has no gradient there, so that no weight moves.
+    blank = torch.zeros(1, 3, SIZE, SIZE), torch.zeros(1, 3, SIZE, SIZE)
+    model = build(cell(gan=gan), (3, 3), CPU)
+    before = copy.deepcopy(model.state_dict())
+    on_a_gpu_that_steps(empty=False)
+    make_step(model, Execution(graph=True), blank)
+    torch.testing.assert_close(weights(model), weights(build(cell(gan=gan), (3, 3), CPU)))
+    assert before["optimiser_g"]["state"] == {}
+    moments = model.optimiser_g.state_dict()["state"].values()
+    assert moments and all(not value.any() for one in moments for value in one.values())
+    on_a_gpu_that_steps(empty=True)
+    with pytest.raises(CaptureFailed, match="the graph is empty"):
+        make_step(model, Execution(graph=True), blank)
+
+
 @pytest.mark.parametrize("precision", ["float32", "tf32"])
 def test_a_step_multiplies_in_its_models_precision_and_leaves_the_flag(monkeypatch, precision):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", precision != "tf32")
@@ -223,6 +264,24 @@ def test_a_graph_trains_what_steps_train(float64, gan, paired):
     other, random_too = on_a_gpu(Execution(paired=paired, graph=True), config, pairs)
     assert (one - other).norm() <= 1e-9 * one.norm()
     assert torch.equal(random, random_too)
+
+
+@GPU
+@pytest.mark.parametrize("gan", ["none", "conditional"])
+def test_a_training_on_a_gpu_runs_as_a_graph(gan, tmp_path):
+    told = {}
+    images = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), np.uint8)
+    train(
+        cell(gan=gan),
+        (images, images),
+        (images, images),
+        tmp_path,
+        device=torch.device("cuda", 0),
+        record=lambda event, **fields: told.update({event: fields}),
+        pace=Pace(record_steps=5, sample_steps=10),
+    )
+    assert told["execution"] == {"engine": "graph", "precision": "float32"}
+    assert told["trained"]["step"] == STEPS
 
 
 @GPU

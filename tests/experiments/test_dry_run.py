@@ -1,0 +1,34 @@
+import pytest
+
+from experiments import dry_run
+from experiments.launch import usable_cores
+from experiments.plan import make_plan
+from experiments.spec import load_suite
+from pix2pix.datasets import find_entry, load_registry
+
+
+@pytest.fixture
+def cells():
+    entry = find_entry(load_registry(None), "procedural")
+    plan = make_plan(load_suite("losses"), entry, "quick")
+    return [(cell.config, 3000) for cell in plan.cells("")]
+
+
+def test_time_left_is_of_the_processors_that_would_train(cells, monkeypatch):
+    monkeypatch.setattr(dry_run, "likely_gpus", lambda: 0)
+    told = dry_run._time_left(cells, [], None, counted=True)
+    at_once = min(usable_cores(), len(cells))
+    assert f"on {at_once} worker{'s' * (at_once > 1)} of this CPU" in told and "± half" in told
+    assert "on 3 workers of this CPU" in dry_run._time_left(cells, [], 3, counted=True)
+
+
+def test_a_gpus_pace_is_not_guessed_from_a_cpus(cells, monkeypatch):
+    monkeypatch.setattr(dry_run, "likely_gpus", lambda: 1)
+    told = dry_run._time_left(cells, [], None, counted=True)
+    assert told == "how long is known when a cell has trained on this GPU"
+    measured = dry_run._time_left(cells, [0.01], None, counted=True)
+    assert "on 1 worker (at the pace measured here)" in measured
+
+
+def test_uncounted_pairs_leave_the_time_unknown(cells):
+    assert "until the training pairs are counted" in dry_run._time_left(cells, [], 1, counted=False)
