@@ -49,7 +49,6 @@ MORE = {
 
 
 def main() -> int:
-    as_a_worker()
     parser = cell_parser(__doc__, size=256, width=64)
     parser.add_argument("--gan", default="conditional", choices=["none", "conditional"])
     parser.add_argument("--patch", type=int, default=70)
@@ -60,7 +59,12 @@ def main() -> int:
     )
     parser.add_argument("--loop", type=int, metavar="STEPS", help="also train so long, all told")
     parser.add_argument("--bar", type=float, metavar="TIMES", help="must be reached")
+    parser.add_argument(
+        "--plain-allocation", action="store_true", help="glibc's own, not that of a suite's workers"
+    )
     options = parser.parse_args()
+    if not options.plain_allocation:
+        as_a_worker()
     device = torch.device(options.device)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -107,6 +111,7 @@ def main() -> int:
     found = {
         "machine": machine(device),
         "cudnn_benchmark": options.cudnn_benchmark,
+        "plain_allocation": options.plain_allocation,
         "cell": {k: getattr(options, k) for k in ("size", "width", "batch", "gan", "patch")},
         "gflop_a_step": flop / 1e9,
         "weights_gb_a_step": moved / 1e9,
