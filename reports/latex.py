@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from reports.collect import GROUND_TRUTH, Entry, decimals
-from reports.latex_text import breakable, escape
+from reports.latex_text import breakable, escape, shown_length
 from reports.rounding import bounds, p_text, signed
 from reports.tables import Row, Table, title
 from reports.verdict_text import claim_words, score_of
@@ -16,6 +16,9 @@ NEEDS = r"% needs \usepackage{array,booktabs,siunitx}"
 NEW_LINE = r" \\ "
 WRAPPED = r">{{\raggedright\arraybackslash}}p{{{:.2f}\textwidth}}"
 """A column of so much of the page, its words wrapped."""
+NAMES = {7: (14, 0.12), 0: (30, 0.25)}
+"""{columns of numbers, from so many on: (longest name of an arm on one line, in characters; share
+of the page that longer names wrap into)}"""
 SETUP = r"\sisetup{separate-uncertainty=true,detect-weight=true,mode=text}"
 
 
@@ -24,9 +27,10 @@ def table(table: Table, caption: str, label: str) -> str:
     lines = opening(caption, label)
     for i, (ours, papers) in enumerate(table.blocks()):
         lines += [r"\par\medskip"] if i else []
+        names = _names_column(table, len(ours) + len(papers))
         columns = "".join(column(table, score) for score in ours)
         columns += "".join(f"S[table-format={_format(_published(table, s))}]" for s in papers)
-        lines += [rf"\begin{{tabular}}{{@{{}}ll{columns}@{{}}}}", r"\toprule"]
+        lines += [rf"\begin{{tabular}}{{@{{}}{names}l{columns}@{{}}}}", r"\toprule"]
         if papers:
             a, b = len(ours) + 2, len(ours) + len(papers) + 2
             lines += [
@@ -97,6 +101,12 @@ def opening(caption: str, label: str) -> list[str]:
     lines = [NEEDS, r"\begin{table*}", r"\centering", r"\footnotesize"]
     lines += [r"\setlength{\tabcolsep}{4pt}", r"\setlength{\belowcaptionskip}{6pt}", SETUP]
     return [*lines, rf"\caption{{{breakable(caption)}}}", rf"\label{{{label}}}"]
+
+
+def _names_column(table: Table, numbers: int) -> str:
+    longest = max((shown_length(one.arm) for one in table.rows), default=0)
+    most, share = next(of for least, of in NAMES.items() if numbers >= least)
+    return WRAPPED.format(share) if longest > most else "l"
 
 
 def row(cells: Sequence[str]) -> str:

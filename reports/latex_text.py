@@ -44,9 +44,9 @@ TEX = {
     "¹": "$^1$",
     "²": "$^2$",
     "³": "$^3$",
-    "¼": r"$\frac14$",
-    "½": r"$\frac12$",
-    "¾": r"$\frac34$",
+    "¼": r"$^1\!/_4$",
+    "½": r"$^1\!/_2$",
+    "¾": r"$^3\!/_4$",
     "\u00a0": "~",
     "–": "--",
     "—": "---",
@@ -73,7 +73,7 @@ def escape(text: str) -> str:
     What a plain installation cannot set (letters beyond Latin) becomes its code point, `[U+65E5]`.
     """
     text = re.sub(r"\bn = (?=\d)", "n\u00a0=\u00a0", text)
-    return "".join(TEX.get(c) or (c if _settable(c) else f"{{[}}U+{ord(c):04X}]") for c in text)
+    return "".join(TEX.get(c) or (c if _settable(c) else _code_point(c)) for c in text)
 
 
 def breakable(text: str) -> str:
@@ -85,6 +85,15 @@ def breakable(text: str) -> str:
     )
 
 
+def shown_length(text: str) -> int:
+    """About how many characters plain text has once it is set."""
+    return len(re.sub(r"\\[a-z]+(\{\})?|[\\{}$]", "", escape(text)))
+
+
 def _settable(character: str) -> bool:
     latin = "\u00bf" <= character <= "\u017e" and character not in NOT_IN_OT1
     return latin or " " <= character <= "~"
+
+
+def _code_point(character: str) -> str:
+    return rf"{{[}}U+{ord(character):04X}]\allowbreak{{}}"

@@ -39,9 +39,9 @@ def test_text_is_escaped() -> None:
         r"a\_b \& 5\% \{L1\} \#1 \$x \textasciitilde{}\textasciicircum{}\textbackslash{}"
     )
     assert escape("70×70 ±1 → x") == r"70$\times$70 $\pm$1 $\to$ x"
-    assert escape("Zürich 日") == "Zürich {[}U+65E5]"
-    assert escape("Đ ø") == "{[}U+0110] ø"
-    assert escape("γ=½ Λ² ε°") == (r"$\gamma$=$\frac12$ $\Lambda$$^2$ $\epsilon$$^\circ$")
+    assert escape("Zürich 日") == "Zürich {[}U+65E5]\\allowbreak{}"
+    assert escape("Đ ø") == "{[}U+0110]\\allowbreak{} ø"
+    assert escape("γ=½ Λ² ε°") == (r"$\gamma$=$^1\!/_2$ $\Lambda$$^2$ $\epsilon$$^\circ$")
     assert escape("(n = 5)") == "(n~=~5)"
     assert number("0.66") == "0.66" and number("0.80 (unconfirmed)") == "{0.80 (unconfirmed)}"
     assert stacked("FCN per-pixel acc. ↑") == r"{\shortstack{FCN \\ per-pixel acc. $\uparrow$}}"
@@ -59,6 +59,20 @@ def test_a_long_profile_may_break_where_a_setting_ends() -> None:
         r"\caption{on x (smoke+\allowbreak{}size=\allowbreak{}64+\allowbreak{}"
         r"training.\allowbreak{}steps=\allowbreak{}60), 0.05}"
     )
+
+
+def test_long_names_of_arms_wrap() -> None:
+    many = {f"color.{c}": 0.5 for c in "Lab"} | {f"pixel.{s}": 0.5 for s in ("l1", "psnr", "ssim")}
+    for name, scores, column in (
+        ("L1+cGAN", many, "l"),
+        ("encoder-decoder (L1+cGAN)", many, r"p{0.12\textwidth}"),
+        ("encoder-decoder (L1+cGAN)", {"lpips": 0.5}, "l"),
+        ("日本語日本", {"lpips": 0.5}, r"p{0.25\textwidth}"),  # 40 characters as code points
+    ):
+        families = ["lpips", "color", "pixel"] if scores is many else ["lpips"]
+        runs = suite(run(name, 1, None, scores=scores), scores=families, truth=None)
+        (opened,) = re.findall(r"begin\{tabular\}\{@\{\}(.*?)lS", table(make_table(runs), "c", "l"))
+        assert opened.endswith(column)
 
 
 def test_an_uncertainty_that_is_shown_as_zero_is_not_dropped() -> None:
