@@ -106,6 +106,18 @@ def test_where_one_arm_stands_against_one_nobody_can_say_which_was_meant() -> No
     assert verdict.advice.startswith("train again what was left out")
 
 
+def test_runs_that_are_left_out_are_not_called_running(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    recorded.cell(out, "aaa", 1, SCORES)
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None, fingerprint="f" * 64)
+    mirror(out)
+    with pytest.raises(UserError, match=r"no finished cell: 70x70 seed 1 left out$"):
+        write_report(*KEY, tmp_path / "out")
+    page = (tmp_path / "out" / "procedural-quick" / "patch_size" / "table.md").read_text("utf-8")
+    assert "left out, of another data version (fingerprint ab12ab12ab12…, not ffff" in page
+    assert "missing: 70x70" not in page and "begun" not in page
+
+
 def test_a_value_that_is_no_number_is_not_measured(tmp_path: Path, store: Path) -> None:
     """As of a run whose score MLflow holds as not a number."""
     out = tmp_path / "runs"
