@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import recorded_runs as recorded
-from suites import PIXEL, arms, suite
+from suites import PIXEL, arms, run, suite
 
 from experiments.tracking import mirror
 from experiments.tracking_reader import SuiteRuns
@@ -63,6 +63,9 @@ def test_what_may_not_be_compared() -> None:
     assert told[2].startswith("C has one seed an arm: no interval and no test")
     assert "A lacks arms: c not asked for. Orders are of the shared arms." in told
     assert "C lacks arms: b not asked for. Orders are of the shared arms." in told
+    gone = suite(*arms({"a": A}), run("b", 1, None, status="failed"), dataset="v", **one)
+    told = limits([first, Setting(gone, make_table(gone), {})])
+    assert "B lacks arms: b failed. Orders are of the shared arms." in told
     assert orders([first, few]) == []  # one arm in common has no order
 
 
