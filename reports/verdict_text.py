@@ -90,7 +90,7 @@ def _tests(tested: Sequence[Verdict]) -> list[str]:
     """What the words and numbers rest on."""
     over = f" over the {len(tested)} claims tested" if len(tested) > 1 else ""
     holm = f"after Holm's correction{over}" if over else "(one claim is tested: nothing to correct)"
-    return [
+    lines = [
         f"reproduced or contradicted: two-sided p below {ALPHA} {holm}, on the claimed side or the "
         f"other; fewer than {FEW} seeds are tested by a permutation test, others by a t-test, "
         "paired where arms share seeds and the order of the data",
@@ -101,6 +101,12 @@ def _tests(tested: Sequence[Verdict]) -> list[str]:
         "where another test decides, and without Holm's correction, so it may leave 0 out where "
         "the claim is undecided",
     ]
+    if any(v.n < FEW and v.counts[0] != v.counts[1] for v in tested):
+        lines.append(
+            f"where fewer than {FEW} seeds stand against more, p is right only if the seeds of "
+            "both arms vary alike: it is too small where those of the few vary more"
+        )
+    return lines
 
 
 def remarks(verdicts: Sequence[Verdict]) -> list[str]:

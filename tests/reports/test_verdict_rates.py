@@ -131,6 +131,18 @@ def test_why_three_seeds_are_few() -> None:
     assert rate > 0.1
 
 
+def test_few_seeds_against_many_of_another_spread_are_too_often_wrong() -> None:
+    """What docs/statistics.md and the notes of a report warn of."""
+    rng = np.random.default_rng(4)
+    rates = {}
+    for n, m in ((4, 4), (3, 10)):
+        few, many = rng.normal(0, 3, (400, n)), rng.normal(0, 1, (400, m))
+        p = [exact_p(a, b, False) for a, b in zip(few, many, strict=True)]
+        rates[n, m] = np.mean(np.array(p) < ALPHA)
+        print(f"\nequal means, spreads 3 and 1, {n} against {m} seeds: {rates[n, m]:.3f} wrong")
+    assert rates[4, 4] < 0.08 and 0.14 < rates[3, 10] < 0.26
+
+
 def test_holms_first_step_is_the_whole_of_it() -> None:
     p = np.random.default_rng(0).uniform(size=(500, 7)) ** 3
     whole = [min(holm(row)) < ALPHA for row in p]

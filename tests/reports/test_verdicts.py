@@ -137,6 +137,10 @@ def test_few_seeds_against_many_are_decided() -> None:
     assert (verdict.word, verdict.test) == ("reproduced", "exact permutation")
     assert verdict.p == pytest.approx(2 / 10_626)
     assert "; 4 and 20 seeds unpaired; " in verdict.detail
+    told = "where fewer than 5 seeds stand against more, p is right only if the seeds of both arms"
+    assert any(line.startswith(told) for line in notes([verdict]))
+    even = only(suite(*arms({"a": FIVE["a"][:4], "b": FIVE["b"][:4]}), arms=OTHER_ORDER))
+    assert not any(line.startswith(told) for line in notes([even]))
 
 
 def test_pairing_never_throws_most_seeds_away() -> None:
