@@ -10,7 +10,9 @@ from experiments.deviations import deviations
 from experiments.jobs import reference_config
 from experiments.journal import write_json
 from experiments.plan import Cell, Plan
+from experiments.spec import suite_names
 from pix2pix.config import digest
+from pix2pix.datasets import load_registry
 from pix2pix.errors import UserError
 from pix2pix.json_files import read_json
 from pix2pix.ownership import owning
@@ -48,6 +50,7 @@ def _write(path: Path, plan: Plan, cells: list[Cell], fingerprint: str, commit: 
         "question": plan.suite.question,
         "dataset": plan.entry.name,
         "profile": plan.label,
+        "own": _own(plan),
         "direction": plan.direction,
         "overrides": plan.overrides,
         "commit": commit,
@@ -72,6 +75,15 @@ def _write(path: Path, plan: Plan, cells: list[Cell], fingerprint: str, commit: 
         "deviations": deviations(plan),
     }
     write_json(path, record)
+
+
+def _own(plan: Plan) -> list[str]:
+    """What does not come with the package: `suite`, `dataset`. Their names cannot be taken."""
+    theirs = {
+        "suite": plan.suite.name in suite_names(),
+        "dataset": plan.entry.name in load_registry(),
+    }
+    return [what for what, shipped in theirs.items() if not shipped]
 
 
 def _arm(plan: Plan, arm: str, fingerprint: str) -> dict[str, Any]:

@@ -148,6 +148,7 @@ def _checked(suite: Suite, positions: Positions) -> Suite:
             if len(row) != len(suite.published.columns):
                 message = f"has {len(row)} values for {len(suite.published.columns)} columns"
                 raise UserError(positions.message(where, message))
+    stated: dict[tuple[str, str, str], int] = {}
     for index, claim in enumerate(suite.claims):
         where = f"claims.{index}"
         try:
@@ -159,6 +160,8 @@ def _checked(suite: Suite, positions: Positions) -> Suite:
                 message = f"no such arm: {arm}{closest(arm, known)}"
                 raise UserError(positions.message(where, message))
         _check_score(score, positions, where)
+        if problem := _senseless(claim, stated, index):
+            raise UserError(positions.message(where, problem))
     return suite.model_copy(update=updates)
 
 
@@ -166,6 +169,23 @@ def _check_score(score: str, positions: Positions, where: str) -> None:
     if score not in METRICS:
         hint = closest(score, list(METRICS)) or f"; allowed: {', '.join(METRICS)}"
         raise UserError(positions.message(where, f"unknown score {score}{hint}"))
+
+
+def _senseless(claim: str, stated: dict[tuple[str, str, str], int], index: int) -> str | None:
+    """What is wrong with a claim beside those that were `stated`, to which it is added; more claims
+    make each harder to prove."""
+    first, sign, second, score = parse_claim(claim)
+    if first == second:
+        return f"compares {first} with itself"
+    better, worse = (first, second) if sign == ">" else (second, first)
+    for key, what in (
+        ((better, worse, score), "says the same as"),
+        ((worse, better, score), "is the opposite of"),
+    ):
+        if key in stated:
+            return f"{what} claims[{stated[key]}]; leave one out"
+    stated[better, worse, score] = index
+    return None
 
 
 def parse_claim(claim: str) -> tuple[str, str, str, str]:

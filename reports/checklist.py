@@ -6,18 +6,24 @@ parameters, splits, preprocessing, selection. What the records do not tell is `n
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 
 from experiments.tracking_reader import RunRecord, SuiteRuns
+from reports.claims import not_judged
 from reports.collect import finished
-from reports.cost import duration
+from reports.cost import duration, time_in_all
 from reports.markdown import code, escape
 from reports.notes import finished_seeds, gaps, size_text
 from reports.statistics import ALPHA, CONFIDENCE, FEW
 from reports.verdict_text import claim_words
-from reports.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Verdict, not_judged
+from reports.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Verdict
 
 UNKNOWN = "not recorded"
+EMBEDDED = "procedural"
+"""The data set that needs no folder: the program draws it."""
+SETS, DATA_ROOT = "SETS.yaml", "DIR"
 IDENTITY = ("seed", "digest", "dataset", "fingerprint", "direction", "size", "protocol")
 
 
@@ -54,6 +60,7 @@ def checklist(runs: SuiteRuns, verdicts: Sequence[Verdict]) -> str:
     lines = [f"# Reproducibility checklist: {escape(title)}", ""]
     about = f"Suite {record['suite']} on {record['dataset']}, profile {record['profile']}."
     lines += [escape(about), "", f"Command: {code(command(runs))}"]
+    lines += ["", *(escape(f"{sentence}.") for sentence in _places(runs))] if _places(runs) else []
     for title, items in sections.items():
         lines += ["", f"## {title}", ""]
         lines += [f"- {escape(item.rstrip('.'))}." for item in items]
@@ -61,19 +68,45 @@ def checklist(runs: SuiteRuns, verdicts: Sequence[Verdict]) -> str:
 
 
 def command(runs: SuiteRuns) -> str:
-    """The command line that trains these cells."""
+    """The command line that trains these cells, for a POSIX shell.
+
+    A suite or data set of the user's own is named by its file, of which only the record knows that
+    there is one.
+    """
     record = runs.record
+    own = record.get("own") or ()
     seeds = ",".join(str(seed) for seed in sorted({run.seed for run in runs.runs}))
     overrides = record.get("overrides") or {}
     profile = record["profile"].partition("+")[0] if overrides else record["profile"]
-    parts = ["python run_ablations.py", f"--suite {record['suite']}"]
-    parts += [f"--dataset {record['dataset']}", f"--profile {profile}"]
-    parts += [f"--seeds {seeds}{',' if ',' not in seeds else ''}"]
-    if runs.not_asked:
-        arms = ",".join(runs.arms)
-        parts.append(f'--arms "{arms}"' if " " in arms or "(" in arms else f"--arms {arms}")
-    parts += [f"--set {key}={value}" for key, value in overrides.items()]
-    return " ".join(parts)
+    suite = f"{record['suite']}.yaml" if "suite" in own else record["suite"]
+    parts = ["python", "run_ablations.py", "--suite", suite, "--dataset", record["dataset"]]
+    parts += ["--datasets", SETS] if "dataset" in own else []
+    parts += [] if record["dataset"] == EMBEDDED else ["--data-root", DATA_ROOT]
+    parts += ["--profile", profile, "--seeds", f"{seeds}{',' if ',' not in seeds else ''}"]
+    parts += ["--arms", ",".join(runs.arms)] if runs.not_asked else []
+    for key, value in overrides.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        parts += ["--set", f"{key}={text}"]
+    return " ".join(map(shlex.quote, parts))
+
+
+def _places(runs: SuiteRuns) -> list[str]:
+    """What the command's file names stand for, as no record knows where files lie."""
+    record = runs.record
+    own = record.get("own") or ()
+    said = []
+    if "suite" in own:
+        said.append(f"{record['suite']}.yaml is the suite's own file")
+    if "dataset" in own:
+        said.append(f"{SETS} is the file that describes the data set {record['dataset']}")
+    if record["dataset"] != EMBEDDED:
+        said.append(f"{DATA_ROOT} is the folder that holds the data")
+    if "own" not in record:
+        said.append(
+            "an older version wrote this record: a suite that does not come with the package is "
+            "named by its .yaml file, and a data set that does not by --datasets FILE as well"
+        )
+    return ["; ".join(said)] if said else []
 
 
 def _claims(runs: SuiteRuns, verdicts: Sequence[Verdict]) -> list[str]:
@@ -84,6 +117,11 @@ def _claims(runs: SuiteRuns, verdicts: Sequence[Verdict]) -> list[str]:
         for word, claims in counts.items()
         if claims
     ]
+    if weak := [v.claim for v in verdicts if v.ceiling]:
+        told.append(
+            "on a score whose ceiling is broken, so to be read with the note on the scorer: "
+            f"{len(weak)} ({'; '.join(map(claim_words, weak))})"
+        )
     return told or ["the suite states none"]
 
 
@@ -121,8 +159,8 @@ def _error_bars(runs: SuiteRuns, verdicts: Sequence[Verdict]) -> list[str]:
     tests = sorted({v.test for v in verdicts if v.p is not None})
     if tests:
         lines.append(
-            f"claims are tested two-sided ({', '.join(tests)}; exact permutation below {FEW} "
-            f"seeds) at {ALPHA} after Holm's correction within the suite"
+            f"claims are tested two-sided ({', '.join(tests)}; by permutations below {FEW} seeds) "
+            f"at {ALPHA} after Holm's correction within the suite"
         )
     return lines
 
@@ -152,10 +190,7 @@ def _run_time(runs: SuiteRuns) -> list[str]:
         said = [f"{duration(sum(seconds) / len(seconds))} a training"] if seconds else []
         said += [f"peak memory {max(peaks):.0f} MiB"] if peaks else []
         lines.append(f"{arm}: {', '.join(said) or UNKNOWN}")
-    whole = [run.cost["seconds"] for run in finished(runs) if "seconds" in run.cost]
-    if whole:
-        lines.append(f"in all, scoring included: {duration(sum(whole))} of one device")
-    return lines
+    return [*lines, f"time in all: {time_in_all(runs) or UNKNOWN}"]
 
 
 def _parameters(runs: SuiteRuns) -> list[str]:

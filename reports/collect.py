@@ -22,6 +22,8 @@ LATER_DOWNLOAD = r"the weights could not be downloaded (\g<why>): \g<how> put th
 now."""
 NOT_OF_ITSELF = ("lpips", "pixel")
 """Families that say nothing of a photo and itself: the ground truth has no value by nature."""
+LEFT_OUT = "left out"
+"""The state of runs that came to their end but must not be averaged over."""
 COLUMNS = ["suite", "dataset", "profile", "arm", "seed", "score", "value"]
 
 
@@ -31,11 +33,12 @@ class Entry:
 
     interval: Interval | None
     state: str
-    """measured, not measured, failed, missing, or — where a score says nothing of real photos."""
+    """measured, not measured, failed, left out, missing, or — where a score says nothing of real
+    photos."""
     planned: int
     """How many seeds the suite asked for."""
     why: str | None = None
-    """Why it was not measured."""
+    """Why it was not measured, or was left out."""
 
 
 def read(suite: str, dataset: str, profile: str) -> SuiteRuns:
@@ -93,8 +96,19 @@ def entry(runs: Sequence[RunRecord], score: str) -> Entry:
     if runs and all(run.arm == GROUND_TRUTH and run.status == "done" for run in runs):
         by_nature = METRICS[score].family in NOT_OF_ITSELF
         return Entry(None, "—" if by_nature else "not measured", len(runs))
-    failed = any(run.status == "failed" for run in runs)
-    return Entry(None, "failed" if failed else "missing", len(runs))
+    remark = next((run.remark for run in runs if standing(run) == LEFT_OUT), None)
+    return Entry(None, arm_state(runs), len(runs), remark)
+
+
+def standing(run: RunRecord) -> str:
+    """A run's status, but LEFT_OUT where it came to its end and yet must not count."""
+    return LEFT_OUT if run.status == "running" and run.remark else run.status
+
+
+def arm_state(runs: Sequence[RunRecord]) -> str:
+    """Why an arm has nothing to show: failed, left out or missing."""
+    states = {standing(run) for run in runs}
+    return next((state for state in ("failed", LEFT_OUT) if state in states), "missing")
 
 
 def arm_values(runs: Sequence[RunRecord], score: str) -> dict[int | None, float]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from reports import notes
 from reports.ceiling import ceiling_warnings
-from reports.collect import GROUND_TRUTH
+from reports.collect import GROUND_TRUTH, arm_state
 from reports.compare_content import (
     LETTERS,
     Setting,
@@ -130,12 +130,12 @@ def _arms(settings: Sequence[Setting]) -> list[str]:
         there = {row.arm for row in one.table.rows}
         lacking = [arm for arm in arms_of(settings) if arm not in there and arm != GROUND_TRUTH]
         empty = [
-            arm
-            for arm in one.runs.arms
-            if not any(r.status == "done" for r in one.runs.of_arm(arm))
+            f"{arm} {arm_state(of)}"
+            for arm, of in ((arm, one.runs.of_arm(arm)) for arm in one.runs.arms)
+            if not any(run.status == "done" for run in of)
         ]
         told = [f"{', '.join(lacking)} not asked for"] if lacking else []
-        told += [f"{', '.join(empty)} not finished"] if empty else []
+        told += [", ".join(empty)] if empty else []
         if told:
             lines.append(f"{letter} lacks arms: {'; '.join(told)}. Orders are of the shared arms.")
     return lines

@@ -11,11 +11,11 @@ from itertools import combinations
 
 from experiments.tracking_reader import SuiteRuns
 from reports import notes
-from reports.collect import GROUND_TRUTH, decimals
-from reports.leaders import RankOrder, rank_order
+from reports.collect import GROUND_TRUTH
+from reports.leaders import RankOrder, chain, rank_order, tau_text
+from reports.rounding import signed
 from reports.tables import Row, Table, cell_text
-from reports.verdict_text import signed
-from reports.verdicts import Verdict, digits_apart
+from reports.verdicts import Verdict
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 FACTS = ("setting", "data set", "profile", "pixels", "steps", "seeds an arm", "cells finished")
@@ -119,7 +119,7 @@ def orders(settings: Sequence[Setting]) -> list[Orders]:
         means = [{arm: v for arm, v in of.items() if arm in shared} for of in means]
         if len(shared) < 2:
             continue
-        told = tuple(" > ".join(rank_order(score, of, of).ours) for of in means)
+        told = tuple(chain(rank_order(score, of, of).ours) for of in means)
         pairs = combinations(zip(LETTERS, means, strict=False), 2)
         agreed = tuple(
             f"{a}–{b}: {_agreed(rank_order(score, ours, theirs))}"
@@ -130,12 +130,8 @@ def orders(settings: Sequence[Setting]) -> list[Orders]:
 
 
 def _agreed(order: RankOrder) -> str:
-    told = "the same order"
-    if order.swapped:
-        told = "other way round: " + ", ".join(f"{a} and {b}" for a, b in order.swapped)
-    if order.tau is None:
-        return told
-    return f"τ = {order.tau:.2f}, {told}".replace("-", "−", 1 if order.tau < 0 else 0)
+    told = order.agreement
+    return told if order.tau is None else f"{tau_text(order.tau)}, {told}"
 
 
 def _means(setting: Setting, score: str) -> dict[str, float]:
@@ -147,16 +143,15 @@ def _means(setting: Setting, score: str) -> dict[str, float]:
 
 
 def verdict_cell(setting: Setting, claim: str) -> str:
-    """`reproduced (+0.041, n = 5)`, or why there is none."""
+    """`reproduced (+0.041, n = 5)`, with a word on a broken ceiling, or why there is none."""
     verdict = setting.verdicts.get(claim)
     if verdict is None:
         made = claim in (setting.runs.record.get("claims") or [])
         return "not judged: an arm was not asked for" if made else "not stated"
     if verdict.effect is None:
         return f"{verdict.word}: {verdict.detail}"
-    fewest = decimals(verdict.score) if verdict.score else 3
-    digits = max(fewest, digits_apart(abs(verdict.effect), 0.0))
-    return f"{verdict.word} ({signed(verdict.effect, digits)}, n = {verdict.n})"
+    weak = "; ceiling broken" if verdict.ceiling else ""
+    return f"{verdict.word} ({signed(verdict.effect, verdict.digits)}, n = {verdict.n}{weak})"
 
 
 def value(setting: Setting, arm: str, score: str) -> tuple[str, bool]:

@@ -28,7 +28,8 @@ def latex_tables(settings: Sequence[Setting]) -> str:
     label = f"tab:{record['suite']}-" + "-".join(one.key for one in settings)
     scores = [s for s in scores_of(settings) if s in settings[0].table.published]
     scores = scores or scores_of(settings)[:3]
-    caption = f"{about} Verdicts on the paper's claims; the difference of the means in brackets"
+    claims = "the paper's claims" if record.get("published") else "the claims"
+    caption = f"{about} Verdicts on {claims}; the difference of the means in brackets"
     lines = latex.opening(f"{caption}, n seeds.", f"{label}-claims")
     columns = latex.WRAPPED.format(0.3) + latex.WRAPPED.format(0.6 / len(settings)) * len(settings)
     lines.append(rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}")
@@ -39,8 +40,9 @@ def latex_tables(settings: Sequence[Setting]) -> str:
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table*}", ""]
     if not scores:
         return "\n".join(lines)
-    said = [table_note(one.table, scores).rstrip(".") for one in settings]
-    said = "; ".join(dict.fromkeys(said)) + "; values of different data sets do not compare, orders"
+    said = dict.fromkeys(table_note(one.table, scores).rstrip(".") for one in settings)
+    said = "; ".join(text if i == 0 else _uncapitalised(text) for i, text in enumerate(said))
+    said += "; values of different data sets do not compare, orders"
     lines += latex.opening(f"{about} {said} do.", label)
     for i, score in enumerate(scores):
         lines += [r"\par\medskip"] if i else []
@@ -56,3 +58,7 @@ def latex_tables(settings: Sequence[Setting]) -> str:
             lines.append(latex.row(cells))
         lines += [r"\bottomrule", r"\end{tabular}"]
     return "\n".join([*lines, r"\end{table*}", ""])
+
+
+def _uncapitalised(text: str) -> str:
+    return text[0].lower() + text[1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -16,21 +17,38 @@ SHARED = ("dataset", "direction", "size", "protocol", "training.")
 
 
 def consistent(runs: SuiteRuns) -> SuiteRuns:
-    """The suite with every run that must not be averaged over counted as not there, saying why.
+    """The suite with every run that must not be averaged over left out, saying why.
 
     A run of other data than the record's goes. Where the seeds of one arm differ in a setting, or
-    an arm differs from the others in one that it does not change, nobody can say which was meant,
-    and the arm's runs go.
+    an arm differs from most others in one that it does not change, nobody can say which was meant,
+    and the arm's runs go. Values that are not finite count as not measured.
     """
-    kept = [_of_this_data(run, runs.record) for run in runs.runs]
+    kept = [_of_this_data(_numbers_only(run), runs.record) for run in runs.runs]
     truth = runs.ground_truth
-    truth = _of_this_data(truth, runs.record) if truth else None
+    truth = _of_this_data(_numbers_only(truth), runs.record) if truth else None
     why = {arm: _mixed(arm, kept) for arm in runs.arms} | _unlike(kept, runs)
     kept = [
         _out(run, why[run.arm]) if run.status == "done" and why.get(run.arm) else run
         for run in kept
     ]
     return replace(runs, runs=tuple(kept), ground_truth=truth)
+
+
+def _numbers_only(run: RunRecord) -> RunRecord:
+    """The run without values that nothing can be averaged with, which count as not measured."""
+    lost = {name: value for name, value in run.scores.items() if not math.isfinite(value)}
+    intervals = {
+        name: bounds
+        for name, bounds in run.image_intervals.items()
+        if name not in lost and all(map(math.isfinite, bounds))
+    }
+    return replace(
+        run,
+        scores={name: value for name, value in run.scores.items() if name not in lost},
+        not_measured=run.not_measured
+        | {name: f"the value that is recorded is {value}" for name, value in lost.items()},
+        image_intervals=intervals,
+    )
 
 
 def _of_this_data(run: RunRecord, record: dict) -> RunRecord:
@@ -58,11 +76,15 @@ def _mixed(arm: str, runs: Iterable[RunRecord]) -> str | None:
 
 
 def _unlike(runs: list[RunRecord], suite: SuiteRuns) -> dict[str, str]:
-    """{arm: why} for arms that differ from most in a setting which no arm changes."""
+    """{arm: why} for arms that differ from most in a setting which no arm changes; for all of them
+    where no value is that of most."""
     changed = {key for arm in suite.record["arms"] for key in arm.get("changes") or {}}
     if "training.steps" in changed or "training.epochs" in changed:
         changed |= {"training.steps", "training.epochs"}
-    first = {run.arm: run for run in reversed(runs) if run.status == "done" and run.params}
+    first: dict[str, RunRecord] = {}
+    for run in runs:
+        if run.status == "done" and run.params:
+            first.setdefault(run.arm, run)
     keys = {key for run in first.values() for key in run.params if key.startswith(SHARED)} - changed
     why: dict[str, str] = {}
     for key in sorted(keys):
@@ -72,8 +94,21 @@ def _unlike(runs: list[RunRecord], suite: SuiteRuns) -> dict[str, str]:
             if value is not None:
                 arms.setdefault(value, []).append(arm)
         if len(arms) > 1:
-            most = max(arms, key=lambda value: len(arms[value]))
-            for value in arms.keys() - {most}:
-                for arm in arms[value]:
-                    why[arm] = f"of mixed settings ({key} is {value}, in the other arms {most})"
+            why |= _minority(key, arms)
     return why
+
+
+def _minority(key: str, arms: dict[str, list[str]]) -> dict[str, str]:
+    """{arm: why} of {value of a setting: the arms that have it}: all but those of the one value
+    that most have."""
+    most, second = sorted(arms, key=lambda value: -len(arms[value]))[:2]
+    if len(arms[most]) == len(arms[second]):
+        told = ", ".join(f"{value} in {' and '.join(of)}" for value, of in arms.items())
+        why = f"of mixed settings ({key} is {told}: nobody can say which was meant)"
+        return {arm: why for of in arms.values() for arm in of}
+    return {
+        arm: f"of mixed settings ({key} is {value}, in the other arms {most})"
+        for value, of in arms.items()
+        if value != most
+        for arm in of
+    }

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from experiments.tracking_reader import SuiteRuns
 from reports import histograms, notes, verdict_text
 from reports.ceiling import RULE, ceiling_warnings
+from reports.claims import not_judged
+from reports.cost import CostTable, cost_table
 from reports.earlier import left_out, older
-from reports.image_intervals import ImageIntervals, half_widths
+from reports.image_intervals import ImageIntervals, distances
 from reports.leaders import in_words, paper_orders
 from reports.scorer import ScorerKnowledge, scorer_knowledge
 from reports.tables import Table, make_table, title
-from reports.verdicts import Verdict, not_judged, verdicts
+from reports.verdicts import Verdict, verdicts
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Report:
     """What the numbers do not hold: failed, missing and left-out cells, weak ceilings."""
     notes: tuple[str, ...]
     """How to read the table."""
+    cost: CostTable
     scorer: ScorerKnowledge | None
     """What the FCN-score's scorer knows of real photos, class by class."""
     over_images: ImageIntervals | None
@@ -69,8 +72,9 @@ def gather(runs: SuiteRuns) -> Report:
         facts=tuple(_facts(runs)),
         problems=tuple(_sentence(line) for line in problems if line),
         notes=tuple(_sentence(line) for line in under if line),
+        cost=cost_table(runs),
         scorer=scorer_knowledge(runs),
-        over_images=half_widths(runs),
+        over_images=distances(runs),
         sections={title: tuple(lines) for title, lines in sections.items() if lines},
     )
 

@@ -23,6 +23,10 @@ class CostTable:
     total: str
 
 
+MEANS = (
+    "Means over the finished seeds; “outside training” is what a cell's wall time holds besides "
+    "training steps."
+)
 UNITS = {"seconds": 1, "minutes": 60, "hours": 3600}
 LEAST = 2
 """A unit is used from so many of it on: 90 seconds, 100 minutes."""
@@ -53,7 +57,9 @@ def cost_table(runs: SuiteRuns) -> CostTable:
             )
         )
     titles = ("seconds a step", f"{unit} a cell", "outside training", "peak memory (MiB)")
-    return CostTable((*titles, "G parameters", "D parameters"), tuple(rows), _total(runs))
+    total = time_in_all(runs)
+    total = f"Time in all: {total}." if total else "No time was recorded."
+    return CostTable((*titles, "G parameters", "D parameters"), tuple(rows), total)
 
 
 def unit_of(seconds: float) -> str:
@@ -67,17 +73,27 @@ def duration(seconds: float) -> str:
     return f"{seconds / UNITS[unit]:.1f} {unit}"
 
 
-def _total(runs: SuiteRuns) -> str:
-    """Device time of all finished cells, by device."""
+def time_in_all(runs: SuiteRuns) -> str | None:
+    """`1.5 hours on AMD EPYC (all finished cells, …)`, by device; None where none is recorded."""
+    parts = {"all finished cells": [(run, "seconds") for run in runs.runs if run.status == "done"]}
+    if runs.ground_truth and runs.ground_truth.status == "done":
+        parts["the real photos' scores"] = [(runs.ground_truth, "seconds")]
+    if runs.scorer:
+        parts["the scorer's training"] = [(runs.scorer, "training_seconds")]
     spent: dict[str, float] = {}
-    for run in runs.runs:
-        if run.status == "done" and "seconds" in run.cost:
+    for run, kind in (one for of in parts.values() for one in of):
+        if kind in run.cost:
             device = run.provenance.get("device_name") or run.provenance.get("device") or "unknown"
-            spent[device] = spent.get(device, 0.0) + run.cost["seconds"]
+            spent[device] = spent.get(device, 0.0) + run.cost[kind]
     if not spent:
-        return "No time was recorded."
-    told = (f"{duration(seconds)} on {device}" for device, seconds in sorted(spent.items()))
-    return "All finished cells together: " + "; ".join(told) + "."
+        return None
+    told = "; ".join(
+        f"{duration(seconds)} on {device}" for device, seconds in sorted(spent.items())
+    )
+    counted = [name for name, of in parts.items() if any(kind in run.cost for run, kind in of)]
+    scored = any(score.startswith("fcn.") for run in runs.runs for score in run.scores)
+    unknown = "; without the scorer's training" if scored and runs.scorer is None else ""
+    return f"{told} ({', '.join(counted)}{unknown})"
 
 
 def _steps(runs: Sequence[RunRecord]) -> float | None:

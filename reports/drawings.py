@@ -35,15 +35,17 @@ def inline_svg(text: str, name: str, label: str) -> Markup:
     return opening + Markup(">" + body.strip())
 
 
-def effect_plot(effect: float, low: float, high: float, extent: float, unit: str) -> Markup:
-    """A difference and its interval on an axis from -extent to extent, with 0 marked."""
+def effect_plot(
+    effect: float, low: float, high: float, extent: float, unit: str, label: str
+) -> Markup:
+    """A difference and its interval on an axis from -extent to extent, with 0 marked; `label` is
+    what a screen reader says."""
     if not extent > 0:
         return Markup("")
 
     def x(value: float) -> float:
         return round(130 + 120 * max(-1.0, min(1.0, value / extent)), 1)
 
-    label = f"difference {effect:+.3f}, 95 % interval over seeds {low:+.3f} to {high:+.3f}{unit}"
     ends = f"{extent:.2g}"
     return Markup(
         '<svg viewBox="0 0 260 34" role="img" aria-label="{label}">'

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from experiments.tracking_reader import SuiteRuns
+from reports.collect import LEFT_OUT, standing
 from reports.style import COLUMN_WIDTH, few_ticks, legend_columns, line_styles, wrapped
 
 MOST_POINTS = 80
@@ -27,6 +28,7 @@ def draw_curves(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
     frames = [
         run.curves().assign(arm=run.arm, seed=run.seed, done=run.status == "done")
         for run in runs.runs
+        if standing(run) != LEFT_OUT
     ]
     frames = [frame[~frame.term.isin(NOT_LOSSES)] for frame in frames if len(frame)]
     if not frames:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from experiments.tracking_reader import SuiteRuns
 from pix2pix.errors import UserError
-from reports.pictures import grid_columns, grid_names
+from reports.pictures import grid_columns, grid_names, no_picture
 from reports.style import COLUMN_WIDTH, GREY, LINE, TALLEST, inches_of, wrapped
 
 WIDEST = 1.6
@@ -22,7 +22,8 @@ LONGEST = 1.0
 FEWEST = 3
 """Images side by side in a column, where there are as many."""
 
-Cells = list[list[np.ndarray | None]]
+Cells = list[list[np.ndarray | str]]
+"""Pictures, or why there is none."""
 
 
 def draw_grid(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
@@ -35,11 +36,16 @@ def draw_grid(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
     names = grid_names(columns)
     if not names:
         return None
-    cells = [
-        [_open(run.artifact(f"{kind}/{name}")) if run else None for _, run, kind in columns]
-        for name in names
-    ]
-    first = next(picture for row in cells for picture in row if picture is not None)
+    cells: Cells = []
+    for name in names:
+        paths = [run.artifact(f"{kind}/{name}") if run else None for _, run, kind in columns]
+        cells.append(
+            [
+                _open(path) if path else no_picture(runs, arm, run)
+                for path, (arm, run, _) in zip(paths, columns, strict=True)
+            ]
+        )
+    first = next(one for row in cells for one in row if not isinstance(one, str))
     titles = [title for title, _, _ in columns]
     draw = _in_column if width <= COLUMN_WIDTH else _across_page
     figure, shown = draw(cells, titles, width, first.shape[0] / first.shape[1])
@@ -108,17 +114,15 @@ def _images(cells: Cells, wide: float, aspect: float, left: float, top: float) -
             x, y = left + c * (wide + GAP), height - top - (r + 1) * high - r * GAP
             axes = figure.add_axes((x / width, y / height, wide / width, high / height))
             axes.set_axis_off()
-            if picture is None:
-                axes.text(0.5, 0.5, "missing", ha="center", va="center", color=GREY)
+            if isinstance(picture, str):
+                axes.text(0.5, 0.5, picture, ha="center", va="center", color=GREY)
                 axes.set(xlim=(0, 1), ylim=(0, 1))
             else:
                 axes.imshow(picture, interpolation="none", aspect="auto")
     return figure
 
 
-def _open(path: Path | None) -> np.ndarray | None:
-    if path is None:
-        return None
+def _open(path: Path) -> np.ndarray:
     try:
         with Image.open(path, formats=("PNG",)) as image:
             return np.asarray(image.convert("RGB"))

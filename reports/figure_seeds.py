@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 
 from eval.metrics import METRICS
 from experiments.tracking_reader import GROUND_TRUTH, SuiteRuns
+from reports.claims import parse_claim
 from reports.collect import arm_values, table_scores
 from reports.style import (
     COLUMN_WIDTH,
@@ -20,7 +21,6 @@ from reports.style import (
     wrapped,
 )
 from reports.tables import title
-from reports.verdicts import parse_claim
 
 PANEL_WIDTH = 1.2
 """Inches at the least, arms' names apart."""

@@ -12,17 +12,18 @@ from markupsafe import Markup
 from eval.metrics import METRICS
 from experiments.tracking_reader import GROUND_TRUTH
 from reports.content import Report
-from reports.cost import cost_table
+from reports.cost import MEANS
 from reports.drawings import effect_plot, inline_svg
 from reports.figures import DRAWN
 from reports.image_intervals import CAPTION
 from reports.notes import table_note
 from reports.pictures import picture_grid
+from reports.rounding import interval_text, p_text, signed
 from reports.scorer import SCORER_RULE
 from reports.style import IN_COLUMN
 from reports.tables import Table, cell_text, title
-from reports.verdict_text import claim_words, p_text, signed
-from reports.verdicts import Verdict, digits_apart
+from reports.verdict_text import claim_words
+from reports.verdicts import Verdict
 
 DRAWING_TITLES = {
     "seeds": "Scores by arm, every seed a dot",
@@ -95,13 +96,15 @@ def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
         facts=report.facts,
         problems=report.problems,
         verdicts=[_verdict(v, _extent(report.verdicts, v)) for v in report.verdicts],
+        verdicts_title=_verdicts_title(report),
         verdict_notes=report.verdict_notes,
         blocks=_blocks(report.table),
         source=f"paper: {(runs.record.get('published') or {}).get('source', '')}",
         notes=report.notes,
         pictures=pictures,
         drawings=drawings,
-        cost=cost_table(runs),
+        cost=report.cost,
+        cost_means=MEANS,
         scorer=report.scorer,
         scorer_rule=SCORER_RULE,
         over_images=report.over_images,
@@ -109,6 +112,12 @@ def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
         in_column=IN_COLUMN,
         lists=lists,
     )
+
+
+def _verdicts_title(report: Report) -> str:
+    """Suites of one's own, without published numbers, claim nothing of the paper's."""
+    ours = not report.runs.record.get("published")
+    return "Do the claims hold?" if ours else "Do the paper’s claims hold?"
 
 
 def _blocks(table: Table) -> list[dict[str, Any]]:
@@ -155,31 +164,55 @@ def _blocks(table: Table) -> list[dict[str, Any]]:
 
 def _verdict(verdict: Verdict, extent: float) -> dict[str, Any]:
     plot: Markup | str = ""
-    numbers = []
-    if verdict.effect is not None:
-        digits = max(3, digits_apart(abs(verdict.effect), 0.0))
-        numbers.append(f"difference {signed(verdict.effect, digits)}")
-        if verdict.interval is not None:
-            low, high = verdict.interval
-            unit = METRICS[verdict.score].unit if verdict.score else ""
-            plot = effect_plot(verdict.effect, low, high, extent, f" {unit}" if unit else "")
-            interval = f"{signed(low, digits)} to {signed(high, digits)}"
-            numbers[0] += f" (95 % interval over seeds {interval})"
-        if verdict.standardised is not None:
-            numbers.append(f"{verdict.measure} = {signed(verdict.standardised, 1)}")
-        if verdict.p is not None and verdict.p_holm is not None:
-            told = f"p = {p_text(verdict.p)}, after Holm {p_text(verdict.p_holm)}"
-            numbers.append(told.replace("= <", "<"))
-        if verdict.test != "none":
-            numbers.append(verdict.test)
+    if verdict.effect is not None and verdict.interval is not None:
+        label = f"{_difference(verdict)}, 95 % interval over seeds {_interval(verdict)}"
+        plot = effect_plot(verdict.effect, *verdict.interval, extent, _unit(verdict), label)
     return {
         "word": verdict.word,
         "claim": claim_words(verdict.claim),
         "detail": verdict.detail,
-        "numbers": "; ".join(numbers),
+        "numbers": "; ".join(_numbers(verdict)),
         "advice": verdict.advice,
         "plot": plot,
     }
+
+
+def _numbers(verdict: Verdict) -> list[str]:
+    """What the Markdown table has in its columns."""
+    if verdict.effect is None:
+        return []
+    told = [_difference(verdict)]
+    if verdict.interval is not None:
+        told[0] += f" (95 % interval over seeds {_interval(verdict)})"
+    if verdict.standardised is not None:
+        told.append(f"{verdict.measure} = {signed(verdict.standardised, 1)}")
+    if verdict.p is not None and verdict.p_holm is not None:
+        after = f"{_p('p', verdict.p)}, after Holm {p_text(verdict.p_holm)}"
+        told.append(f"{verdict.test}: {after}")
+    if verdict.exact_p is not None:
+        told.append(_p("exact p", verdict.exact_p))
+    if verdict.correlation is not None:
+        told.append(f"r = {signed(verdict.correlation, 1)}")
+    return told
+
+
+def _p(name: str, p: float) -> str:
+    return f"{name} = {p_text(p)}".replace("= <", "<")
+
+
+def _difference(verdict: Verdict) -> str:
+    assert verdict.effect is not None
+    return f"difference {signed(verdict.effect, verdict.digits)}{_unit(verdict)}"
+
+
+def _interval(verdict: Verdict) -> str:
+    assert verdict.interval is not None
+    return f"{interval_text(verdict.interval, verdict.digits)}{_unit(verdict)}"
+
+
+def _unit(verdict: Verdict) -> str:
+    unit = METRICS[verdict.score].unit if verdict.score else ""
+    return f" {unit}" if unit else ""
 
 
 def _extent(verdicts: Sequence[Verdict], of: Verdict) -> float:

@@ -13,13 +13,14 @@ import pandas as pd
 
 from experiments.tracking_reader import RunRecord, SuiteRuns
 from reports.collect import GROUND_TRUTH, decimals, finished, table_scores
+from reports.rounding import signed
 from reports.tables import title
 
 CAPTION = (
-    "Here ± is not over seeds: it is the half-width of the 95 % bootstrap interval over test "
-    "images of one trained network, mean over its arm's seeds. It says how much a score depends on "
-    "which images it is taken on, and nothing of another training; no verdict rests on it. Every "
-    "one is in image_intervals.csv."
+    "How far the 95 % bootstrap interval over test images reaches below and above the score of one "
+    "trained network, mean over its arm's seeds: not an interval over seeds. It says how much a "
+    "score depends on which images it is taken on, and nothing of another training; no verdict "
+    "rests on it. Every one is in image_intervals.csv."
 )
 COLUMNS = ["arm", "seed", "score", "value", "low", "high"]
 
@@ -40,30 +41,37 @@ def image_intervals(runs: SuiteRuns) -> str | None:
 
 @dataclass(frozen=True)
 class ImageIntervals:
-    """Half-widths by arm and score, as a table of text."""
+    """How far intervals reach below and above scores, by arm and score, as a table of text."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
 
-def half_widths(runs: SuiteRuns) -> ImageIntervals | None:
-    """An arm a row, a score a column, each half the width of the interval, mean over seeds; None
-    where no run has such an interval."""
+def distances(runs: SuiteRuns) -> ImageIntervals | None:
+    """An arm a row, a score a column, each `−0.135/+0.012`, mean over seeds; None where no run has
+    such an interval. A score is seldom in the middle of one."""
     scored = list(_scored(runs))
     scores = [s for s in table_scores(runs) if any(s in run.image_intervals for run in scored)]
     if not scores:
         return None
     rows = []
     for arm in (*runs.arms, GROUND_TRUTH):
-        of_arm = [run.image_intervals for run in scored if run.arm == arm]
-        cells = []
-        for score in scores:
-            of = [intervals[score] for intervals in of_arm if score in intervals]
-            half = sum(high - low for low, high in of) / len(of) / 2 if of else None
-            cells.append("—" if half is None else f"± {half:.{decimals(score)}f}")
+        cells = [_distance([run for run in scored if run.arm == arm], score) for score in scores]
         if any(cell != "—" for cell in cells):
             rows.append((arm, *cells))
     return ImageIntervals(("arm", *(title(score, False) for score in scores)), tuple(rows))
+
+
+def _distance(runs: list[RunRecord], score: str) -> str:
+    of = [
+        [bound - run.scores[score] for bound in run.image_intervals[score]]
+        for run in runs
+        if score in run.image_intervals and score in run.scores
+    ]
+    if not of:
+        return "—"
+    below, above = (sum(ends) / len(of) for ends in zip(*of, strict=True))
+    return f"{signed(below, decimals(score))}/{signed(above, decimals(score))}"
 
 
 def _scored(runs: SuiteRuns) -> Iterator[RunRecord]:

@@ -25,6 +25,7 @@ def summary(report: Report) -> str:
     """What the index says of a suite, as JSON."""
     record = report.runs.record
     words = Counter(verdict.word for verdict in report.verdicts)
+    weak = Counter(verdict.word for verdict in report.verdicts if verdict.ceiling)
     content = {
         "suite": record["suite"],
         "title": report.heading,
@@ -32,6 +33,7 @@ def summary(report: Report) -> str:
         "dataset": record["dataset"],
         "profile": record["profile"],
         "verdicts": {word: words[word] for word in WORDS if words[word]},
+        "ceiling": {word: weak[word] for word in WORDS if weak[word]},
         "cells": len(report.runs.runs),
         "done": sum(run.status == "done" for run in report.runs.runs),
         "seeds": max(finished_seeds(report.runs), default=0),
@@ -65,12 +67,12 @@ def index_page(out: Path) -> str:
 def _card(told: dict[str, Any], folder: Path, out: Path) -> dict[str, Any]:
     cells, done = told["cells"], told["done"]
     state = f"{done} of {cells} cells finished" if done < cells else f"{cells} cells"
-    seeds = told["seeds"]
+    seeds, weak = told["seeds"], told.get("ceiling") or {}
     return {
         "title": str(told["title"]),
         "question": str(told["question"]),
         "link": quote(f"{folder.relative_to(out).as_posix()}/index.html"),
-        "words": [(word, told["verdicts"].get(word, 0)) for word in WORDS],
+        "words": [(word, told["verdicts"].get(word, 0), weak.get(word, 0)) for word in WORDS],
         "state": f"{state}, {seeds} seed{'' if seeds == 1 else 's'} an arm",
         "picture": _thumbnail(folder / "arms_by_inputs.png"),
     }

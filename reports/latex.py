@@ -6,63 +6,20 @@ import re
 from collections.abc import Sequence
 
 from reports.collect import GROUND_TRUTH, Entry, decimals
+from reports.latex_text import breakable, escape, shown_length
+from reports.rounding import bounds, p_text, signed
 from reports.tables import Row, Table, title
-from reports.verdict_text import claim_words, p_text, score_of, signed
-from reports.verdicts import Verdict, digits_apart
+from reports.verdict_text import claim_words, score_of
+from reports.verdicts import Verdict
 
 NEEDS = r"% needs \usepackage{array,booktabs,siunitx}"
 NEW_LINE = r" \\ "
 WRAPPED = r">{{\raggedright\arraybackslash}}p{{{:.2f}\textwidth}}"
 """A column of so much of the page, its words wrapped."""
+NAMES = {7: (14, 0.12), 0: (30, 0.25)}
+"""{columns of numbers, from so many on: (longest name of an arm on one line, in characters; share
+of the page that longer names wrap into)}"""
 SETUP = r"\sisetup{separate-uncertainty=true,detect-weight=true,mode=text}"
-
-TEX = {
-    **{c: f"\\{c}" for c in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': "''",
-    "×": r"$\times$",
-    "±": r"$\pm$",
-    "∩": r"$\cap$",
-    "→": r"$\to$",
-    "↔": r"$\leftrightarrow$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "≤": r"$\leq$",
-    "≥": r"$\geq$",
-    "−": r"$-$",
-    "√": r"$\surd$",
-    "α": r"$\alpha$",
-    "β": r"$\beta$",
-    "λ": r"$\lambda$",
-    "τ": r"$\tau$",
-    "–": "--",
-    "—": "---",
-    "…": r"\dots{}",
-    "‘": "`",
-    "’": "'",
-    "“": "``",
-    "”": "''",
-    "[": "{[}",  # a line that begins with one would give `\\\\` an argument
-    "*": "{*}",
-    "\n": " ",
-}
-
-
-def escape(text: str) -> str:
-    """Plain text for pdfLaTeX in any font encoding.
-
-    What a plain installation cannot set (letters beyond Latin) becomes its code point, `[U+65E5]`.
-    """
-    return "".join(TEX.get(c) or (c if _settable(c) else f"{{[}}U+{ord(c):04X}]") for c in text)
-
-
-def _settable(character: str) -> bool:
-    return " " <= character <= "~" or "\u00bf" <= character <= "\u017e"
 
 
 def table(table: Table, caption: str, label: str) -> str:
@@ -70,9 +27,10 @@ def table(table: Table, caption: str, label: str) -> str:
     lines = opening(caption, label)
     for i, (ours, papers) in enumerate(table.blocks()):
         lines += [r"\par\medskip"] if i else []
+        names = _names_column(table, len(ours) + len(papers))
         columns = "".join(column(table, score) for score in ours)
         columns += "".join(f"S[table-format={_format(_published(table, s))}]" for s in papers)
-        lines += [rf"\begin{{tabular}}{{@{{}}ll{columns}@{{}}}}", r"\toprule"]
+        lines += [rf"\begin{{tabular}}{{@{{}}{names}l{columns}@{{}}}}", r"\toprule"]
         if papers:
             a, b = len(ours) + 2, len(ours) + len(papers) + 2
             lines += [
@@ -97,30 +55,38 @@ def table(table: Table, caption: str, label: str) -> str:
 def verdict_table(verdicts: Sequence[Verdict], caption: str, label: str) -> str:
     """A `table*` of the claims, and below it what would decide those that are undecided."""
     lines = [*opening(caption, label), r"\setlength{\tabcolsep}{3pt}"]
-    lines += [rf"\begin{{tabular}}{{@{{}}{WRAPPED.format(0.21)}llrrrlll@{{}}}}", r"\toprule"]
+    lines += [rf"\begin{{tabular}}{{@{{}}{WRAPPED.format(0.19)}llrrrlll@{{}}}}", r"\toprule"]
     head = ["claim", "score", "verdict", "difference", r"95\,\% interval", "$g$"]
     lines += [row([*head, "test, seeds", "$p$", r"$p_{\mathrm{Holm}}$"]), r"\midrule"]
     for v in verdicts:
         ordering, score = score_of(v.claim)
-        digits = max(decimals(v.score) if v.score else 3, digits_apart(abs(v.effect or 0.0), 0.0))
         interval = "---"
         if v.interval:
-            interval = rf"${v.interval[0]:+.{digits}f}$ to ${v.interval[1]:+.{digits}f}$"
-        effect = "---" if v.effect is None else f"${signed(v.effect, digits, '-')}$"
-        size = "---" if v.standardised is None else f"${v.standardised:.1f}$"
+            interval = " to ".join(f"${bound}$" for bound in bounds(v.interval, v.digits, "-"))
+        effect = "---" if v.effect is None else f"${signed(v.effect, v.digits, '-')}$"
+        size = "---" if v.standardised is None else f"${signed(v.standardised, 1, '-')}$"
         test = f"{v.test}, {v.n}" if v.n > 1 else str(v.n or "---")
         cells = [escape(ordering), escape(score), v.word, effect, interval, size, escape(test)]
         lines.append(row([*cells, _p(v.p), _p(v.p_holm)]))
     lines += [r"\bottomrule", r"\end{tabular}"]
+    told = _below_verdicts(verdicts)
+    if told:
+        lines += [r"\par\smallskip", r"\begin{minipage}{\textwidth}\raggedright\scriptsize"]
+        lines += [r"\par ".join(told), r"\end{minipage}"]
+    return "\n".join([*lines, r"\end{table*}", ""])
+
+
+def _below_verdicts(verdicts: Sequence[Verdict]) -> list[str]:
+    """What would decide, and which scores' ceilings are broken, a paragraph each."""
     advice: dict[str, list[str]] = {}
     for v in verdicts:
         if v.advice:
             advice.setdefault(v.advice, []).append(claim_words(v.claim))
-    if advice:
-        told = [escape(f"{', '.join(claims)}: {words}") for words, claims in advice.items()]
-        lines += [r"\par\smallskip", r"\begin{minipage}{\textwidth}\raggedright\scriptsize"]
-        lines += ["What would decide: " + "; ".join(told) + ".", r"\end{minipage}"]
-    return "\n".join([*lines, r"\end{table*}", ""])
+    told = [escape(f"{', '.join(claims)}: {words}") for words, claims in advice.items()]
+    lines = [f"What would decide: {'; '.join(told)}."] if told else []
+    ceilings = {v.score: v.ceiling for v in verdicts if v.score and v.ceiling}
+    told = [escape(f"{title(score, False)}, {words}") for score, words in ceilings.items()]
+    return lines + ([f"Ceilings: {'; '.join(told)}."] if told else [])
 
 
 def numberless(title: str) -> str:
@@ -133,8 +99,14 @@ def numberless(title: str) -> str:
 def opening(caption: str, label: str) -> list[str]:
     """The lines from `\\begin{table*}` to its label."""
     lines = [NEEDS, r"\begin{table*}", r"\centering", r"\footnotesize"]
-    lines += [r"\setlength{\tabcolsep}{4pt}", SETUP]
-    return [*lines, rf"\caption{{{escape(caption)}}}", rf"\label{{{label}}}"]
+    lines += [r"\setlength{\tabcolsep}{4pt}", r"\setlength{\belowcaptionskip}{6pt}", SETUP]
+    return [*lines, rf"\caption{{{breakable(caption)}}}", rf"\label{{{label}}}"]
+
+
+def _names_column(table: Table, numbers: int) -> str:
+    longest = max((shown_length(one.arm) for one in table.rows), default=0)
+    most, share = next(of for least, of in NAMES.items() if numbers >= least)
+    return WRAPPED.format(share) if longest > most else "l"
 
 
 def row(cells: Sequence[str]) -> str:
@@ -160,16 +132,23 @@ def number(text: str) -> str:
 
 
 def cell(table: Table, one: Row, score: str) -> str:
-    """A value for an S column, bold where it may be; words in braces."""
+    """A value for an S column, bold where it may be; words in braces, and so what siunitx would
+    change: it drops an uncertainty of zero."""
     entry, digits = one.entries[score], decimals(score)
     if entry.interval is None:
         return f"{{{escape(entry.state)}}}"
     text = f"{entry.interval.mean:.{digits}f}"
+    dropped = False
     if entry.interval.half_width is not None:
-        text += rf" \pm {entry.interval.half_width:.{digits}f}"
+        width = f"{entry.interval.half_width:.{digits}f}"
+        text += rf" \pm {width}"
+        dropped = float(width) == 0
     if entry.interval.n != one.finished:
         return rf"{{${text}$ ($n={entry.interval.n}$)}}"
-    return rf"\bfseries {text}" if table.bold(one, score) else text
+    bold = table.bold(one, score)
+    if dropped:
+        return rf"{{\boldmath${text}$}}" if bold else f"{{${text}$}}"
+    return rf"\bfseries {text}" if bold else text
 
 
 def column(table: Table, score: str) -> str:

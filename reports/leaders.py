@@ -11,9 +11,12 @@ from scipy import stats
 from eval.metrics import METRICS
 from experiments.tracking_reader import SuiteRuns
 from reports.collect import entry
+from reports.pairing import compare
+from reports.rounding import plain
 from reports.statistics import ALPHA, holm
-from reports.verdicts import compare
 
+ROUNDED = 12
+"""Digits behind the point beyond which means differ by rounding alone."""
 RULE = (
     "Bold: the leading arm is better than every other arm in that score (the largest p of its "
     f"tests against them, after Holm over the table's scores, is below {ALPHA})"
@@ -32,11 +35,7 @@ def leaders(runs: SuiteRuns, scores: Sequence[str]) -> dict[str, str]:
             continue
         better = max if METRICS[score].better == "higher" else min
         lead = better(means, key=lambda arm: means[arm].mean)
-        p = [
-            difference.p if (difference := compare(lead, arm, score, runs)) else None
-            for arm in means
-            if arm != lead
-        ]
+        p = [_p(lead, arm, score, runs) for arm in means if arm != lead]
         if None not in p:
             found[score] = (lead, max(p))
     adjusted = holm([p for _, p in found.values()]) if found else []
@@ -47,12 +46,22 @@ def leaders(runs: SuiteRuns, scores: Sequence[str]) -> dict[str, str]:
     }
 
 
+def _p(lead: str, arm: str, score: str, runs: SuiteRuns) -> float | None:
+    """Of the lead over an arm; 1 where the seeds that are compared say that the arm is ahead (the
+    lead is by all seeds, the test may be by the shared ones)."""
+    found = compare(lead, arm, score, runs)
+    if found is None or found.p is None:
+        return None
+    ahead = found.effect > 0 if METRICS[score].better == "higher" else found.effect < 0
+    return found.p if ahead else 1.0
+
+
 @dataclass(frozen=True)
 class RankOrder:
     """Arms from best to worst in one score, here and in another table."""
 
     score: str
-    ours: tuple[str, ...]
+    ours: tuple[tuple[str, ...], ...]
     theirs: tuple[tuple[str, ...], ...]
     """Arms of equal value stand together."""
     swapped: tuple[tuple[str, str], ...]
@@ -60,23 +69,37 @@ class RankOrder:
     tau: float | None
     """Kendall's τ-b of the two orders; None for fewer than three arms and where all are equal."""
 
+    @property
+    def agreement(self) -> str:
+        """`the other way round: A and B`, or that the order is the same."""
+        if self.swapped:
+            return "the other way round: " + ", ".join(f"{a} and {b}" for a, b in self.swapped)
+        same = [set(group) for group in self.ours] == [set(group) for group in self.theirs]
+        return "the same order" + ("" if same else " but for ties")
+
 
 def rank_order(score: str, ours: Mapping[str, float], theirs: Mapping[str, float]) -> RankOrder:
     """Compare the order of the arms that both {arm: value} have."""
     sign = -1 if METRICS[score].better == "higher" else 1
-    arms = sorted((arm for arm in ours if arm in theirs), key=lambda arm: sign * ours[arm])
-    levels = sorted({theirs[arm] for arm in arms}, key=lambda value: sign * value)
-    grouped = tuple(tuple(a for a in arms if theirs[a] == level) for level in levels)
+    x, y = (
+        {arm: round(of[arm], ROUNDED) for arm in ours if arm in theirs} for of in (ours, theirs)
+    )
+    arms = sorted(x, key=lambda arm: sign * x[arm])
     swapped = tuple(
-        (a, b)
-        for a, b in combinations(arms, 2)
-        if ours[a] != ours[b] and sign * theirs[a] > sign * theirs[b]
+        (a, b) for a, b in combinations(arms, 2) if x[a] != x[b] and sign * y[a] > sign * y[b]
     )
     tau = None
-    if len(arms) > 2 and len({ours[arm] for arm in arms}) > 1 and len(levels) > 1:
-        x, y = ([of[arm] for arm in arms] for of in (ours, theirs))
-        tau = float(stats.kendalltau(x, y).statistic)
-    return RankOrder(score, tuple(arms), grouped, swapped, tau)
+    if len(arms) > 2 and len(set(x.values())) > 1 and len(set(y.values())) > 1:
+        tau = float(stats.kendalltau([x[arm] for arm in arms], [y[arm] for arm in arms]).statistic)
+    return RankOrder(score, _groups(arms, x, sign), _groups(arms, y, sign), swapped, tau)
+
+
+def _groups(
+    arms: Sequence[str], values: Mapping[str, float], sign: int
+) -> tuple[tuple[str, ...], ...]:
+    """Arms from best to worst, those of one value together."""
+    levels = sorted({values[arm] for arm in arms}, key=lambda value: sign * value)
+    return tuple(tuple(arm for arm in arms if values[arm] == level) for level in levels)
 
 
 def paper_orders(runs: SuiteRuns) -> list[RankOrder]:
@@ -93,15 +116,17 @@ def paper_orders(runs: SuiteRuns) -> list[RankOrder]:
     return orders
 
 
+def chain(groups: Sequence[Sequence[str]]) -> str:
+    """`A > B = C`."""
+    return " > ".join(" = ".join(group) for group in groups)
+
+
+def tau_text(tau: float) -> str:
+    """`τ = −0.82`."""
+    return f"τ = {plain(tau, 2)}"
+
+
 def in_words(order: RankOrder, here: str = "here", there: str = "paper") -> str:
     """`here A > B > C; paper A > C = B; the other way round: …; τ = 0.67`."""
-    text = f"{here} {' > '.join(order.ours)}; {there} "
-    text += " > ".join(" = ".join(group) for group in order.theirs)
-    if order.swapped:
-        pairs = ", ".join(f"{a} and {b}" for a, b in order.swapped)
-        text += f"; the other way round: {pairs}"
-    else:
-        text += "; the same order" + (
-            " but for ties" if len(order.theirs) < len(order.ours) else ""
-        )
-    return text + (f"; Kendall's τ = {order.tau:.2f}" if order.tau is not None else "")
+    text = f"{here} {chain(order.ours)}; {there} {chain(order.theirs)}; {order.agreement}"
+    return text + (f"; Kendall's {tau_text(order.tau)}" if order.tau is not None else "")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from reports import verdict_text
 from reports.content import Report
+from reports.cost import MEANS
 from reports.image_intervals import CAPTION
 from reports.markdown import aligned, escape
 from reports.scorer import SCORER_RULE
@@ -19,7 +22,11 @@ def markdown_page(report: Report, drawn: dict[str, str]) -> str:
     if report.verdict_notes:
         lines += ["", "## Verdicts", ""]
         lines += [verdict_text.markdown(report.verdicts), ""] if report.verdicts else []
-        lines += _items(*report.verdict_notes, *verdict_text.open_claims(report.verdicts))
+        lines += _items(*report.verdict_notes, *verdict_text.remarks(report.verdicts))
+    cost = report.cost
+    rows = [(row.arm, str(row.n), *row.cells) for row in cost.rows]
+    lines += ["", "## Cost", "", escape(f"{MEANS} {cost.total}"), ""]
+    lines += [_table(("arm", "n", *cost.titles), rows)]
     if report.scorer:
         said = f"{SCORER_RULE} {report.scorer.training}".rstrip()
         lines += ["", "## The scorer", "", escape(said), ""]
@@ -41,5 +48,5 @@ def _items(*sentences: str) -> list[str]:
     return [f"- {escape(sentence)}" for sentence in sentences]
 
 
-def _table(columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> str:
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return aligned([*map(escape, columns)], [[*map(escape, row)] for row in rows])

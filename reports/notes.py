@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from eval.metrics import METRICS, of_family
 from experiments.tracking_reader import RunRecord, SuiteRuns
-from reports.collect import GROUND_TRUTH, reason, table_scores
-from reports.cost import duration
+from reports.collect import GROUND_TRUTH, LEFT_OUT, reason, standing, table_scores
 from reports.leaders import RULE
 from reports.statistics import CONFIDENCE
 from reports.tables import Table, title
@@ -63,7 +62,8 @@ def gaps(runs: SuiteRuns) -> list[str]:
     left: dict[str, list[RunRecord]] = {}
     for run in runs.runs:
         if run.status == "running":
-            words = f"missing, {run.remark}" if run.remark else "begun, not finished"
+            left_out = standing(run) == LEFT_OUT
+            words = f"{LEFT_OUT}, {run.remark}" if left_out else "begun, not finished"
             left.setdefault(words, []).append(run)
     left |= {"missing": [run for run in runs.runs if run.status == "missing"]}
     said += [f"{words}: {names(of)}" for words, of in left.items() if of]
@@ -71,7 +71,8 @@ def gaps(runs: SuiteRuns) -> list[str]:
     if truth is None:
         said.append("missing: the ground-truth row, the suite has no reference")
     elif truth.status != "done":
-        said.append(f"{truth.status}: the ground-truth row")
+        why = f", {truth.remark}" if standing(truth) == LEFT_OUT else ""
+        said.append(f"{standing(truth)}{why}: the ground-truth row")
     return said
 
 
@@ -83,7 +84,20 @@ def not_measured(runs: SuiteRuns) -> list[str]:
             why = reason(run, score) if run.status == "done" else None
             if why and score not in reasons.get(why, []):
                 reasons.setdefault(why, []).append(score)
-    return [f"{', '.join(_folded(s))}: not measured: {why}" for why, s in reasons.items()]
+    lines = [f"{', '.join(_folded(s))}: not measured: {why}" for why, s in reasons.items()]
+    return [*lines, *_silent(runs)]
+
+
+def _silent(runs: SuiteRuns) -> list[str]:
+    """Finished seeds that lack a score which others have, and say nothing of it."""
+    done = [run for run in runs.runs if run.status == "done"]
+    lines = []
+    for score in table_scores(runs):
+        lacking = [run for run in done if score not in run.scores and not reason(run, score)]
+        if lacking and len(lacking) < len(done):
+            told = f"{title(score, False)}: no value and no reason recorded"
+            lines.append(f"{told}: {names(lacking)}")
+    return lines
 
 
 def table_note(table: Table, scores: Sequence[str]) -> str:
@@ -127,12 +141,6 @@ def provenance(runs: SuiteRuns) -> list[str]:
     lines.append(f"data fingerprint: {runs.record.get('fingerprint') or 'unknown'}")
     if recorded - {runs.record.get("fingerprint")}:
         lines.append(f"data fingerprints of the runs differ: {', '.join(sorted(recorded))}")
-    seconds = [run.cost["seconds"] for run in done if "seconds" in run.cost]
-    if seconds:
-        lines.append(f"time in all: {duration(sum(seconds))}")
-    peaks = [run.cost["peak_memory_mib"] for run in done if "peak_memory_mib" in run.cost]
-    if peaks:
-        lines.append(f"peak memory of a training: {max(peaks):.0f} MiB")
     return lines
 
 

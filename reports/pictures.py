@@ -10,6 +10,7 @@ from PIL import Image
 
 from experiments.tracking_reader import GROUND_TRUTH, RunRecord, SuiteRuns
 from pix2pix.errors import UserError
+from reports.collect import arm_state
 
 MOST_ROWS = 6
 BUDGET = 3_000_000
@@ -22,6 +23,8 @@ class Picture:
 
     uri: str | None
     alt: str
+    state: str = ""
+    """Why there is none: failed, left out or missing."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,11 @@ def grid_columns(runs: SuiteRuns) -> list[tuple[str, RunRecord | None, str]]:
     return columns + [(arm, lowest_seed(runs.of_arm(arm)), "translations") for arm in runs.arms]
 
 
+def no_picture(runs: SuiteRuns, arm: str, run: RunRecord | None) -> str:
+    """Why a column of the grid has no picture: failed, left out or missing."""
+    return "missing" if run else arm_state(runs.of_arm(arm))
+
+
 def grid_names(columns: list[tuple[str, RunRecord | None, str]]) -> list[str]:
     """File names of the test images that the store keeps, at most MOST_ROWS."""
     for _, run, kind in columns[::-1] if len(columns) < 2 else [columns[1], *columns]:
@@ -73,7 +81,8 @@ def picture_grid(runs: SuiteRuns, budget: int = BUDGET) -> PictureGrid | None:
             path = run.artifact(f"{kind}/{name}") if run else None
             stem = name.rpartition(".")[0]
             if path is None:
-                row.append(Picture(None, f"{title}, {stem}: missing"))
+                state = no_picture(runs, title, run)
+                row.append(Picture(None, f"{title}, {stem}: {state}", state))
                 continue
             content, size = _webp(path)
             weight += len(content)

@@ -1,4 +1,4 @@
-"""Intervals over seeds, tests of a difference of two arms, and what more seeds would show.
+"""Intervals over seeds, and tests of a difference of two arms.
 
 Everything is scipy's; docs/statistics.md says why these tests and what their error rates are.
 """
@@ -12,19 +12,19 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import special, stats
+
+from reports.permutations import MOST_ARRANGEMENTS, arrangements, exact_p, random_p, smallest_p
 
 CONFIDENCE = 0.95
 ALPHA = 0.05
-POWER = 0.80
+ROUNDING = 1e-9
+"""Values that differ by less than this share of themselves differ by rounding alone."""
+ONE_SAMPLE = "one-sample t"
 FEW = 5
 """With fewer seeds than this an exact permutation test decides, from here on a t-test. Below, the
 t-test's error rate depends on what training runs are like (14 % for runs with two outcomes, n = 3).
 """
-MOST_SEEDS = 200
-"""Beyond so many seeds nobody will go: then the arms are alike for all that matters."""
-MOST_ARRANGEMENTS = 10_000
-"""Permutation tests are exact: every arrangement, and none where there are more than these."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,24 @@ class Difference:
     """What two arms' values say of the difference of their means, the first's minus the second's.
 
     With one seed there is a difference and nothing else: no interval, no test. Fewer than FEW
-    seeds an arm: the exact permutation test decides (sign-flip where paired). From FEW on: the
-    paired t-test, or Welch's.
+    seeds in an arm: the exact permutation test decides (sign-flip where paired; random
+    permutations where there are more than MOST_ARRANGEMENTS). From FEW on: the paired t-test,
+    Welch's, or that of one sample.
     """
 
     first: tuple[float, ...]
     second: tuple[float, ...]
     """Paired, in the same order of seeds."""
     paired: bool
+    one_sample: bool = False
+    """Paired with a constant, which has no seeds: the ground truth."""
+    in_common: int = 0
+    """Seeds that both have although they are not paired by them, being too few."""
+
+    @property
+    def design(self) -> str:
+        """`paired`, `unpaired`, or nothing where one side is a constant."""
+        return "" if self.one_sample else "paired" if self.paired else "unpaired"
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -71,32 +81,50 @@ class Difference:
     @property
     def test(self) -> str:
         """The name of the test that decides."""
-        if self.n < 2:
+        if self.n < 2 or self.lack_of_spread:
             return "none"
         if self.n < FEW:
+            if not self._countable:
+                return "random permutations"
             return "exact sign-flip" if self.paired else "exact permutation"
+        if self.one_sample:
+            return ONE_SAMPLE
         return "paired t" if self.paired else "Welch's t"
 
     @cached_property
     def p(self) -> float | None:
-        """Two-sided, of `test`; None with one seed, and where values that do not vary have no t."""
-        if self.n < 2:
+        """Two-sided, of `test`; None with one seed, and where nothing varies."""
+        if self.n < 2 or self.lack_of_spread:
             return None
         if self.n < FEW:
-            return self.exact_p
-        return None if self._spread == 0 else float(self._t.pvalue)
+            return self.exact_p if self._countable else random_p(*self._arrays)
+        return float(self._t.pvalue)
 
     @cached_property
     def exact_p(self) -> float | None:
-        """Of the exact permutation test, whichever decides; None with too many arrangements."""
-        if self.n < 2:
+        """Of the exact permutation test, whichever decides; None with too many arrangements too."""
+        if self.n < 2 or self.lack_of_spread:
             return None
-        return exact_p(np.asarray(self.first), np.asarray(self.second), self.paired)
+        return exact_p(*self._arrays, self.paired)
 
     @property
     def smallest_p(self) -> float | None:
         """What the exact test can reach at best with these seeds."""
         return smallest_p(*self.counts, self.paired) if self.n > 1 else None
+
+    @cached_property
+    def lack_of_spread(self) -> str:
+        """Why no test can tell these arms apart, whatever their number of seeds; "" where one can.
+
+        same: both have the same value in every seed; constant: no value varies; shifted: the
+        difference is the same in every seed.
+        """
+        if self.n < 2 or self._spread > 0:
+            return ""
+        if self.paired and not self.one_sample and abs(self.effect) <= self._rounding:
+            return "same"
+        varied = max(map(np.ptp, self._arrays)) > self._rounding
+        return "shifted" if varied else "constant"
 
     @cached_property
     def interval(self) -> tuple[float, float] | None:
@@ -128,6 +156,14 @@ class Difference:
             return None
         return float(np.corrcoef(self.first, self.second)[0, 1])
 
+    @property
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.asarray(self.first), np.asarray(self.second)
+
+    @property
+    def _countable(self) -> bool:
+        return arrangements(*self.counts, self.paired) <= MOST_ARRANGEMENTS
+
     @cached_property
     def _t(self) -> Any:
         if self.paired:
@@ -137,7 +173,7 @@ class Difference:
     @cached_property
     def _spread(self) -> float:
         """Standard deviation of the differences, or pooled; 0 where it is one of rounding alone."""
-        a, b = np.asarray(self.first), np.asarray(self.second)
+        a, b = self._arrays
         if self.n < 2:
             return 0.0
         if self.paired:
@@ -145,7 +181,11 @@ class Difference:
         else:
             squares = (a.size - 1) * a.var(ddof=1) + (b.size - 1) * b.var(ddof=1)
             spread = math.sqrt(squares / (a.size + b.size - 2))
-        return spread if spread > 1e-9 * max(abs(a).max(), abs(b).max()) else 0.0
+        return spread if spread > self._rounding else 0.0
+
+    @property
+    def _rounding(self) -> float:
+        return ROUNDING * max(abs(values).max() for values in self._arrays)
 
 
 def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
@@ -161,36 +201,18 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Inter
     return Interval(float(sample.mean()), float(t * sample.std(ddof=1) / np.sqrt(n)), n)
 
 
-def difference(first: Sequence[float], second: Sequence[float], paired: bool) -> Difference:
+def difference(
+    first: Sequence[float],
+    second: Sequence[float],
+    paired: bool,
+    one_sample: bool = False,
+    in_common: int = 0,
+) -> Difference:
     """Compare two arms; ValueError where a value is not finite or pairs do not match."""
     a, b = _finite(first), _finite(second)
     if paired and a.size != b.size:
         raise ValueError(f"pairs: {a.size} values against {b.size}")
-    return Difference(tuple(a.tolist()), tuple(b.tolist()), paired)
-
-
-def exact_p(first: np.ndarray, second: np.ndarray, paired: bool) -> float | None:
-    """Two-sided p over every arrangement of the seeds; None where there are too many of them."""
-    if arrangements(len(first), len(second), paired) > MOST_ARRANGEMENTS:
-        return None
-    result = stats.permutation_test(
-        (first, second),
-        lambda x, y, axis: x.mean(axis) - y.mean(axis),
-        permutation_type="samples" if paired else "independent",
-        vectorized=True,
-        n_resamples=MOST_ARRANGEMENTS + 1,
-    )
-    return float(result.pvalue)
-
-
-def arrangements(first: int, second: int, paired: bool) -> int:
-    """In how many ways the arms' labels can be dealt to the values."""
-    return 2**first if paired else math.comb(first + second, first)
-
-
-def smallest_p(first: int, second: int, paired: bool) -> float:
-    """The smallest two-sided p that an exact test can reach: the observed order, or its mirror."""
-    return min(1.0, 2 / arrangements(first, second, paired))
+    return Difference(tuple(a.tolist()), tuple(b.tolist()), paired, one_sample, in_common)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -201,37 +223,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted.tolist()
-
-
-def power(n: int, standardised: float, tests: int, paired: bool) -> float:
-    """The chance that a t-test of n seeds an arm at ALPHA / `tests` finds a true difference.
-
-    ALPHA / `tests` is Holm's first step: the chance is at least this, whatever the other tests say.
-    """
-    degrees = n - 1 if paired else 2 * n - 2
-    shift = abs(standardised) * math.sqrt(n if paired else n / 2)
-    limit = float(stats.t.isf(ALPHA / tests / 2, degrees))
-    return float(np.nan_to_num(stats.nct.sf(limit, degrees, shift), nan=1.0))
-
-
-def seeds_for_power(standardised: float, tests: int, paired: bool) -> int | None:
-    """The fewest seeds (FEW at least) with POWER; None where MOST_SEEDS are not enough."""
-    counts = range(FEW, MOST_SEEDS + 1)
-    return next((n for n in counts if power(n, standardised, tests, paired) >= POWER), None)
-
-
-def detectable(n: int, tests: int, paired: bool) -> float | None:
-    """The standardised difference that n seeds find with POWER; None below FEW seeds."""
-    if n < FEW:
-        return None
-    found = optimize.brentq(lambda d: power(n, d, tests, paired) - POWER, 0.0, 20.0, xtol=1e-4)
-    return float(found)
-
-
-def seeds_that_can_decide(tests: int, paired: bool) -> int:
-    """The fewest seeds an arm with which the test that decides can reach ALPHA after Holm."""
-    fewer = (n for n in range(2, FEW) if smallest_p(n, n, paired) * tests < ALPHA)
-    return next(fewer, FEW)
 
 
 def _finite(values: Sequence[float]) -> np.ndarray:

@@ -26,6 +26,8 @@ CHARACTERS_AN_INCH = 15
 """Of the type in figures, a careful count."""
 LINE = 0.125
 """Inches from line to line."""
+FONT = "DejaVu Sans"
+"""Comes with matplotlib: the same on every machine."""
 INK = "#222222"
 GREY = "#8a8a8a"
 # Okabe and Ito's palette, without its yellow, which white paper swallows.
@@ -34,7 +36,7 @@ DASHES = ("solid", (0, (4, 1.5)), (0, (1.2, 1.2)))
 
 RC = {
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same on every machine
+    "font.sans-serif": [FONT],
     "font.size": 7.5,
     "axes.titlesize": 7.5,
     "axes.labelsize": 7.5,

@@ -12,6 +12,7 @@ from experiments.tracking_reader import SuiteRuns
 from reports.collect import GROUND_TRUTH, Entry, decimals, entry, runs_by_arm, table_scores
 from reports.leaders import leaders
 from reports.markdown import aligned, escape
+from reports.rounding import plain
 
 FAMILY_PREFIX = {"fcn": "FCN ", "labels": "Labels ", "color": "Lab ∩ "}
 COLUMNS_SIDE_BY_SIDE = 8
@@ -100,7 +101,7 @@ def cell_text(cell: Entry, score: str, finished: int | None = None) -> str:
     if cell.interval is None:
         return cell.state
     digits = decimals(score)
-    text = f"{cell.interval.mean:.{digits}f}"
+    text = plain(cell.interval.mean, digits)
     if cell.interval.half_width is not None:
         text += f" ± {cell.interval.half_width:.{digits}f}"
     expected = cell.planned if finished is None else finished

@@ -7,11 +7,14 @@ import io
 from collections.abc import Sequence
 
 from eval.metrics import METRICS
-from reports.collect import decimals
+from reports.claims import parse_claim
 from reports.markdown import aligned, escape
-from reports.statistics import ALPHA, CONFIDENCE, FEW, POWER, detectable
+from reports.permutations import MOST_ARRANGEMENTS
+from reports.power import POWER, detectable
+from reports.rounding import interval_text, p_text, signed
+from reports.statistics import ALPHA, CONFIDENCE, FEW, ONE_SAMPLE
 from reports.tables import title
-from reports.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Verdict, digits_apart, parse_claim
+from reports.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Verdict
 
 COLUMNS = (
     "claim",
@@ -48,17 +51,13 @@ def markdown(verdicts: Sequence[Verdict]) -> str:
     head += ["test", "p", "p (Holm)", "exact p", "r"]
     rows = []
     for v in verdicts:
-        digits = max(decimals(v.score) if v.score else 3, digits_apart(abs(v.effect or 0.0), 0.0))
-        interval = "—"
-        if v.interval:
-            interval = f"{signed(v.interval[0], digits)} to {signed(v.interval[1], digits)}"
         size = "—" if v.standardised is None else f"{v.measure} = {signed(v.standardised, 1)}"
         rows.append(
             [
                 escape(claim_words(v.claim)),
                 f"**{v.word}**",
-                "—" if v.effect is None else signed(v.effect, digits),
-                interval,
+                "—" if v.effect is None else signed(v.effect, v.digits),
+                interval_text(v.interval, v.digits) if v.interval else "—",
                 size,
                 str(v.n) if v.n else "—",
                 v.test if v.test != "none" else "—",
@@ -83,20 +82,41 @@ def notes(verdicts: Sequence[Verdict], left: Sequence[str] = ()) -> list[str]:
     lines = [f"{told}, of {len(verdicts)} claim{'s' if len(verdicts) > 1 else ''}"]
     tested = [v for v in verdicts if v.p is not None]
     if tested:
-        lines.append(
-            f"reproduced or contradicted: two-sided p below {ALPHA} after Holm's correction over "
-            f"the {len(tested)} claims tested, on the claimed side or the other; fewer than {FEW} "
-            "seeds are tested by an exact permutation test, others by a t-test, paired where arms "
-            "share seeds and the order of the data; exact p stands beside it either way. The "
-            "interval is of one difference alone, over seeds of the training"
-        )
-        lines += _power(tested)
+        lines += [*_tests(tested), *_power(tested)]
     return [*lines, *said]
 
 
-def open_claims(verdicts: Sequence[Verdict]) -> list[str]:
-    """What would decide each claim that is undecided."""
-    return [f"{claim_words(v.claim)}: {words(v)}" for v in verdicts if v.word == UNDECIDED]
+def _tests(tested: Sequence[Verdict]) -> list[str]:
+    """What the words and numbers rest on."""
+    over = f" over the {len(tested)} claims tested" if len(tested) > 1 else ""
+    holm = f"after Holm's correction{over}" if over else "(one claim is tested: nothing to correct)"
+    lines = [
+        f"reproduced or contradicted: two-sided p below {ALPHA} {holm}, on the claimed side or the "
+        f"other; fewer than {FEW} seeds are tested by a permutation test, others by a t-test, "
+        "paired where arms share seeds and the order of the data",
+        "exact p is that of the exact permutation test, whichever test decides, where values vary "
+        f"and have at most {MOST_ARRANGEMENTS:,} arrangements; r is the correlation of paired arms "
+        "over their seeds",
+        "the interval is the t-interval of one difference alone, over seeds of the training: also "
+        "where another test decides, and without Holm's correction, so it may leave 0 out where "
+        "the claim is undecided",
+    ]
+    if any(v.n < FEW and v.counts[0] != v.counts[1] for v in tested):
+        lines.append(
+            f"where fewer than {FEW} seeds stand against more, p is right only if the seeds of "
+            "both arms vary alike: it is too small where those of the few vary more"
+        )
+    return lines
+
+
+def remarks(verdicts: Sequence[Verdict]) -> list[str]:
+    """What would decide each claim that is undecided, and what speaks against a score."""
+    told = []
+    for v in verdicts:
+        if v.word == UNDECIDED or v.ceiling:
+            word = "" if v.word == UNDECIDED else f"{v.word}; "
+            told.append(f"{claim_words(v.claim)}: {word}{words(v)}")
+    return told
 
 
 def words(verdict: Verdict) -> str:
@@ -117,18 +137,6 @@ def claim_words(text: str) -> str:
     return " on ".join(part for part in score_of(text) if part)
 
 
-def p_text(p: float) -> str:
-    """`0.041`, `0.0079`, `< 0.0001`."""
-    if p < 0.0001:
-        return "< 0.0001"
-    return f"{p:.4f}" if p < 0.01 else f"{p:.3f}"
-
-
-def signed(value: float, digits: int, minus: str = "−") -> str:
-    """`+0.041`, with a true minus."""
-    return f"{value:+.{digits}f}".replace("-", minus)
-
-
 def as_csv(verdicts: Sequence[Verdict]) -> str:
     """A row a claim, in full precision."""
     text = io.StringIO()
@@ -145,15 +153,20 @@ def as_csv(verdicts: Sequence[Verdict]) -> str:
 
 def _power(tested: Sequence[Verdict]) -> list[str]:
     """The smallest differences that the seeds there are would find."""
-    designs = sorted({(v.n, v.paired) for v in tested})
+    designs = {(v.n, v.paired, v.test == ONE_SAMPLE) for v in tested}
     lines = []
-    for n, paired in designs:
+    for n, paired, alone in sorted(designs):
         found = detectable(n, len(tested), paired)
-        how = "paired" if paired else "unpaired"
-        if found is not None:
-            lines.append(
-                f"power: with {n} seeds {how}, a true difference of {found:.1f} standard "
-                f"deviations is found with {100 * POWER:.0f} % probability at the least, smaller "
-                "ones less often"
-            )
+        if found is None:
+            continue
+        if alone:
+            how, of, sure = "", " over the seeds", "at least "
+        elif paired:
+            how, of, sure = " paired", " of the paired differences", "at least "
+        else:  # Welch's test falls a little short of Student's, by which this is counted
+            how, of, sure = " unpaired", ", pooled over the arms,", "about "
+        lines.append(
+            f"power: with {n} seeds{how}, a true difference of {found:.1f} standard deviations{of} "
+            f"is found with {sure}{100 * POWER:.0f} % probability, smaller ones less often"
+        )
     return lines

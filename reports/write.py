@@ -9,14 +9,15 @@ from experiments.tracking_reader import SuiteRuns
 from pix2pix.errors import UserError
 from reports import citation, figures, latex, notes, verdict_text
 from reports.checklist import checklist
-from reports.collect import finished, read, tidy
+from reports.claims import not_judged
+from reports.collect import finished, read, standing, tidy
 from reports.content import gather
 from reports.html_page import suite_page
 from reports.image_intervals import image_intervals
 from reports.index import index_page, summary
 from reports.markdown_page import markdown_page
 from reports.tables import Table, as_csv
-from reports.verdicts import Verdict, not_judged
+from reports.verdicts import Verdict
 from reports.writing import write_files, writing
 
 
@@ -49,7 +50,7 @@ def write_report(suite: str, dataset: str, profile: str, out: Path) -> Path:
     write_files(folder, files)
     write_files(out, {"index.html": index_page(out)})
     if not finished(runs):
-        states = ", ".join(f"{notes.name(run)} {run.status}" for run in runs.runs)
+        states = ", ".join(f"{notes.name(run)} {standing(run)}" for run in runs.runs)
         raise UserError(f"suite {suite} on {dataset} ({profile}): no finished cell: {states}")
     return folder
 
@@ -74,9 +75,13 @@ def latex_table(runs: SuiteRuns, table: Table) -> str:
 
 def latex_verdicts(runs: SuiteRuns, judged: Sequence[Verdict]) -> str:
     """The claims for a paper."""
-    read_as = "Claims of the paper. The difference is of the first arm and the second"
+    claims = "Claims of the paper" if runs.record.get("published") else "Claims"
+    read_as = f"{claims}. The difference is of the first arm and the second"
     if any(verdict.interval for verdict in judged):
-        read_as += ", its 95 % t-interval over seeds; g is Hedges' g (paired: of the differences)"
+        read_as += (
+            ", its 95 % t-interval over seeds, whichever test decides; g is Hedges' g (paired: of "
+            "the differences); exact p and the correlation of pairs are in verdicts.csv"
+        )
     if left := not_judged(runs):
         read_as += f". Not judged, their arms were not asked for: {len(left)} more"
     return latex.verdict_table(

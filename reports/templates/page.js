@@ -36,12 +36,12 @@
     }
   }
 
-  // Columns of scores sort on a click: best first, then as the suite has them.
+  // Columns of scores sort on a click or a key: best first, then as the suite has them.
   for (const table of document.querySelectorAll("table.scores")) {
     const body = table.tBodies[0];
     const order = [...body.rows];
     table.querySelectorAll("th.sortable").forEach((head) => {
-      head.addEventListener("click", () => {
+      head.firstElementChild.addEventListener("click", () => {
         const column = head.cellIndex;
         const again = head.hasAttribute("aria-sort");
         table.querySelectorAll("th[aria-sort]").forEach((one) => one.removeAttribute("aria-sort"));

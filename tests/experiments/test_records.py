@@ -33,6 +33,7 @@ def test_a_record_holds_cells_numbers_and_claims(tmp_path):
     assert pairs(content) == [("1x1", 1), ("16x16", 1), ("70x70", 1), ("286x286", 1)]
     assert content["published"]["rows"]["70x70"]["fcn.class_iou"] == 0.17
     assert "70x70 > 1x1 on fcn.pixel_accuracy" in content["claims"]
+    assert content["own"] == []
     assert content["steps"] == 3000 and content["size"] == [128, 128]
 
 
@@ -61,6 +62,7 @@ def test_a_length_of_one_arm_alone_is_no_length_of_the_suite(tmp_path):
     path.write_text("title: t\narms:\n  a: {}\n  b: {training.epochs: 5}\n")
     content = record(make_plan(load_suite(path), REGISTRY["procedural"], "quick"), tmp_path)
     assert content["steps"] is None and content["epochs"] is None
+    assert content["own"] == ["suite"]
 
 
 def test_deviations_name_what_differs_and_nothing_else():

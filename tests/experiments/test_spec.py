@@ -145,6 +145,18 @@ WRONG = {
     "title: t\narms:\n  a: {}\nclaims: [a > b on lpips]\n": r"claims\[0\]: no such arm: b",
     "title: t\narms:\n  a: {}\n  b: {}\nclaims: [a > b on fcn.iou]\n": "unknown score fcn.iou",
     "title: t\narms:\n  a: {}\nclaims: [a is best]\n": "must read 'ARM > ARM on SCORE'",
+    "title: t\narms:\n  a: {}\nclaims: [a > a on lpips]\n": (
+        r"mine\.yaml:4:10: claims\[0\]: compares a with itself"
+    ),
+    "title: t\narms: {a: {}, b: {}}\nclaims:\n- a > b on lpips\n- a > b on lpips\n": (
+        r"mine\.yaml:5:3: claims\[1\]: says the same as claims\[0\]"
+    ),
+    "title: t\narms: {a: {}, b: {}}\nclaims: [a > b on lpips, b < a on lpips]\n": (
+        r"claims\[1\]: says the same as claims\[0\]"
+    ),
+    "title: t\narms: {a: {}, b: {}}\nclaims: [a > b on lpips, a < b on lpips]\n": (
+        r"claims\[1\]: is the opposite of claims\[0\]"
+    ),
     "title: t\narms:\n  a/b: {}\n": "none of /",
     "title: t\narms:\n  ground truth: {}\n": "own row",
     "title: t\narms:\n  a: {training.mirror: no}\n": "must be true or false",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
+import pytest
 from suites import PIXEL, arms, run, suite
 
+from experiments.study import make_study
 from reports.checklist import checklist, command
 from reports.citation import bibtex
 from reports.content import gather
 from reports.html_page import suite_page
-from reports.image_intervals import half_widths, image_intervals
+from reports.image_intervals import distances, image_intervals
 from reports.markdown_page import markdown_page
 from reports.verdicts import verdicts
+from run_ablations import parse_options, parser
 
 RUN = {
     "params": {"training.jitter": "1.0", "training.batch": "1", "seed": "1"},
@@ -53,7 +57,8 @@ def test_every_item_comes_from_the_records() -> None:
         "- cores: not recorded.",
         "- versions: torch 2.11.0.",
         "- a: 2.0 minutes a training, peak memory 900 MiB.",
-        "- in all, scoring included: 60.0 minutes of one device.",
+        "- time in all: 60.0 minutes on AMD EPYC (all finished cells; without the scorer's "
+        "training).",
         "- L1: generator 54,413,955, changes objective.gan none.",
         "- settings of all arms: training.jitter 1.0, training.batch 1.",
         "- pairs: train 367, val 101, test 101.",
@@ -64,14 +69,59 @@ def test_every_item_comes_from_the_records() -> None:
     ):
         assert line in text.splitlines(), line
     assert command(runs) == (
-        "python run_ablations.py --suite patch_size --dataset camvid --profile quick --seeds 1,2 "
-        "--arms a,L1 --set training.batch=1"
+        "python run_ablations.py --suite patch_size --dataset camvid --data-root DIR "
+        "--profile quick --seeds 1,2 --arms a,L1 --set training.batch=1"
     )
+    assert "a data set that does not by --datasets FILE as well" in text  # an older record
 
 
 def test_one_seed_is_named_as_the_command_line_reads_it() -> None:
     runs = suite(run("U-Net (L1)", 7, 0.8), arms=[{"name": n} for n in ("U-Net (L1)", "x")])
-    assert command(runs).endswith('--seeds 7, --arms "U-Net (L1)"')
+    assert command(runs).endswith("--seeds 7, --arms 'U-Net (L1)'")
+
+
+def test_the_command_is_read_as_it_was_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a shell, then by the command line itself, which plans these cells again."""
+    (tmp_path / "mine.yaml").write_text("title: t\narms: {'a&b': {}, '$x;y \"z\"': {}, c: {}}\n")
+    (tmp_path / "SETS.yaml").write_text(
+        f"my_set: {{layout: folders, path: {tmp_path}, "
+        "sides: {photo: {folder: p}, labels: {folder: l}}}\n"
+    )
+    names = ("a&b", '$x;y "z"')
+    runs = suite(
+        *(run(arm, 1, 0.5) for arm in names),
+        suite="mine",
+        dataset="my_set",
+        own=["suite", "dataset"],
+        overrides={"training.mirror": False, "size": [64, 128]},
+        profile="smoke+size=-64--128-+training.mirror=False",
+        arms=[{"name": arm, "changes": {}} for arm in (*names, "c")],
+    )
+    python, program, *words = shlex.split(command(runs))
+    assert (python, program) == ("python", "run_ablations.py")
+    monkeypatch.chdir(tmp_path)
+    options = parse_options(parser().parse_args(words))
+    assert options.arms == names and options.seeds == (1,)
+    (plan,) = make_study(options).plans
+    assert plan.size == (64, 128) and plan.overrides["training.mirror"] is False
+    assert plan.entry.name == "my_set" and plan.suite.name == "mine"
+    told = "mine.yaml is the suite's own file; SETS.yaml is the file that describes the data set"
+    assert told in checklist(runs, [])
+    embedded = suite(run("a", 1, 0.5), dataset="procedural", own=[])
+    assert "--data-root" not in command(embedded)
+    assert "comes with the package" not in checklist(embedded, [])
+
+
+def test_a_broken_ceiling_stands_beside_the_claims() -> None:
+    claims = [f"a > b on {PIXEL}"]
+    values = arms({"a": [0.6, 0.61], "b": [0.5, 0.52]})
+    weak = suite(*values, truth=0.49, claims=claims)
+    told = "- on a score whose ceiling is broken, so to be read with the note on the scorer: 1 (a >"
+    assert told in checklist(weak, verdicts(weak))
+    firm = suite(*values, truth=0.9, claims=claims)
+    assert "ceiling" not in checklist(firm, verdicts(firm))
 
 
 def test_bibtex_names_the_commit() -> None:
@@ -81,7 +131,7 @@ def test_bibtex_names_the_commit() -> None:
 
 def test_intervals_over_images_stand_apart_and_say_so(tmp_path: Path) -> None:
     none = suite(*arms({"a": [0.8, 0.9]}))
-    assert image_intervals(none) is None and half_widths(none) is None
+    assert image_intervals(none) is None and distances(none) is None
     runs = suite(
         run("a", 1, 0.80, image_intervals={PIXEL: (0.78, 0.83)}),
         run("a", 2, 0.82, image_intervals={PIXEL: (0.81, 0.84)}),
@@ -92,10 +142,10 @@ def test_intervals_over_images_stand_apart_and_say_so(tmp_path: Path) -> None:
         "a,1,fcn.pixel_accuracy,0.8,0.78,0.83",
         "a,2,fcn.pixel_accuracy,0.82,0.81,0.84",
     ]
-    table = half_widths(runs)
+    table = distances(runs)
     assert table and table.columns == ("arm", "FCN per-pixel acc.")
-    assert table.rows == (("a", "± 0.020"),)  # half of (0.05 + 0.03) / 2
+    assert table.rows == (("a", "−0.015/+0.025"),)  # (0.02 + 0.01) / 2 and (0.03 + 0.02) / 2
     for page in (markdown_page(gather(runs), {}), suite_page(gather(runs), {}, tmp_path)):
-        assert "Over test images" in page and "Here ± is not over seeds" in page
-        assert "± 0.020" in page
+        assert "Over test images" in page and "not an interval over seeds" in page
+        assert "−0.015/+0.025" in page and "± 0.0" not in page.partition("Over test images")[2]
     assert "in image_intervals.csv" in checklist(runs, [])

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import recorded_runs as recorded
-from suites import PIXEL, arms, suite
+from suites import PIXEL, arms, run, suite
 
 from experiments.tracking import mirror
 from experiments.tracking_reader import SuiteRuns
 from reports.__main__ import main
 from reports.compare_answer import answer, limits, sorted_claims
-from reports.compare_content import Setting, orders
+from reports.compare_content import Setting, orders, verdict_cell
+from reports.compare_latex import latex_tables
 from reports.leaders import in_words, paper_orders, rank_order
 from reports.tables import make_table
 from reports.verdicts import verdicts
@@ -62,13 +63,16 @@ def test_what_may_not_be_compared() -> None:
     assert told[2].startswith("C has one seed an arm: no interval and no test")
     assert "A lacks arms: c not asked for. Orders are of the shared arms." in told
     assert "C lacks arms: b not asked for. Orders are of the shared arms." in told
+    gone = suite(*arms({"a": A}), run("b", 1, None, status="failed"), dataset="v", **one)
+    told = limits([first, Setting(gone, make_table(gone), {})])
+    assert "B lacks arms: b failed. Orders are of the shared arms." in told
     assert orders([first, few]) == []  # one arm in common has no order
 
 
 def test_orders_by_hand() -> None:
     ours = {"x": 0.9, "y": 0.8, "z": 0.7, "here only": 0.1}
     order = rank_order(PIXEL, ours, {"x": 0.5, "y": 0.2, "z": 0.3})
-    assert order.ours == ("x", "y", "z")
+    assert order.ours == (("x",), ("y",), ("z",))
     assert order.theirs == (("x",), ("z",), ("y",))
     assert order.swapped == (("y", "z"),)
     assert order.tau == pytest.approx(1 / 3)  # two pairs agree, one does not
@@ -77,15 +81,38 @@ def test_orders_by_hand() -> None:
     )
     tied = rank_order(PIXEL, ours, {"x": 0.5, "y": 0.2, "z": 0.2})
     assert in_words(tied).startswith("here x > y > z; paper x > y = z; the same order but for ties")
+    equal = rank_order(PIXEL, {"x": 0.5, "y": 0.5, "z": 0.4}, {"x": 0.1, "y": 0.2, "z": 0.3})
+    assert in_words(equal) == (
+        "here x = y > z; paper z > y > x; the other way round: x and z, y and z; "
+        "Kendall's τ = −0.82"
+    )
     lower = rank_order("lpips", {"x": 0.1, "y": 0.2}, {"x": 0.3, "y": 0.2})
-    assert (lower.ours, lower.swapped, lower.tau) == (("x", "y"), (("x", "y"),), None)
+    assert (lower.ours, lower.swapped, lower.tau) == ((("x",), ("y",)), (("x", "y"),), None)
+
+
+def test_equal_means_stand_side_by_side_as_equal() -> None:
+    one = setting({"a": [0.8, 0.8], "b": [0.8, 0.8], "c": [0.7, 0.6]}, "x")
+    (found,) = orders([one, setting({"a": [0.9, 0.8], "b": [0.7, 0.7], "c": [0.5, 0.6]}, "y")])
+    assert found.orders == ("a = b > c", "a > b > c")
+    assert found.agreement == ("A–B: τ = 0.82, the same order but for ties",)
+
+
+def test_a_comparison_knows_of_a_broken_ceiling_and_whose_claims_they_are() -> None:
+    firm = setting({"a": A, "b": B}, "x")
+    weak = setting({"a": A, "b": B}, "y", truth=0.5)
+    assert verdict_cell(weak, CLAIM) == "reproduced (+0.050, n = 5; ceiling broken)"
+    assert verdict_cell(firm, CLAIM) == "reproduced (+0.050, n = 5)"
+    text = latex_tables([firm, weak])
+    assert "Verdicts on the claims;" in text and "(+0.050, n~=~5; ceiling" in text
+    one_seed = setting({"a": A[:1], "b": B[:1]}, "z")
+    assert "over seeds; values of one seed an arm;" in latex_tables([firm, one_seed])
 
 
 def test_the_papers_order_is_of_the_arms_that_were_run() -> None:
     rows = {"a": {PIXEL: 0.4}, "b": {PIXEL: 0.6}, "c": {PIXEL: 0.1}}
     runs = suite(*arms({"a": A, "b": B}), published={"source": "T", "rows": rows})
     (order,) = paper_orders(runs)
-    assert (order.score, order.ours, order.swapped) == (PIXEL, ("a", "b"), (("a", "b"),))
+    assert (order.score, order.ours, order.swapped) == (PIXEL, (("a",), ("b",)), (("a", "b"),))
     assert paper_orders(SuiteRuns(runs.record | {"published": None}, runs.runs, None, "")) == []
 
 

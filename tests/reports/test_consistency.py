@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import recorded_runs as recorded
+from mlflow import MlflowClient
 from suites import PIXEL, arms, run, suite
 
 from experiments.tracking import mirror
@@ -17,6 +18,7 @@ from reports.collect import entry, read
 from reports.consistency import consistent
 from reports.earlier import left_out, older
 from reports.notes import gaps, not_asked
+from reports.verdicts import verdicts
 from reports.write import write_report
 
 KEY = ("patch_size", "procedural", "quick")
@@ -37,11 +39,13 @@ def test_runs_of_another_data_version_are_no_part_of_a_mean() -> None:
     checked = consistent(runs)
     assert entry(checked.of_arm("a"), PIXEL).interval.mean == 0.8
     assert gaps(checked)[0] == (
-        "missing, of another data version (fingerprint 0123456789ab…, not fedcba987654…): a seed 2"
+        "left out, of another data version (fingerprint 0123456789ab…, not fedcba987654…): a seed 2"
     )
     truth = replace(runs.ground_truth, fingerprint=old)
     checked = consistent(replace(runs, ground_truth=truth))
     assert checked.ground_truth.status == "running"
+    assert "left out, of another data version (fingerprint" in gaps(checked)[-1]
+    assert gaps(checked)[-1].endswith(": the ground-truth row")
 
 
 def test_seeds_of_mixed_settings_have_no_mean() -> None:
@@ -54,7 +58,7 @@ def test_seeds_of_mixed_settings_have_no_mean() -> None:
     checked = consistent(runs)
     assert entry(checked.of_arm("a"), PIXEL).interval is None
     assert entry(checked.of_arm("b"), PIXEL).interval.mean == 0.7
-    assert "missing, of mixed settings (training.steps is 400 or 800): a seeds 1, 2" in gaps(
+    assert "left out, of mixed settings (training.steps is 400 or 800): a seeds 1, 2" in gaps(
         checked
     )
 
@@ -78,10 +82,58 @@ def test_an_arm_may_differ_only_in_what_it_changes() -> None:
         run("c", 1, 0.7, params=other),
     )  # fmt: skip
     assert gaps(consistent(runs))[0] == (
-        "missing, of mixed settings (training.batch is 10, in the other arms 1): c seed 1"
+        "left out, of mixed settings (training.batch is 10, in the other arms 1): c seed 1"
     )
     runs.record["arms"][2]["changes"] = {"training.batch": 10}
     assert consistent(runs).runs == runs.runs
+
+
+def test_where_one_arm_stands_against_one_nobody_can_say_which_was_meant() -> None:
+    params = {"training.batch": "1"}
+    runs = suite(
+        run("a", 1, 0.8, params=params),
+        run("b", 1, 0.7, params={"training.batch": "10"}),
+        claims=[f"a > b on {PIXEL}"],
+    )
+    checked = consistent(runs)
+    assert gaps(checked)[0] == (
+        "left out, of mixed settings (training.batch is 1 in a, 10 in b: nobody can say which was "
+        "meant): a seed 1, b seed 1"
+    )
+    assert entry(checked.of_arm("a"), PIXEL).state == "left out"
+    (verdict,) = verdicts(checked)
+    assert verdict.detail.startswith("a is left out (of mixed settings (training.batch is 1 in a")
+    assert verdict.advice.startswith("train again what was left out")
+
+
+def test_runs_that_are_left_out_are_not_called_running(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    recorded.cell(out, "aaa", 1, SCORES)
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None, fingerprint="f" * 64)
+    mirror(out)
+    with pytest.raises(UserError, match=r"no finished cell: 70x70 seed 1 left out$"):
+        write_report(*KEY, tmp_path / "out")
+    page = (tmp_path / "out" / "procedural-quick" / "patch_size" / "table.md").read_text("utf-8")
+    assert "left out, of another data version (fingerprint ab12ab12ab12…, not ffff" in page
+    assert "missing: 70x70" not in page and "begun" not in page
+
+
+def test_a_value_that_is_no_number_is_not_measured(tmp_path: Path, store: Path) -> None:
+    """As of a run whose score MLflow holds as not a number."""
+    out = tmp_path / "runs"
+    for seed, value in ((1, 0.9), (2, 0.7), (3, 0.8)):
+        recorded.cell(out, f"d{seed}", seed, {PIXEL: value, "pixel.psnr": 15.0})
+    cells = [("70x70", seed, f"d{seed}") for seed in (1, 2, 3)]
+    recorded.suite_record(out, cells, reference=None)
+    mirror(out)
+    damaged = next(run for run in read(*KEY).runs if run.seed == 1)
+    MlflowClient(f"sqlite:///{store}").log_metric(damaged.run_id, PIXEL, float("nan"), step=9)
+    runs = read(*KEY)
+    measured = entry(runs.of_arm("70x70"), PIXEL)
+    assert (measured.interval.n, measured.interval.mean) == (2, pytest.approx(0.75))
+    told = "FCN per-pixel acc.: not measured: the value that is recorded is nan"
+    page = (write_report(*KEY, tmp_path / "out") / "table.md").read_text(encoding="utf-8")
+    assert f"- {told}." in page and "0.750 ± 0.635 (n = 2)" in page
 
 
 def test_arms_that_nobody_asked_for_are_not_missing(tmp_path: Path, store: Path) -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from suites import PIXEL, arms, suite
+from suites import PIXEL, arms, run, suite
 
 from experiments.tracking_reader import SuiteRuns, list_suites
 from reports.collect import read
+from reports.figure_curves import draw_curves
 from reports.figure_seeds import draw_seeds, main_scores, whole_range
-from reports.figures import FIGURES, drawings
+from reports.figures import FIGURES, draw_all, drawings
 from reports.style import COLUMN_WIDTH, PAGE_WIDTH, inches_of, legend_columns, paper_style, wrapped
 
 LONG = ("encoder-decoder (L1)", "encoder-decoder (L1+cGAN)", "U-Net (L1)", "U-Net (L1+cGAN)", "x")
+SPACE = 4.0
+"""Pixels at 100 an inch between numbers, or they read as one."""
 OVERLAP = 1.0
 """Pixels at 100 a inch: line spacing lets boxes of lines meet."""
 
@@ -76,6 +82,53 @@ def test_type_is_read_and_nothing_is_cut_or_covered(
                 high = min(boxes[a].y1, boxes[b].y1) - max(boxes[a].y0, boxes[b].y0)
                 assert min(wide, high) <= OVERLAP, (name, a, b)
     assert seen == list(FIGURES)
+
+
+def test_letters_that_the_font_lacks_are_told_once_in_one_line(
+    runs: SuiteRuns, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        draw_all(renamed(runs, ("日本", "本日", "c", "d", "e")), tmp_path)
+    assert not warned
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "has no 日本: boxes in" in error and "curves" in error
+    draw_all(runs, tmp_path)
+    assert capsys.readouterr().err == ""
+
+
+def test_runs_that_were_left_out_have_no_curve(runs: SuiteRuns) -> None:
+    def lines(runs: SuiteRuns) -> int:
+        figure, _ = draw_curves(runs, PAGE_WIDTH)
+        return sum(len(axes.lines) for axes in figure.axes)
+
+    first, *others = runs.runs
+    out = replace(first, status="running", remark="of other data")
+    assert lines(replace(runs, runs=(out, *others))) < lines(runs)
+    begun = replace(first, status="running")
+    assert lines(replace(runs, runs=(begun, *others))) == lines(runs)
+
+
+@pytest.mark.parametrize("width", [COLUMN_WIDTH, PAGE_WIDTH])
+@pytest.mark.parametrize("spread", [1e-5, 1e-3, 0.1])
+def test_numbers_below_a_panel_never_touch(
+    width: float, spread: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("fcn.pixel_accuracy", "fcn.class_accuracy", "fcn.class_iou", "color.L", "pixel.psnr")
+    cells = [
+        run(arm, seed, None, scores={n: 0.76543 + level + spread * seed for n in names})
+        for arm, level in (("a", 0.0), ("b", 5 * spread))
+        for seed in (1, 2, 3)
+    ]
+    shown = suite(*cells, truth=None, scores=["fcn", "color", "pixel"])
+    with paper_style():
+        figure, _ = draw_seeds(shown, width)
+        numbers = [t for t in texts(figure, monkeypatch) if re.fullmatch(r"[\d.]+", t.get_text())]
+        boxes = [text.get_window_extent() for text in numbers]
+    assert len(boxes) > 4
+    for a, b in combinations(boxes, 2):
+        level = min(a.y1, b.y1) - max(a.y0, b.y0) > 0
+        assert not level or max(a.x0, b.x0) - min(a.x1, b.x1) > SPACE, (a, b)
 
 
 def test_a_column_has_fewer_inputs_and_the_scores_that_matter(runs: SuiteRuns) -> None:

@@ -6,12 +6,19 @@ import json
 import re
 import shutil
 import subprocess
+from html import escape
 from pathlib import Path
 
 import pytest
 import recorded_runs as recorded
+from suites import arms as arms_of
+from suites import run, suite
 
 from experiments.tracking import mirror
+from reports.content import gather
+from reports.html_page import suite_page
+from reports.index import index_page, summary
+from reports.pictures import no_picture
 from reports.write import write_report
 
 STRANGE = "U-Net <script>alert(1)</script> & 70x70"
@@ -96,6 +103,56 @@ def test_a_page_holds_verdicts_scores_pictures_figures_cost_and_gaps(out):
     assert "ab12" * 16 in text
 
 
+def test_a_claim_has_the_numbers_of_the_table(out):
+    text = (out / "procedural-quick" / "losses" / "index.html").read_text(encoding="utf-8")
+    assert re.search(r"paired t: p .+, after Holm .+; exact p = 0\.0625; r = \+0\.\d<", text)
+    (label,) = re.findall(r'aria-label="(difference [^"]+)"', text)
+    told = r"difference \+0\.\d{3}, 95 % interval over seeds \+0\.\d{3} to \+0\.\d{3}"
+    assert re.fullmatch(told, label)
+    assert "<h2>Do the claims hold?</h2>" in text  # nothing is published of this suite
+
+
+def test_decibels_have_their_unit_and_the_digits_of_the_table(tmp_path):
+    scores = [{"pixel.psnr": 12 + arm + seed / 7} for arm in (1, 0) for seed in (1, 2, 3)]
+    cells = [run("ab"[i // 3], i % 3, None, scores=of) for i, of in enumerate(scores)]
+    runs = suite(*cells, scores=["pixel"], claims=["b > a on pixel.psnr", "a > b on pixel.psnr"])
+    cells[0].scores["pixel.psnr"] += 0.001  # or all differences are the same
+    page = suite_page(gather(runs), {}, tmp_path)
+    assert "difference −1.00 dB (95 % interval over seeds −1.00 to −1.00 dB)" in page
+    assert 'aria-label="difference −1.00 dB, 95 % interval over seeds −1.00 to −1.00 dB"' in page
+    published = {"source": "Table 3", "rows": {}}
+    runs = suite(*cells, scores=["pixel"], claims=["a > b on pixel.psnr"], published=published)
+    assert "<h2>Do the paper’s claims hold?</h2>" in suite_page(gather(runs), {}, tmp_path)
+
+
+def test_columns_sort_from_the_keyboard(out):
+    text = (out / "procedural-quick" / "losses" / "index.html").read_text(encoding="utf-8")
+    heads = re.findall(r'<th scope="col" class="sortable"[^>]*>(.*?)</th>', text)
+    assert heads and all(re.fullmatch(r'<button type="button">[^<]+</button>', h) for h in heads)
+
+
+def test_an_arm_without_pictures_says_why(out):
+    arms = {"failed": "failed", "left out": "running", "missing": "missing"}
+    gone = [
+        run(arm, 1, None, status=status, remark="of other data" if status == "running" else None)
+        for arm, status in arms.items()
+    ]
+    assert [no_picture(suite(*gone), arm, None) for arm in arms] == list(arms)
+
+
+def test_the_index_counts_verdicts_on_a_broken_ceiling(tmp_path):
+    values = {"a": [0.60, 0.61, 0.62, 0.605, 0.63], "b": [0.50, 0.51, 0.53, 0.50, 0.52]}
+    claims = ["a > b on fcn.pixel_accuracy"]
+    for truth, name in ((0.49, "weak"), (0.9, "firm")):
+        folder = tmp_path / "camvid-quick" / name
+        folder.mkdir(parents=True)
+        told = summary(gather(suite(*arms_of(values), truth=truth, claims=claims, suite=name)))
+        (folder / "summary.json").write_text(told, encoding="utf-8")
+    page = index_page(tmp_path)
+    assert page.count("1 reproduced</span>") == 2
+    assert page.count(", 1 of them on a score whose ceiling is broken") == 1
+
+
 def test_the_index_links_every_report_with_its_verdicts(out):
     text = (out / "index.html").read_text(encoding="utf-8")
     assert 'href="procedural-quick/losses/index.html"' in text
@@ -103,8 +160,6 @@ def test_the_index_links_every_report_with_its_verdicts(out):
     assert text.count("1 reproduced") == 2
     assert "10 of 11 cells finished" in text
     (out / "procedural-quick" / "patch_size" / "summary.json").write_text("{", encoding="utf-8")
-    from reports.index import index_page
-
     assert "patch_size" not in index_page(out)
 
 
@@ -132,6 +187,48 @@ def test_pages_are_valid_html(out):
     )
     messages = json.loads(ran.stderr)["messages"]
     assert [m["message"] for m in messages if m["type"] == "error"] == []
+
+
+@pytest.mark.slow
+def test_nothing_is_wider_than_a_phone(tmp_path):
+    """Long names wrap; tables scroll within themselves."""
+    if BROWSER is None:
+        pytest.skip("no Chromium: pages cannot be opened")
+    long = "x" * 60
+    runs = suite(
+        *arms_of({long: [0.8, 0.82, 0.81], "b": [0.7, 0.71, 0.69]}),
+        claims=[f"{long} > b on fcn.pixel_accuracy"],
+        profile="smoke+discriminator.patch=16+size=64+training.steps=60",
+        title="Table 1: " + "y" * 60,
+    )
+    report = gather(runs)
+    folder = tmp_path / f"{runs.record['dataset']}-{runs.record['profile']}" / "patch_size"
+    folder.mkdir(parents=True)
+    (folder / "index.html").write_text(suite_page(report, {}, folder), encoding="utf-8")
+    (folder / "summary.json").write_text(summary(report), encoding="utf-8")
+    (tmp_path / "index.html").write_text(index_page(tmp_path), encoding="utf-8")
+    for page in (folder / "index.html", tmp_path / "index.html"):
+        # A window cannot be so narrow, a frame can; its page says how wide it wants to be.
+        inner = page.read_text(encoding="utf-8").replace("default-src 'none'; ", "")
+        inner = inner.replace(
+            "</body>",
+            "<script>document.title = document.documentElement.scrollWidth</script></body>",
+        )
+        frame = tmp_path / "frame.html"
+        frame.write_text(
+            f'<iframe width="400" height="900" srcdoc="{escape(inner)}"></iframe><script>'
+            "onload = () => { document.body.textContent = "
+            "'wide ' + document.querySelector('iframe').contentDocument.title }</script>",
+            encoding="utf-8",
+        )
+        command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+        command += ["--disable-background-networking", "--disable-component-update"]
+        command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000"]
+        ran = subprocess.run(
+            [*command, frame.as_uri()], capture_output=True, text=True, timeout=600
+        )
+        (wide,) = re.findall(r"wide (\d+)", re.sub(r"<script>.*?</script>", "", ran.stdout))
+        assert int(wide) <= 400, page
 
 
 @pytest.mark.slow

@@ -15,10 +15,11 @@ from experiments.tracking import mirror
 from experiments.tracking_reader import SuiteRuns
 from reports.compare import write_comparison
 from reports.figures import FIGURES
-from reports.latex import escape, number, numberless, stacked, table, verdict_table
+from reports.latex import number, numberless, opening, stacked, table, verdict_table
+from reports.latex_text import NOT_IN_OT1, escape
 from reports.tables import make_table
 from reports.verdicts import verdicts
-from reports.write import latex_table, write_report
+from reports.write import latex_table, latex_verdicts, write_report
 
 PACKAGES = ("array", "booktabs", "graphicx", "siunitx")
 DOCUMENT = r"""\documentclass[twocolumn]{article}
@@ -38,11 +39,49 @@ def test_text_is_escaped() -> None:
         r"a\_b \& 5\% \{L1\} \#1 \$x \textasciitilde{}\textasciicircum{}\textbackslash{}"
     )
     assert escape("70×70 ±1 → x") == r"70$\times$70 $\pm$1 $\to$ x"
-    assert escape("Zürich 日") == "Zürich {[}U+65E5]"
+    assert escape("Zürich 日") == "Zürich {[}U+65E5]\\allowbreak{}"
+    assert escape("Đ ø") == "{[}U+0110]\\allowbreak{} ø"
+    assert escape("γ=½ Λ² ε°") == (r"$\gamma$=$^1\!/_2$ $\Lambda$$^2$ $\epsilon$$^\circ$")
+    assert escape("(n = 5)") == "(n~=~5)"
     assert number("0.66") == "0.66" and number("0.80 (unconfirmed)") == "{0.80 (unconfirmed)}"
     assert stacked("FCN per-pixel acc. ↑") == r"{\shortstack{FCN \\ per-pixel acc. $\uparrow$}}"
     assert numberless("Table 1: objectives.") == "Objectives (the paper's Table 1)"
     assert numberless("How much L1?") == "How much L1?"
+
+
+def test_a_long_profile_may_break_where_a_setting_ends() -> None:
+    (caption,) = [
+        line
+        for line in opening("on x (smoke+size=64+training.steps=60), 0.05", "l")
+        if "caption" in line and "skip" not in line
+    ]
+    assert caption == (
+        r"\caption{on x (smoke+\allowbreak{}size=\allowbreak{}64+\allowbreak{}"
+        r"training.\allowbreak{}steps=\allowbreak{}60), 0.05}"
+    )
+
+
+def test_long_names_of_arms_wrap() -> None:
+    many = {f"color.{c}": 0.5 for c in "Lab"} | {f"pixel.{s}": 0.5 for s in ("l1", "psnr", "ssim")}
+    for name, scores, column in (
+        ("L1+cGAN", many, "l"),
+        ("encoder-decoder (L1+cGAN)", many, r"p{0.12\textwidth}"),
+        ("encoder-decoder (L1+cGAN)", {"lpips": 0.5}, "l"),
+        ("日本語日本", {"lpips": 0.5}, r"p{0.25\textwidth}"),  # 40 characters as code points
+    ):
+        families = ["lpips", "color", "pixel"] if scores is many else ["lpips"]
+        runs = suite(run(name, 1, None, scores=scores), scores=families, truth=None)
+        (opened,) = re.findall(r"begin\{tabular\}\{@\{\}(.*?)lS", table(make_table(runs), "c", "l"))
+        assert opened.endswith(column)
+
+
+def test_an_uncertainty_that_is_shown_as_zero_is_not_dropped() -> None:
+    """siunitx sets `0.224 \\pm 0.000` as a bare 0.224."""
+    values = {"a": [0.9001, 0.9002, 0.9001, 0.9002, 0.9001], "b": [0.7, 0.72, 0.71, 0.74, 0.76]}
+    text = table(make_table(suite(*arms(values))), "c", "l")
+    assert r"a & 5 & {\boldmath$0.900 \pm 0.000$} \\" in text
+    values = {"a": [0.90010, 0.90011], "b": values["b"][:2]}
+    assert r"a & 2 & {$0.900 \pm 0.000$} \\" in table(make_table(suite(*arms(values))), "c", "l")
 
 
 def test_numbers_are_aligned_and_grouped() -> None:
@@ -57,7 +96,7 @@ def test_numbers_are_aligned_and_grouped() -> None:
     assert r"L1\_\&\_cGAN & 3 & 0.800 \pm 0.025 & 0.66 \\" in text
     assert r"b & 0 of 1 & {failed} & {} \\" in text
     assert r"S[table-format=1.3(2)]S[table-format=1.2]@{}" in text
-    assert r"\caption{50\% of n = 1}" in text
+    assert r"\caption{50\% of n~=~1}" in text
     for rule in ("toprule", "midrule", "bottomrule", "cmidrule"):
         assert f"\\{rule}" in text
     assert text.count("{") == text.count("}") + text.count(r"\{") - text.count(r"\}")
@@ -76,6 +115,17 @@ def test_verdicts_say_what_would_decide() -> None:
     text = verdict_table(verdicts(runs), "c", "l")
     assert r"a\_1 \textgreater{} b & FCN per-pixel acc. & undecided & $+0.200$ & ---" in text
     assert "one seed shows no spread; 5 seeds paired could decide." in text
+    assert "Ceilings" not in text
+    runs = suite(*arms({"a_1": [0.9], "b": [0.7]}), truth=0.6, claims=[f"a_1 > b on {PIXEL}"])
+    told = "Ceilings: FCN per-pixel acc., but the real photos reach only 0.600 and every arm's"
+    assert told in verdict_table(verdicts(runs), "c", "l")
+
+
+def test_only_suites_with_published_numbers_claim_what_the_paper_claims() -> None:
+    runs = suite(*arms({"a": [0.9], "b": [0.7]}), claims=[f"a > b on {PIXEL}"])
+    assert "Claims. The difference" in latex_verdicts(runs, verdicts(runs))
+    paper = suite(*runs.runs, claims=runs.record["claims"], published={"source": "T", "rows": {}})
+    assert "Claims of the paper. The" in latex_verdicts(paper, verdicts(paper))
 
 
 def _lacking() -> str | None:
@@ -102,7 +152,7 @@ def _values(pixel: float) -> dict[str, float]:
 def test_every_table_and_figure_compiles(tmp_path: Path, store: Path) -> None:
     """All seven columns of the second table, bold, gaps and names that LaTeX would trip over."""
     out = tmp_path / "runs"
-    names = {"70x70": 0.85, "1x1 & 5%_{x}": 0.60, "[*] Zürich #3": 0.70}
+    names = {"70x70": 0.85, "1x1 & 5%_{x}": 0.60, "[*] Zürich #3 γ½ " + NOT_IN_OT1[:3]: 0.70}
     noise = (0.0, 0.01, -0.004, 0.006, -0.011)
     cells = []
     for i, (arm, level) in enumerate(names.items()):
@@ -113,7 +163,7 @@ def test_every_table_and_figure_compiles(tmp_path: Path, store: Path) -> None:
     recorded.failed_cell(out, "f1", 1)
     recorded.reference(out, "ref", _values(0.9))
     claims = [f"{a} > {b} on {PIXEL}" for a in names for b in names if a != b]
-    rows = {"70x70": {PIXEL: 0.66}, "[*] Zürich #3": {PIXEL: 0.39}}
+    rows = {"70x70": {PIXEL: 0.66}, list(names)[2]: {PIXEL: 0.39}}
     fields = {"claims": claims, "published": {"source": "Table 3 (256×256)", "rows": rows}}
     cells.append(("failed_arm", 1, "f1"))
     recorded.suite_record(out, cells, reference="ref", **fields)

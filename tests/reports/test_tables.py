@@ -117,7 +117,9 @@ def test_the_unit_of_a_time_goes_by_its_size() -> None:
     table = cost_table(suite(run("a", 1, 0.8, cost=cost), run("b", 1, 0.8, cost={"seconds": 60.0})))
     assert table.titles[1] == "minutes a cell"
     assert [row.cells[1] for row in table.rows] == ["10.00", "1.00"]
-    assert table.total == "All finished cells together: 11.0 minutes on unknown."
+    assert table.total == (
+        "Time in all: 11.0 minutes on unknown (all finished cells; without the scorer's training)."
+    )
 
 
 def test_a_score_has_one_name_on_a_page(tmp_path: Path) -> None:
@@ -175,11 +177,11 @@ def test_a_part_of_a_family_is_named_by_score() -> None:
     assert not_measured(runs) == [f"SSIM: not measured: {why['pixel.ssim']}"]
 
 
-def test_scores_of_another_reference_are_missing_and_say_why() -> None:
+def test_scores_of_another_reference_are_left_out_and_say_why() -> None:
     remark = "scored against another reference"
     runs = suite(run("a", 1, 0.8), run("b", 1, None, status="running", remark=remark), truth=None)
-    assert row(markdown(make_table(runs)), "b") == ["b", "0 of 1", "missing"]
-    assert gaps(runs)[0] == f"missing, {remark}: b seed 1"
+    assert row(markdown(make_table(runs)), "b") == ["b", "0 of 1", "left out"]
+    assert gaps(runs)[0] == f"left out, {remark}: b seed 1"
 
 
 @pytest.mark.parametrize(
@@ -202,6 +204,9 @@ def test_a_score_that_some_seeds_lack_names_its_own_n() -> None:
     more = {"status": "done", "scores": {PIXEL: 0.8, "lpips": 0.25}}
     runs = suite(run("a", 1, 0.8), run("a", 2, None, **more), scores=["fcn", "lpips"], truth=None)
     assert row(markdown(make_table(runs)), "a") == ["a", "2", "0.800 ± 0.000", "0.250 (n = 1)"]
+    assert not_measured(runs) == ["LPIPS: no value and no reason recorded: a seed 1"]
+    below = suite(run("a", 1, None, scores={"pixel.ssim": -0.012}), scores=["pixel"], truth=None)
+    assert row(markdown(make_table(below)), "a")[-1] == "−0.012"
 
 
 def test_csv_keeps_full_precision_and_states() -> None:

@@ -94,7 +94,7 @@ def test_a_whole_report(suite: Path, capsys: pytest.CaptureFixture[str]) -> None
         ("ground truth", "", 0.9),
     ]
     tex = (folder / "table.tex").read_text(encoding="utf-8")
-    assert r"over n = 1--3 seeds" in tex
+    assert r"over n~=~1--3 seeds" in tex
     assert r"g\_l1" in tex
 
     for name in FIGURES:
