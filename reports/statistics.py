@@ -42,8 +42,8 @@ class Difference:
 
     With one seed there is a difference and nothing else: no interval, no test. Fewer than FEW
     seeds in an arm: the exact permutation test decides (sign-flip where paired; random
-    permutations where there are more than MOST_ARRANGEMENTS). From FEW on: the paired t-test,
-    Welch's, or that of one sample.
+    permutations where there are more than MOST_ARRANGEMENTS), and where they stand against more
+    seeds, Welch's test must agree. From FEW on: the paired t-test, Welch's, or that of one sample.
     """
 
     first: tuple[float, ...]
@@ -84,9 +84,10 @@ class Difference:
         if self.n < 2 or self.lack_of_spread:
             return "none"
         if self.n < FEW:
-            if not self._countable:
-                return "random permutations"
-            return "exact sign-flip" if self.paired else "exact permutation"
+            if self.paired:
+                return "exact sign-flip"
+            permuted = "exact permutation" if self._countable else "random permutations"
+            return f"{permuted} and Welch's t" if self.uneven else permuted
         if self.one_sample:
             return ONE_SAMPLE
         return "paired t" if self.paired else "Welch's t"
@@ -97,8 +98,16 @@ class Difference:
         if self.n < 2 or self.lack_of_spread:
             return None
         if self.n < FEW:
-            return self.exact_p if self._countable else random_p(*self._arrays)
+            p = self.exact_p if self._countable else random_p(*self._arrays)
+            return max(p, float(self._t.pvalue)) if self.uneven else p
         return float(self._t.pvalue)
+
+    @property
+    def uneven(self) -> bool:
+        """Whether fewer than FEW seeds stand against more. The permutation test alone is too often
+        wrong then where the few vary more, Welch's where runs have two outcomes: the larger p of
+        both counts."""
+        return not self.paired and self.n < FEW and self.counts[0] != self.counts[1]
 
     @cached_property
     def exact_p(self) -> float | None:

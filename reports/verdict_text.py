@@ -101,10 +101,10 @@ def _tests(tested: Sequence[Verdict]) -> list[str]:
         "where another test decides, and without Holm's correction, so it may leave 0 out where "
         "the claim is undecided",
     ]
-    if any(v.n < FEW and v.counts[0] != v.counts[1] for v in tested):
+    if any("and Welch's t" in v.test for v in tested):
         lines.append(
-            f"where fewer than {FEW} seeds stand against more, p is right only if the seeds of "
-            "both arms vary alike: it is too small where those of the few vary more"
+            f"where fewer than {FEW} seeds stand against more, the permutation test and Welch's "
+            "must agree: p is the larger of both"
         )
     return lines
 

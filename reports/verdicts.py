@@ -52,8 +52,6 @@ class Verdict:
     p_holm: float | None = None
     n: int = 0
     """Pairs of seeds; unpaired, the seeds of the arm that has fewer."""
-    counts: tuple[int, int] = (0, 0)
-    """Seeds of the first arm and the second."""
     paired: bool = False
     standardised: float | None = None
     measure: str = ""
@@ -167,7 +165,6 @@ def _tested(
         p=found.p,
         p_holm=p_holm,
         n=found.n,
-        counts=found.counts,
         paired=found.paired,
         standardised=found.standardised,
         measure=found.measure,

@@ -82,7 +82,11 @@ def test_which_test_decides() -> None:
     assert difference(a, b, False).p == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue)
     few = difference(a[:4], b[:4], True)
     assert few.p == few.exact_p
-    assert difference(a[:4], b, False).test == "exact permutation"
+    assert difference(a[:4], b[:4], False).test == "exact permutation"
+    uneven = difference(a[:4], b, False)
+    welch = stats.ttest_ind(a[:4], b, equal_var=False).pvalue
+    assert uneven.test == "exact permutation and Welch's t"
+    assert uneven.p == max(uneven.exact_p, welch) and uneven.exact_p != pytest.approx(welch)
     with pytest.raises(ValueError, match="pairs: 5 values against 4"):
         difference(a, b[:4], True)
 
@@ -138,12 +142,13 @@ def test_few_seeds_against_very_many_are_permuted_at_random_and_the_same_twice()
     rng = np.random.default_rng(0)
     few, many = rng.normal(1.0, 1, 4), rng.normal(0, 1, 60)
     found = difference(few, many, False)  # C(64, 4) = 635,376 arrangements
-    assert (found.test, found.exact_p) == ("random permutations", None)
-    assert found.p == random_p(few, many) == random_p(few, many)
+    assert (found.test, found.exact_p) == ("random permutations and Welch's t", None)
+    permuted, welch = random_p(few, many), stats.ttest_ind(few, many, equal_var=False).pvalue
+    assert permuted == random_p(few, many) and found.p == max(permuted, welch)
     t = stats.ttest_ind(few, many).pvalue  # normal values of one spread: what permutations near
-    assert found.p == pytest.approx(t, abs=0.01) and found.p < 0.2
+    assert permuted == pytest.approx(t, abs=0.01) and permuted < 0.2
     # C(24, 4) = 10,626 are counted
-    assert difference(few, many[:20], False).test == "exact permutation"
+    assert difference(few, many[:20], False).exact_p is not None
 
 
 @pytest.mark.parametrize("n", [4, 5])

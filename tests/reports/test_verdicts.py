@@ -134,10 +134,10 @@ def test_few_seeds_against_many_are_decided() -> None:
     """Four against twenty have 10,626 arrangements."""
     many = [0.7 + 0.001 * (i % 7) for i in range(20)]
     verdict = only(suite(*arms({"a": FIVE["a"][:4], "b": many}), arms=OTHER_ORDER))
-    assert (verdict.word, verdict.test) == ("reproduced", "exact permutation")
-    assert verdict.p == pytest.approx(2 / 10_626)
+    assert (verdict.word, verdict.test) == ("reproduced", "exact permutation and Welch's t")
+    assert verdict.exact_p == pytest.approx(2 / 10_626)
     assert "; 4 and 20 seeds unpaired; " in verdict.detail
-    told = "where fewer than 5 seeds stand against more, p is right only if the seeds of both arms"
+    told = "where fewer than 5 seeds stand against more, the permutation test and Welch's must"
     assert any(line.startswith(told) for line in notes([verdict]))
     even = only(suite(*arms({"a": FIVE["a"][:4], "b": FIVE["b"][:4]}), arms=OTHER_ORDER))
     assert not any(line.startswith(told) for line in notes([even]))
