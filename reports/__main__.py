@@ -8,7 +8,12 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from experiments.tracking_reader import StoreError, list_suites
+try:
+    from experiments.tracking_reader import StoreError, list_suites
+except ModuleNotFoundError as error:  # trainings do without MLflow
+    missing = str(error.name).partition(".")[0]
+    sys.exit(f"error: reports are read from MLflow; {missing} is not installed here")
+
 from pix2pix.errors import UserError
 from reports.compare import PAGE, parse_settings, write_comparison
 from reports.write import write_report

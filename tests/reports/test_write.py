@@ -210,6 +210,19 @@ def test_a_store_that_is_away_or_broken_is_one_line(
     assert "failed with exception" in said()
 
 
+def test_without_mlflow_it_is_said_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['mlflow'] = None")
+    done = subprocess.run(
+        [sys.executable, "-m", "reports", "--suite", "all"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "error: reports are read from MLflow; mlflow is not installed here\n"
+
+
 def test_a_damaged_artifact_is_named(suite: Path) -> None:
     (damaged, *_) = sorted(suite.glob("mlruns/*/*/artifacts/histograms.json"))
     whole = damaged.read_bytes()
