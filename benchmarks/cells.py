@@ -27,6 +27,7 @@ import torch
 from command import (
     add_precision,
     as_a_worker,
+    at_least_one,
     cell,
     cell_parser,
     changed,
@@ -118,8 +119,9 @@ def mps() -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder:
         names = ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY")
         os.environ.update(dict.fromkeys(names, folder))
-        subprocess.run([CONTROL, "-d"], check=True)
         try:
+            if subprocess.run([CONTROL, "-d"]).returncode:
+                sys.exit(f"{CONTROL} did not start (see above)")
             yield
         finally:
             subprocess.run([CONTROL], input="quit\n", text=True, check=False)
@@ -157,7 +159,7 @@ def main() -> int:
         "--how", type=ways, default=["processes"], metavar=",".join(HOW), help="(default processes)"
     )
     parser.add_argument("--seconds", type=float, default=10.0, help="of a turn (default 10)")
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--turns", type=at_least_one, default=3)
     options = parser.parse_args()
     on_gpu = options.device.startswith("cuda")
     if "mps" in options.how and not (on_gpu and shutil.which(CONTROL)):

@@ -60,10 +60,25 @@ def cell_parser(about: str, size: int, width: int) -> argparse.ArgumentParser:
     made = parser(about)
     made.add_argument("--size", type=int, default=size, help=f"pixels a side (default {size})")
     made.add_argument("--width", type=int, default=width, help=f"first filters (default {width})")
-    made.add_argument("--batch", type=int, default=1)
-    made.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
-    made.add_argument("--threads", type=int, help="of the CPU (default: torch's)")
+    made.add_argument("--batch", type=at_least_one, default=1)
+    on_gpu = torch.cuda.is_available()
+    made.add_argument("--device", type=a_device, default="cuda:0" if on_gpu else "cpu")
+    made.add_argument("--threads", type=at_least_one, help="of the CPU (default: torch's)")
     return made
+
+
+def at_least_one(text: str) -> int:
+    """A count of an option."""
+    if (count := int(text)) < 1:
+        raise ValueError
+    return count
+
+
+def a_device(text: str) -> str:
+    """The name of a device that this machine has."""
+    if torch.device(text).type == "cuda" and not torch.cuda.is_available():
+        raise argparse.ArgumentTypeError(f"{text}: torch finds no GPU here")
+    return text
 
 
 def add_precision(made: argparse.ArgumentParser) -> None:
@@ -143,8 +158,10 @@ def results_of(
         try:
             results.append(found.get(timeout=1.0))
         except queue.Empty:
-            if any(one.exitcode for one in processes) or time.monotonic() > until:
+            if any(one.exitcode for one in processes):
                 sys.exit("one of the processes failed (see above)")
+            if time.monotonic() > until:
+                sys.exit(f"not all processes had answered after {seconds:.0f} s")
     for one in processes:
         one.join()
     return results
@@ -160,5 +177,6 @@ def spread(values: list[float]) -> str:
     """Seconds as '2.04 ms [1.98, 2.11]': median and quartiles."""
     if len(values) < 2:
         return f"{1000 * values[0]:.4g} ms"
-    low, middle, high = (1000 * value for value in statistics.quantiles(values, n=4))
-    return f"{middle:.4g} ms [{low:.4g}, {high:.4g}]"
+    unit, factor = ("s", 1) if statistics.median(values) >= 1 else ("ms", 1000)
+    low, middle, high = (factor * value for value in statistics.quantiles(values, n=4))
+    return f"{middle:.4g} {unit} [{low:.4g}, {high:.4g}]"

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from command import changed, machine, noise, parser, results_of, write
+from command import at_least_one, changed, machine, noise, parser, results_of, write
 
 from experiments.environment import worker_environment
 from experiments.journal import Journal
@@ -43,7 +43,7 @@ WARM_UP = 20
 """Steps of both before anything is timed."""
 NEVER = 1e12
 PATIENCE = 600.0
-"""Seconds in which the other's segment must end."""
+"""Seconds beyond its segment in which the other training must answer."""
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Segments:
             if len(self.paces) == self.pairs:
                 return True
             self.others.release()
-        if not self.mine.acquire(timeout=PATIENCE):
+        if not self.mine.acquire(timeout=PATIENCE + self.seconds):
             sys.exit("the other training did not answer")
         self.steps, self.began = 0, time.perf_counter()
         return False
@@ -173,10 +173,12 @@ def measure(folder: Path, pairs: int, seconds: float) -> dict[str, Any]:
 def main() -> int:
     """The command line; 0 within the bound, 1 above it."""
     made = parser(__doc__)
-    made.add_argument("--pairs", type=int, default=5, help="segments of each (default 5)")
+    made.add_argument("--pairs", type=at_least_one, default=5, help="segments of each (default 5)")
     made.add_argument("--seconds", type=float, default=60.0, help="of a segment (default 60)")
     made.add_argument("--folder", type=Path, help="where to write (default: a temporary one)")
     options = made.parse_args()
+    if options.folder and not options.folder.is_dir():
+        made.error(f"--folder {options.folder}: no such folder")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         result = measure(Path(folder), options.pairs, options.seconds)
     write(result, options.json)

@@ -17,7 +17,17 @@ import sys
 
 import torch
 from ceilings import multiplications, traffic, work_of_step
-from command import as_a_worker, cell, cell_parser, changed, machine, spread, trained, write
+from command import (
+    as_a_worker,
+    at_least_one,
+    cell,
+    cell_parser,
+    changed,
+    machine,
+    spread,
+    trained,
+    write,
+)
 
 from pix2pix.fast_step import Execution
 from pix2pix.memory import peak_memory_mib
@@ -52,7 +62,7 @@ def main() -> int:
     parser = cell_parser(__doc__, size=256, width=64)
     parser.add_argument("--gan", default="conditional", choices=["none", "conditional"])
     parser.add_argument("--patch", type=int, default=70)
-    parser.add_argument("--turns", type=int, default=11, help="of each way (default 11)")
+    parser.add_argument("--turns", type=at_least_one, default=11, help="of each way (default 11)")
     parser.add_argument("--all", action="store_true", help="also the ways that did not pay")
     parser.add_argument(
         "--cudnn-benchmark", action="store_true", help="cuDNN times its algorithms and chooses"

@@ -76,7 +76,7 @@ def _time_left(
         return "how long is unknown until the training pairs are counted"
     gpus = likely_gpus()
     if gpus and not paces:
-        return "how long is known when a cell has trained on this GPU"
+        return "how long is known when a cell has trained on a GPU here"
     at_once = min(workers or gpus or usable_cores(), len(cells))
     scale = sum(paces) / len(paces) if paces else 1.0
     left = scale * sum(n * jobs.expected_pace(config) for config, n in cells) / at_once

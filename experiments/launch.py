@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ def likely_gpus(devices: Path = Path("/dev")) -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return found
-    return min(found, len([one for one in visible.split(",") if one.strip() not in ("", "-1")]))
+    named = takewhile(lambda one: one.strip() not in ("", "-1"), visible.split(","))  # as CUDA does
+    return min(found, len(list(named)))
 
 
 def choose_workers(requested: int | None, gpus: int, jobs: Sequence[Job]) -> int:

@@ -60,7 +60,8 @@ def checklist(runs: SuiteRuns, verdicts: Sequence[Verdict]) -> str:
     lines = [f"# Reproducibility checklist: {escape(title)}", ""]
     about = f"Suite {record['suite']} on {record['dataset']}, profile {record['profile']}."
     lines += [escape(about), "", f"Command: {code(command(runs))}"]
-    lines += ["", *(escape(f"{sentence}.") for sentence in _places(runs))] if _places(runs) else []
+    if places := _places(runs):
+        lines += ["", escape(f"{places}.")]
     for title, items in sections.items():
         lines += ["", f"## {title}", ""]
         lines += [f"- {escape(item.rstrip('.'))}." for item in items]
@@ -90,8 +91,8 @@ def command(runs: SuiteRuns) -> str:
     return " ".join(map(shlex.quote, parts))
 
 
-def _places(runs: SuiteRuns) -> list[str]:
-    """What the command's file names stand for, as no record knows where files lie."""
+def _places(runs: SuiteRuns) -> str:
+    """What the command's file names stand for, as no record knows where files lie; or nothing."""
     record = runs.record
     own = record.get("own") or ()
     said = []
@@ -106,7 +107,7 @@ def _places(runs: SuiteRuns) -> list[str]:
             "an older version wrote this record: a suite that does not come with the package is "
             "named by its .yaml file, and a data set that does not by --datasets FILE as well"
         )
-    return ["; ".join(said)] if said else []
+    return "; ".join(said)
 
 
 def _claims(runs: SuiteRuns, verdicts: Sequence[Verdict]) -> list[str]:

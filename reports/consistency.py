@@ -76,8 +76,8 @@ def _mixed(arm: str, runs: Iterable[RunRecord]) -> str | None:
 
 
 def _unlike(runs: list[RunRecord], suite: SuiteRuns) -> dict[str, str]:
-    """{arm: why} for arms that differ from most in a setting which no arm changes; for all of them
-    where no value is that of most."""
+    """{arm: why} for arms that differ in a setting which no arm changes from the value that more of
+    them have than any other; for all of them where there is no such value."""
     changed = {key for arm in suite.record["arms"] for key in arm.get("changes") or {}}
     if "training.steps" in changed or "training.epochs" in changed:
         changed |= {"training.steps", "training.epochs"}
@@ -99,8 +99,8 @@ def _unlike(runs: list[RunRecord], suite: SuiteRuns) -> dict[str, str]:
 
 
 def _minority(key: str, arms: dict[str, list[str]]) -> dict[str, str]:
-    """{arm: why} of {value of a setting: the arms that have it}: all but those of the one value
-    that most have."""
+    """{arm: why} of {value of a setting: the arms that have it}: all but those of the value that
+    more have than any other."""
     most, second = sorted(arms, key=lambda value: -len(arms[value]))[:2]
     if len(arms[most]) == len(arms[second]):
         told = ", ".join(f"{value} in {' and '.join(of)}" for value, of in arms.items())

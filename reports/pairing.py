@@ -13,9 +13,9 @@ ORDER_OF_DATA = ("training.batch", "training.jitter", "training.mirror")
 def compare(first: str, second: str, score: str, runs: SuiteRuns) -> Difference | None:
     """Two arms in one score; None where one has no value.
 
-    They are paired by the seeds that they share where these are all of the smaller arm's, or FEW
-    at least: pairing by fewer would throw away more than it brings. The ground truth is one number
-    without a seed, so an arm is compared with it as with a constant.
+    They are paired where they have the same seeds, or share FEW at least: pairs of fewer could not
+    be decided, and would leave seeds out. The ground truth is one number without a seed, so an arm
+    is compared with it as with a constant.
     """
     by_arm = runs_by_arm(runs)
     a, b = (arm_values(by_arm.get(arm, []), score) for arm in (first, second))
@@ -30,7 +30,7 @@ def compare(first: str, second: str, score: str, runs: SuiteRuns) -> Difference 
     if GROUND_TRUTH in (first, second):
         return difference(*pairs, True, one_sample=True)
     same_order = _same_order_of_data(first, second, runs)
-    if same_order and len(shared) >= min(len(a), len(b), FEW):
+    if same_order and len(shared) >= min(max(len(a), len(b)), FEW):
         return difference(*pairs, True)
     in_common = len(shared) if same_order else 0
     return difference(list(a.values()), list(b.values()), False, in_common=in_common)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 
-from reports.statistics import ALPHA
+from reports.statistics import ALPHA, ROUNDING
 
 MOST_DIGITS = 12
 NEAR = 0.005
@@ -12,23 +13,17 @@ NEAR = 0.005
 MINUS = "−"
 
 
-def digits_apart(a: float, b: float) -> int:
-    """Digits behind the point that show two unlike numbers as unlike, MOST_DIGITS at most."""
-    digits = range(1, MOST_DIGITS)
-    return next((d for d in digits if f"{a:.{d}f}" != f"{b:.{d}f}"), MOST_DIGITS) if a != b else 1
-
-
 def shared_digits(first: float, second: float, least: int) -> int:
-    """Digits for two means and their difference: unlike means look unlike, and a difference of one
-    significant digit is that of the means as they are shown."""
-    digits = max(least, digits_apart(first, second), digits_apart(first - second, 0.0))
-    while digits < MOST_DIGITS:
+    """Digits for two means and their difference: unlike means look unlike, a difference is not
+    shown as zero, and one of a single significant digit is that of the means as they are shown."""
+    if math.isclose(first, second, rel_tol=ROUNDING):
+        return least
+    for digits in range(least, MOST_DIGITS):
         a, b, between = (f"{value:.{digits}f}" for value in (first, second, first - second))
         lone = len(between.lstrip("-0.")) <= 1
-        if not lone or Decimal(a) - Decimal(b) == Decimal(between):
-            break
-        digits += 1
-    return digits
+        if a != b and float(between) and not (lone and Decimal(a) - Decimal(b) != Decimal(between)):
+            return digits
+    return MOST_DIGITS
 
 
 def signed(value: float, digits: int, minus: str = MINUS) -> str:
@@ -38,13 +33,16 @@ def signed(value: float, digits: int, minus: str = MINUS) -> str:
 
 
 def plain(value: float, digits: int) -> str:
-    """`0.041`, or `−0.041` with a true minus."""
-    return f"{value:.{digits}f}".replace("-", MINUS)
+    """`0.041`, or `−0.041` with a true minus; what is shown as zero has no sign."""
+    return signed(value, digits).removeprefix("+")
 
 
 def bounds(interval: tuple[float, float], digits: int, minus: str = MINUS) -> tuple[str, str]:
     """Both ends of an interval, with more than `digits` where one would look like zero."""
-    digits = max(digits, *(digits_apart(abs(bound), 0.0) for bound in interval))
+    while digits < MOST_DIGITS and any(
+        abs(bound) > 10**-MOST_DIGITS and not float(f"{bound:.{digits}f}") for bound in interval
+    ):
+        digits += 1
     low, high = (signed(bound, digits, minus) for bound in interval)
     return low, high
 
@@ -55,8 +53,12 @@ def interval_text(interval: tuple[float, float], digits: int) -> str:
 
 
 def p_text(p: float) -> str:
-    """`0.041`, `0.0079`, `< 0.0001`; four digits near ALPHA, and where four are all there are."""
+    """`0.041`, `0.0079`, `< 0.0001`; four digits near ALPHA, and where four are all there are, and
+    as many as show on which side of ALPHA p lies."""
     if p < 0.0001:
         return "< 0.0001"
     whole = round(p, 3) != round(p, 4) == p
-    return f"{p:.4f}" if p < 0.01 or abs(p - ALPHA) <= NEAR or whole else f"{p:.3f}"
+    digits = 4 if p < 0.01 or abs(p - ALPHA) <= NEAR or whole else 3
+    while digits < MOST_DIGITS and (float(f"{p:.{digits}f}") < ALPHA) != (p < ALPHA):
+        digits += 1
+    return f"{p:.{digits}f}"

@@ -75,8 +75,9 @@ class Difference:
 
     @property
     def effect(self) -> float:
-        """In the score's unit."""
-        return self.means[0] - self.means[1]
+        """In the score's unit; 0 where the means differ by rounding alone."""
+        effect = self.means[0] - self.means[1]
+        return effect if abs(effect) > self._rounding else 0.0
 
     @property
     def test(self) -> str:

@@ -164,7 +164,7 @@ def _power(tested: Sequence[Verdict]) -> list[str]:
         elif paired:
             how, of, sure = " paired", " of the paired differences", "at least "
         else:  # Welch's test falls a little short of Student's, by which this is counted
-            how, of, sure = " unpaired", ", pooled over the arms,", "about "
+            how, of, sure = " an arm, unpaired", ", pooled over the arms,", "about "
         lines.append(
             f"power: with {n} seeds{how}, a true difference of {found:.1f} standard deviations{of} "
             f"is found with {sure}{100 * POWER:.0f} % probability, smaller ones less often"

@@ -25,7 +25,7 @@ def test_time_left_is_of_the_processors_that_would_train(cells, monkeypatch):
 def test_a_gpus_pace_is_not_guessed_from_a_cpus(cells, monkeypatch):
     monkeypatch.setattr(dry_run, "likely_gpus", lambda: 1)
     told = dry_run._time_left(cells, [], None, counted=True)
-    assert told == "how long is known when a cell has trained on this GPU"
+    assert told == "how long is known when a cell has trained on a GPU here"
     measured = dry_run._time_left(cells, [0.01], None, counted=True)
     assert "on 1 worker (at the pace measured here)" in measured
 

@@ -37,7 +37,7 @@ def test_workers_default_to_a_gpu_else_a_core_each():
 
 
 @pytest.mark.parametrize(
-    ("visible", "count"), [(None, 2), ("0", 1), ("0,1,2", 2), ("", 0), ("-1", 0)]
+    ("visible", "count"), [(None, 2), ("0", 1), ("0,1,2", 2), ("", 0), ("-1", 0), ("1,-1,0", 1)]
 )
 def test_gpus_are_counted_by_their_device_files(tmp_path, monkeypatch, visible, count):
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "null"):

@@ -138,6 +138,12 @@ def test_seeds_and_differences_for_80_percent() -> None:
     assert detectable(FEW - 1, 1, True) is None
 
 
+def test_means_apart_by_rounding_alone_are_equal() -> None:
+    values = [0.1, 0.2, 0.3, 0.4, 0.7]
+    found = difference(values, [*values[-1:], *values[:-1]], True)
+    assert found.means[0] != found.means[1] and found.effect == 0
+
+
 def test_few_seeds_against_very_many_are_permuted_at_random_and_the_same_twice() -> None:
     rng = np.random.default_rng(0)
     few, many = rng.normal(1.0, 1, 4), rng.normal(0, 1, 60)

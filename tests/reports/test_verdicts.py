@@ -143,7 +143,12 @@ def test_few_seeds_against_many_are_decided() -> None:
     assert not any(line.startswith(told) for line in notes([even]))
 
 
-def test_pairing_never_throws_most_seeds_away() -> None:
+def test_pairing_by_few_seeds_leaves_none_out() -> None:
+    few = suite(*arms({"a": [*FIVE["a"], *FIVE["a"]], "b": FIVE["b"][:2]}))
+    verdict = only(few)
+    assert not verdict.paired and "10 and 2 seeds unpaired (2 seeds in common)" in verdict.detail
+    same = only(suite(*arms({"a": FIVE["a"][:3], "b": FIVE["b"][:3]})))
+    assert (same.paired, same.n) == (True, 3)
     two = [*arms({"a": FIVE["a"]}), *arms({"b": FIVE["b"]}, first_seed=4)]  # seeds 4 and 5
     verdict = only(suite(*two))
     assert (verdict.paired, verdict.n, verdict.test) == (False, 5, "Welch's t")
