@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import pytest
-from fault_points import POINTS, chain
+from fault_points import POINTS, Point, chain
 
 SEED = int(os.environ.get("FAULTS_SEED", "1"))
 CHAIN = 8
@@ -16,8 +16,16 @@ CHAIN = 8
 AT_ONCE = int(os.environ.get("FAULTS_AT_ONCE", "1"))
 
 
+def _say_how_far(struck: list[Point], seconds: float, capsys: pytest.CaptureFixture[str]) -> None:
+    """A long run's count, at once: hours lie before its end."""
+    wrong = [str(point) for point in struck if point.wrong]
+    with capsys.disabled():
+        print(f"{len(struck)} of {POINTS} points, {len(wrong)} wrong, {seconds / 60:.0f} min")
+        print(*wrong, sep="\n", end="\n" * bool(wrong), flush=True)
+
+
 @pytest.mark.slow
-def test_killed_anywhere_and_continued_exactly(whole, store, tmp_path, figures):
+def test_killed_anywhere_and_continued_exactly(whole, store, tmp_path, figures, capsys):
     began, struck, number = time.monotonic(), [], 0
     with ThreadPoolExecutor(AT_ONCE) as pool:
         while len(struck) < POINTS:
@@ -28,8 +36,10 @@ def test_killed_anywhere_and_continued_exactly(whole, store, tmp_path, figures):
                 for n, size in enumerate(sizes, number)
             ]
             number += len(sizes)
-            for run in runs:
+            for run in as_completed(runs):
                 struck += run.result()
+                if POINTS >= 50:
+                    _say_how_far(struck, time.monotonic() - began, capsys)
     wrong = [str(point) for point in struck if point.wrong]
     seconds = time.monotonic() - began
     figures.append(
