@@ -2,6 +2,7 @@
 """What checkpoints and the journal cost: the training loop with them against the same without.
 
     python benchmarks/durability.py [--pairs 5] [--seconds 60] [--json FILE] [--folder DIR]
+    python benchmarks/durability.py --control    # neither has them: what two processes differ by
 
 Both are `pix2pix.train.train` on a quick-profile cell, each a process in the environment of a
 worker, as a suite runs them: two threads of one process have different allocators. They take turns,
@@ -99,7 +100,7 @@ class OnceASegment:
         return 0.0
 
 
-def one(durable: bool, segments: Segments, folder: Path, found: Queue) -> None:
+def one(first: bool, durable: bool, segments: Segments, folder: Path, found: Queue) -> None:
     """One training, with checkpoints and journal or without, to the end of its segments."""
     torch.set_num_threads(1)
     plan = make_plan(load_suite("losses"), load_registry()["procedural"], "quick")
@@ -133,12 +134,12 @@ def one(durable: bool, segments: Segments, folder: Path, found: Queue) -> None:
             stop=segments.stop,
         )
     size = max(path.stat().st_size for path in folder.glob("checkpoint-*.pt"))
-    found.put((durable, segments.paces, writes[: segments.pairs], size))  # without the last one
+    found.put((first, segments.paces, writes[: segments.pairs], size))  # without the last one
     segments.others.release()
 
 
-def measure(folder: Path, pairs: int, seconds: float) -> dict[str, Any]:
-    """Run both; everything in seconds."""
+def measure(folder: Path, pairs: int, seconds: float, control: bool) -> dict[str, Any]:
+    """Run both, the one with checkpoints first; everything in seconds."""
     os.environ.update(worker_environment(1))
     context = multiprocessing.get_context("spawn")
     warm, found = context.Barrier(2), context.Queue()
@@ -147,9 +148,11 @@ def measure(folder: Path, pairs: int, seconds: float) -> dict[str, Any]:
     turns += [Segments(warm, second, first, seconds, pairs)]
     trainings = [
         context.Process(
-            target=one, args=(durable, segments, folder / str(durable), found), daemon=True
+            target=one,
+            args=(first, first and not control, segments, folder / str(first), found),
+            daemon=True,
         )
-        for durable, segments in zip((True, False), turns, strict=True)
+        for first, segments in zip((True, False), turns, strict=True)
     ]
     for training in trainings:
         training.start()
@@ -164,8 +167,9 @@ def measure(folder: Path, pairs: int, seconds: float) -> dict[str, Any]:
         "overhead": statistics.median(ratios),
         "checkpoints": len(writes),
         "write_seconds": writes,
-        "write_share": statistics.median(writes) / seconds,
+        "write_share": statistics.median(writes) / seconds if writes else 0.0,
         "checkpoint_bytes": size,
+        "control": control,
         "bound": BOUND,
     }
 
@@ -175,22 +179,28 @@ def main() -> int:
     made = parser(__doc__)
     made.add_argument("--pairs", type=at_least_one, default=5, help="segments of each (default 5)")
     made.add_argument("--seconds", type=float, default=60.0, help="of a segment (default 60)")
+    made.add_argument("--control", action="store_true", help="both without: the noise of this")
     made.add_argument("--folder", type=Path, help="where to write (default: a temporary one)")
     options = made.parse_args()
     if options.folder and not options.folder.is_dir():
         made.error(f"--folder {options.folder}: no such folder")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        result = measure(Path(folder), options.pairs, options.seconds)
+        result = measure(Path(folder), options.pairs, options.seconds, options.control)
     write(result, options.json)
     low, high = (100 * end(result["overhead_by_pair"]) for end in (min, max))
+    names = ("in one", "in the other") if options.control else ("with", "without")
     print(
-        f"a step takes {1000 * result['seconds_per_step_with']:.1f} ms with and "
-        f"{1000 * result['seconds_per_step_without']:.1f} ms without: "
+        f"a step takes {1000 * result['seconds_per_step_with']:.1f} ms {names[0]} and "
+        f"{1000 * result['seconds_per_step_without']:.1f} ms {names[1]}: "
         f"{100 * result['overhead']:+.2f} % (pairs from {low:+.2f} to {high:+.2f} %; at most "
-        f"{100 * BOUND:.0f} %); a checkpoint of {result['checkpoint_bytes'] / 1e6:.0f} MB takes "
-        f"{statistics.median(result['write_seconds']):.2f} s, "
-        f"{100 * result['write_share']:.2f} % of {options.seconds:.0f} s"
+        f"{100 * BOUND:.0f} %)"
     )
+    if not options.control:
+        print(
+            f"a checkpoint of {result['checkpoint_bytes'] / 1e6:.0f} MB takes "
+            f"{statistics.median(result['write_seconds']):.2f} s, "
+            f"{100 * result['write_share']:.2f} % of {options.seconds:.0f} s"
+        )
     return 0 if result["overhead"] <= BOUND else 1
 
 
