@@ -2,125 +2,113 @@
 """What checkpoints and the journal cost: the training loop with them against the same without.
 
     python benchmarks/durability.py [--pairs 5] [--seconds 60] [--json FILE] [--folder DIR]
-    python benchmarks/durability.py --control    # neither has them: what two processes differ by
+    python benchmarks/durability.py --control    # never with them: the noise of the measurement
 
-Both are `pix2pix.train.train` on a quick-profile cell, each a process in the environment of a
-worker, as a suite runs them: two threads of one process have different allocators. They take turns,
-a segment of `--seconds` each, so that whatever drifts (heat, other programs) meets both. A segment
-with checkpoints holds one, as at the default interval. Run it on a machine with nothing else to do.
+One `pix2pix.train.train` on a quick-profile cell, in the environment of a suite's worker, whose
+segments of `--seconds` alternate: with, without, without, with. So whatever differs from process to
+process (where its memory lies is worth some per cent) or drifts (heat, other programs) meets both;
+what a checkpoint leaves behind in memory does so too. A segment with checkpoints holds
+one, as at the default interval. Run it on a machine with nothing else to do.
 """
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
 import statistics
 import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
-from multiprocessing.queues import Queue
-from multiprocessing.synchronize import Barrier, Semaphore
 from pathlib import Path
 from typing import Any
 
 import torch
-from command import at_least_one, changed, machine, noise, parser, results_of, write
+from command import as_a_worker, at_least_one, changed, machine, noise, parser, write
 
-from experiments.environment import worker_environment
 from experiments.journal import Journal
 from experiments.plan import make_plan
 from experiments.runner import RECORDS
 from experiments.spec import load_suite
 from pix2pix.datasets import load_registry
 from pix2pix.errors import Interrupted
-from pix2pix.train import Pace, train
+from pix2pix.train import train
 
 ARM = "L1+cGAN"
 BOUND = 0.02
 """What a step may cost more."""
 WARM_UP = 20
-"""Steps of both before anything is timed."""
+"""Steps before anything is timed."""
 NEVER = 1e12
-PATIENCE = 600.0
-"""Seconds beyond its segment in which the other training must answer."""
 
 
 @dataclass
 class Segments:
-    """The turns of one training: runs for `seconds`, then lets the other run."""
+    """What `train` is given: its pace, its journal, and the clock that ends a segment."""
 
-    warm: Barrier
-    mine: Semaphore
-    others: Semaphore
-    seconds: float
+    journal: Journal
     pairs: int
+    seconds: float
+    control: bool
+    record_steps: int
+    sample_steps: int = 10**9
     paces: list[float] = field(default_factory=list)
     """Seconds of a step, of each segment."""
+    writes: list[float] = field(default_factory=list)
+    """Seconds of each checkpoint."""
     steps: int = -WARM_UP
-    began: float = float("inf")
+    began: float = 0.0
+    written: bool = False
+    flushed: float = 0.0
 
-    def stop(self) -> bool:
-        """The `stop` of the training: called after each step; waits here for its turn."""
-        self.steps += 1
-        if self.steps < 0:
-            return False
-        if self.steps == 0:
-            self.warm.wait(PATIENCE)
-        elif time.perf_counter() - self.began < self.seconds:
-            return False
-        else:
-            self.paces.append((time.perf_counter() - self.began) / self.steps)
-            if len(self.paces) == self.pairs:
-                return True
-            self.others.release()
-        if not self.mine.acquire(timeout=PATIENCE + self.seconds):
-            sys.exit("the other training did not answer")
-        self.steps, self.began = 0, time.perf_counter()
-        return False
-
-
-class OnceASegment:
-    """A `Pace` with a checkpoint in the middle of every segment: the clock that `train` reads goes
-    on while it waits for its turn."""
-
-    def __init__(self, segments: Segments, record_steps: int) -> None:
-        self.segments = segments
-        self.record_steps = record_steps
-        self.sample_steps = 10**9
-        self.written = 0
+    @property
+    def with_them(self) -> bool:
+        """Whether this segment has checkpoints and journal: the first, fourth, fifth, eighth …"""
+        timed = self.steps >= 0 and len(self.paces) < 2 * self.pairs
+        return timed and not self.control and len(self.paces) % 4 in (0, 3)
 
     @property
     def checkpoint_seconds(self) -> float:
-        halfway = self.segments.began + self.segments.seconds / 2
-        if self.written > len(self.segments.paces) or time.perf_counter() < halfway:
+        """Of the pace: a checkpoint in the middle of a segment."""
+        halfway = self.began + self.seconds / 2
+        if not self.with_them or self.written or time.perf_counter() < halfway:
             return NEVER
-        self.written += 1
+        self.written = True
         return 0.0
 
+    def stop(self) -> bool:
+        """Called after each step."""
+        self.steps += 1
+        now = time.perf_counter()
+        if self.steps < 0 or (self.steps > 0 and now - self.began < self.seconds):
+            return False
+        if self.steps > 0:
+            self.paces.append((now - self.began) / self.steps)
+        if len(self.paces) == 2 * self.pairs:
+            return True
+        self.steps, self.written, self.began = 0, False, time.perf_counter()
+        return False
 
-def one(first: bool, durable: bool, segments: Segments, folder: Path, found: Queue) -> None:
-    """One training, with checkpoints and journal or without, to the end of its segments."""
+    def flush(self) -> None:
+        """Called before a checkpoint is written."""
+        self.flushed = time.perf_counter()
+        self.journal.flush()
+
+    def record(self, event: str, **fields: object) -> None:
+        """Journal it, where this segment has one."""
+        if self.with_them:
+            self.journal.append(event, **fields)
+            if event == "checkpoint":
+                self.writes.append(time.perf_counter() - self.flushed)
+
+
+def measure(folder: Path, pairs: int, seconds: float, control: bool) -> dict[str, Any]:
+    """Train through all segments; everything in seconds."""
     torch.set_num_threads(1)
     plan = make_plan(load_suite("losses"), load_registry()["procedural"], "quick")
     config = next(cell.config for cell in plan.cells("benchmark") if cell.arm == ARM)
     images = noise(40, config.size)
-    folder.mkdir()
-    journal, writes, flushed = Journal(folder), [], 0.0
-
-    def flush() -> None:
-        nonlocal flushed
-        flushed = time.perf_counter()
-        journal.flush()
-
-    def record(event: str, **fields: object) -> None:
-        journal.append(event, **fields)
-        if event == "checkpoint":
-            writes.append(time.perf_counter() - flushed)
-
     every = (config.training.steps or 1) // RECORDS
-    pace = OnceASegment(segments, every) if durable else Pace(every, 10**9, NEVER)
+    segments = Segments(Journal(folder), pairs, seconds, control, every)
     with contextlib.suppress(Interrupted):
         train(
             changed(config, steps=10**7),
@@ -128,47 +116,24 @@ def one(first: bool, durable: bool, segments: Segments, folder: Path, found: Que
             (images, images),
             folder,
             device=torch.device("cpu"),
-            record=record if durable else lambda *_, **__: None,
-            flush=flush if durable else lambda: None,
-            pace=pace,
+            record=segments.record,
+            flush=segments.flush,
+            pace=segments,
             stop=segments.stop,
         )
-    size = max(path.stat().st_size for path in folder.glob("checkpoint-*.pt"))
-    found.put((first, segments.paces, writes[: segments.pairs], size))  # without the last one
-    segments.others.release()
-
-
-def measure(folder: Path, pairs: int, seconds: float, control: bool) -> dict[str, Any]:
-    """Run both, the one with checkpoints first; everything in seconds."""
-    os.environ.update(worker_environment(1))
-    context = multiprocessing.get_context("spawn")
-    warm, found = context.Barrier(2), context.Queue()
-    first, second = context.Semaphore(1), context.Semaphore(0)
-    turns = [Segments(warm, first, second, seconds, pairs)]
-    turns += [Segments(warm, second, first, seconds, pairs)]
-    trainings = [
-        context.Process(
-            target=one,
-            args=(first, first and not control, segments, folder / str(first), found),
-            daemon=True,
-        )
-        for first, segments in zip((True, False), turns, strict=True)
-    ]
-    for training in trainings:
-        training.start()
-    results = results_of(trainings, found, PATIENCE + 3 * pairs * seconds)
-    (_, plain, _, _), (_, paces, writes, size) = sorted(results, key=lambda result: result[0])
-    ratios = [a / b - 1 for a, b in zip(paces, plain, strict=True)]
+    inside = [pace for turn, pace in enumerate(segments.paces) if turn % 4 in (0, 3)]
+    outside = [pace for turn, pace in enumerate(segments.paces) if turn % 4 in (1, 2)]
+    ratios = [a / b - 1 for a, b in zip(inside, outside, strict=True)]
     return {
         "machine": machine(torch.device("cpu")),
-        "seconds_per_step_with": statistics.median(paces),
-        "seconds_per_step_without": statistics.median(plain),
+        "seconds_per_step_with": statistics.median(inside),
+        "seconds_per_step_without": statistics.median(outside),
         "overhead_by_pair": ratios,
         "overhead": statistics.median(ratios),
-        "checkpoints": len(writes),
-        "write_seconds": writes,
-        "write_share": statistics.median(writes) / seconds if writes else 0.0,
-        "checkpoint_bytes": size,
+        "checkpoints": len(segments.writes),
+        "write_seconds": segments.writes,
+        "write_share": statistics.median(segments.writes) / seconds if segments.writes else 0.0,
+        "checkpoint_bytes": max(path.stat().st_size for path in folder.glob("checkpoint-*.pt")),
         "control": control,
         "bound": BOUND,
     }
@@ -179,26 +144,27 @@ def main() -> int:
     made = parser(__doc__)
     made.add_argument("--pairs", type=at_least_one, default=5, help="segments of each (default 5)")
     made.add_argument("--seconds", type=float, default=60.0, help="of a segment (default 60)")
-    made.add_argument("--control", action="store_true", help="both without: the noise of this")
+    made.add_argument("--control", action="store_true", help="never with them: the noise of this")
     made.add_argument("--folder", type=Path, help="where to write (default: a temporary one)")
     options = made.parse_args()
     if options.folder and not options.folder.is_dir():
         made.error(f"--folder {options.folder}: no such folder")
+    as_a_worker()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         result = measure(Path(folder), options.pairs, options.seconds, options.control)
     write(result, options.json)
     low, high = (100 * end(result["overhead_by_pair"]) for end in (min, max))
-    names = ("in one", "in the other") if options.control else ("with", "without")
+    names = ("in one half", "in the other") if options.control else ("with", "without")
     print(
         f"a step takes {1000 * result['seconds_per_step_with']:.1f} ms {names[0]} and "
         f"{1000 * result['seconds_per_step_without']:.1f} ms {names[1]}: "
         f"{100 * result['overhead']:+.2f} % (pairs from {low:+.2f} to {high:+.2f} %; at most "
         f"{100 * BOUND:.0f} %)"
     )
-    if not options.control:
+    if writes := result["write_seconds"]:
         print(
             f"a checkpoint of {result['checkpoint_bytes'] / 1e6:.0f} MB takes "
-            f"{statistics.median(result['write_seconds']):.2f} s, "
+            f"{statistics.median(writes):.2f} s, "
             f"{100 * result['write_share']:.2f} % of {options.seconds:.0f} s"
         )
     return 0 if result["overhead"] <= BOUND else 1
