@@ -116,7 +116,7 @@ def together(
 @contextlib.contextmanager
 def mps() -> Iterator[None]:
     """Processes started meanwhile share the GPU through a multi-process service of their own."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         names = ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY")
         os.environ.update(dict.fromkeys(names, folder))
         try:

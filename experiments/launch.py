@@ -67,6 +67,16 @@ def likely_gpus(devices: Path = Path("/dev")) -> int:
     return min(found, len(list(named)))
 
 
+def unusable_gpus(devices: Path = Path("/dev")) -> str:
+    """What to say of NVIDIA GPUs that are here and that torch cannot use; empty where none is."""
+    if (lost := likely_gpus(devices) - gpu_count()) <= 0:
+        return ""
+    return (
+        f"torch cannot use {lost} GPU(s) of this machine (a torch built for the CPU, or a driver "
+        "too old for it: see nvidia-smi)"
+    )
+
+
 def choose_workers(requested: int | None, gpus: int, jobs: Sequence[Job]) -> int:
     """How many jobs run at once: one a GPU, else one a CPU core, never more than there are.
 

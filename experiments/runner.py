@@ -72,6 +72,8 @@ def run_cell(work: Work) -> None:
     generator = kept_generator(work, config, weights)
     if generator is None:
         train_cell(work, config, weights)
+        if work.device.type == "cuda":
+            torch.cuda.empty_cache()  # a training's memory, for the scorer and for other workers
         generator, _ = load_generator(weights)
     # The last checkpoint stays until the scores stand: should the generator be damaged until
     # then, it is not trained from the start.

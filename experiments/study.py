@@ -15,7 +15,7 @@ from typing import Any
 from experiments import jobs
 from experiments.calibration import KEY, Calibration, calibrate, calibrated, subject
 from experiments.jobs import DataSource, Job
-from experiments.launch import choose_workers, gpu_count, launch, usable_cores
+from experiments.launch import choose_workers, gpu_count, launch, unusable_gpus, usable_cores
 from experiments.mirroring import Ending, say, start_mirror, stop_mirror
 from experiments.plan import Plan, make_plan
 from experiments.preflight import check_disk, check_folder, check_precisions
@@ -156,6 +156,8 @@ def execute(study: Study) -> Ending:
     todo.sort(key=_turn)
     gpus = gpu_count() if todo else 0
     workers = choose_workers(options.workers, gpus, todo) if todo else 0
+    if todo and (unusable := unusable_gpus()):
+        say(f"{unusable}; training on {'the others' if gpus else 'the CPU'}")
     check_disk(options.out, todo, workers)
     say(
         f"{len(planned) - len(todo)} of {len(planned)} jobs are done; {len(todo)} to do"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
@@ -117,26 +117,30 @@ class GraphStep:
     def __init__(self, model: Model, step: ModelStep, x: Tensor, y: Tensor) -> None:
         self.model, self.step = model, step
         self.x, self.y = x.clone(), y.clone()
-        device, before, random = x.device, _state(model), None
+        device, before, random, pool = x.device, _state(model), None, None
         try:
             random = torch.cuda.get_rng_state(device)
             with torch.cuda.device(device):  # a stream belongs to the current device
-                self.graph, self.terms = self._capture(device)
+                pool = torch.cuda.graph_pool_handle()
+                self.graph, self.terms = self._capture(device, pool)
                 self._check(device)
         except (RuntimeError, AssertionError) as error:  # AssertionError: torch without CUDA
             if random is not None:
-                _leave_capture(device, random)
+                _leave_capture(device, random, pool)
             cause = _first_cause(error)
             if out_of_memory(cause):
                 raise cause from None
             said = str(cause).strip().partition("\n")[0] or type(cause).__name__
+            del cause  # its traceback holds the tensors of the capture, and this frame
             raise CaptureFailed(said) from error
         finally:
             _restore(model, before)
             if random is not None:
                 torch.cuda.set_rng_state(random, device)
 
-    def _capture(self, device: torch.device) -> tuple[torch.cuda.CUDAGraph, dict[str, Tensor]]:
+    def _capture(
+        self, device: torch.device, pool: tuple[int, int]
+    ) -> tuple[torch.cuda.CUDAGraph, dict[str, Tensor]]:
         beside = torch.cuda.Stream(device)
         beside.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(beside):
@@ -146,7 +150,7 @@ class GraphStep:
         for optimiser in _optimisers(self.model):  # the graph's gradients live in its own memory
             optimiser.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, pool=pool):
             terms = self.step(self.model, self.x, self.y)
         return graph, terms
 
@@ -170,14 +174,18 @@ class GraphStep:
         return self.terms
 
 
-def _leave_capture(device: torch.device, random: Tensor) -> None:
-    """After a capture that failed: its stream stays the current one, and the generator of random
-    numbers stays in a state in which only a capture may draw."""
+def _leave_capture(device: torch.device, random: Tensor, pool: tuple[int, int] | None) -> None:
+    """After a capture that failed: its stream stays the current one, the generator of random
+    numbers stays in a state in which only a capture may draw, and the allocator keeps `pool` open,
+    so that it gives no memory back (torch 2.11; mended in later ones)."""
     torch.cuda.set_stream(torch.cuda.default_stream(device))
     fresh = torch.Generator(device)
     fresh.set_state(random)
     index = torch.cuda.current_device() if device.index is None else device.index
     torch.cuda.default_generators[index].graphsafe_set_state(fresh)
+    with suppress(RuntimeError, AttributeError):  # the capture did not come so far, or closed it
+        torch._C._cuda_endAllocateToPool(index, pool)
+        torch._C._cuda_releasePool(index, pool)
 
 
 def _first_cause(error: BaseException) -> BaseException:

@@ -12,6 +12,7 @@ import torch
 
 NO_MEMORY = re.compile(
     "DefaultCPUAllocator|can't allocate memory|not enough memory|out of memory|ALLOC_FAILED"
+    "|find an engine"  # cuDNN, where no engine's workspace can be had
 )
 
 
@@ -45,7 +46,9 @@ def shortage(error: BaseException, device: torch.device) -> str:
     more = asked[1] if asked else f"{int(tried[1]) / 2**20:,.1f} MiB" if tried else "an unknown sum"
     room = re.search(r"total capacity of ([\d.]+ \w+) of which ([\d.]+ \w+) is free", said)
     free = f"; {room[2]} of {room[1]} were free" if room else ""
-    on_gpu = isinstance(error, torch.OutOfMemoryError) or re.search("CUDA|CUBLAS|CUDNN", said)
+    on_gpu = isinstance(error, torch.OutOfMemoryError) or re.search(
+        "CUDA|CUBLAS|CUDNN|engine", said
+    )
     where, held = "memory", peak_memory_mib(torch.device("cpu"))
     if on_gpu:
         where = "the GPU's memory"

@@ -20,7 +20,7 @@ from pix2pix.errors import UserError
 def lacking(precision: Precision, device: torch.device) -> str:
     """Why a device cannot train in a precision; empty where it can."""
     if precision == "bfloat16" and device.type == "cuda":
-        if torch.cuda.is_bf16_supported(including_emulation=False):
+        if torch.cuda.get_device_capability(device) >= (8, 0):  # older ones emulate it
             return ""
         return f"{torch.cuda.get_device_name(device)} has no bfloat16 (NVIDIA Ampere or later has)"
     if precision != "tf32":

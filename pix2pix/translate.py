@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -43,10 +44,23 @@ def translate(
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(noise_seed(seed, name))
             image = torch.from_numpy(np.array(inputs[index : index + 1])).to(device)
-            translation = generator(protocol.to_float(image))
+            with _repeatable():
+                translation = generator(protocol.to_float(image))
         if not torch.isfinite(translation).all():
             raise UserError(f"{name}: the generator gives values that are not finite numbers")
         yield name, protocol.to_uint8(translation)[0].cpu().numpy()
+
+
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    """Meanwhile cuDNN takes only algorithms that give the same bits each time."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic
+    cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        cudnn.deterministic = before
 
 
 def grid(*columns: Sequence[np.ndarray], gap: int = 2) -> Image.Image:

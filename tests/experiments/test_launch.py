@@ -6,10 +6,18 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from experiments.jobs import DataSource, Job
 from experiments.journal import Journal, write_json
-from experiments.launch import Outcome, choose_workers, launch, likely_gpus, usable_cores
+from experiments.launch import (
+    Outcome,
+    choose_workers,
+    launch,
+    likely_gpus,
+    unusable_gpus,
+    usable_cores,
+)
 from experiments.stopping import collected_signals
 from pix2pix.ownership import Ownership
 
@@ -47,6 +55,16 @@ def test_gpus_are_counted_by_their_device_files(tmp_path, monkeypatch, visible, 
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert likely_gpus(tmp_path) == count
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine's GPU is usable")
+def test_gpus_that_torch_cannot_use_are_told(tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert not unusable_gpus(tmp_path)
+    (tmp_path / "nvidia0").touch()
+    assert unusable_gpus(tmp_path).startswith("torch cannot use 1 GPU(s) of this machine")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # whoever turns them off knows
+    assert not unusable_gpus(tmp_path)
 
 
 def test_every_job_fails_for_itself_and_says_why(tmp_path):

@@ -152,7 +152,7 @@ def test_moments_of_another_memory_format_are_laid_out_like_their_weights():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU captures")
 def test_a_graph_that_cannot_be_captured_says_so_and_leaves_everything_as_it_was(monkeypatch):
-    def capture(self, device):
+    def capture(self, device, pool):
         for _ in range(3):
             self.step(self.model, self.x, self.y)
         raise RuntimeError("operation not permitted when stream is capturing")
@@ -180,7 +180,7 @@ def on_a_gpu_that_steps(monkeypatch):
     """As if a GPU captured: its graph does a step, or nothing, when it is replayed."""
 
     def pretend(empty):
-        def capture(self, device):
+        def capture(self, device, pool):
             terms = self.step(self.model, self.x, self.y)
             step = (lambda: None) if empty else (lambda: self.step(self.model, self.x, self.y))
             return SimpleNamespace(replay=step), terms
@@ -282,6 +282,32 @@ def test_a_training_on_a_gpu_runs_as_a_graph(gan, tmp_path):
     )
     assert told["execution"] == {"engine": "graph", "precision": "float32"}
     assert told["trained"]["step"] == STEPS
+
+
+@GPU
+def test_a_capture_that_fails_leaves_nothing_behind_on_a_gpu():
+    device = torch.device("cuda", 0)
+    model = build(cell(dropout=0.5), (3, 3), device)
+    x, y = (one.to(device) for one in batches(1)[0])
+    training_step(model, x, y)
+    before, random = copy.deepcopy(model.state_dict()), torch.cuda.get_rng_state(device)
+    loss = model.gan_loss.generator
+
+    def waits(logits):
+        if torch.cuda.is_current_stream_capturing():
+            logits.sum().item()
+        return loss(logits)
+
+    model.gan_loss.generator = waits
+    with pytest.raises(CaptureFailed, match="captur"):
+        make_step(model, Execution(graph=True), (x, y))
+    assert torch.cuda.current_stream(device) == torch.cuda.default_stream(device)
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+    assert torch.equal(torch.cuda.get_rng_state(device), random)
+    torch.rand(1, device=device)
+    torch.cuda.empty_cache()  # raises while the allocator takes a capture to be under way
+    model.gan_loss.generator = loss
+    make_step(model, Execution(graph=True), (x, y))(x, y)
 
 
 @GPU

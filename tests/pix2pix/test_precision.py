@@ -58,6 +58,12 @@ def test_a_gpus_own_words_are_understood():
     assert "asked for 2.00 GiB more; 5.44 MiB of 79.15 GiB were free" in told
 
 
+def test_a_shortage_of_workspace_is_told_as_one():
+    said = RuntimeError("GET was unable to find an engine to execute this computation")
+    assert out_of_memory(said)
+    assert shortage(said, CPU).startswith("the GPU's memory ran out")
+
+
 def test_other_errors_are_no_shortage():
     assert out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"))
     assert not out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

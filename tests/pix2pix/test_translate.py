@@ -38,6 +38,17 @@ def test_translating_leaves_the_random_generators_alone():
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_a_translation_takes_only_repeatable_algorithms_and_leaves_the_setting_alone():
+    generator, during = UNetGenerator(width=4, depth=5), []
+    flag = torch.backends.cudnn
+    generator.register_forward_pre_hook(lambda *_: during.append(flag.deterministic))
+    before = flag.deterministic
+    for _ in translate(generator, images(1), ["a"], seed=1, device=CPU):
+        assert flag.deterministic is before
+    assert during == [True]
+    assert flag.deterministic is before
+
+
 def test_an_output_that_is_not_a_number_is_an_error_not_a_black_image():
     generator = UNetGenerator(width=4, depth=5)
     torch.nn.init.constant_(generator.encoder[0][0].weight, 1e38)
