@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 """What checkpoints and the journal cost: the training loop with them against the same without.
 
-    python benchmarks/durability.py [--pairs 36] [--seconds 10] [--json FILE] [--folder DIR]
+    python benchmarks/durability.py [--pairs 100] [--steps 16] [--json FILE] [--folder DIR]
     python benchmarks/durability.py --control    # never with them: the noise of the measurement
 
 One `pix2pix.train.train` on a quick-profile cell, in the environment of a suite's worker, whose
-segments of `--seconds` alternate: with, without, without, with. So whatever differs from process to
-process (where its memory lies is worth some per cent) or drifts (heat, other programs) meets both,
-and many short pairs tell more than a few long ones. Each segment with checkpoints holds one. Its
-write is timed by itself and counted as often as it comes in a study, once in a minute; the rest of
-the segment, with what a checkpoint leaves behind in memory, is compared with the segment without.
-So what it leaves behind counts six times. Run it on a machine with nothing else to do.
+segments of `--steps` alternate: with, without, without, with. A segment with them begins with a
+checkpoint. Its write is timed by itself, and so is what the journal is given; how much longer the
+steps after it take, because of what it leaves behind in memory, is the median difference of the
+pairs. In a study all of this comes once in a minute; the journal's records come 200 times.
+
+Segments are short because steps of the same program differ by several per cent from minute to
+minute and from process to process, by where its memory lies and by what else the machine does: two
+processes, or segments of a minute, cannot tell 2 % from nothing. Run it on a machine with nothing
+else to do.
 """
 
 from __future__ import annotations
@@ -41,6 +44,8 @@ BOUND = 0.02
 """What a step may cost more."""
 WARM_UP = 20
 """Steps before anything is timed."""
+FEWEST = 6
+"""Pairs from which on their median has an interval of 95 %."""
 NEVER = 1e12
 INTERVAL = Pace.checkpoint_seconds
 """Seconds from checkpoint to checkpoint in a study."""
@@ -52,48 +57,46 @@ class Segments:
 
     journal: Journal
     pairs: int
-    seconds: float
+    steps: int
     control: bool
     record_steps: int
     sample_steps: int = 10**9
-    paces: list[float] = field(default_factory=list)
-    """Seconds of a step, of each segment, without the writing of checkpoints."""
+    seconds: list[float] = field(default_factory=list)
+    """Of each segment's steps, without what the journal and the checkpoint took."""
     writes: list[float] = field(default_factory=list)
     """Seconds of each checkpoint."""
-    steps: int = -WARM_UP
+    records: list[float] = field(default_factory=list)
+    """Seconds of each record of losses."""
+    step: int = -WARM_UP
     began: float = 0.0
     written: bool = False
     flushed: float = 0.0
-    writing: float = 0.0
-    """Seconds, in this segment."""
 
     @property
     def with_them(self) -> bool:
         """Whether this segment has checkpoints and journal: the first, fourth, fifth, eighth …"""
-        timed = self.steps >= 0 and len(self.paces) < 2 * self.pairs
-        return timed and not self.control and len(self.paces) % 4 in (0, 3)
+        timed = self.step >= 0 and len(self.seconds) < 2 * self.pairs
+        return timed and not self.control and len(self.seconds) % 4 in (0, 3)
 
     @property
     def checkpoint_seconds(self) -> float:
-        """Of the pace: a checkpoint in the middle of a segment."""
-        halfway = self.began + self.seconds / 2
-        if not self.with_them or self.written or time.perf_counter() < halfway:
+        """Of the pace: a checkpoint before a segment's first step."""
+        if not self.with_them or self.written:
             return NEVER
         self.written = True
         return 0.0
 
     def stop(self) -> bool:
         """Called after each step."""
-        self.steps += 1
+        self.step += 1
         now = time.perf_counter()
-        if self.steps < 0 or (self.steps > 0 and now - self.began < self.seconds):
+        if self.step == self.steps:
+            self.seconds.append(now - self.began)
+        elif self.step != 0:
             return False
-        if self.steps > 0:
-            self.paces.append((now - self.began - self.writing) / self.steps)
-        if len(self.paces) == 2 * self.pairs:
+        if len(self.seconds) == 2 * self.pairs:
             return True
-        self.steps, self.written, self.writing = 0, False, 0.0
-        self.began = time.perf_counter()
+        self.step, self.written, self.began = 0, False, time.perf_counter()
         return False
 
     def flush(self) -> None:
@@ -103,21 +106,27 @@ class Segments:
 
     def record(self, event: str, **fields: object) -> None:
         """Journal it, where this segment has one."""
-        if self.with_them:
-            self.journal.append(event, **fields)
-            if event == "checkpoint":
-                self.writing = time.perf_counter() - self.flushed
-                self.writes.append(self.writing)
+        if not self.with_them:
+            return
+        called = time.perf_counter()
+        self.journal.append(event, **fields)
+        now = time.perf_counter()
+        if event == "checkpoint":
+            self.writes.append(now - self.flushed)
+            self.began = now
+        else:
+            self.records.append(now - called)
+            self.began += now - called
 
 
-def measure(folder: Path, pairs: int, seconds: float, control: bool) -> dict[str, Any]:
+def measure(folder: Path, pairs: int, steps: int, control: bool) -> dict[str, Any]:
     """Train through all segments; everything in seconds."""
     torch.set_num_threads(1)
     plan = make_plan(load_suite("losses"), load_registry()["procedural"], "quick")
     config = next(cell.config for cell in plan.cells("benchmark") if cell.arm == ARM)
     images = noise(40, config.size)
     every = (config.training.steps or 1) // RECORDS
-    segments = Segments(Journal(folder), pairs, seconds, control, every)
+    segments = Segments(Journal(folder), pairs, steps, control, every)
     with contextlib.suppress(Interrupted):
         train(
             changed(config, steps=10**7),
@@ -130,21 +139,31 @@ def measure(folder: Path, pairs: int, seconds: float, control: bool) -> dict[str
             pace=segments,
             stop=segments.stop,
         )
-    inside = [pace for turn, pace in enumerate(segments.paces) if turn % 4 in (0, 3)]
-    outside = [pace for turn, pace in enumerate(segments.paces) if turn % 4 in (1, 2)]
-    ratios = [a / b - 1 for a, b in zip(inside, outside, strict=True)]
-    write_share = statistics.median(segments.writes) / INTERVAL if segments.writes else 0.0
-    known = stats.quantile_test(ratios, p=0.5).confidence_interval(0.95)
+    took = segments.seconds
+    inside = [seconds for turn, seconds in enumerate(took) if turn % 4 in (0, 3)]
+    outside = [seconds for turn, seconds in enumerate(took) if turn % 4 in (1, 2)]
+    longer = [a - b for a, b in zip(inside, outside, strict=True)]
+    known = stats.quantile_test(longer, p=0.5).confidence_interval(0.95)
+    step = statistics.median(outside) / steps
+    write_share = statistics.fmean(segments.writes or [0.0]) / INTERVAL
+    record_share = statistics.fmean(segments.records or [0.0]) / (every * step)
+    after, low, high = (
+        seconds / INTERVAL for seconds in (statistics.median(longer), known.low, known.high)
+    )
+    direct = write_share + record_share
     return {
         "machine": machine(torch.device("cpu")),
-        "seconds_per_step_with": statistics.median(inside),
-        "seconds_per_step_without": statistics.median(outside),
-        "overhead_by_pair": ratios,
-        "overhead": statistics.median(ratios) + write_share,
-        "overhead_interval": [known.low + write_share, known.high + write_share],
-        "checkpoints": len(segments.writes),
+        "seconds_per_step": step,
+        "steps_per_segment": steps,
+        "longer_by_pair": longer,
         "write_seconds": segments.writes,
+        "record_seconds": segments.records,
+        "steps_between_records": every,
         "write_share": write_share,
+        "record_share": record_share,
+        "after_share": after,
+        "overhead": direct + after,
+        "overhead_interval": [direct + low, direct + high],
         "checkpoint_bytes": max(path.stat().st_size for path in folder.glob("checkpoint-*.pt")),
         "control": control,
         "bound": BOUND,
@@ -154,34 +173,39 @@ def measure(folder: Path, pairs: int, seconds: float, control: bool) -> dict[str
 def main() -> int:
     """The command line; 0 within the bound, 1 above it."""
     made = parser(__doc__)
-    made.add_argument(
-        "--pairs", type=at_least_one, default=36, help="segments of each (36)"
-    )
-    made.add_argument("--seconds", type=float, default=10.0, help="of a segment (10)")
+    made.add_argument("--pairs", type=at_least_one, default=100, help="segments of each (100)")
+    made.add_argument("--steps", type=at_least_one, default=16, help="of a segment (16)")
     made.add_argument("--control", action="store_true", help="never with them: the noise of this")
     made.add_argument("--folder", type=Path, help="where to write (default: a temporary one)")
     options = made.parse_args()
-    if options.pairs < 6:
-        made.error("--pairs: at least 6, for an interval of 95 %")
+    if options.pairs < FEWEST:
+        made.error(f"--pairs: at least {FEWEST}, for an interval of 95 %")
     if options.folder and not options.folder.is_dir():
         made.error(f"--folder {options.folder}: no such folder")
     as_a_worker()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        result = measure(Path(folder), options.pairs, options.seconds, options.control)
+        result = measure(Path(folder), options.pairs, options.steps, options.control)
     write(result, options.json)
     low, high = (100 * end for end in result["overhead_interval"])
-    names = ("in one half", "in the other") if options.control else ("with", "without")
     print(
-        f"a step takes {1000 * result['seconds_per_step_with']:.1f} ms {names[0]} and "
-        f"{1000 * result['seconds_per_step_without']:.1f} ms {names[1]}: "
-        f"{100 * result['overhead']:+.2f} % with the writes (95 % of the median of "
-        f"{options.pairs} pairs: {low:+.2f} to {high:+.2f} %; at most {100 * BOUND:.0f} %)"
+        f"checkpoints and journal take {100 * result['overhead']:.2f} % (95 %: {low:.2f} to "
+        f"{high:.2f} %; at most {100 * BOUND:.0f} %); a step without takes "
+        f"{1000 * result['seconds_per_step']:.1f} ms"
     )
-    if writes := result["write_seconds"]:
+    longer = result["longer_by_pair"]
+    print(
+        f"the {options.steps} steps after a checkpoint: {1000 * statistics.median(longer):+.1f} ms "
+        f"in a minute, {100 * result['after_share']:+.3f} % (median of {len(longer)} pairs)"
+    )
+    if not options.control:
         print(
-            f"a checkpoint of {result['checkpoint_bytes'] / 1e6:.0f} MB takes "
-            f"{statistics.median(writes):.2f} s, "
-            f"{100 * result['write_share']:.2f} % of {INTERVAL:.0f} s"
+            f"a checkpoint of {result['checkpoint_bytes'] / 1e6:.0f} MB: "
+            f"{statistics.fmean(result['write_seconds']):.2f} s in a minute, "
+            f"{100 * result['write_share']:.2f} %"
+        )
+        print(
+            f"a record: {1e6 * statistics.fmean(result['record_seconds']):.0f} µs in "
+            f"{result['steps_between_records']} steps, {100 * result['record_share']:.4f} %"
         )
     return 0 if result["overhead"] <= BOUND else 1
 
