@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -32,6 +33,20 @@ SETTINGS = {
 Dotted = dict[str, Any]
 
 
+def _meant(key: str) -> str:
+    """What an unknown key may be meant for: within its section, where it has one."""
+    section, dot, name = key.rpartition(".")
+    beside = {one.rpartition(".")[2]: one for one in SETTINGS if one.startswith(section + ".")}
+    if dot and beside:
+        near = difflib.get_close_matches(name, list(beside), n=1)
+        return f" (did you mean {beside[near[0]]}?)" if near else _allowed(beside.values())
+    return closest(key, list(SETTINGS)) or _allowed(SETTINGS)
+
+
+def _allowed(names: Iterable[str]) -> str:
+    return f"; allowed: {', '.join(sorted(names))}"
+
+
 def check(settings: Dotted, positions: Positions, prefix: str) -> Dotted:
     """Settings with every key known and every value allowed by itself.
 
@@ -41,8 +56,7 @@ def check(settings: Dotted, positions: Positions, prefix: str) -> Dotted:
     for key, value in settings.items():
         where = f"{prefix}.{key}" if prefix else key
         if key not in SETTINGS:
-            hint = closest(key, list(SETTINGS)) or f"; allowed: {', '.join(sorted(SETTINGS))}"
-            raise UserError(positions.message(where, f"unknown setting{hint}"))
+            raise UserError(positions.message(where, f"unknown setting{_meant(key)}"))
         field = SETTINGS[key]
         adapter = TypeAdapter(Annotated[field.annotation, "setting", *field.metadata])
         try:

@@ -498,6 +498,8 @@ def test_a_cell_that_diverges_fails_alone(tmp_path):
         (["--suite", "losses", "--dataset", "camvid"], "data/camvid"),
         (["--suite", "losses", "--profile", "fast"], "allowed: smoke, quick, paper"),
         (["--suite", "losses", "--set", "training.stpes=3"], "did you mean training.steps?"),
+        (["--suite", "losses", "--set", "training.foo=3"], "; allowed: training.batch, training"),
+        (["--suite", "losses", "--set", "trainin.steps=3"], "did you mean training.steps?"),
         (["--suite", "losses", "--set", "training.steps=3.5"], "must be a whole number"),
         (["--suite", "losses", "--set", "size=100"], "nearest: 96 × 96"),
         (["--suite", "patch_size", "--set", "size=64"], "at least 96 pixels"),
