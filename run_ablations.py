@@ -14,6 +14,8 @@ if __name__ == "__main__":  # nothing has begun yet: Ctrl-C during the imports e
         signal.signal(number, lambda number, _: os._exit(128 + number))
 
 import argparse
+import importlib
+import importlib.util
 import sys
 import time
 from collections.abc import Sequence
@@ -159,6 +161,13 @@ def show_list(datasets: Path | None) -> str:
     return "\n".join(lines)
 
 
+def load_for_report() -> None:
+    """Import what `report` needs, which takes seconds: matplotlib, SciPy, MLflow."""
+    if importlib.util.find_spec("mlflow"):
+        for name in ("reports.write", "experiments.tracking_report"):
+            importlib.import_module(name)
+
+
 def report(suites: Sequence[tuple[str, str, str]], folder: Path) -> None:
     """Write the report of every (suite, data set, profile) from MLflow, print its table, and say
     where to look."""
@@ -204,7 +213,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.list:
             return look(show_list(arguments.datasets))
         if arguments.report_only and arguments.suite is None:
-            ending, suites = mirror_everything(arguments.out)
+            ending, suites = mirror_everything(arguments.out, load_for_report)
         else:
             training = not (arguments.dry_run or arguments.report_only)
             study = make_study(parse_options(arguments), measure=training)
@@ -212,9 +221,9 @@ def main(argv: list[str] | None = None) -> int:
                 return look(dry_run(study))
             suites = [(p.suite.name, p.entry.name, p.label) for p in study.plans]
             if arguments.report_only:
-                ending = mirror_only(study.options.out, study.plans)
+                ending = mirror_only(study.options.out, study.plans, load_for_report)
             else:
-                ending = execute(study)
+                ending = execute(study, load_for_report)
         if ending.tracked:
             report(suites, arguments.reports)
         if ending.seconds:

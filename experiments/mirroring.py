@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,16 +41,21 @@ class Mirror:
     relay: threading.Thread
 
 
-def mirror_only(out: Path, plans: Sequence[Plan]) -> Ending:
-    """Mirror what the run directories of these suites hold; trains nothing."""
+def mirror_only(out: Path, plans: Sequence[Plan], meanwhile: Callable[[], None]) -> Ending:
+    """Mirror what the run directories of these suites hold; trains nothing.
+
+    `meanwhile`, here and below, is called once while the mirror's process works.
+    """
     paths = [record_path(out, p.suite.name, p.entry.name, p.label) for p in plans]
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
         raise UserError(f"--report-only: nothing was run yet: {missing[0]} does not exist")
-    return _mirror(out, paths)
+    return _mirror(out, paths, meanwhile)
 
 
-def mirror_everything(out: Path) -> tuple[Ending, list[tuple[str, str, str]]]:
+def mirror_everything(
+    out: Path, meanwhile: Callable[[], None]
+) -> tuple[Ending, list[tuple[str, str, str]]]:
     """Mirror every suite that was ever run into `out`, also into a new store; trains nothing.
 
     Returns the suites too, as (suite, data set, profile). UserError where there is none
@@ -63,12 +68,12 @@ def mirror_everything(out: Path) -> tuple[Ending, list[tuple[str, str, str]]]:
     for path in paths:
         record = read_suite_record(path)
         suites.append((record["suite"], record["dataset"], record["profile"]))
-    return _mirror(out, paths), suites
+    return _mirror(out, paths, meanwhile), suites
 
 
-def _mirror(out: Path, paths: list[Path]) -> Ending:
+def _mirror(out: Path, paths: list[Path], meanwhile: Callable[[], None]) -> Ending:
     with collected_signals() as signals:
-        tracked = stop_mirror(start_mirror(out, paths), signals)
+        tracked = stop_mirror(start_mirror(out, paths), signals, meanwhile)
     if signals:
         return Ending(128 + signals[0], False)
     return Ending(0 if tracked else 1, tracked)
@@ -107,7 +112,9 @@ def _pass_on(process: subprocess.Popen) -> None:
         say(line.rstrip("\n"))
 
 
-def stop_mirror(mirror: Mirror | None, signals: Sequence[int]) -> bool:
+def stop_mirror(
+    mirror: Mirror | None, signals: Sequence[int], meanwhile: Callable[[], None]
+) -> bool:
     """Let the mirror catch up, not for long once `signals` has an entry; whether MLflow now holds
     everything."""
     if mirror is None:
@@ -116,6 +123,8 @@ def stop_mirror(mirror: Mirror | None, signals: Sequence[int]) -> bool:
     assert tracker.stdin is not None
     tracker.stdin.close()
     began = time.monotonic()
+    if not signals:
+        meanwhile()
     while tracker.poll() is None:
         waited = time.monotonic() - began
         if waited > (STOPPED_PATIENCE if signals else TRACKER_PATIENCE) or len(signals) > 1:

@@ -139,8 +139,9 @@ def _plans(options: Options, entry: DatasetEntry) -> tuple[Plan, ...]:
     return tuple(plans)
 
 
-def execute(study: Study) -> Ending:
-    """Train, score and mirror what is not done yet."""
+def execute(study: Study, meanwhile: Callable[[], None]) -> Ending:
+    """Train, score and mirror what is not done yet; `meanwhile` is called once all is trained and
+    scored, while the mirror's process catches up."""
     options = study.options
     check_precisions(study.plans)
     _check_places(options, study.entry, study.plans)
@@ -172,7 +173,7 @@ def execute(study: Study) -> Ending:
             progress.close()
         stopped = [j for j in todo if outcomes[j.digest].word == "stopped"]
         failed = [j for j in todo if outcomes[j.digest].word == "failed"]
-        tracked = stop_mirror(tracker, signals)
+        tracked = stop_mirror(tracker, signals, meanwhile)
     for job in failed:
         reason = outcomes[job.digest].reason
         say(f"FAILED {job.title}: {reason} (log: {job.directory / 'log.txt'})")

@@ -37,6 +37,7 @@ def events(study, event):
 
 @pytest.mark.parametrize("runners", [pytest.param(2, marks=pytest.mark.long), 4])
 def test_runners_on_one_folder_train_every_cell_once(study, whole, runners, figures):
+    study.workers = 1  # of each: they are to meet one another
     started = [study.start(plan={} if n == 0 else None) for n in range(runners)]
     ended = [one.end(400) for one in started]
     for one in ended:
@@ -55,6 +56,7 @@ def test_runners_on_one_folder_train_every_cell_once(study, whole, runners, figu
     assert differences(whole.mirrored, mirrored(study.folder / "mlflow.db")) == []
 
 
+@pytest.mark.long
 def test_a_dead_owners_cells_are_taken_over(study, whole):
     """One of two runners is killed, workers and all, while it trains; the other does the rest."""
     plan = {"phase": "train", "path": whole.digests["L1+cGAN"], "count": 40, "how": "stop"}
