@@ -16,6 +16,7 @@ if __name__ == "__main__":  # nothing has begun yet: Ctrl-C during the imports e
 import argparse
 import importlib
 import importlib.util
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -118,8 +119,10 @@ def parse_options(arguments: argparse.Namespace) -> Options:
     for name, value in (("workers", arguments.workers), ("threads", arguments.threads)):
         if value is not None and value < 1:
             raise UserError(f"--{name} {value}: must be at least 1")
-    if arguments.checkpoint_every < 0:
-        raise UserError(f"--checkpoint-every {arguments.checkpoint_every}: must not be negative")
+    if not 0 <= arguments.checkpoint_every < math.inf:
+        raise UserError(
+            f"--checkpoint-every {arguments.checkpoint_every}: must be finite seconds, at least 0"
+        )
     if arguments.arms is not None and not arguments.arms.strip():
         raise UserError("--arms: names no arm; leave the option out for all of them")
     if not arguments.suite:

@@ -70,7 +70,8 @@ class Segments:
     step: int = -WARM_UP
     began: float = 0.0
     written: bool = False
-    flushed: float = 0.0
+    asked: float = 0.0
+    """When the checkpoint was due."""
 
     @property
     def with_them(self) -> bool:
@@ -80,10 +81,10 @@ class Segments:
 
     @property
     def checkpoint_seconds(self) -> float:
-        """Of the pace: a checkpoint before a segment's first step."""
+        """Of the pace: a checkpoint before a segment's first step, timed from here on."""
         if not self.with_them or self.written:
             return NEVER
-        self.written = True
+        self.written, self.asked = True, time.perf_counter()
         return 0.0
 
     def stop(self) -> bool:
@@ -101,7 +102,6 @@ class Segments:
 
     def flush(self) -> None:
         """Called before a checkpoint is written."""
-        self.flushed = time.perf_counter()
         self.journal.flush()
 
     def record(self, event: str, **fields: object) -> None:
@@ -112,7 +112,7 @@ class Segments:
         self.journal.append(event, **fields)
         now = time.perf_counter()
         if event == "checkpoint":
-            self.writes.append(now - self.flushed)
+            self.writes.append(now - self.asked)
             self.began = now
         else:
             self.records.append(now - called)

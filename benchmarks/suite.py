@@ -59,11 +59,12 @@ def breakdown(out: Path, began: float, ended: float, workers: int) -> dict[str, 
         waiting -= done["seconds"] if done else span
     for path in out.glob("scorers/*/journal.jsonl"):
         scorer += (last(read_records(path), "trained") or {}).get("seconds", 0.0)
+    waiting = max(waiting, scorer)  # whoever trains it waits for it too
     return {
         "training steps": training,
         "training the scorer": scorer,
         "translating, scoring, samples, checkpoints": jobs - training - waiting,
-        "waiting for the scorer": max(0.0, waiting - scorer),
+        "waiting for the scorer": waiting - scorer,
         "preparing, starting": workers * (first - began),
         "workers starting or idle": workers * (final - first) - jobs,
         "mirroring and reporting at the end": workers * (ended - final),

@@ -6,6 +6,7 @@ writes one to stdout: the median seconds of a step by precision. `calibration.py
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from dataclasses import replace
@@ -34,9 +35,10 @@ def main() -> int:
     precisions = [p for p in CONSIDERED[device.type] if not lacking(p, device)]
     ways = [(precision, execution_of(device, precision)) for precision in precisions]
     many = 50 if device.type == "cuda" else 1
-    try:
+    measured = None
+    with contextlib.suppress(CaptureFailed):  # a training goes on without a graph then
         measured = time_steps(config, ways, device, steps_a_turn=many)
-    except CaptureFailed:  # as in a training, which goes on without
+    if measured is None:  # not while the error is handled: it holds the first attempt's tensors
         ways = [(precision, replace(execution, graph=False)) for precision, execution in ways]
         measured = time_steps(config, ways, device, steps_a_turn=many)
     print(json.dumps({way.precision: way.median for way in measured}))

@@ -21,7 +21,7 @@ from experiments.scoring import (
 from experiments.stopping import Stop
 from experiments.work import Emit, Work
 from pix2pix.atomic import set_aside
-from pix2pix.checkpoint import load_generator, save_generator
+from pix2pix.checkpoint import ForeignCheckpoint, load_generator, save_generator
 from pix2pix.checkpoint_series import CheckpointSeries
 from pix2pix.config import CellConfig
 from pix2pix.errors import Unreadable, UserError
@@ -89,16 +89,19 @@ def run_cell(work: Work) -> None:
 
 
 def kept_generator(work: Work, config: CellConfig, weights: Path) -> torch.nn.Module | None:
-    """The generator of an earlier sitting; None where there is none that is whole. Unreadable,
-    with the file left where it is, where the disk or the memory fails."""
+    """The generator of an earlier sitting; None where there is none of this cell that is whole.
+    Unreadable, with the file left where it is, where the disk or the memory fails."""
     if not weights.exists():
         return None
     try:
-        generator, _ = load_generator(weights)
+        generator, content = load_generator(weights)
+        if content["origin"].get("digest") != config.digest:
+            raise ForeignCheckpoint(f"{weights}: a generator of another cell")
     except Unreadable:
         raise
     except UserError as error:
-        work.record_set_aside(set_aside(weights), error)
+        ending = "foreign" if isinstance(error, ForeignCheckpoint) else "damaged"
+        work.record_set_aside(set_aside(weights, ending), error)
         return None
     work.record("start", step=config.training.total_steps(len(work.data.train.names)))
     return generator

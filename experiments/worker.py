@@ -121,14 +121,14 @@ def _attempt(job: Job, emit: Any, stop: Stop) -> int:
 
 
 def _shortage(error: Exception, job: Job) -> str | None:
-    """What to say where memory ran out; None where something else is wrong."""
+    """What to say where memory ran out, or may have; None where something else is wrong."""
     if "torch" not in sys.modules:  # not imported for this alone
         return None
     import torch
 
-    from pix2pix.memory import out_of_memory, shortage
+    from pix2pix.memory import no_engine, out_of_memory, shortage
 
-    return shortage(error, torch.device(job.device)) if out_of_memory(error) else None
+    return shortage(error, torch.device(job.device)) if out_of_memory(error) else no_engine(error)
 
 
 def _reason(job: Job, error: OSError) -> str:

@@ -177,7 +177,10 @@ class GraphStep:
 def _leave_capture(device: torch.device, random: Tensor, pool: tuple[int, int] | None) -> None:
     """After a capture that failed: its stream stays the current one, the generator of random
     numbers stays in a state in which only a capture may draw, and the allocator keeps `pool` open,
-    so that it gives no memory back (torch 2.11; mended in later ones)."""
+    so that it gives no memory back (torch 2.11; mended in later ones). Steps may still be under way
+    on the capture's stream, which nothing else waits for."""
+    with suppress(RuntimeError):
+        torch.cuda.synchronize(device)
     torch.cuda.set_stream(torch.cuda.default_stream(device))
     fresh = torch.Generator(device)
     fresh.set_state(random)

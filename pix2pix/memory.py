@@ -12,8 +12,11 @@ import torch
 
 NO_MEMORY = re.compile(
     "DefaultCPUAllocator|can't allocate memory|not enough memory|out of memory|ALLOC_FAILED"
-    "|find an engine"  # cuDNN, where no engine's workspace can be had
 )
+
+
+NO_ENGINE = re.compile("unable to find an engine")
+"""cuDNN: none of its ways to compute something has its workspace, or its libraries do not fit."""
 
 
 def peak_memory_mib(device: torch.device) -> float:
@@ -46,9 +49,7 @@ def shortage(error: BaseException, device: torch.device) -> str:
     more = asked[1] if asked else f"{int(tried[1]) / 2**20:,.1f} MiB" if tried else "an unknown sum"
     room = re.search(r"total capacity of ([\d.]+ \w+) of which ([\d.]+ \w+) is free", said)
     free = f"; {room[2]} of {room[1]} were free" if room else ""
-    on_gpu = isinstance(error, torch.OutOfMemoryError) or re.search(
-        "CUDA|CUBLAS|CUDNN|engine", said
-    )
+    on_gpu = isinstance(error, torch.OutOfMemoryError) or re.search("CUDA|CUBLAS|CUDNN", said)
     where, held = "memory", peak_memory_mib(torch.device("cpu"))
     if on_gpu:
         where = "the GPU's memory"
@@ -57,4 +58,14 @@ def shortage(error: BaseException, device: torch.device) -> str:
     return (
         f"{where} ran out: it had held up to {held:,.0f} MiB and asked for {more} more{free}; "
         "try fewer --workers, a smaller training.batch or size"
+    )
+
+
+def no_engine(error: BaseException) -> str | None:
+    """What cuDNN's finding no way to compute something may mean; None for other errors."""
+    if not isinstance(error, RuntimeError) or NO_ENGINE.search(str(error)) is None:
+        return None
+    return (
+        f"cuDNN: {str(error).splitlines()[0]}: too little of the GPU's memory is free, or this "
+        f"cuDNN does not fit torch {torch.__version__}"
     )

@@ -1,7 +1,8 @@
 """What a training's convolutions multiply in: float32, TF32 or bfloat16, and which device has it.
 
-Weights, G's tanh, D's last layer, losses and optimisers are float32 in all of them; so are the sums
-within a normalisation. Nothing here falls back: a precision that the device lacks is an error.
+Weights, G's tanh, losses, optimisers and the sums within a normalisation are float32 in all of
+them; D's last layer is float32 in bfloat16 too, while TF32 is every convolution's. Nothing here
+falls back: a precision that the device lacks is an error.
 """
 
 from __future__ import annotations

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,15 +121,18 @@ def _translate_folder(options: argparse.Namespace) -> None:
         "side": options.side,
         "dropout": not options.no_dropout,
         "device": device.type,
-        # A CPU's sums depend on how threads share them.
+        # A CPU's sums depend on how threads share them, a GPU's on its model.
         "number of threads": options.threads if device.type == "cpu" else None,
+        **({"GPU": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}),
+        **_versions(device),
     }
-    facts = {"recognised": saved.description, "versions": _versions()}
+    facts = {"recognised": saved.description}
     folder = TranslationFolder(options.out)
     digests = {name: file_sha256(path) for name, path in paths.items()}
     todo = folder.begin(settings, facts, digests)
     progress = _Progress(len(todo))
-    network = saved.network.to(device)
+    with _shortages_told(options.checkpoint, "--device cpu has more"):
+        network = saved.network.to(device)
     for name in todo:
         folder.write(name, _translation(network, name, paths[name], preparation, options, seed))
         progress.step()
@@ -150,15 +154,26 @@ def _translation(
     device = next(network.parameters()).device
     protocol = PROTOCOLS[options.protocol]
     image = preparation.read(path)
-    try:
+    with _shortages_told(path, "--size makes it smaller"):
         ((_, translation),) = translate(
             network, image, [name], seed=seed, device=device, protocol=protocol
         )
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
-            raise
-        raise UserError(f"{path}: too large for the memory; --size makes it smaller") from None
     return translation
+
+
+@contextlib.contextmanager
+def _shortages_told(path: Path, remedy: str) -> Iterator[None]:
+    """UserError where memory runs out, or may have; other errors go on."""
+    from pix2pix.memory import no_engine, out_of_memory
+
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if out_of_memory(error):
+            raise UserError(f"{path}: too large for the memory; {remedy}") from None
+        if told := no_engine(error):
+            raise UserError(f"{path}: {told}; {remedy}") from None
+        raise
 
 
 def _preparation(options: argparse.Namespace, saved: SavedGenerator) -> Preparation:
@@ -207,10 +222,17 @@ class _Progress:
             print(f"\r{text:<40}", end=end, file=sys.stderr, flush=True)
 
 
-def _versions() -> dict[str, str]:
+def _versions(device: torch.device) -> dict[str, str]:
+    """Of all that an image's values depend on: resizing, the network, rounding."""
     import importlib.metadata
 
-    return {name: importlib.metadata.version(name) for name in ("torch", "numpy", "pillow")}
+    import torch
+
+    names = ("torch", "numpy", "pillow")
+    versions = {f"version of {name}": importlib.metadata.version(name) for name in names}
+    if device.type == "cuda":
+        versions["version of cuDNN"] = str(torch.backends.cudnn.version())
+    return versions
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -29,7 +29,7 @@ class TranslationFolder:
 
         Args:
             settings: all that decides what the images are; a folder of others is refused.
-            facts: kept beside them for people (versions, what was recognised).
+            facts: kept beside them for people (what was recognised).
             inputs: sha256 of each input by name; a translation of other bytes is made again.
 
         Raises:

@@ -505,6 +505,8 @@ def test_a_cell_that_diverges_fails_alone(tmp_path):
         (["--suite", "patch_size", "--set", "size=64"], "at least 96 pixels"),
         (["--suite", "losses", "--seeds", "1,1"], "a seed stands twice"),
         (["--suite", "losses", "--seeds", "many"], "--seeds many"),
+        (["--suite", "losses", "--checkpoint-every", "inf"], "must be finite seconds, at least 0"),
+        (["--suite", "losses", "--checkpoint-every", "nan"], "must be finite seconds, at least 0"),
         (["--suite", "losses", "--seeds", "9999999999,"], "must be below 2147483648"),
         (["--suite", "losses", "--seeds", "²"], "--seeds ²"),
         (["--suite", "losses", "--workers", "0"], "--workers 0"),

@@ -15,7 +15,8 @@ from experiments.plan import make_plan
 from experiments.runner import run
 from experiments.spec import load_suite
 from experiments.stopping import Stop
-from pix2pix.checkpoint import load_generator
+from pix2pix.checkpoint import load_generator, save_generator
+from pix2pix.config import GeneratorSettings
 from pix2pix.datasets import load_registry
 from pix2pix.errors import Interrupted
 from pix2pix.pairs import prepare
@@ -232,6 +233,30 @@ def test_a_damaged_generator_goes_back_to_the_last_checkpoint(place, whole):
     assert any(e["event"] == "set aside" and e["file"] == "generator.pt.damaged" for e in told)
     starts = [r["step"] for r in place.records() if r["event"] == "start"]
     assert starts == [0, 8], "not trained from the start"
+    same(place, whole)
+
+
+def test_a_generator_of_another_cell_is_not_taken_for_ours(place, whole):
+    """As when run directories are restored by hand into each other's place."""
+
+    def emit(event):
+        if event["event"] == "scores":
+            raise Killed
+
+    with pytest.raises(Killed):
+        place.run(emit)
+    generator = place.cell.directory / "generator.pt"
+    network, content = load_generator(generator)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+    settings = GeneratorSettings(**content["settings"])
+    rest = {key: content[key] for key in ("channels", "size")}
+    save_generator(generator, network, settings, **rest, origin={"digest": "0123456789abcdef"})
+    told = []
+    place.run(told.append)
+    assert any(e["event"] == "set aside" and e["file"] == "generator.pt.foreign" for e in told)
+    assert [r["step"] for r in place.records() if r["event"] == "start"] == [0, 8]
     same(place, whole)
 
 

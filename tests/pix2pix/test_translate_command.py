@@ -12,10 +12,11 @@ from PIL import Image
 
 from pix2pix.checkpoint import save, save_generator
 from pix2pix.config import GeneratorSettings
+from pix2pix.errors import UserError
 from pix2pix.networks import UNetGenerator
 from pix2pix.saved_generator import open_generator
 from pix2pix.translate import noise_seed, translate
-from pix2pix.translate_command import PROTOCOL_NAMES, main
+from pix2pix.translate_command import PROTOCOL_NAMES, _shortages_told, main
 from pix2pix.translation_protocols import PROTOCOLS
 
 from .port_reference import port_translation, trained
@@ -171,6 +172,28 @@ def test_going_on_makes_only_what_is_missing_or_changed(place, capsys):
     assert record["settings"]["seed"] == 4 and list(record["inputs"]) == ["a", "b", "c", "d"]
 
 
+def without_an_engine():
+    raise RuntimeError("GET was unable to find an engine to execute this computation")
+
+
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        (lambda: torch.empty(2**46, dtype=torch.uint8), "a.png: too large for the memory; smaller"),
+        (without_an_engine, "a.png: cuDNN: GET was unable to find an engine to execute"),
+    ],
+)
+def test_a_lack_of_memory_is_one_line(cause, said):
+    with pytest.raises(UserError) as caught, _shortages_told(Path("a.png"), "smaller"):
+        cause()
+    assert str(caught.value).startswith(said)
+
+
+def test_other_errors_are_not_called_a_lack_of_memory():
+    with pytest.raises(RuntimeError, match="illegal"), _shortages_told(Path("a.png"), "smaller"):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
 TERMINATED = """
 import os, runpy, signal, sys
 opened = []
@@ -220,6 +243,12 @@ def damaged(place, name, change):
     change(content)
     del content["format"]
     save(place / name, content)
+
+
+def earlier_torch(path):
+    record = json.loads(path.read_text())
+    record["settings"]["version of torch"] = "2.0.0"
+    path.write_text(json.dumps(record))
 
 
 def no_number(content):
@@ -300,6 +329,11 @@ BAD = {
         lambda p: run("--device", "cpu", "--threads", "2"),
         {"extra": ["--device", "cpu"]},
         "--out out: holds translations with another number of threads; give an empty folder",
+    ),
+    "other versions": (
+        lambda p: earlier_torch(run() or p / "out/translation.json"),
+        {},
+        "--out out: holds translations with another version of torch; give an empty folder",
     ),
     "an input less": (
         lambda p: [run(), (p / "in/b.png").unlink()],
