@@ -16,10 +16,10 @@ from safetensors.torch import save
 from eval.errors import ScoringError
 from eval.fcn import FCN8s
 from eval.files import write_whole
+from eval.scorer_header import KEY
 
 FORMAT = "pix2pix-ablations FCN-8s scorer 1"
 FINGERPRINT_DIGITS = 64
-KEY = "scorer"  # of the one JSON text in the header, whose values can only be strings
 
 
 def save_scorer(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from experiments import jobs
 from experiments.launch import likely_gpus, usable_cores
-from experiments.preflight import check_precisions
+from experiments.preflight import check_precisions, few_seeds
 from experiments.progress import duration
 from experiments.study import Study, plan_jobs
 from pix2pix.config import CellConfig
@@ -52,6 +52,8 @@ def dry_run(study: Study) -> str:
         counted = bool(pairs) or all(config.training.steps for config, _ in open_cells)
         told += f"; {_time_left(open_cells, paces, options.workers, counted)}"
     lines += ["", told]
+    if few := few_seeds(study.plans):
+        lines.append(few)
     try:
         check_precisions(study.plans)
     except UserError as error:  # a cluster's front end has no GPU

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 from eval.backbone import on_disk
+from eval.scorer_header import recorded_sha256
 from experiments.journal import is_done, last, read_records, replay
 from experiments.plan import Cell, Plan
 from pix2pix.config import CellConfig, digest
@@ -164,9 +165,9 @@ def state(job: Job) -> State:
 
 
 def scores_current(job: Job) -> bool:
-    """Whether a job's scores were measured against the reference that is asked for, and all of
-    them (LPIPS can be had as soon as its backbone lies on the disk), and their files are those
-    that were written."""
+    """Whether a job's scores were measured against the reference that is asked for, by the scorer
+    that lies on the disk, and all of them (LPIPS can be had as soon as its backbone lies there),
+    and their files are those that were written."""
     try:
         recorded = read_json(job.directory / "scores.json")
         settings = recorded["settings"]
@@ -175,13 +176,28 @@ def scores_current(job: Job) -> bool:
             return False
     except (OSError, ValueError, LookupError, TypeError):
         return False
-    if not isinstance(settings, dict):
+    if not isinstance(settings, dict) or _by_another_scorer(job, settings):
         return False
     if job.kind == "reference":
         return True
     if not settings.get("lpips_backbone_on_disk", True) and on_disk("alex"):
         return False
     return settings.get("reference") == job.reference
+
+
+def scorer_path(job: Job) -> Path:
+    """Where the scorer of a job's reference lies, once it is trained."""
+    return Path(job.out) / "scorers" / f"{job.reference}.safetensors"
+
+
+def _by_another_scorer(job: Job, settings: dict) -> bool:
+    """Whether FCN-scores are of other weights than the scorer's that is there now: one that was
+    lost and trained again, on a GPU or with another number of threads, is another."""
+    fcn = settings.get("fcn")
+    measured = fcn.get("weights_sha256") if isinstance(fcn, dict) else None
+    if job.scorer is None or measured is None:
+        return False
+    return recorded_sha256(scorer_path(job)) not in (None, measured)
 
 
 def sheet_checksums(directory: Path) -> dict[str, str]:

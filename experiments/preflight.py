@@ -15,6 +15,9 @@ from experiments.plan import Plan
 from pix2pix.config import CellConfig
 from pix2pix.errors import UserError
 
+SEEDS_THAT_DECIDE = 5
+"""The fewest whose paired differences can give a claim a verdict (docs/statistics.md)."""
+
 
 def check_precisions(plans: Sequence[Plan]) -> None:
     """UserError where a GPU, or the CPU, lacks the precision of a cell."""
@@ -30,6 +33,19 @@ def check_precisions(plans: Sequence[Plan]) -> None:
     for precision in sorted(lower):
         for device in devices or [torch.device("cpu")]:
             check(precision, device)
+
+
+def few_seeds(plans: Sequence[Plan]) -> str:
+    """What to say where claims are asked and the seeds are too few for a verdict; else nothing.
+    One seed an arm is a look, and the report says so."""
+    asked = {len(plan.seeds) for plan in plans if plan.suite.claims}
+    few = [count for count in asked if 1 < count < SEEDS_THAT_DECIDE]
+    if not few:
+        return ""
+    return (
+        f"{min(few)} seeds an arm decide no claim of arms that share them; "
+        f"--seeds {SEEDS_THAT_DECIDE} can (docs/statistics.md)"
+    )
 
 
 def check_folder(option: str, folder: Path) -> None:

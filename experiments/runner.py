@@ -79,10 +79,10 @@ def run_cell(work: Work) -> None:
     # then, it is not trained from the start.
     checkpoints.keep(1)
     translate_cell(work, config, generator.to(work.device))
+    scorer = ensure_scorer(work)  # first: what another one scored is scored again
     scored = last(work.journal.records(), "scores") is not None
     if not scored or not scores_current(job):
         work.emit({"event": "phase", "phase": "scoring"})
-        scorer = ensure_scorer(work)
         wanted = needed_scores(work.entry, job.config["direction"])
         finish(work, score(work, job.directory / "translations", wanted, scorer))
     checkpoints.keep(0)

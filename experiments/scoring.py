@@ -20,7 +20,7 @@ from eval.metrics import of_family
 from eval.score_folder import ScoreSheet, score_folders
 from eval.scorer import ScorerSettings, hold_out, train_scorer
 from eval.scorer_file import check_scorer, load_scorer, save_scorer
-from experiments.jobs import label_side, sheet_checksums
+from experiments.jobs import label_side, scorer_path, sheet_checksums
 from experiments.journal import Journal, is_done, last, write_json
 from experiments.work import Work, waiting
 from pix2pix.atomic import replacing, set_aside
@@ -96,8 +96,8 @@ def ensure_scorer(work: Work) -> torch.nn.Module | None:
     """
     if work.job.scorer is None:
         return None
-    folder = Path(work.job.out) / "scorers" / work.job.reference
-    path = folder.with_name(f"{folder.name}.safetensors")
+    path = scorer_path(work.job)
+    folder = path.with_suffix("")
     if path.exists() and is_done(folder):
         with contextlib.suppress(ScoringError):
             return open_scorer(work, path)

@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,17 @@ from typing import Any
 from experiments import jobs
 from experiments.calibration import KEY, Calibration, calibrate, calibrated, subject
 from experiments.jobs import DataSource, Job
-from experiments.launch import choose_workers, gpu_count, launch, unusable_gpus, usable_cores
+from experiments.launch import (
+    Outcome,
+    choose_workers,
+    gpu_count,
+    launch,
+    unusable_gpus,
+    usable_cores,
+)
 from experiments.mirroring import Ending, say, start_mirror, stop_mirror
 from experiments.plan import Plan, make_plan
-from experiments.preflight import check_disk, check_folder, check_precisions
+from experiments.preflight import check_disk, check_folder, check_precisions, few_seeds
 from experiments.progress import duration, make_progress
 from experiments.provenance import commit
 from experiments.records import write_record
@@ -160,6 +167,8 @@ def execute(study: Study, meanwhile: Callable[[], None]) -> Ending:
     if todo and (unusable := unusable_gpus()):
         say(f"{unusable}; training on {'the others' if gpus else 'the CPU'}")
     check_disk(options.out, todo, workers)
+    if todo and (few := few_seeds(study.plans)):
+        say(few)
     say(
         f"{len(planned) - len(todo)} of {len(planned)} jobs are done; {len(todo)} to do"
         + (f" on {gpus} GPU(s)" if gpus else f", {workers} at a time on the CPU" if todo else "")
@@ -171,6 +180,15 @@ def execute(study: Study, meanwhile: Callable[[], None]) -> Ending:
             outcomes = launch(todo, workers, gpus, progress, signals) if todo else {}
         finally:
             progress.close()
+        again = [] if signals or not todo else _to_score_again(planned.values(), outcomes)
+        if again:
+            say(f"scored again, by what came after their scores: {len(again)} of the jobs")
+            progress = make_progress(again, workers)
+            try:
+                outcomes |= launch(again, workers, gpus, progress, signals)
+            finally:
+                progress.close()
+            todo += [job for job in again if job not in todo]
         stopped = [j for j in todo if outcomes[j.digest].word == "stopped"]
         failed = [j for j in todo if outcomes[j.digest].word == "failed"]
         tracked = stop_mirror(tracker, signals, meanwhile)
@@ -185,6 +203,14 @@ def execute(study: Study, meanwhile: Callable[[], None]) -> Ending:
     if not tracked and importlib.util.find_spec("mlflow"):
         return Ending(1, False, seconds)
     return Ending(1 if failed else 0, tracked, seconds)
+
+
+def _to_score_again(planned: Iterable[Job], outcomes: dict[str, Outcome]) -> list[Job]:
+    """Jobs that are done but for scores by another scorer than these outcomes': it was damaged or
+    lost, and trained again meanwhile (or without LPIPS, whose weights have come)."""
+    ended = {digest for digest, outcome in outcomes.items() if outcome.word != "done"}
+    late = (j for j in planned if j.digest not in ended and jobs.state(j).word == "to score")
+    return sorted(late, key=_turn)
 
 
 def _turn(job: Job) -> tuple[float, ...]:

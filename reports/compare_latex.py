@@ -54,7 +54,10 @@ def latex_tables(settings: Sequence[Setting]) -> str:
             cells = [latex.escape(arm)]
             for one in settings:
                 row = one.row(arm)
-                cells.append(latex.cell(one.table, row, score) if row else "{not asked for}")
+                text = "{not asked for}"
+                if row:  # with n where seeds are missing: there is no column of it
+                    text = latex.cell(one.table, row, score, row.planned)
+                cells.append(text)
             lines.append(latex.row(cells))
         lines += [r"\bottomrule", r"\end{tabular}"]
     return "\n".join([*lines, r"\end{table*}", ""])

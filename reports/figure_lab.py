@@ -70,8 +70,8 @@ def draw_lab_histograms(runs: SuiteRuns, width: float) -> tuple[Figure, str] | N
     above.supylabel("ln(share of pixels per unit)", fontsize=matplotlib.rcParams["axes.labelsize"])
     _table(below.subplots(), rows, layout, width, styles)
     return figure, (
-        "ln of the share of pixels a Lab unit, all test images; below, Lab ∩: how much of its "
-        "histogram an arm shares with the ground truth"
+        "ln of the share of pixels a Lab unit, all test images and seeds pooled; below, Lab ∩: how "
+        "much of its histogram a run shares with the ground truth, mean over seeds"
     )
 
 

@@ -37,6 +37,7 @@ def summary(report: Report) -> str:
         "cells": len(report.runs.runs),
         "done": sum(run.status == "done" for run in report.runs.runs),
         "seeds": max(finished_seeds(report.runs), default=0),
+        "fewest_seeds": min(finished_seeds(report.runs), default=0),
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
@@ -67,13 +68,16 @@ def index_page(out: Path) -> str:
 def _card(told: dict[str, Any], folder: Path, out: Path) -> dict[str, Any]:
     cells, done = told["cells"], told["done"]
     state = f"{done} of {cells} cells finished" if done < cells else f"{cells} cells"
-    seeds, weak = told["seeds"], told.get("ceiling") or {}
+    weak, seeds = told.get("ceiling") or {}, str(told["seeds"])
+    if (fewest := told.get("fewest_seeds", told["seeds"])) != told["seeds"]:
+        seeds = f"{fewest} to {seeds}"
+    plural = "" if seeds == "1" else "s"
     return {
         "title": str(told["title"]),
         "question": str(told["question"]),
         "link": quote(f"{folder.relative_to(out).as_posix()}/index.html"),
         "words": [(word, told["verdicts"].get(word, 0), weak.get(word, 0)) for word in WORDS],
-        "state": f"{state}, {seeds} seed{'' if seeds == 1 else 's'} an arm",
+        "state": f"{state}, {seeds} seed{plural} an arm",
         "picture": _thumbnail(folder / "arms_by_inputs.png"),
     }
 

@@ -65,7 +65,7 @@ def verdict_table(verdicts: Sequence[Verdict], caption: str, label: str) -> str:
             interval = " to ".join(f"${bound}$" for bound in bounds(v.interval, v.digits, "-"))
         effect = "---" if v.effect is None else f"${signed(v.effect, v.digits, '-')}$"
         size = "---" if v.standardised is None else f"${signed(v.standardised, 1, '-')}$"
-        test = f"{v.test}, {v.n}" if v.n > 1 else str(v.n or "---")
+        test = f"{v.test}, {v.seeds}" if v.n > 1 else v.seeds or "---"
         cells = [escape(ordering), escape(score), v.word, effect, interval, size, escape(test)]
         lines.append(row([*cells, _p(v.p), _p(v.p_holm)]))
     lines += [r"\bottomrule", r"\end{tabular}"]
@@ -77,7 +77,8 @@ def verdict_table(verdicts: Sequence[Verdict], caption: str, label: str) -> str:
 
 
 def _below_verdicts(verdicts: Sequence[Verdict]) -> list[str]:
-    """What would decide, and which scores' ceilings are broken, a paragraph each."""
+    """What would decide, which scores' ceilings are broken, and which claims leave seeds out, a
+    paragraph each."""
     advice: dict[str, list[str]] = {}
     for v in verdicts:
         if v.advice:
@@ -86,7 +87,9 @@ def _below_verdicts(verdicts: Sequence[Verdict]) -> list[str]:
     lines = [f"What would decide: {'; '.join(told)}."] if told else []
     ceilings = {v.score: v.ceiling for v in verdicts if v.score and v.ceiling}
     told = [escape(f"{title(score, False)}, {words}") for score, words in ceilings.items()]
-    return lines + ([f"Ceilings: {'; '.join(told)}."] if told else [])
+    lines += [f"Ceilings: {'; '.join(told)}."] if told else []
+    told = [escape(f"{claim_words(v.claim)}, {v.seeds} seeds") for v in verdicts if v.leaves_out]
+    return lines + ([f"Seeds without a partner are left out: {'; '.join(told)}."] if told else [])
 
 
 def numberless(title: str) -> str:
@@ -131,19 +134,20 @@ def number(text: str) -> str:
     return text
 
 
-def cell(table: Table, one: Row, score: str) -> str:
+def cell(table: Table, one: Row, score: str, told: int | None = None) -> str:
     """A value for an S column, bold where it may be; words in braces, and so what siunitx would
-    change: it drops an uncertainty of zero."""
+    change: it drops an uncertainty of zero. n stands beside it where it is not `told` elsewhere;
+    the arm's finished seeds are, unless said otherwise."""
     entry, digits = one.entries[score], decimals(score)
     if entry.interval is None:
         return f"{{{escape(entry.state)}}}"
-    text = f"{entry.interval.mean:.{digits}f}"
+    text = signed(entry.interval.mean, digits, "-").removeprefix("+")
     dropped = False
     if entry.interval.half_width is not None:
         width = f"{entry.interval.half_width:.{digits}f}"
         text += rf" \pm {width}"
         dropped = float(width) == 0
-    if entry.interval.n != one.finished:
+    if entry.interval.n != (one.finished if told is None else told):
         return rf"{{${text}$ ($n={entry.interval.n}$)}}"
     bold = table.bold(one, score)
     if dropped:
@@ -161,7 +165,8 @@ def _with_uncertainty(entries: Sequence[Entry], score: str) -> str:
     digits = decimals(score)
     intervals = [entry.interval for entry in entries if entry.interval]
     widths = [i.half_width for i in intervals if i.half_width is not None]
-    text = _format([f"{i.mean:.{digits}f}" for i in intervals] or ["0." + "0" * digits])
+    means = [signed(i.mean, digits, "-").removeprefix("+") for i in intervals]
+    text = _format(means or ["0." + "0" * digits])
     if widths:
         text += f"({max(len(str(round(w * 10**digits))) for w in widths)})"
     return text

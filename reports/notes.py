@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from eval.metrics import METRICS, of_family
+from experiments.deviations import of_settings
 from experiments.tracking_reader import RunRecord, SuiteRuns
 from reports.collect import GROUND_TRUTH, LEFT_OUT, reason, standing, table_scores
 from reports.leaders import RULE
@@ -109,8 +110,9 @@ def table_note(table: Table, scores: Sequence[str]) -> str:
 
 
 def paper_note(runs: SuiteRuns) -> str | None:
-    """Where the paper's columns come from, and that they are of other data where they are."""
-    source = (runs.record.get("published") or {}).get("source")
+    """Where the paper's columns come from, and what else than the arms ours differ from them in."""
+    published = runs.record.get("published") or {}
+    source = published.get("source")
     if not source:
         return None
     record = runs.record
@@ -121,8 +123,18 @@ def paper_note(runs: SuiteRuns) -> str | None:
         ours = {f"{record['size'][0]}{times}{record['size'][1]}" for times in "x×"}
         if not any(size in source for size in ours):
             differences.append(f"another size than {size_text(record)}")
-    tail = f": {' and '.join(differences)}, so compare orders, not values" if differences else ""
+    rows = (published.get("rows") or {}).values()
+    if any(score.startswith("fcn.") for row in rows for score in row):
+        differences.append("another scorer than ours")
+    if of_settings(runs.record.get("deviations") or []):
+        differences.append("other settings than ours")
+    tail = f": {_listed(differences)}, so compare orders, not values" if differences else ""
     return f"paper: {source}{tail}."
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([*([", ".join(parts[:-1])] if parts[1:] else []), *parts[-1:]])
 
 
 def provenance(runs: SuiteRuns) -> list[str]:

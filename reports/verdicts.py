@@ -52,6 +52,8 @@ class Verdict:
     p_holm: float | None = None
     n: int = 0
     """Pairs of seeds; unpaired, the seeds of the arm that has fewer."""
+    seeds: str = ""
+    """The same for people: `5`, `20 and 5`, `5 of 10 and 5` where pairing leaves some out."""
     paired: bool = False
     standardised: float | None = None
     measure: str = ""
@@ -62,6 +64,11 @@ class Verdict:
     """Of the two arms over shared seeds."""
     ceiling: str = ""
     """What speaks against the score itself; empty where its ceiling holds."""
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether there are seeds that the test leaves out, having no partner."""
+        return " of " in self.seeds
 
 
 def verdicts(runs: SuiteRuns) -> list[Verdict]:
@@ -165,6 +172,7 @@ def _tested(
         p=found.p,
         p_holm=p_holm,
         n=found.n,
+        seeds=_counts(claim, found, runs),
         paired=found.paired,
         standardised=found.standardised,
         measure=found.measure,
@@ -177,13 +185,30 @@ def _tested(
 
 def _means(claim: Claim, found: Difference, digits: int, runs: SuiteRuns) -> str:
     """`70x70 0.833 (1 more without a partner), 1x1 0.740`."""
-    by_arm = runs_by_arm(runs)
     told = []
-    for arm, n, mean in zip((claim.first, claim.second), found.counts, found.means, strict=True):
-        left = len(arm_values(by_arm[arm], claim.score)) - n if arm != GROUND_TRUTH else 0
-        alone = f" ({left} more without a partner)" if left else ""
+    arms, left = (claim.first, claim.second), _without_partner(claim, found, runs)
+    for arm, more, mean in zip(arms, left, found.means, strict=True):
+        alone = f" ({more} more without a partner)" if more else ""
         told.append(f"{arm} {plain(mean, digits)}{alone}")
     return ", ".join(told)
+
+
+def _without_partner(claim: Claim, found: Difference, runs: SuiteRuns) -> list[int]:
+    """How many seeds of each arm the test leaves out."""
+    by_arm = runs_by_arm(runs)
+    return [
+        0 if arm == GROUND_TRUTH else len(arm_values(by_arm[arm], claim.score)) - n
+        for arm, n in zip((claim.first, claim.second), found.counts, strict=True)
+    ]
+
+
+def _counts(claim: Claim, found: Difference, runs: SuiteRuns) -> str:
+    """The seeds that a test rests on, of how many."""
+    left = _without_partner(claim, found, runs)
+    told = [
+        f"{n} of {n + more}" if more else str(n) for n, more in zip(found.counts, left, strict=True)
+    ]
+    return told[0] if told[0] == told[1] else " and ".join(told)
 
 
 def _way(claim: Claim, found: Difference) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+from eval.scorer_header import recorded_sha256
 from experiments.journal import read_records, replay
 
 ROOT = Path(__file__).parent.parent
@@ -168,6 +170,31 @@ def test_scoring_a_runs_folder_gives_its_own_record(place, what, workers):
     assert scored["per_image"].pop("names") == [row["name"] for row in rows]
     for name, column in scored["per_image"].items():
         assert column == [float(row[name]) for row in rows]
+
+
+@pytest.mark.slow
+def test_a_scorer_that_was_lost_and_trained_again_scores_everything_again(place, tmp_path):
+    """On another number of threads it is another network; cells must not be of two scorers."""
+    mine = Place(tmp_path)
+    for name in ("runs", "mlflow.db"):
+        source = place.folder / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    paths = [cell / "generator.pt" for cell in mine.cells().values()]
+    generators = [path.read_bytes() for path in paths]
+    (scorer,) = (tmp_path / "runs/scorers").glob("*.safetensors")
+    before = recorded_sha256(scorer)
+    scorer.unlink()
+    status, _, err = mine.run(*mine.options(), "--seeds", "1,2", "--threads", "2")
+    assert status == 0, err
+    after = recorded_sha256(scorer)
+    assert after not in (None, before), "the same scorer: nothing is tested"
+    folders = [*(tmp_path / "runs/cells").iterdir(), *(tmp_path / "runs/references").iterdir()]
+    sheets = [json.loads((one / "scores.json").read_text()) for one in folders]
+    assert len(sheets) == 5
+    assert {sheet["settings"]["fcn"]["weights_sha256"] for sheet in sheets} == {after}
+    assert "scored again, by what came after their scores: 3 of the jobs" in err
+    assert [path.read_bytes() for path in paths] == generators, "trained again"
+    assert mine.run(*mine.options(), "--seeds", "1,2", "--threads", "2")[2].count("0 to do") == 1
 
 
 def test_the_report_holds_every_arm_score_and_the_ground_truth(place):

@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+from eval.fcn import FCN8s
+from eval.scorer_file import save_scorer, weights_sha256
 from experiments.jobs import (
     DataSource,
     Job,
@@ -9,6 +11,7 @@ from experiments.jobs import (
     expected_pace,
     label_side,
     needed_scores,
+    scorer_path,
     state,
     step_gflop,
 )
@@ -84,6 +87,23 @@ def test_the_state_follows_the_journal(tmp_path, monkeypatch):
     backbone.parent.mkdir(parents=True)
     backbone.write_bytes(b"")
     assert state(job).word == "to score", "LPIPS can be measured now"
+
+
+def test_scores_of_another_scorer_than_the_one_on_the_disk_are_not_current(tmp_path):
+    _, job, *_ = jobs_of("losses", tmp_path)
+    Journal(job.directory).append("done", seconds=1.0)
+    scorer = FCN8s(classes=len(REGISTRY["cityscapes"].classes), width=2)
+    settings = {"reference": job.reference, "fcn": {"weights_sha256": weights_sha256(scorer)}}
+    write_json(job.directory / "scores.json", {"settings": settings})
+    assert state(job).word == "done", "its file may have been deleted"
+    names = [str(index) for index in range(len(REGISTRY["cityscapes"].classes))]
+    scorer_path(job).parent.mkdir()
+    save_scorer(scorer_path(job), scorer, {}, names, {})
+    assert state(job).word == "done"
+    save_scorer(scorer_path(job), FCN8s(classes=len(names), width=2), {}, names, {})
+    assert state(job).word == "to score"
+    scorer_path(job).write_bytes(b"\xff" * 100)
+    assert state(job).word == "done", "whoever scores next sets it aside"
 
 
 def test_work_is_that_of_the_paper_at_full_size():

@@ -47,6 +47,17 @@ def test_what_carries_over() -> None:
     assert (told, lines) == ("Not known: of 1 claim none is decided in all 3.", [])
 
 
+def test_means_over_fewer_seeds_say_so_in_the_papers_table_too() -> None:
+    lost = [run("b", seed, None, status="failed") for seed in (4, 5)]
+    runs = suite(*arms({"a": A, "b": B[:3]}), *lost, claims=[CLAIM])
+    gappy = Setting(runs, make_table(runs), {v.claim: v for v in verdicts(runs)})
+    text = latex_tables([setting({"a": A, "b": B}, "city"), gappy])
+    (line,) = (line for line in text.splitlines() if re.match(r"b & \S+ \\pm", line))
+    assert line.count("$n=3$") == 1 and line.endswith(r"($n=3$)} \\")
+    (whole,) = (line for line in text.splitlines() if re.match(r"a & .*\d \\pm", line))
+    assert "$n=" not in whole
+
+
 def test_what_may_not_be_compared() -> None:
     one = {"fingerprint": "f" * 64, "reference": "r1"}
     other = {"fingerprint": "e" * 64, "reference": "r2"}

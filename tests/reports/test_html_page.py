@@ -153,6 +153,14 @@ def test_the_index_counts_verdicts_on_a_broken_ceiling(tmp_path):
     assert page.count(", 1 of them on a score whose ceiling is broken") == 1
 
 
+def test_the_index_tells_the_fewest_seeds_too(tmp_path):
+    runs = suite(*arms_of({"a": [0.8, 0.7, 0.75], "b": [0.6]}), title="Arms?")
+    folder = tmp_path / "camvid-quick" / "patch_size"
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text(summary(gather(runs)))
+    assert "4 cells, 1 to 3 seeds an arm" in index_page(tmp_path)
+
+
 def test_the_index_links_every_report_with_its_verdicts(out):
     text = (out / "index.html").read_text(encoding="utf-8")
     assert 'href="procedural-quick/losses/index.html"' in text

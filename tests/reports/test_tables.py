@@ -10,7 +10,11 @@ import pytest
 from suites import PIXEL, run, suite
 
 from eval.metrics import of_family
+from experiments.deviations import deviations
+from experiments.plan import make_plan
+from experiments.spec import load_suite
 from experiments.tracking_reader import GROUND_TRUTH, RunRecord, SuiteRuns
+from pix2pix.datasets import load_registry
 from reports.ceiling import ceiling_warnings
 from reports.content import gather
 from reports.cost import cost_table, duration
@@ -39,10 +43,25 @@ def test_mean_and_interval_of_three_seeds_beside_the_paper() -> None:
     assert row(text, "70x70") == ["70x70", "3", "0.830 ± 0.090", "0.60"]
     assert row(text, GROUND_TRUTH) == [GROUND_TRUTH, "", "0.900", "0.80 (unconfirmed)"]
     assert text.splitlines()[-1].startswith(f"| {GROUND_TRUTH}")
-    assert "another data set than camvid and another size than 128×128" in str(paper_note(runs))
+    assert paper_note(runs).endswith(
+        ": another data set than camvid, another size than 128×128 and another scorer than "
+        "ours, so compare orders, not values."
+    )
+    told, source = "so compare orders, not values.", "paper: Table 3 (Cityscapes, 256×256)"
     for name in ("cityscapes", "cityscapes_gtfine"):
         same = suite(run("70x70", 1, 0.5), published=published, dataset=name, size=[256, 256])
-        assert paper_note(same) == "paper: Table 3 (Cityscapes, 256×256)."
+        assert paper_note(same) == f"{source}: another scorer than ours, {told}"
+    for steps, differs in ((None, ""), (4000, "other settings than ours, ")):
+        plan = make_plan(
+            load_suite("color"),
+            load_registry()["cityscapes"],
+            "paper",
+            overrides={"training.steps": steps} if steps else {},
+        )
+        record = {"deviations": deviations(plan), "dataset": "cityscapes", "size": [256, 256]}
+        color = {"source": "Figure 7 (Cityscapes, 256×256)", "rows": {"L1": {"color.L": 0.8}}}
+        note = paper_note(suite(run("L1", 1, 0.5), published=color, **record))
+        assert note.endswith(f"{differs}{told}" if differs else "256×256).")
     own = suite(run("70x70", 1, 0.5), published=published, dataset="city", size=[256, 256])
     assert "another data set than city" in str(paper_note(own))
 

@@ -11,6 +11,7 @@ from reports.claims import not_judged, parse_claim
 from reports.statistics import difference
 from reports.verdict_text import as_csv, markdown, notes, remarks
 from reports.verdicts import Verdict, judge, verdicts
+from reports.write import latex_verdicts
 
 CLAIM = f"a > b on {PIXEL}"
 
@@ -158,6 +159,20 @@ def test_pairing_by_few_seeds_leaves_none_out() -> None:
     other = [*arms({"a": [*FIVE["a"], 0.1, 0.2]}), *arms({"b": [0.3, *FIVE["b"]]}, first_seed=3)]
     verdict = only(suite(*other))  # seeds 3 to 7 of 7 and 6
     assert (verdict.paired, verdict.n) == (True, 5)
+
+
+def test_seeds_without_a_partner_are_counted_wherever_the_verdict_stands() -> None:
+    runs = suite(*arms({"a": [*FIVE["a"], 0.1, 0.2]}), *arms({"b": FIVE["b"]}), claims=[CLAIM])
+    verdict = only(runs)
+    assert (verdict.word, verdict.n, verdict.seeds) == ("reproduced", 5, "5 of 7 and 5")
+    assert "| 5 of 7 and 5 |" in markdown([verdict])
+    assert "a 0.820 (2 more without a partner)" in "".join(remarks([verdict]))
+    text = latex_verdicts(runs, [verdict])
+    assert r"paired t, 5 of 7 and 5" in text
+    assert r"without a partner are left out: a \textgreater{} b on FCN per-pixel acc., 5 of 7" in text
+    whole = suite(*arms(FIVE), claims=[CLAIM])
+    assert only(whole).seeds == "5" and remarks([only(whole)]) == []
+    assert "without a partner" not in latex_verdicts(whole, [only(whole)])
 
 
 def test_what_cannot_be_reached_is_by_holms_steps_not_by_all_claims() -> None:
