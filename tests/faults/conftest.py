@@ -18,8 +18,6 @@ sys.path.insert(0, str(ROOT))  # another checkout's code, where FAULTS_ROOT says
 
 from fault_points import POINTS, Whole, uninterrupted
 
-FIGURES: list[str] = []
-
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is `long`, but for `make faults`."""
@@ -27,14 +25,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         long = [item for item in items if item.get_closest_marker("long")]
         items[:] = [item for item in items if item not in long]
         config.hook.pytest_deselected(items=long)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The figures that docs/reliability.md quotes."""
-    if FIGURES:
-        terminalreporter.section("figures of the fault tests")
-        for line in FIGURES:
-            terminalreporter.write_line(line)
 
 
 def cpu_seconds() -> float:
@@ -46,23 +36,18 @@ def cpu_seconds() -> float:
 @pytest.fixture(scope="session", autouse=True)
 def _cost(figures: list[str]):
     """What the fault tests cost, in seconds that do not depend on what else the machine does."""
-    began = cpu_seconds()
-    yield
-    figures.append(f"CPU time of the fault tests, set-up included: {cpu_seconds() - began:.0f} s")
+    spent: list[float] = []
+    yield spent
+    figures.append(f"CPU time of the fault tests: {sum(spent):.0f} s")
 
 
 @pytest.fixture(autouse=True)
-def _cost_of_one(request: pytest.FixtureRequest, figures: list[str]):
+def _cost_of_one(request: pytest.FixtureRequest, figures: list[str], _cost: list[float]):
     began = cpu_seconds()
     yield
-    if POINTS >= 50 and cpu_seconds() - began > 1:
-        figures.append(f"{cpu_seconds() - began:.0f} s of CPU time: {request.node.name}")
-
-
-@pytest.fixture(scope="session")
-def figures() -> list[str]:
-    """Lines for the end of the test run."""
-    return FIGURES
+    _cost.append(cpu_seconds() - began)
+    if POINTS >= 50 and _cost[-1] > 1:
+        figures.append(f"{_cost[-1]:.0f} s of CPU time: {request.node.name}")
 
 
 @pytest.fixture(scope="session")
