@@ -62,7 +62,9 @@ def parser() -> argparse.ArgumentParser:
         "--profile", default="quick", help="smoke, quick or paper: size and length (default quick)"
     )
     p.add_argument("--dataset", default="procedural", help="see --list (default procedural)")
-    p.add_argument("--data-root", type=Path, default=Path("data"), metavar="DIR")
+    p.add_argument(
+        "--data-root", type=Path, metavar="DIR", help="where the data set lies (default data)"
+    )
     p.add_argument("--datasets", type=Path, metavar="FILE", help="data sets of your own, as YAML")
     p.add_argument("--seeds", metavar="N|1,2,3", help="how many seeds, or which")
     p.add_argument("--arms", metavar="A,B", help="only these arms")
@@ -125,13 +127,18 @@ def parse_options(arguments: argparse.Namespace) -> Options:
         )
     if arguments.arms is not None and not arguments.arms.strip():
         raise UserError("--arms: names no arm; leave the option out for all of them")
+    if arguments.data_root is not None and arguments.dataset == "procedural":
+        raise UserError(
+            f"--data-root {arguments.data_root}: the data set procedural is drawn, not read; for "
+            "pairs of your own add --dataset folder"
+        )
     if not arguments.suite:
         raise UserError(f"--suite is required: {', '.join(suite_names())}, all, or a .yaml file")
     return Options(
         suites=tuple(dict.fromkeys(s for s in arguments.suite.split(",") if s)),
         profile=arguments.profile,
         dataset=arguments.dataset,
-        data_root=arguments.data_root.expanduser().resolve(),
+        data_root=(arguments.data_root or Path("data")).expanduser().resolve(),
         datasets=arguments.datasets,
         seeds=parse_seeds(arguments.seeds),
         arms=tuple(a.strip() for a in arguments.arms.split(",")) if arguments.arms else None,

@@ -28,15 +28,32 @@ def suite_records(out: Path) -> list[Path]:
     return sorted(out.glob("suites/*/*.json"))
 
 
-def write_record(plan: Plan, cells: list[Cell], fingerprint: str, out: Path, commit: str) -> Path:
-    """Write the record, keeping earlier cells (other seeds, other arms) of the same settings."""
+def write_record(
+    plan: Plan,
+    cells: list[Cell],
+    fingerprint: str,
+    out: Path,
+    commit: str,
+    pairs: dict[str, int] | None = None,
+) -> Path:
+    """Write the record, keeping earlier cells (other seeds, other arms) of the same settings.
+
+    `pairs`: how many each split has.
+    """
     path = record_path(out, plan.suite.name, plan.entry.name, plan.label)
     with owning(path.with_name(f".{path.name}.lock")):  # another start may add seeds just now
-        _write(path, plan, cells, fingerprint, commit)
+        _write(path, plan, cells, fingerprint, commit, pairs)
     return path
 
 
-def _write(path: Path, plan: Plan, cells: list[Cell], fingerprint: str, commit: str) -> None:
+def _write(
+    path: Path,
+    plan: Plan,
+    cells: list[Cell],
+    fingerprint: str,
+    commit: str,
+    pairs: dict[str, int] | None,
+) -> None:
     arms = [_arm(plan, arm, fingerprint) for arm in plan.suite.arms]
     mine = [{"arm": c.arm, "seed": c.seed, "digest": c.config.digest} for c in cells]
     reference = digest(reference_config(plan, fingerprint))
@@ -56,6 +73,7 @@ def _write(path: Path, plan: Plan, cells: list[Cell], fingerprint: str, commit: 
         "commit": commit,
         "fingerprint": fingerprint,
         "size": list(plan.size),
+        "pairs": pairs,
         "steps": next(iter(lengths))[0] if len(lengths) == 1 else None,
         "epochs": next(iter(lengths))[1] if len(lengths) == 1 else None,
         "arms": arms,

@@ -153,11 +153,12 @@ def execute(study: Study, meanwhile: Callable[[], None]) -> Ending:
     check_precisions(study.plans)
     _check_places(options, study.entry, study.plans)
     began = time.monotonic()
-    fingerprint = _prepare(study)
+    fingerprint, pairs = _prepare(study)
     here = commit()
     records, planned = [], {}
     for plan in study.plans:
-        records.append(write_record(plan, plan.cells(fingerprint), fingerprint, options.out, here))
+        cells = plan.cells(fingerprint)
+        records.append(write_record(plan, cells, fingerprint, options.out, here, pairs))
         for job in plan_jobs(study, plan, fingerprint, here, options.threads):
             planned.setdefault(job.digest, job)
     todo = [job for job in planned.values() if jobs.state(job).word != "done"]
@@ -183,6 +184,7 @@ def execute(study: Study, meanwhile: Callable[[], None]) -> Ending:
         again = [] if signals or not todo else _to_score_again(planned.values(), outcomes)
         if again:
             say(f"scored again, by what came after their scores: {len(again)} of the jobs")
+            workers = choose_workers(options.workers, gpus, again)
             progress = make_progress(again, workers)
             try:
                 outcomes |= launch(again, workers, gpus, progress, signals)
@@ -245,8 +247,9 @@ def plan_jobs(study: Study, plan: Plan, fingerprint: str, here: str, threads: in
     )
 
 
-def _prepare(study: Study) -> str:
-    """Decode the data set once, for all workers; its fingerprint."""
+def _prepare(study: Study) -> tuple[str, dict[str, int]]:
+    """Decode the data set once, for all workers; its fingerprint, and how many pairs each split
+    has."""
     options = study.options
     say(f"data set {study.entry.name} at {study.size[0]}×{study.size[1]}: preparing")
     data = prepare(
@@ -265,9 +268,10 @@ def _prepare(study: Study) -> str:
                 f"data set {study.entry.name}: no pixel of the {split} split has a class: "
                 "check classes and ignore in its entry"
             )
-    counts = ", ".join(f"{len(getattr(data, s).names)} {s}" for s in ("train", "val", "test"))
+    pairs = {split: len(getattr(data, split).names) for split in ("train", "val", "test")}
+    counts = ", ".join(f"{count} {split}" for split, count in pairs.items())
     say(f"data set {study.entry.name}: {counts}; fingerprint {data.fingerprint[:12]}")
-    return data.fingerprint
+    return data.fingerprint, pairs
 
 
 def _now_and_then(what: str, seconds: float = 10.0) -> Callable[[int, int], None]:

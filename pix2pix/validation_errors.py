@@ -19,7 +19,8 @@ SWITCHES = {"yes", "no", "on", "off", "true", "false", "null", "~", ""}
 
 def closest(name: str, allowed: Sequence[str]) -> str:
     """' (did you mean X?)', or nothing where no name is near."""
-    near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.6)
+    near = [one for one in allowed if one.lower() == name.lower()]
+    near = near or difflib.get_close_matches(name, allowed, n=1, cutoff=0.6)
     return f" (did you mean {near[0]}?)" if near else ""
 
 

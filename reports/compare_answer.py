@@ -103,9 +103,17 @@ def _images(settings: Sequence[Setting]) -> str:
 
 
 def _scorers(settings: Sequence[Setting]) -> str | None:
-    if not any(score.startswith("fcn.") for one in settings for score in one.table.scores):
+    scored = [
+        (letter, one.runs.record.get("reference"))
+        for letter, one in zip(LETTERS, settings, strict=False)
+        if any(name.startswith("fcn.") for run in one.runs.runs for name in run.scores)
+    ]
+    if not scored:
         return None
-    groups = _groups([one.runs.record.get("reference") for one in settings])
+    groups: dict[str | None, str] = {}
+    for letter, reference in scored:
+        known = groups.get(reference)
+        groups[reference] = f"{known}, {letter}" if known else letter
     if None in groups:
         return f"{groups[None]} has no ground truth: its FCN-scores have no ceiling."
     if len(groups) == 1:

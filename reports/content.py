@@ -49,7 +49,7 @@ def gather(runs: SuiteRuns) -> Report:
     table = make_table(runs)
     judged = tuple(verdicts(runs))
     warnings = ceiling_warnings(runs)
-    problems = [*notes.gaps(runs), *left_out(runs)]
+    problems = [*notes.gaps(runs), *notes.few_images(record), *left_out(runs)]
     problems += [f"Ceiling: {warning}" for warning in warnings]
     problems += [f"Ceiling {RULE}"] if warnings else []
     under = [notes.interval_note(runs), notes.paper_note(runs), notes.bold_note(runs, table)]
@@ -84,6 +84,8 @@ def _facts(runs: SuiteRuns) -> list[str]:
     said = [f"data set {record['dataset']}", record.get("direction")]
     said += [f"profile {record['profile']}"]
     said += [f"{notes.size_text(record)} pixels" if record.get("size") else None]
+    if pairs := notes.pairs(record):
+        said.append(f"{pairs['train']:,} pairs to train on and {pairs['test']:,} to test")
     # Arms of different lengths have no one number.
     lengths = {kind: record.get(kind) for kind in ("steps", "epochs")}
     said += [f"{n:,} {kind}" for kind, n in lengths.items() if isinstance(n, int) and n]

@@ -50,10 +50,8 @@ def draw_grid(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
     draw = _in_column if width <= COLUMN_WIDTH else _across_page
     figure, shown = draw(cells, titles, width, first.shape[0] / first.shape[1])
     seeds = {str(run.seed) for _, run, kind in columns if run and kind == "translations"}
-    return (
-        figure,
-        f"{shown} test images at equal distances by name, seed {' and '.join(sorted(seeds))}",
-    )
+    images = "1 test image" if shown == 1 else f"{shown} test images at equal distances by name"
+    return figure, f"{images}, seed {' and '.join(sorted(seeds))}"
 
 
 def _across_page(

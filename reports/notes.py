@@ -17,6 +17,9 @@ FAMILY_NAMES = {"fcn": "FCN-scores", "labels": "scores of label maps", "color": 
 PAPERS_DATASETS = ("cityscapes", "cityscapes_gtfine")
 """What the paper's tables are of, under the names that data sets have here."""
 
+FEW_IMAGES = 10
+"""With fewer test images than this a report says so."""
+
 
 def interval_note(runs: SuiteRuns) -> str:
     """What ± is and over how many seeds, or why there is none."""
@@ -130,6 +133,22 @@ def paper_note(runs: SuiteRuns) -> str | None:
         differences.append("other settings than ours")
     tail = f": {_listed(differences)}, so compare orders, not values" if differences else ""
     return f"paper: {source}{tail}."
+
+
+def pairs(record: dict) -> dict[str, int]:
+    """How many pairs each split has; empty where the record (an older one) does not say."""
+    said = record.get("pairs")
+    whole = isinstance(said, dict) and all(type(said.get(s)) is int for s in ("train", "test"))
+    return said if whole else {}
+
+
+def few_images(record: dict) -> list[str]:
+    """What to say where scores rest on very few images, however many seeds there are."""
+    count = pairs(record).get("test", FEW_IMAGES)
+    if count >= FEW_IMAGES:
+        return []
+    images = "one test image" if count == 1 else f"{count} test images"
+    return [f"every score is of {images}: others could turn an order, whatever the seeds say"]
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -136,6 +136,8 @@ def _lack(arm: str, measured: Entry) -> Lack:
     if measured.state == "failed":
         return Lack(f"{arm} failed")
     why = f"{arm} is {measured.state}" + (f" ({measured.why})" if measured.why else "")
+    if "no labels" in (measured.why or ""):
+        return Lack(why, "no training here can decide it: claims need scores that the data set has")
     if measured.state == LEFT_OUT:
         return Lack(why, "train again what was left out, with the data and settings of the rest")
     return Lack(why)

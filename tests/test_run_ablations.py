@@ -175,26 +175,24 @@ def test_scoring_a_runs_folder_gives_its_own_record(place, what, workers):
 @pytest.mark.slow
 def test_a_scorer_that_was_lost_and_trained_again_scores_everything_again(place, tmp_path):
     """On another number of threads it is another network; cells must not be of two scorers."""
-    mine = Place(tmp_path)
-    for name in ("runs", "mlflow.db"):
-        source = place.folder / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    mine = Place(tmp_path)  # with an MLflow store of its own: artifacts' paths are absolute
+    shutil.copytree(place.folder / "runs", tmp_path / "runs")
     paths = [cell / "generator.pt" for cell in mine.cells().values()]
     generators = [path.read_bytes() for path in paths]
     (scorer,) = (tmp_path / "runs/scorers").glob("*.safetensors")
     before = recorded_sha256(scorer)
     scorer.unlink()
-    status, _, err = mine.run(*mine.options(), "--seeds", "1,2", "--threads", "2")
+    status, _, err = mine.run(*mine.options(), "--arms", "L1", "--seeds", "1,2", "--threads", "2")
     assert status == 0, err
     after = recorded_sha256(scorer)
     assert after not in (None, before), "the same scorer: nothing is tested"
-    folders = [*(tmp_path / "runs/cells").iterdir(), *(tmp_path / "runs/references").iterdir()]
+    reference = next((tmp_path / "runs/references").iterdir())
+    folders = {mine.cells()["L1"], paths[0].parent, reference}  # seeds 2 and 1
     sheets = [json.loads((one / "scores.json").read_text()) for one in folders]
-    assert len(sheets) == 5
+    assert len(sheets) == 3
     assert {sheet["settings"]["fcn"]["weights_sha256"] for sheet in sheets} == {after}
-    assert "scored again, by what came after their scores: 3 of the jobs" in err
+    assert "scored again, by what came after their scores: 2 of the jobs" in err
     assert [path.read_bytes() for path in paths] == generators, "trained again"
-    assert mine.run(*mine.options(), "--seeds", "1,2", "--threads", "2")[2].count("0 to do") == 1
 
 
 def test_the_report_holds_every_arm_score_and_the_ground_truth(place):
@@ -521,6 +519,8 @@ def test_a_cell_that_diverges_fails_alone(tmp_path):
         ([], "--suite is required"),
         (["--suite", "patchsize"], "did you mean patch_size?"),
         (["--suite", "losses", "--arms", "L2"], "has no such arm"),
+        (["--suite", "losses", "--arms", "L1,CGAN"], "did you mean cGAN?"),
+        (["--suite", "losses", "--data-root", "my/pairs"], "add --dataset folder"),
         (["--suite", "losses", "--dataset", "camvit"], "camvid"),
         (["--suite", "losses", "--dataset", "camvid"], "data/camvid"),
         (["--suite", "losses", "--profile", "fast"], "allowed: smoke, quick, paper"),

@@ -66,6 +66,16 @@ def test_mean_and_interval_of_three_seeds_beside_the_paper() -> None:
     assert "another data set than city" in str(paper_note(own))
 
 
+def test_a_report_says_how_many_images_it_rests_on() -> None:
+    runs = suite(run("a", 1, 0.8), run("b", 1, 0.7), pairs={"train": 8, "val": 1, "test": 1})
+    page = markdown_page(gather(runs), {})
+    assert "8 pairs to train on and 1 to test" in page
+    assert "every score is of one test image: others could turn an order" in page.lower()
+    for known in ({"train": 400, "val": 0, "test": 106}, None, "8"):
+        runs = suite(run("a", 1, 0.8), run("b", 1, 0.7), pairs=known)
+        assert "score is of" not in markdown_page(gather(runs), {})
+
+
 def test_one_seed_has_no_interval_and_says_so() -> None:
     runs = suite(run("70x70", 1, 0.8))
     assert row(markdown(make_table(runs)), "70x70")[1:] == ["1", "0.800"]
