@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from experiments.deviations import deviations
+from experiments.deviations import deviations, of_settings
 from experiments.jobs import reference_config
 from experiments.journal import write_json
 from experiments.plan import Cell, Plan
@@ -61,6 +61,7 @@ def _write(
     order = list(plan.suite.arms)
     published = plan.suite.published
     lengths = {(c.config.training.steps, c.config.training.epochs) for c in cells}
+    differs = deviations(plan)
     record: dict[str, Any] = {
         "suite": plan.suite.name,
         "title": plan.suite.title,
@@ -90,7 +91,8 @@ def _write(
             },
         },
         "claims": list(plan.suite.claims),
-        "deviations": deviations(plan),
+        "deviations": differs,
+        "other_settings": of_settings(differs),
     }
     write_json(path, record)
 

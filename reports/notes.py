@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from eval.metrics import METRICS, of_family
-from experiments.deviations import of_settings
 from experiments.tracking_reader import RunRecord, SuiteRuns
 from reports.collect import GROUND_TRUTH, LEFT_OUT, reason, standing, table_scores
 from reports.leaders import RULE
@@ -129,7 +128,7 @@ def paper_note(runs: SuiteRuns) -> str | None:
     rows = (published.get("rows") or {}).values()
     if any(score.startswith("fcn.") for row in rows for score in row):
         differences.append("another scorer than ours")
-    if of_settings(runs.record.get("deviations") or []):
+    if record.get("other_settings"):
         differences.append("other settings than ours")
     tail = f": {_listed(differences)}, so compare orders, not values" if differences else ""
     return f"paper: {source}{tail}."

@@ -46,7 +46,7 @@ def test_imports_go_one_way(path):
             assert package != "reports", f"{here} imports torch"
         if package == "experiments" and top == "eval":
             joins = {"experiments.scoring", "experiments.worker"}
-            light = {"eval.metrics", "eval.backbone", "eval.fcn_score"}
+            light = {"eval.metrics", "eval.backbone", "eval.fcn_score", "eval.scorer_header"}
             assert here in joins or module in light, f"{here} imports {module}"
         if package == "reports" and top == "experiments":
             assert module.startswith("experiments.tracking"), f"{here} imports {module}"
@@ -80,5 +80,5 @@ def test_what_has_to_answer_at_once_imports_neither_torch_nor_mlflow(module):
 
 def test_the_readmes_test_command_is_the_one_that_ci_runs():
     readme, ci = (ROOT / "README.md").read_text(), (ROOT / ".ci" / "run").read_text()
-    (command,) = [line for line in readme.splitlines() if line.endswith("-m pytest")]
+    (command,) = [line for line in readme.splitlines() if "-m pytest" in line]
     assert command in ci

@@ -10,7 +10,7 @@ import pytest
 from suites import PIXEL, run, suite
 
 from eval.metrics import of_family
-from experiments.deviations import deviations
+from experiments.deviations import deviations, of_settings
 from experiments.plan import make_plan
 from experiments.spec import load_suite
 from experiments.tracking_reader import GROUND_TRUTH, RunRecord, SuiteRuns
@@ -58,7 +58,11 @@ def test_mean_and_interval_of_three_seeds_beside_the_paper() -> None:
             "paper",
             overrides={"training.steps": steps} if steps else {},
         )
-        record = {"deviations": deviations(plan), "dataset": "cityscapes", "size": [256, 256]}
+        record = {
+            "other_settings": of_settings(deviations(plan)),
+            "dataset": "cityscapes",
+            "size": [256, 256],
+        }
         color = {"source": "Figure 7 (Cityscapes, 256×256)", "rows": {"L1": {"color.L": 0.8}}}
         note = paper_note(suite(run("L1", 1, 0.5), published=color, **record))
         assert note.endswith(f"{differs}{told}" if differs else "256×256).")
