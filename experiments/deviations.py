@@ -18,28 +18,28 @@ TOLD_IN_WORDS = {
     "training.jitter",
 }
 
-ALWAYS = (
-    "Every epoch is a permutation of the pairs; the public Torch code draws with replacement.",
-    "D's gradient is halved, as the paper says, and G's step uses the updated D; the public "
-    "Torch code sums it and reuses D's output from before its update.",
-)
-OWN_SCORER = (
-    "FCN-scores come from an FCN-8s trained here on the real training photos, not from "
-    "the published Cityscapes scorer; compare arms with the ground-truth row."
-)
-OF_DATA = ("Data set ", "Images of ", "The paper's ")
-"""How the sentences on the data begin."""
-
 
 def deviations(plan: Plan) -> list[str]:
     """Everything that keeps a plan's numbers from being comparable to the published ones."""
-    said = [*_of_data(plan), *_of_length(plan), *_of_settings(plan)]
-    return [*said, *ALWAYS, *([OWN_SCORER] if needs_scorer(plan) else [])]
+    said = [*_of_data(plan), *of_settings(plan)]
+    said.append(
+        "Every epoch is a permutation of the pairs; the public Torch code draws with replacement."
+    )
+    said.append(
+        "D's gradient is halved, as the paper says, and G's step uses the updated D; the public "
+        "Torch code sums it and reuses D's output from before its update."
+    )
+    if needs_scorer(plan):
+        said.append(
+            "FCN-scores come from an FCN-8s trained here on the real training photos, not from "
+            "the published Cityscapes scorer; compare arms with the ground-truth row."
+        )
+    return said
 
 
-def of_settings(said: Iterable[str]) -> list[str]:
-    """Those of a plan's deviations that are its own choice of length, width or other settings."""
-    return [one for one in said if one not in (*ALWAYS, OWN_SCORER) and not one.startswith(OF_DATA)]
+def of_settings(plan: Plan) -> list[str]:
+    """Those that are a plan's own choice of length, width and other settings."""
+    return [*_of_length(plan), *_of_each_arm(plan)]
 
 
 def _of_data(plan: Plan) -> Iterable[str]:
@@ -79,7 +79,7 @@ def _of_length(plan: Plan) -> Iterable[str]:
         yield f"Jitter by {_each(jitters)}; the paper's is 286/256."
 
 
-def _of_settings(plan: Plan) -> Iterable[str]:
+def _of_each_arm(plan: Plan) -> Iterable[str]:
     """Settings that differ from the paper's in every arm; what one arm changes is its question."""
     arms = [plan.settings(arm) for arm in plan.arms]
     for key, field in SETTINGS.items():

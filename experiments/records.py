@@ -61,7 +61,6 @@ def _write(
     order = list(plan.suite.arms)
     published = plan.suite.published
     lengths = {(c.config.training.steps, c.config.training.epochs) for c in cells}
-    differs = deviations(plan)
     record: dict[str, Any] = {
         "suite": plan.suite.name,
         "title": plan.suite.title,
@@ -91,8 +90,8 @@ def _write(
             },
         },
         "claims": list(plan.suite.claims),
-        "deviations": differs,
-        "other_settings": of_settings(differs),
+        "deviations": deviations(plan),
+        "other_settings": of_settings(plan),
     }
     write_json(path, record)
 

@@ -175,21 +175,13 @@ def execute(study: Study, meanwhile: Callable[[], None]) -> Ending:
         + (f" on {gpus} GPU(s)" if gpus else f", {workers} at a time on the CPU" if todo else "")
     )
     tracker = start_mirror(options.out, records)
-    progress = make_progress(todo, workers)
     with collected_signals() as signals:
-        try:
-            outcomes = launch(todo, workers, gpus, progress, signals) if todo else {}
-        finally:
-            progress.close()
+        outcomes = _launch(todo, workers, gpus, signals) if todo else {}
         again = [] if signals or not todo else _to_score_again(planned.values(), outcomes)
         if again:
             say(f"scored again, by what came after their scores: {len(again)} of the jobs")
             workers = choose_workers(options.workers, gpus, again)
-            progress = make_progress(again, workers)
-            try:
-                outcomes |= launch(again, workers, gpus, progress, signals)
-            finally:
-                progress.close()
+            outcomes |= _launch(again, workers, gpus, signals)
             todo += [job for job in again if job not in todo]
         stopped = [j for j in todo if outcomes[j.digest].word == "stopped"]
         failed = [j for j in todo if outcomes[j.digest].word == "failed"]
@@ -205,6 +197,16 @@ def execute(study: Study, meanwhile: Callable[[], None]) -> Ending:
     if not tracked and importlib.util.find_spec("mlflow"):
         return Ending(1, False, seconds)
     return Ending(1 if failed else 0, tracked, seconds)
+
+
+def _launch(
+    todo: Sequence[Job], workers: int, gpus: int, signals: Sequence[int]
+) -> dict[str, Outcome]:
+    progress = make_progress(todo, workers)
+    try:
+        return launch(todo, workers, gpus, progress, signals)
+    finally:
+        progress.close()
 
 
 def _to_score_again(planned: Iterable[Job], outcomes: dict[str, Outcome]) -> list[Job]:

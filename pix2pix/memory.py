@@ -13,8 +13,6 @@ import torch
 NO_MEMORY = re.compile(
     "DefaultCPUAllocator|can't allocate memory|not enough memory|out of memory|ALLOC_FAILED"
 )
-
-
 NO_ENGINE = re.compile("unable to find an engine")
 """cuDNN: none of its ways to compute something has its workspace, or its libraries do not fit."""
 

@@ -90,12 +90,13 @@ def limits(settings: Sequence[Setting]) -> list[str]:
 
 
 def _images(settings: Sequence[Setting]) -> str:
-    prints = [one.runs.record.get("fingerprint") for one in settings]
-    if None in prints:
+    prints = (one.runs.record.get("fingerprint") for one in settings)
+    groups = _groups(dict(zip(LETTERS, prints, strict=False)))
+    if None in groups:
         return "Whether the images are the same is not recorded: values do not compare."
-    if len(set(prints)) == 1:
-        return f"The images are the same (fingerprint {prints[0][:DIGEST]}…)."
-    told = "; ".join(f"{of} {p[:DIGEST]}…" for p, of in _groups(prints).items())
+    if len(groups) == 1:
+        return f"The images are the same (fingerprint {next(iter(groups))[:DIGEST]}…)."
+    told = "; ".join(f"{of} {p[:DIGEST]}…" for p, of in groups.items())
     return (
         f"The images differ (fingerprints: {told}): values do not compare across them; orders and "
         "verdicts do."
@@ -103,17 +104,14 @@ def _images(settings: Sequence[Setting]) -> str:
 
 
 def _scorers(settings: Sequence[Setting]) -> str | None:
-    scored = [
-        (letter, one.runs.record.get("reference"))
+    scored = {
+        letter: one.runs.record.get("reference")
         for letter, one in zip(LETTERS, settings, strict=False)
         if any(name.startswith("fcn.") for run in one.runs.runs for name in run.scores)
-    ]
+    }
     if not scored:
         return None
-    groups: dict[str | None, str] = {}
-    for letter, reference in scored:
-        known = groups.get(reference)
-        groups[reference] = f"{known}, {letter}" if known else letter
+    groups = _groups(scored)
     if None in groups:
         return f"{groups[None]} has no ground truth: its FCN-scores have no ceiling."
     if len(groups) == 1:
@@ -124,10 +122,10 @@ def _scorers(settings: Sequence[Setting]) -> str | None:
     )
 
 
-def _groups(values: Sequence[str | None]) -> dict[str | None, str]:
+def _groups(values: dict[str, str | None]) -> dict[str | None, str]:
     """{value: `A, C`}, the letters of the settings that have it."""
     found: dict[str | None, list[str]] = {}
-    for letter, value in zip(LETTERS, values, strict=False):
+    for letter, value in values.items():
         found.setdefault(value, []).append(letter)
     return {value: ", ".join(letters) for value, letters in found.items()}
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from reports.collect import GROUND_TRUTH, Entry, decimals
 from reports.latex_text import breakable, escape, shown_length
-from reports.rounding import bounds, p_text, signed
+from reports.rounding import bounds, p_text, plain, signed
 from reports.tables import Row, Table, title
 from reports.verdict_text import claim_words, score_of
 from reports.verdicts import Verdict
@@ -88,7 +88,7 @@ def _below_verdicts(verdicts: Sequence[Verdict]) -> list[str]:
     ceilings = {v.score: v.ceiling for v in verdicts if v.score and v.ceiling}
     told = [escape(f"{title(score, False)}, {words}") for score, words in ceilings.items()]
     lines += [f"Ceilings: {'; '.join(told)}."] if told else []
-    told = [escape(f"{claim_words(v.claim)}, {v.seeds} seeds") for v in verdicts if v.leaves_out]
+    told = [escape(f"{claim_words(v.claim)}, {v.seeds} seeds") for v in verdicts if v.left_out]
     return lines + ([f"Seeds without a partner are left out: {'; '.join(told)}."] if told else [])
 
 
@@ -141,7 +141,7 @@ def cell(table: Table, one: Row, score: str, told: int | None = None) -> str:
     entry, digits = one.entries[score], decimals(score)
     if entry.interval is None:
         return f"{{{escape(entry.state)}}}"
-    text = signed(entry.interval.mean, digits, "-").removeprefix("+")
+    text = plain(entry.interval.mean, digits, "-")
     dropped = False
     if entry.interval.half_width is not None:
         width = f"{entry.interval.half_width:.{digits}f}"
@@ -165,7 +165,7 @@ def _with_uncertainty(entries: Sequence[Entry], score: str) -> str:
     digits = decimals(score)
     intervals = [entry.interval for entry in entries if entry.interval]
     widths = [i.half_width for i in intervals if i.half_width is not None]
-    means = [signed(i.mean, digits, "-").removeprefix("+") for i in intervals]
+    means = [plain(i.mean, digits, "-") for i in intervals]
     text = _format(means or ["0." + "0" * digits])
     if widths:
         text += f"({max(len(str(round(w * 10**digits))) for w in widths)})"

@@ -32,9 +32,9 @@ def signed(value: float, digits: int, minus: str = MINUS) -> str:
     return text.replace("-", minus) if float(text) else text[1:]
 
 
-def plain(value: float, digits: int) -> str:
+def plain(value: float, digits: int, minus: str = MINUS) -> str:
     """`0.041`, or `−0.041` with a true minus; what is shown as zero has no sign."""
-    return signed(value, digits).removeprefix("+")
+    return signed(value, digits, minus).removeprefix("+")
 
 
 def bounds(interval: tuple[float, float], digits: int, minus: str = MINUS) -> tuple[str, str]:

@@ -121,7 +121,7 @@ def remarks(verdicts: Sequence[Verdict]) -> list[str]:
     verdicts leave seeds out."""
     told = []
     for v in verdicts:
-        if v.word == UNDECIDED or v.ceiling or v.leaves_out:
+        if v.word == UNDECIDED or v.ceiling or v.left_out:
             word = "" if v.word == UNDECIDED else f"{v.word}; "
             told.append(f"{claim_words(v.claim)}: {word}{words(v)}")
     return told

@@ -54,6 +54,8 @@ class Verdict:
     """Pairs of seeds; unpaired, the seeds of the arm that has fewer."""
     seeds: str = ""
     """The same for people: `5`, `20 and 5`, `5 of 10 and 5` where pairing leaves some out."""
+    left_out: int = 0
+    """Seeds of both arms that have no partner."""
     paired: bool = False
     standardised: float | None = None
     measure: str = ""
@@ -64,11 +66,6 @@ class Verdict:
     """Of the two arms over shared seeds."""
     ceiling: str = ""
     """What speaks against the score itself; empty where its ceiling holds."""
-
-    @property
-    def leaves_out(self) -> bool:
-        """Whether there are seeds that the test leaves out, having no partner."""
-        return " of " in self.seeds
 
 
 def verdicts(runs: SuiteRuns) -> list[Verdict]:
@@ -160,7 +157,8 @@ def _tested(
     runs: SuiteRuns,
 ) -> Verdict:
     digits = shared_digits(*found.means, decimals(claim.score))
-    detail = f"{_means(claim, found, digits, runs)}; {seeds_text(found)}; {_way(claim, found)}"
+    left = _without_partner(claim, found, runs)
+    detail = f"{_means(claim, found, digits, left)}; {seeds_text(found)}; {_way(claim, found)}"
     return Verdict(
         claim=text,
         word=word,
@@ -174,7 +172,8 @@ def _tested(
         p=found.p,
         p_holm=p_holm,
         n=found.n,
-        seeds=_counts(claim, found, runs),
+        seeds=_counts(found, left),
+        left_out=sum(left),
         paired=found.paired,
         standardised=found.standardised,
         measure=found.measure,
@@ -185,11 +184,10 @@ def _tested(
     )
 
 
-def _means(claim: Claim, found: Difference, digits: int, runs: SuiteRuns) -> str:
+def _means(claim: Claim, found: Difference, digits: int, left: Sequence[int]) -> str:
     """`70x70 0.833 (1 more without a partner), 1x1 0.740`."""
     told = []
-    arms, left = (claim.first, claim.second), _without_partner(claim, found, runs)
-    for arm, more, mean in zip(arms, left, found.means, strict=True):
+    for arm, more, mean in zip((claim.first, claim.second), left, found.means, strict=True):
         alone = f" ({more} more without a partner)" if more else ""
         told.append(f"{arm} {plain(mean, digits)}{alone}")
     return ", ".join(told)
@@ -204,9 +202,8 @@ def _without_partner(claim: Claim, found: Difference, runs: SuiteRuns) -> list[i
     ]
 
 
-def _counts(claim: Claim, found: Difference, runs: SuiteRuns) -> str:
+def _counts(found: Difference, left: Sequence[int]) -> str:
     """The seeds that a test rests on, of how many."""
-    left = _without_partner(claim, found, runs)
     told = [
         f"{n} of {n + more}" if more else str(n) for n, more in zip(found.counts, left, strict=True)
     ]

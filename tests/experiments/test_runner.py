@@ -219,14 +219,20 @@ def test_asked_to_stop_while_another_decodes_it_ends_at_once(place, data):
         lock.release()
 
 
-def test_a_damaged_generator_goes_back_to_the_last_checkpoint(place, whole):
+def killed_before_its_scores(place):
+    """The generator of a cell that is trained and translated, and no more."""
+
     def emit(event):
         if event["event"] == "scores":
             raise Killed
 
     with pytest.raises(Killed):
         place.run(emit)
-    generator = place.cell.directory / "generator.pt"
+    return place.cell.directory / "generator.pt"
+
+
+def test_a_damaged_generator_goes_back_to_the_last_checkpoint(place, whole):
+    generator = killed_before_its_scores(place)
     generator.write_bytes(generator.read_bytes()[:-300])
     told = []
     place.run(told.append)
@@ -238,14 +244,7 @@ def test_a_damaged_generator_goes_back_to_the_last_checkpoint(place, whole):
 
 def test_a_generator_of_another_cell_is_not_taken_for_ours(place, whole):
     """As when run directories are restored by hand into each other's place."""
-
-    def emit(event):
-        if event["event"] == "scores":
-            raise Killed
-
-    with pytest.raises(Killed):
-        place.run(emit)
-    generator = place.cell.directory / "generator.pt"
+    generator = killed_before_its_scores(place)
     network, content = load_generator(generator)
     with torch.no_grad():
         for parameter in network.parameters():

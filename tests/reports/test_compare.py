@@ -74,6 +74,9 @@ def test_what_may_not_be_compared() -> None:
     assert told[2].startswith("C has one seed an arm: no interval and no test")
     assert "A lacks arms: c not asked for. Orders are of the shared arms." in told
     assert "C lacks arms: b not asked for. Orders are of the shared arms." in told
+    bare = suite(run("a", 1, None, scores={"color.a": 0.5}), dataset="u", truth=None, **other)
+    told = limits([first, Setting(bare, make_table(bare), {}), twin])
+    assert told[1] == "The FCN-scores are one scorer's.", "B has none, and no scorer"
     gone = suite(*arms({"a": A}), run("b", 1, None, status="failed"), dataset="v", **one)
     told = limits([first, Setting(gone, make_table(gone), {})])
     assert "B lacks arms: b failed. Orders are of the shared arms." in told

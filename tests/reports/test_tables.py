@@ -10,7 +10,7 @@ import pytest
 from suites import PIXEL, run, suite
 
 from eval.metrics import of_family
-from experiments.deviations import deviations, of_settings
+from experiments.deviations import of_settings
 from experiments.plan import make_plan
 from experiments.spec import load_suite
 from experiments.tracking_reader import GROUND_TRUTH, RunRecord, SuiteRuns
@@ -59,7 +59,7 @@ def test_mean_and_interval_of_three_seeds_beside_the_paper() -> None:
             overrides={"training.steps": steps} if steps else {},
         )
         record = {
-            "other_settings": of_settings(deviations(plan)),
+            "other_settings": of_settings(plan),
             "dataset": "cityscapes",
             "size": [256, 256],
         }

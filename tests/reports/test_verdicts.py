@@ -175,6 +175,20 @@ def test_seeds_without_a_partner_are_counted_wherever_the_verdict_stands() -> No
     assert "without a partner" not in latex_verdicts(whole, [only(whole)])
 
 
+def test_what_no_labels_can_decide_is_not_to_be_measured() -> None:
+    why = {"fcn": "the data set has no labels"}
+    runs = suite(*(run(arm, 1, None, not_measured=why) for arm in "ab"), truth=None)
+    verdict = only(runs)
+    assert (verdict.word, verdict.detail) == (
+        "undecided",
+        "a is not measured (the data set has no labels)",
+    )
+    assert verdict.advice.startswith("no training here can decide it")
+    away = {"fcn": "the scorer could not be read"}
+    runs = suite(*(run(arm, 1, None, not_measured=away) for arm in "ab"), truth=None)
+    assert only(runs).advice == "measure both arms"
+
+
 def test_what_cannot_be_reached_is_by_holms_steps_not_by_all_claims() -> None:
     """Four unpaired seeds reach 0.029, and 0.057 after two claims; but beside a smaller p the
     second step leaves them their 0.029."""
