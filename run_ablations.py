@@ -23,15 +23,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.dry_run import dry_run
-from experiments.mirroring import mirror_everything, mirror_only
 from experiments.progress import duration
+from experiments.run.signals import NUMBERS, Terminated, interrupt_on_signals
 from experiments.settings import SETTINGS, parse_override
 from experiments.spec import load_profiles, load_suite, suite_names
-from experiments.stopping import NUMBERS, Terminated, interrupt_on_signals
 from experiments.study import Options, execute, make_study
-from experiments.tracking_address import tracking_uri, ui_command
-from pix2pix.datasets import load_registry
-from pix2pix.errors import UserError
+from experiments.tracking.address import tracking_uri, ui_command
+from experiments.tracking.process import mirror_everything, mirror_only
+from pix2pix.common.errors import UserError
+from pix2pix.data.registry import load_registry
 
 EXAMPLES = """examples:
   python run_ablations.py --suite patch_size                 on the embedded data, minutes on a CPU
@@ -174,15 +174,15 @@ def show_list(datasets: Path | None) -> str:
 def load_for_report() -> None:
     """Import what `report` needs, which takes seconds: matplotlib, SciPy, MLflow."""
     if importlib.util.find_spec("mlflow"):
-        for name in ("reports.write", "experiments.tracking_report"):
+        for name in ("reports.write", "experiments.tracking.report"):
             importlib.import_module(name)
 
 
 def report(suites: Sequence[tuple[str, str, str]], folder: Path) -> None:
     """Write the report of every (suite, data set, profile) from MLflow, print its table, and say
     where to look."""
-    from experiments.tracking_report import attach_report
-    from experiments.tracking_store import StoreError
+    from experiments.tracking.report import attach_report
+    from experiments.tracking.store import StoreError
     from reports.write import write_report
     from reports.writing import alone
 

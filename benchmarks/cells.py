@@ -36,9 +36,9 @@ from command import (
     write,
 )
 
+from pix2pix.common.memory import peak_memory_mib
 from pix2pix.config import CellConfig
 from pix2pix.fast_step import execution_of, make_step
-from pix2pix.memory import peak_memory_mib
 from pix2pix.model import build
 from pix2pix.step_time import wait
 

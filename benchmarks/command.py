@@ -21,8 +21,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from experiments.environment import worker_environment
-from experiments.provenance import device_name
+from experiments.run.environment import worker_environment
+from experiments.run.provenance import device_name
 from pix2pix.config import (
     CellConfig,
     DiscriminatorSettings,

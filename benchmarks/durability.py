@@ -31,12 +31,12 @@ import torch
 from command import as_a_worker, at_least_one, changed, machine, noise, parser, write
 from scipy import stats
 
-from experiments.journal import Journal
 from experiments.plan import make_plan
-from experiments.runner import RECORDS
+from experiments.run.journal import Journal
+from experiments.run.runner import RECORDS
 from experiments.spec import load_suite
-from pix2pix.datasets import load_registry
-from pix2pix.errors import Interrupted
+from pix2pix.common.errors import Interrupted
+from pix2pix.data.registry import load_registry
 from pix2pix.train import Pace, train
 
 ARM = "L1+cGAN"

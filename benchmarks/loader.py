@@ -12,7 +12,7 @@ import time
 import torch
 from command import add_precision, as_a_worker, cell, cell_parser, machine, noise, write
 
-from pix2pix.batches import Batches
+from pix2pix.data.batches import Batches
 from pix2pix.fast_step import execution_of
 from pix2pix.step_time import time_steps, wait
 

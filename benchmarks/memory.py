@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from command import as_a_worker, cell, changed, machine, noise, parser, trained, write
 
-from pix2pix.batches import Batches
-from pix2pix.memory import peak_memory_mib
+from pix2pix.common.memory import peak_memory_mib
+from pix2pix.data.batches import Batches
 
 GROWTH, DATA = 1.02, 1.2
 CPU = torch.device("cpu")

@@ -49,12 +49,12 @@ def run(step: str, folder: Path, images: int) -> None:
         write_caffemodel(caffemodel)
         note = f"{caffemodel.stat().st_size / 2**20:.1f} MiB"
     elif step == "convert":
-        from eval.convert_caffemodel import convert
+        from eval.scorer.convert_caffemodel import convert
 
         started = time.perf_counter()
         note = convert(caffemodel, scorer).splitlines()[1]
     else:
-        from eval.cityscapes import load_published_scorer, segment_published
+        from eval.scorer.cityscapes import load_published_scorer, segment_published
 
         started = time.perf_counter()
         model = load_published_scorer(scorer)

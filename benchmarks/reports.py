@@ -29,8 +29,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{place}/mlflow.db"
         began = time.perf_counter()
-        from experiments.tracking import mirror
-        from experiments.tracking_reader import list_suites
+        from experiments.tracking.mirror import mirror
+        from experiments.tracking.reader import list_suites
         from reports.write import write_report
 
         store = shutil.copytree(ROOT / "tests" / "reports" / "miniature", Path(place) / "runs")

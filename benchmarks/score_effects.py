@@ -30,15 +30,15 @@ from torch.nn import functional
 from eval.color import BIN_WIDTHS, CHANNELS
 from eval.errors import NotMeasured
 from eval.fcn_score import confusion_matrix, per_class, scores
-from eval.lpips_distance import load_lpips
+from eval.lpips import load_lpips
 from eval.metrics import METRICS
-from eval.score_folder import score_folders
-from eval.scorer import ScorerSettings, hold_out, segment, train_scorer
-from eval.scorer_file import check_scorer, load_scorer, save_scorer
+from eval.score import score_folders
+from eval.scorer.file import check_scorer, load_scorer, save_scorer
+from eval.scorer.train import ScorerSettings, hold_out, segment, train_scorer
 from experiments.spec import load_profiles
-from pix2pix.datasets import find_entry, load_registry
-from pix2pix.layouts import find_pairs
-from pix2pix.pairs import PairedData, prepare
+from pix2pix.data.layouts import find_pairs
+from pix2pix.data.pairs import PairedData, prepare
+from pix2pix.data.registry import find_entry, load_registry
 
 Image3 = np.ndarray
 FILTERS = {

@@ -95,9 +95,9 @@ def make_images(place: Path, count: int, side: int) -> None:
     """Smooth random photos, noisy copies as translations, and blocks of classes; a scorer."""
     import torch
 
-    from eval.fcn import FCN8s
-    from eval.scorer import ScorerSettings
-    from eval.scorer_file import save_scorer
+    from eval.scorer.fcn8s import FCN8s
+    from eval.scorer.file import save_scorer
+    from eval.scorer.train import ScorerSettings
 
     random = np.random.default_rng(0)
     for kind in ("translations", "targets", "labels"):
@@ -125,7 +125,7 @@ def by_family(place: Path, count: int) -> dict[str, float]:
 
     from eval.images import read_labels, read_rgb
     from eval.ready import ready_family
-    from eval.scorer_file import load_scorer
+    from eval.scorer.file import load_scorer
 
     torch.set_num_threads(1)
     scorer, _ = load_scorer(place / "scorer.safetensors")

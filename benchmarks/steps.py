@@ -29,8 +29,8 @@ from command import (
     write,
 )
 
+from pix2pix.common.memory import peak_memory_mib
 from pix2pix.fast_step import Execution
-from pix2pix.memory import peak_memory_mib
 from pix2pix.precision import lacking
 from pix2pix.step_time import time_steps
 

@@ -21,9 +21,9 @@ from pathlib import Path
 import torch
 from command import ROOT, machine, parser, write
 
-from experiments.journal import last, read_records
-from experiments.launch import gpu_count, usable_cores
-from experiments.work import sittings
+from experiments.run.journal import last, read_records
+from experiments.run.launcher import gpu_count, usable_cores
+from experiments.run.work import sittings
 
 BAR = 0.10
 

@@ -27,7 +27,7 @@ LOSSY = ("JPEG", "MPO", "WEBP")
 LOSSLESS_TIFF = {1, 5, 8, 32773, 32946}  # none, LZW, Deflate, PackBits, Deflate's older number
 ORIENTATION = 0x0112
 TURNED = "is stored turned (EXIF orientation); save it upright"
-# pix2pix.decode has the same two, which eval cannot import: scoring stands without the suite.
+# pix2pix.data.decode has the same two, which eval cannot import: scoring stands without the suite.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 """Pillow knows many more by their content, whatever the file's name; EPS would run Ghostscript."""
 MAX_PIXELS = 64_000_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from eval.bootstrap import LEVEL
 from eval.metrics import METRICS
-from eval.sheet import ScoreSheet
+from eval.results import ScoreSheet
 
 
 def table(sheet: ScoreSheet) -> str:

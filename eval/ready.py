@@ -13,11 +13,11 @@ from eval.metrics import PROTOCOLS
 from eval.palette import nearest_class
 from eval.pixel import SSIM_MINIMUM
 
-PUBLISHED_OUTPUTS = 20  # eval.cityscapes has it too, but loads torch
+PUBLISHED_OUTPUTS = 20  # eval.scorer.cityscapes has it too, but loads torch
 
 if TYPE_CHECKING:
-    from eval.fcn import FCN8s
-    from eval.published import PublishedProtocol
+    from eval.scorer.fcn8s import FCN8s
+    from eval.scorer.published import PublishedProtocol
 
 
 def ready_family(
@@ -66,7 +66,7 @@ def _fcn(scorer: FCN8s | None, classes: int | None) -> ClassScores:
             f"scorer: is the published one, which only the protocol {PROTOCOLS[0]} feeds rightly"
         )
     # torch is only loaded by whoever scores with a network.
-    from eval.scorer_file import weights_sha256
+    from eval.scorer.file import weights_sha256
 
     if classes not in (None, scorer.classes):
         raise ScoringError(
@@ -83,7 +83,7 @@ def _fcn(scorer: FCN8s | None, classes: int | None) -> ClassScores:
 
 
 def _segment(scorer: FCN8s, image: np.ndarray) -> np.ndarray:
-    from eval.scorer import segment
+    from eval.scorer.train import segment
 
     return segment(scorer, image[None])[0]
 

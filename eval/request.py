@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from eval.backbone import file_sha256
+from eval.backbones import file_sha256
 from eval.errors import NotMeasured, ScoringError
 from eval.images import check_image, is_lossy
 from eval.matching import LABEL_IDS, TRAIN_IDS, match
 from eval.metrics import PROTOCOLS, of_family
-from eval.score_folder import score_folders
-from eval.sheet import ScoreSheet
+from eval.results import ScoreSheet
+from eval.score import score_folders
 
 # Measured (docs/scores.md): the photos saved at quality 75 against the same pixels as PNG.
 JPEG_EFFECT = (
@@ -39,7 +39,7 @@ def score(
     data = None
     if options.dataset is not None:
         # pix2pix is only loaded by whoever names a data set.
-        from eval.registry import read_data_set
+        from eval.labels import read_data_set
 
         data = read_data_set(options.dataset, options.datasets)
     elif options.datasets is not None:
@@ -149,7 +149,7 @@ def _scorer(
     if options.protocol is not None:
         if options.scorer is None:
             raise ScoringError(f"--protocol {options.protocol}: needs --scorer FILE, converted")
-        from eval.published import load_protocol, published_class_names
+        from eval.scorer.published import load_protocol, published_class_names
 
         protocol = load_protocol(options.protocol, options.scorer, options.device)
         record["scorer"] = _scorer_record(options.scorer, None)
@@ -160,8 +160,8 @@ def _scorer(
         }
     if data is not None and not data.class_names:
         raise NotMeasured(f"{data.name} has no labels")
-    from eval.find_scorer import find_scorer
-    from eval.scorer_file import check_scorer, load_scorer
+    from eval.scorer.file import check_scorer, load_scorer
+    from eval.scorer.find_scorer import find_scorer
 
     path = options.scorer
     if path is None:
@@ -194,7 +194,7 @@ def _first_size(options: argparse.Namespace, data: Any) -> tuple[int, int]:
 
 
 def _lpips(options: argparse.Namespace) -> Any:
-    from eval.lpips_distance import load_lpips
+    from eval.lpips import load_lpips
 
     try:
         net = options.lpips_net or "alex"
@@ -230,7 +230,7 @@ def _size_warnings(sheet: ScoreSheet) -> list[str]:
     if scorer is None:
         return []
     if sheet.original_script is not None:
-        from eval.cityscapes import PHOTO_SIZE
+        from eval.scorer.cityscapes import PHOTO_SIZE
 
         trained: Any = PHOTO_SIZE
     else:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from experiments.jobs import needs_scorer
 from experiments.plan import Plan
+from experiments.run.jobs import needs_scorer
 from experiments.settings import SETTINGS
 
 TABLE_DATASETS = ("cityscapes", "cityscapes_gtfine")

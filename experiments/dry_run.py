@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments import jobs
-from experiments.launch import likely_gpus, usable_cores
-from experiments.preflight import check_precisions, few_seeds
 from experiments.progress import duration
+from experiments.run import jobs
+from experiments.run.launcher import likely_gpus, usable_cores
+from experiments.run.preflight import check_precisions, few_seeds
 from experiments.study import Study, plan_jobs
+from pix2pix.common.errors import UserError
 from pix2pix.config import CellConfig
-from pix2pix.errors import UserError
-from pix2pix.pairs import cached_counts, cached_fingerprint
+from pix2pix.data.pairs import cached_counts, cached_fingerprint
 
 
 def dry_run(study: Study) -> str:

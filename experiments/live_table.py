@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -13,14 +14,16 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from experiments.jobs import Job
 from experiments.progress import (
+    Lines,
+    Progress,
     duration,
     execution_text,
     losses_text,
     scores_text,
     set_aside_text,
 )
+from experiments.run.jobs import Job
 
 REFRESHES_A_SECOND = 2
 SPARE_LINES = 5
@@ -221,3 +224,8 @@ def _told(row: Row) -> str:
     if row.state == "running":
         return row.losses or row.phase
     return row.scores or row.state
+
+
+def make_progress(jobs: Sequence[Job], workers: int) -> Progress:
+    """A live table where stderr is a terminal, else plain lines."""
+    return LiveTable(jobs, workers) if sys.stderr.isatty() and jobs else Lines()

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 
 from experiments.settings import Dotted, check_override, merge, sections
 from experiments.spec import Profile, Suite, load_profiles
+from pix2pix.common.errors import UserError
+from pix2pix.common.validation_errors import closest
 from pix2pix.config import (
     CellConfig,
     DiscriminatorSettings,
@@ -18,10 +20,8 @@ from pix2pix.config import (
     TrainingSettings,
     resolve_depth,
 )
-from pix2pix.datasets import DatasetEntry
-from pix2pix.errors import UserError
+from pix2pix.data.registry import DatasetEntry
 from pix2pix.patches import smallest_image
-from pix2pix.validation_errors import closest
 
 
 @dataclass(frozen=True)

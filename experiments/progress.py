@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any, Protocol
 
-from experiments.jobs import Job
+from experiments.run.jobs import Job
 
 
 class Progress(Protocol):
@@ -16,15 +15,6 @@ class Progress(Protocol):
 
     def __call__(self, job: Job, event: dict[str, Any]) -> None: ...
     def close(self) -> None: ...
-
-
-def make_progress(jobs: Sequence[Job], workers: int) -> Progress:
-    """A live table where stderr is a terminal, else plain lines."""
-    if sys.stderr.isatty() and jobs:
-        from experiments.live_table import LiveTable
-
-        return LiveTable(jobs, workers)
-    return Lines()
 
 
 def duration(seconds: float) -> str:

@@ -8,15 +8,15 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from pix2pix.common.errors import UserError
+from pix2pix.common.validation_errors import closest
+from pix2pix.common.yaml_positions import Positions, describe, parse_yaml
 from pix2pix.config import (
     DiscriminatorSettings,
     GeneratorSettings,
     ObjectiveSettings,
     TrainingSettings,
 )
-from pix2pix.errors import UserError
-from pix2pix.validation_errors import closest
-from pix2pix.yaml_positions import Positions, describe, parse_yaml
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "generator": GeneratorSettings,

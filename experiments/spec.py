@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from eval.metrics import METRICS
 from experiments.settings import check
-from pix2pix.errors import UserError
-from pix2pix.validation_errors import closest
-from pix2pix.yaml_positions import Positions, describe, load_yaml
+from pix2pix.common.errors import UserError
+from pix2pix.common.validation_errors import closest
+from pix2pix.common.yaml_positions import Positions, describe, load_yaml
 
 FOLDER = Path(__file__).parent
 GROUND_TRUTH = "ground truth"
@@ -53,7 +53,7 @@ class Suite(_Document):
 
 
 class ScorerProfile(_Document):
-    """The in-suite FCN-8s (`eval.scorer.ScorerSettings`)."""
+    """The in-suite FCN-8s (`eval.scorer.train.ScorerSettings`)."""
 
     width: Annotated[int, Field(ge=1, le=4096)]
     batches: Annotated[int, Field(ge=1, lt=2**31)]

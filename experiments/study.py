@@ -12,10 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from experiments import jobs
-from experiments.calibration import KEY, Calibration, calibrate, calibrated, subject
-from experiments.jobs import DataSource, Job
-from experiments.launch import (
+from experiments.live_table import make_progress
+from experiments.plan import Plan, make_plan
+from experiments.progress import duration
+from experiments.record import write_record
+from experiments.run import jobs
+from experiments.run.calibration import KEY, Calibration, calibrate, calibrated, subject
+from experiments.run.jobs import DataSource, Job
+from experiments.run.launcher import (
     Outcome,
     choose_workers,
     gpu_count,
@@ -23,18 +27,15 @@ from experiments.launch import (
     unusable_gpus,
     usable_cores,
 )
-from experiments.mirroring import Ending, say, start_mirror, stop_mirror
-from experiments.plan import Plan, make_plan
-from experiments.preflight import check_disk, check_folder, check_precisions, few_seeds
-from experiments.progress import duration, make_progress
-from experiments.provenance import commit
-from experiments.records import write_record
+from experiments.run.preflight import check_disk, check_folder, check_precisions, few_seeds
+from experiments.run.provenance import commit
+from experiments.run.signals import collected_signals
 from experiments.spec import load_suite, suite_names
-from experiments.stopping import collected_signals
+from experiments.tracking.process import Ending, say, start_mirror, stop_mirror
+from pix2pix.common.errors import UserError
 from pix2pix.config import CellConfig
-from pix2pix.datasets import DatasetEntry, find_entry, load_registry
-from pix2pix.errors import UserError
-from pix2pix.pairs import check_source, prepare
+from pix2pix.data.pairs import check_source, prepare
+from pix2pix.data.registry import DatasetEntry, find_entry, load_registry
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pix2pix.atomic import set_aside
 from pix2pix.checkpoint import ForeignCheckpoint, OutdatedCheckpoint, load, save
-from pix2pix.errors import Unreadable, UserError
+from pix2pix.common.atomic import set_aside
+from pix2pix.common.errors import Unreadable, UserError
 
 KEPT = 2
 NAME = re.compile(r"checkpoint-(\d{7,})\.pt")

@@ -1,67 +1,118 @@
-"""The registry of data sets: `datasets.yaml` and a file of the user's own. No torch here.
-
-`python -m pix2pix.datasets` lists, downloads and verifies them (pix2pix/datasets_command.py).
-"""
+"""`python -m pix2pix.datasets`: which data sets there are, how to get them, are they whole."""
 
 from __future__ import annotations
 
+import argparse
+import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import RootModel, ValidationError
+from pix2pix.common.errors import UserError
+from pix2pix.data.dataset_entry import SPLITS, DatasetEntry
+from pix2pix.data.download import download, verify
+from pix2pix.data.layouts import find_pairs
+from pix2pix.data.registry import find_entry, load_registry
 
-from pix2pix.dataset_entry import IGNORED, SPLITS, DatasetEntry, LabelClass
-from pix2pix.errors import UserError
-from pix2pix.validation_errors import closest
-from pix2pix.yaml_positions import describe, load_yaml
+_TEACHING = """\
+examples:
+  python -m pix2pix.datasets
+      every data set: directions, classes, and whether it is in the data root
+  python -m pix2pix.datasets --download facades
+      downloads and unpacks to data/facades; prints the archive's sha256 and pins it in
+      data/datasets.lock.json, so that other bytes are noticed later
+  python -m pix2pix.datasets --verify camvid --data-root ~/datasets
+      decodes every image of ~/datasets/camvid
+  python -m pix2pix.datasets --datasets mine.yaml --verify mine
+      the same for a data set that you describe yourself (docs/datasets.md)
 
-__all__ = ["IGNORED", "SPLITS", "DatasetEntry", "LabelClass", "find_entry", "load_registry"]
-
-REGISTRY = Path(__file__).resolve().parent.parent / "datasets.yaml"
-
-
-class _Registry(RootModel[dict[str, DatasetEntry]]):
-    pass
-
-
-def load_registry(extra: Path | None = None) -> dict[str, DatasetEntry]:
-    """Every data set by name: those of `datasets.yaml`, then those of the user's own file."""
-    registry = _read(REGISTRY)
-    if extra is not None:
-        for name, entry in _read(Path(extra), taken=tuple(registry)).items():
-            registry[name] = entry
-    return registry
+An archive that you have already (NAME.tar.gz in the data root) is used in place of a download.
+Exit status: 0 done, 2 bad input or a failed check, 130 interrupted (a download goes on later).
+"""
 
 
-def _read(path: Path, taken: tuple[str, ...] = ()) -> dict[str, DatasetEntry]:
-    value, positions = load_yaml(path)
-    if not isinstance(value, dict) or not value:
-        raise UserError(f"{path}:1:1: must hold data sets (name: {{layout: …, sides: …}})")
-    for name, written in value.items():
-        if name in taken:
-            raise UserError(positions.message([name], "the name is taken; choose another"))
-        if isinstance(written, dict):
-            if "name" in written:
-                raise UserError(positions.message([name, "name"], "unknown key; the key names it"))
-            value[name] = {**written, "name": name}
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m pix2pix.datasets",
+        description="Lists (by default), downloads and verifies data sets.",
+        epilog=_TEACHING,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--download", metavar="NAME", help="download and unpack a data set")
+    action.add_argument("--verify", metavar="NAME", help="decode every image, compare the pin")
+    parser.add_argument(
+        "--data-root", metavar="DIR", type=Path, default=Path("data"), help="default: data/"
+    )
+    parser.add_argument(
+        "--datasets",
+        metavar="FILE",
+        type=Path,
+        help="more data sets, described as in datasets.yaml",
+    )
+    chosen = parser.parse_args(arguments)
     try:
-        return _Registry.model_validate(value).root
-    except ValidationError as error:
-        raise UserError(describe(error, positions, path, _Registry)) from None
+        registry = load_registry(chosen.datasets)
+        if chosen.download:
+            download(find_entry(registry, chosen.download), chosen.data_root, _say)
+        elif chosen.verify:
+            entry = find_entry(registry, chosen.verify)
+            verify(entry, chosen.data_root, _say, _show_progress if sys.stderr.isatty() else None)
+        else:
+            for entry in registry.values():
+                print(describe_entry(entry, chosen.data_root))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # `| head` closed the pipe; without this, closing stdout at exit complains once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
 
 
-def find_entry(registry: dict[str, DatasetEntry], name: str) -> DatasetEntry:
-    """The data set of that name; UserError lists those that exist, the nearest first."""
-    if name not in registry:
-        raise UserError(
-            f"dataset: {name!r} is unknown{closest(name, list(registry))}; "
-            f"allowed: {', '.join(registry)}"
+def describe_entry(entry: DatasetEntry, data_root: Path) -> str:
+    """Two or three lines: directions and classes, title, state on the disk."""
+    first = entry.default_direction
+    others = [f"{a}->{b}" for a in entry.sides for b in entry.sides if a != b]
+    also = ", ".join(one for one in others if one != first)
+    classes = f"; {len(entry.classes)} classes" if entry.classes else ""
+    return "\n".join(
+        (
+            f"{entry.name:<18} {first} (also {also}){classes}",
+            f"{'':<18} {entry.title}",
+            f"{'':<18} {_state(entry, data_root)}",
         )
-    return registry[name]
+    )
+
+
+def _state(entry: DatasetEntry, data_root: Path) -> str:
+    if entry.layout == "procedural":
+        return "embedded"
+    place = entry.location(data_root)
+    try:
+        pairs = find_pairs(entry, data_root)
+    except UserError as error:
+        images = place / next((side.folder or "" for side in entry.sides.values()), "")
+        if place.is_dir() and (entry.path != "." or images.is_dir()):
+            return f"not usable: {error}"
+        return f"not in {place}; {entry.how_to_get(data_root)}"
+    return f"in {place}: " + ", ".join(f"{len(pairs[split])} {split}" for split in SPLITS)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _show_progress(done: int, total: int) -> None:
+    if done % 20 == 0 or done == total:
+        end = "\n" if done == total else ""
+        print(f"\r{done}/{total} pairs", end=end, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
     import sys
-
-    from pix2pix.datasets_command import main
 
     sys.exit(main())

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pix2pix.common.memory import out_of_memory
 from pix2pix.config import Precision
-from pix2pix.memory import out_of_memory
 from pix2pix.model import Model, discriminator_update, generator_update, training_step
 from pix2pix.networks import BatchStatisticsNorm
 from pix2pix.precision import multiplying_in

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pix2pix.errors import TrainingError
+from pix2pix.common.errors import TrainingError
 
 
 class LossWindow:

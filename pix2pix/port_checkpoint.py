@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pix2pix.errors import UserError
+from pix2pix.common.errors import UserError
 from pix2pix.networks import AlwaysDropout, BatchStatisticsNorm, PortUNetGenerator
 
 DEPTHS = range(5, 11)

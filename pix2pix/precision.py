@@ -14,8 +14,8 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
+from pix2pix.common.errors import UserError
 from pix2pix.config import Precision
-from pix2pix.errors import UserError
 
 
 def lacking(precision: Precision, device: torch.device) -> str:

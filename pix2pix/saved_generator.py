@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pix2pix.checkpoint import load_generator
-from pix2pix.errors import UserError
+from pix2pix.common.errors import UserError
 from pix2pix.port_checkpoint import dropout_sizes, read_port_generator
 from pix2pix.translation_protocols import PROTOCOLS
 from pix2pix.unpickle import unpickled

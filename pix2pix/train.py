@@ -12,19 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pix2pix.atomic import replacing
-from pix2pix.batches import Batches
 from pix2pix.checkpoint import random_state, restore_random_state
 from pix2pix.checkpoint_series import CheckpointSeries
+from pix2pix.common.atomic import replacing
+from pix2pix.common.errors import Interrupted, TrainingError
+from pix2pix.common.memory import peak_memory_mib
 from pix2pix.config import CellConfig
-from pix2pix.errors import Interrupted, TrainingError
+from pix2pix.data.batches import Batches
 from pix2pix.fast_step import CaptureFailed, Execution, Step, execution_of, make_step
 from pix2pix.loss_window import LossWindow
-from pix2pix.memory import peak_memory_mib
 from pix2pix.model import Model, build
 from pix2pix.networks import parameter_count
 from pix2pix.precision import check
-from pix2pix.translate import grid, translate
+from pix2pix.translation import grid, translate
 
 SAMPLES = 4
 """Validation pairs on a sample grid."""

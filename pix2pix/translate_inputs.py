@@ -10,10 +10,10 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from pix2pix.dataset_entry import Side
-from pix2pix.decode import image_size, read_image
-from pix2pix.errors import UserError
-from pix2pix.layouts import SUFFIXES
+from pix2pix.common.errors import UserError
+from pix2pix.data.dataset_entry import Side
+from pix2pix.data.decode import image_size, read_image
+from pix2pix.data.layouts import SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pix2pix.batches import to_float, to_uint8
+from pix2pix.data.batches import to_float, to_uint8
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from pix2pix.errors import Unreadable, UserError
-from pix2pix.memory import out_of_memory
+from pix2pix.common.errors import Unreadable, UserError
+from pix2pix.common.memory import out_of_memory
 
 
 def unpickled(path: Path) -> Any:

@@ -9,13 +9,13 @@ from difflib import get_close_matches
 from pathlib import Path
 
 try:
-    from experiments.tracking_reader import StoreError, list_suites
+    from experiments.tracking.reader import StoreError, list_suites
 except ModuleNotFoundError as error:  # trainings do without MLflow
     missing = str(error.name).partition(".")[0]
     sys.exit(f"error: reports are read from MLflow; {missing} is not installed here")
 
-from pix2pix.errors import UserError
-from reports.compare import PAGE, parse_settings, write_comparison
+from pix2pix.common.errors import UserError
+from reports.pages.compare import PAGE, parse_settings, write_comparison
 from reports.write import write_report
 from reports.writing import alone, writing
 

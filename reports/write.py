@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.tracking_reader import SuiteRuns
-from pix2pix.errors import UserError
-from reports import citation, figures, latex, notes, verdict_text
-from reports.checklist import checklist
-from reports.claims import not_judged
-from reports.collect import finished, read, standing, tidy
-from reports.content import gather
-from reports.html_page import suite_page
-from reports.image_intervals import image_intervals
-from reports.index import index_page, summary
-from reports.markdown_page import markdown_page
-from reports.tables import Table, as_csv
-from reports.verdicts import Verdict
+from experiments.tracking.reader import SuiteRuns
+from pix2pix.common.errors import UserError
+from reports.analysis.claims import not_judged
+from reports.analysis.image_intervals import image_intervals
+from reports.analysis.runs import finished, read, standing, tidy
+from reports.analysis.verdicts import Verdict
+from reports.figures import draw as figures
+from reports.pages import citation, latex, notes, verdict_text
+from reports.pages.checklist import checklist
+from reports.pages.content import gather
+from reports.pages.html import suite_page
+from reports.pages.index import index_page, summary
+from reports.pages.markdown_page import markdown_page
+from reports.pages.tables import Table, as_csv
 from reports.writing import write_files, writing
 
 

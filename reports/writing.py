@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from experiments.tracking_reader import first_line
-from pix2pix.atomic import replacing
-from pix2pix.errors import UserError
-from pix2pix.ownership import owning
+from experiments.tracking.reader import first_line
+from pix2pix.common.atomic import replacing
+from pix2pix.common.errors import UserError
+from pix2pix.common.ownership import owning
 
 
 def alone(out: Path) -> AbstractContextManager[None]:

@@ -9,68 +9,69 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("pix2pix", "experiments", "eval", "reports")
-ALLOWED = {
-    "pix2pix": set(),
-    "eval": set(),
-    "experiments": {"pix2pix", "eval"},
-    "reports": {"experiments", "eval", "pix2pix"},
+LAYERS = {
+    "pix2pix.common": (),
+    "pix2pix.data": ("pix2pix.common", "pix2pix.data"),
+    "pix2pix": ("pix2pix",),
+    "eval": ("eval", "pix2pix.common", "pix2pix.data"),
+    "experiments": ("experiments", "eval", "pix2pix"),
+    "reports": ("reports", "experiments", "eval", "pix2pix"),
 }
+"""What each package may import of ours; the longest name that fits a module counts."""
 MODULES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
+LIGHT = ("experiments.spec", "experiments.plan", "run_ablations", "eval.metrics", "eval.__main__")
+"""What answers at once: neither torch nor MLflow is imported with it."""
 
 
-def imports(path):
-    """Every module that a file imports, at its top or inside a function."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def name_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def lies_in(module, package):
+    return module == package or module.startswith(f"{package}.")
+
+
+def imports(path, inside=True):
+    """Every module that a file imports, at its top or (`inside`) in a function."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree) if inside else tree.body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            yield node.module
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            known = {name_of(p) for p in MODULES}
+            yield from (name if name in known else node.module for name in names)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_go_one_way(path):
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    package, here = parts[0], ".".join(parts)
+def test_imports_go_down(path):
+    here = name_of(path)
+    layer = max((name for name in LAYERS if lies_in(here, name)), key=len)
     for module in imports(path):
-        top = module.partition(".")[0]
-        if here == "eval.registry" and top == "pix2pix":
-            continue  # the one room of eval that reads datasets.yaml, for the command alone
-        if package == "eval" and module == "eval.registry":
-            assert here == "eval.request", f"{here} imports {module}"
-        if top in PACKAGES and top != package:
-            assert top in ALLOWED[package], f"{here} imports {module}"
-        if top == "mlflow":
-            assert here.startswith("experiments.tracking"), f"{here} imports mlflow"
-        if top in ("torch", "torchvision"):
-            assert package != "reports", f"{here} imports torch"
-        if package == "experiments" and top == "eval":
-            joins = {"experiments.scoring", "experiments.worker"}
-            light = {"eval.metrics", "eval.backbone", "eval.fcn_score", "eval.scorer_header"}
-            assert here in joins or module in light, f"{here} imports {module}"
-        if package == "reports" and top == "experiments":
-            assert module.startswith("experiments.tracking"), f"{here} imports {module}"
-        if package == "reports" and top == "pix2pix":
-            plain = {"pix2pix.errors", "pix2pix.atomic", "pix2pix.ownership"}  # files and errors
-            assert module in plain, f"{here} imports {module}"
-        assert module != "eval" or package == "eval", (
-            f"{here}: `eval` is a builtin's name, import from its modules"
-        )
+        if module.partition(".")[0] in PACKAGES:
+            allowed = LAYERS[layer] or (layer,)
+            assert any(lies_in(module, name) for name in allowed), f"{here} imports {module}"
+            assert module != "eval" or layer == "eval", f"{here}: `eval` is a builtin's name"
+
+
+def test_nothing_imports_in_a_circle():
+    edges = {name_of(p): {m for m in imports(p) if m != name_of(p)} for p in MODULES}
+    while free := [name for name, to in edges.items() if not to & edges.keys()]:
+        for name in free:
+            del edges[name]
+    assert not edges, f"circles among {sorted(edges)}"
+
+
+def test_only_tracking_imports_mlflow():
+    for path in MODULES:
+        if "mlflow" in {m.partition(".")[0] for m in imports(path)}:
+            assert lies_in(name_of(path), "experiments.tracking"), name_of(path)
 
 
 @pytest.mark.parametrize(
     "module",
-    [
-        "experiments.spec",
-        "experiments.study",
-        "experiments.worker",
-        "pix2pix.datasets",
-        "pix2pix.pairs",
-        "pix2pix.config",
-        "eval.metrics",
-        "eval.__main__",
-        "run_ablations",
-    ],
+    LIGHT,
 )
 def test_what_has_to_answer_at_once_imports_neither_torch_nor_mlflow(module):
     code = f"import sys, {module}; print([m for m in ('torch', 'mlflow') if m in sys.modules])"

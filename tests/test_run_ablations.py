@@ -17,8 +17,8 @@ import pytest
 import torch
 from PIL import Image
 
-from eval.scorer_header import recorded_sha256
-from experiments.journal import read_records, replay
+from eval.scorer.scorer_header import recorded_sha256
+from experiments.run.journal import read_records, replay
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 600
@@ -212,7 +212,7 @@ def test_the_report_holds_every_arm_score_and_the_ground_truth(place):
 
 
 def test_the_scores_are_of_the_png_files(place):
-    from eval.score_folder import score_folders
+    from eval.score import score_folders
 
     cell = place.cells()["both"]
     recorded = json.loads((cell / "scores.json").read_text())
@@ -324,7 +324,7 @@ def workers_of(launcher):
             command = (entry / "cmdline").read_bytes()
         except (OSError, ValueError, IndexError):
             continue
-        if parent == launcher and b"experiments.worker" in command:
+        if parent == launcher and b"experiments.run.worker" in command:
             found.append(int(entry.name))
     return found
 

@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 
 from eval.__main__ import main
-from eval.fcn import FCN8s
 from eval.request import JPEG_EFFECT, check_cuda
-from eval.scorer import ScorerSettings
-from eval.scorer_file import save_scorer
+from eval.scorer.fcn8s import FCN8s
+from eval.scorer.file import save_scorer
+from eval.scorer.train import ScorerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 SETS = """\

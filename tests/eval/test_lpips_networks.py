@@ -14,10 +14,10 @@ import torch
 import torchvision
 from torchmetrics.functional.image.lpips import learned_perceptual_image_patch_similarity
 
-from eval.backbone import BACKBONES, file_sha256
+from eval.backbones import BACKBONES, file_sha256
 from eval.errors import NotMeasured
 from eval.families import LPIPSScores
-from eval.lpips_distance import load_lpips
+from eval.lpips import load_lpips
 
 NETWORKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 

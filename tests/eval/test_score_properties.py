@@ -7,9 +7,9 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from eval import color, fcn_score
-from eval.fcn import FCN8s
 from eval.metrics import METRICS
-from eval.score_folder import score_folders
+from eval.score import score_folders
+from eval.scorer.fcn8s import FCN8s
 
 PALETTE = np.array([[0, 0, 170], [0, 85, 255], [255, 170, 0]], np.uint8)
 SHAPE = (11, 12)

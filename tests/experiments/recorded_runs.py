@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.journal import Journal, write_json
+from experiments.run.journal import Journal, write_json
 
 SIDE = 16
 IMAGES = tuple(f"scene_{i:02d}" for i in range(10))
@@ -193,7 +193,7 @@ def suite_record(
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from experiments.tracking_store import open_store
+    from experiments.tracking.store import open_store
 
     database = tmp_path_factory.mktemp("store") / "mlflow.db"
     store = open_store(f"sqlite:///{database}", create=True)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments.jobs import reference_config
 from experiments.plan import make_plan
+from experiments.run.jobs import reference_config
 from experiments.spec import load_profiles, load_suite, suite_names
 from pix2pix.config import digest
-from pix2pix.datasets import load_registry
+from pix2pix.data.registry import load_registry
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).with_name("digests.json")

@@ -1,10 +1,10 @@
 import pytest
 
 from experiments import dry_run
-from experiments.launch import usable_cores
 from experiments.plan import make_plan
+from experiments.run.launcher import usable_cores
 from experiments.spec import load_suite
-from pix2pix.datasets import find_entry, load_registry
+from pix2pix.data.registry import find_entry, load_registry
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from experiments.jobs import DataSource, Job
 from experiments.live_table import LiveTable, shortened
+from experiments.run.jobs import DataSource, Job
 
 VALUES = {"d_real": 0.6, "d_fake": 0.5, "g_gan": 1.25, "g_l1": 0.2}
 

@@ -1,6 +1,5 @@
 import pytest
 
-from experiments.jobs import DataSource, Job
 from experiments.progress import (
     Lines,
     done_text,
@@ -9,6 +8,7 @@ from experiments.progress import (
     losses_text,
     scores_text,
 )
+from experiments.run.jobs import DataSource, Job
 
 VALUES = {"d_real": 0.6, "d_fake": 0.5, "g_gan": 1.25, "g_l1": 0.2}
 

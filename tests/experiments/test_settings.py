@@ -1,7 +1,7 @@
 import pytest
 
 from experiments.settings import SETTINGS, check_override, merge, parse_override, sections
-from pix2pix.errors import UserError
+from pix2pix.common.errors import UserError
 
 
 @pytest.mark.parametrize(

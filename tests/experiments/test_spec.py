@@ -5,8 +5,8 @@ import pytest
 
 from experiments.plan import make_plan
 from experiments.spec import load_profiles, load_suite, parse_claim, suite_names
-from pix2pix.datasets import load_registry
-from pix2pix.errors import UserError
+from pix2pix.common.errors import UserError
+from pix2pix.data.registry import load_registry
 
 PAPER = {  # PAPER.md section 1: arms of each table
     "losses": ["L1", "GAN", "cGAN", "L1+GAN", "L1+cGAN"],

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from eval.metrics import METRICS
 from experiments.spec import load_suite
-from pix2pix.errors import UserError
+from pix2pix.common.errors import UserError
 
 letters = st.characters(codec="utf-8", exclude_categories=["C", "Z"], exclude_characters="/\\,<>`")
 NAMES = st.text(letters, min_size=1, max_size=20).filter(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from fault_study import Study
 
-from experiments.journal import Record, read_records, replay
+from experiments.run.journal import Record, read_records, replay
 from pix2pix.checkpoint import load
 
 Facts = dict[str, Any]

@@ -24,7 +24,7 @@ from fault_compare import (
 )
 from fault_study import PATIENCE, Ended, Study
 
-from experiments.journal import read_records
+from experiments.run.journal import read_records
 
 POINTS = int(os.environ.get("FAULTS_POINTS", "5"))
 """How many; from 50 on the long tests run too."""

@@ -12,7 +12,7 @@ import pytest
 from fault_compare import by_step, differences, facts, mirrored
 from fault_study import PATIENCE
 
-from experiments.journal import read_records
+from experiments.run.journal import read_records
 
 pytestmark = pytest.mark.slow
 

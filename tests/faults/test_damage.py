@@ -14,7 +14,7 @@ import pytest
 from fault_compare import differences, facts
 from fault_study import Study
 
-from experiments.journal import read_records
+from experiments.run.journal import read_records
 
 pytestmark = pytest.mark.slow
 

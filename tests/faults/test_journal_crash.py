@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.journal import Journal, read_records, replay
+from experiments.run.journal import Journal, read_records, replay
 
 SITTING = st.tuples(
     st.integers(1, 12),  # steps of the sitting

@@ -15,7 +15,7 @@ from fault_compare import differences, facts, losses, mirrored
 from fault_proxy import Server
 from fault_study import PATIENCE, Study
 
-from experiments.journal import last, read_records
+from experiments.run.journal import last, read_records
 
 pytestmark = pytest.mark.slow
 

@@ -18,12 +18,17 @@ from readers import READERS
 from stored import CANARY
 
 from eval.errors import NotMeasured, ScoringError
-from pix2pix.errors import CONTROL, TrainingError, UserError
+from pix2pix.common.errors import CONTROL, TrainingError, UserError
 
 DOCUMENTED = (UserError, ScoringError, NotMeasured, TrainingError)
 IMPORTED_LATE = (
-    *("eval.images", "experiments.jobs", "experiments.journal", "experiments.plan"),
-    *("pix2pix.decode", "pix2pix.download", "pix2pix.pair_cache", "pix2pix.unpack"),
+    *("eval.images", "experiments.run.jobs", "experiments.run.journal", "experiments.plan"),
+    *(
+        "pix2pix.data.decode",
+        "pix2pix.data.download",
+        "pix2pix.data.pair_cache",
+        "pix2pix.data.unpack",
+    ),
 )
 """What the readers import on their first input; that time is not the input's."""
 LONGEST = 1000

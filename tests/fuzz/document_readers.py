@@ -6,12 +6,12 @@ import functools
 import json
 from pathlib import Path
 
-from pix2pix.dataset_entry import DatasetEntry
+from pix2pix.data.dataset_entry import DatasetEntry
 
 
 @functools.cache
 def shipped() -> dict[str, DatasetEntry]:
-    from pix2pix.datasets import load_registry
+    from pix2pix.data.registry import load_registry
 
     return load_registry()
 
@@ -19,7 +19,7 @@ def shipped() -> dict[str, DatasetEntry]:
 def read_suite(path: Path) -> None:
     from experiments.plan import make_plan
     from experiments.spec import load_suite
-    from pix2pix.errors import UserError
+    from pix2pix.common.errors import UserError
 
     suite = load_suite(path)
     suite.model_dump_json()
@@ -55,7 +55,7 @@ def read_override(path: Path) -> None:
 
 
 def read_registry(path: Path) -> None:
-    from pix2pix.datasets import load_registry
+    from pix2pix.data.registry import load_registry
 
     for entry in load_registry(path).values():
         assert entry.roles() and entry.classes is not None

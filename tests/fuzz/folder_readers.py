@@ -12,11 +12,11 @@ import pictures
 from hypothesis import strategies as st
 from PIL import Image
 
-from pix2pix.dataset_entry import DatasetEntry
+from pix2pix.data.dataset_entry import DatasetEntry
 
 
 def unpack(path: Path) -> None:
-    from pix2pix.unpack import unpack
+    from pix2pix.data.unpack import unpack
 
     place = path.parent / "mine"
     files = unpack(path, place, keep=("train",))
@@ -25,7 +25,7 @@ def unpack(path: Path) -> None:
 
 
 def read_pins(path: Path) -> None:
-    from pix2pix.download import read_pins
+    from pix2pix.data.download import read_pins
 
     for pin in read_pins(path.parent).values():
         assert all(isinstance(pin.get(key, ""), str) for key in ("sha256", "content"))
@@ -77,8 +77,8 @@ def lay_names(path: Path) -> None:
 
 
 def find(path: Path) -> None:
-    from pix2pix.errors import CONTROL
-    from pix2pix.layouts import find_pairs, listing_digest
+    from pix2pix.common.errors import CONTROL
+    from pix2pix.data.layouts import find_pairs, listing_digest
 
     sides = {"a": {"folder": "A/{split}"}, "b": {"folder": "B/{split}"}}
     written = {"name": "mine", "layout": "folders", "sides": sides}
@@ -99,7 +99,7 @@ def small() -> DatasetEntry:
 @functools.cache
 def cache(made: Path) -> dict[str, bytes]:
     """The files of a small data set's cache, by name."""
-    from pix2pix.pairs import prepare
+    from pix2pix.data.pairs import prepare
 
     for split in ("train", "val", "test"):
         for side, image in (("A", pictures.photo()), ("B", pictures.indices())):
@@ -128,7 +128,7 @@ def lay_cache(file: str) -> Callable[[Path], None]:
 
 
 def read_cache(path: Path) -> None:
-    from pix2pix.pairs import prepare
+    from pix2pix.data.pairs import prepare
 
     made = path.parents[3] / "made"
     for in_memory in (True, False):

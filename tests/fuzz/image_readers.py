@@ -11,8 +11,8 @@ import pictures
 from document_readers import shipped
 from PIL import Image
 
-from pix2pix.dataset_entry import DatasetEntry
-from pix2pix.layouts import SourcePair
+from pix2pix.data.dataset_entry import DatasetEntry
+from pix2pix.data.layouts import SourcePair
 
 
 def entry(kind: str) -> DatasetEntry:
@@ -24,7 +24,7 @@ def entry(kind: str) -> DatasetEntry:
 
 
 def read_pair(entry: DatasetEntry, pair: SourcePair) -> None:
-    from pix2pix.decode import check_pair, read_pair
+    from pix2pix.data.decode import check_pair, read_pair
 
     check_pair(entry, pair)
     decoded = read_pair(entry, pair, (16, 16))

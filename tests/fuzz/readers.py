@@ -152,11 +152,11 @@ READERS: dict[str, Reader] = {
         lambda _: recorded.json_files(recorded.SUITE_RECORD),
         read_suite_record,
         "quick.json",
-        lay=lambda _: ready("experiments.tracking"),
+        lay=lambda _: ready("experiments.tracking.mirror"),
     ),
     "scores": Reader(lambda _: recorded.json_files(recorded.SCORES), read_scores, "scores.json"),
 }
-if importlib.util.find_spec("eval.caffemodel"):
+if importlib.util.find_spec("eval.scorer.caffemodel"):
     READERS["caffemodel"] = Reader(
         _bytes(caffe.caffemodels), read_caffemodel, "fcn.caffemodel", lay=ready_for_caffe
     )

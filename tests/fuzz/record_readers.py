@@ -32,7 +32,7 @@ def read_generator(path: Path) -> None:
 def read_scorer(path: Path) -> None:
     import torch
 
-    from eval.scorer_file import load_scorer
+    from eval.scorer.file import load_scorer
 
     model, metadata = load_scorer(path)
     assert len(metadata["class_names"]) == model.classes
@@ -40,8 +40,8 @@ def read_scorer(path: Path) -> None:
 
 
 def read_journal(path: Path) -> None:
-    from experiments import jobs
-    from experiments.journal import is_done, last, read_records, replay
+    from experiments.run import jobs
+    from experiments.run.journal import is_done, last, read_records, replay
 
     records = read_records(path)
     assert all(isinstance(record["event"], str) for record in records)
@@ -54,7 +54,7 @@ def read_journal(path: Path) -> None:
 
 
 def read_job(path: Path) -> None:
-    from experiments.jobs import Job
+    from experiments.run.jobs import Job
 
     job = Job.from_json(path.read_text(encoding="utf-8", errors="replace"))
     assert job.directory.is_relative_to(job.out) and re.fullmatch("[0-9a-f]+", job.digest)
@@ -62,7 +62,7 @@ def read_job(path: Path) -> None:
 
 
 def read_suite_record(path: Path) -> None:
-    from experiments.records import _kept, read_suite_record
+    from experiments.record import _kept, read_suite_record
 
     arms = [{"name": "L1", "identity": "0123"}]
     _kept(path, arms, "fedc", set())
@@ -72,8 +72,8 @@ def read_suite_record(path: Path) -> None:
 
 
 def read_scores(path: Path) -> None:
-    from experiments import jobs
-    from experiments.tracking_scores import read_sheet, reference_of, with_sheet
+    from experiments.run import jobs
+    from experiments.tracking.scores import read_sheet, reference_of, with_sheet
 
     sheet = documented(lambda: read_sheet(path.parent))
     reference_of(sheet)
@@ -84,7 +84,7 @@ def read_scores(path: Path) -> None:
 
 def documented(read: Callable[[], Any]) -> Any:
     """What `read_sheet` says: ValueError where it is not JSON."""
-    from pix2pix.errors import UserError
+    from pix2pix.common.errors import UserError
 
     try:
         return read()
@@ -93,14 +93,14 @@ def documented(read: Callable[[], Any]) -> Any:
 
 
 def read_caffemodel(path: Path) -> None:
-    from eval.caffemodel import read_caffemodel
+    from eval.scorer.caffemodel import read_caffemodel
 
     for layer in read_caffemodel(path).layers:
         assert all(np.isfinite(blob).all() for blob in layer.blobs)
 
 
 def ready_for_caffe(_: Path) -> None:
-    ready("eval.caffemodel")
+    ready("eval.scorer.caffemodel")
 
 
 def ready(module: str) -> None:

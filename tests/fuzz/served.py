@@ -67,7 +67,7 @@ def server() -> _Server:
 
 def read_download(path: Path) -> None:
     """Fetches what the server sends; 100 bytes are expected."""
-    from pix2pix.fetch import fetch
+    from pix2pix.data.fetch import fetch
 
     target = path.with_name("got")
     fetch(server().url, target, lambda line: None, size=100, pause=0.0)

@@ -171,8 +171,8 @@ def checkpoint_files(folder: Path) -> st.SearchStrategy[bytes]:
 
 @functools.cache
 def scorer_file(folder: Path) -> bytes:
-    from eval.fcn import FCN8s
-    from eval.scorer import ScorerSettings, save_scorer
+    from eval.scorer.fcn8s import FCN8s
+    from eval.scorer.train import ScorerSettings, save_scorer
 
     path = folder / "scorer.safetensors"
     model = FCN8s(2, width=1, batch_norm=True, padding="same")

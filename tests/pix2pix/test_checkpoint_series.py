@@ -9,12 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pix2pix import atomic, checkpoint, checksum
+from pix2pix import checkpoint, checksum
 from pix2pix.checkpoint import load, load_generator, save
 from pix2pix.checkpoint_series import CheckpointSeries
 from pix2pix.checksum import Damaged, verify
+from pix2pix.common import atomic
+from pix2pix.common.errors import Unreadable, UserError
 from pix2pix.config import GeneratorSettings
-from pix2pix.errors import Unreadable, UserError
 
 
 def content(step):

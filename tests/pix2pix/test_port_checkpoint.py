@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from pix2pix.errors import UserError
+from pix2pix.common.errors import UserError
 from pix2pix.networks import PatchDiscriminator, UNetGenerator
 from pix2pix.port_checkpoint import dropout_sizes, port_layout, read_port_generator
 from pix2pix.saved_generator import open_generator
-from pix2pix.translate import noise_seed, translate
+from pix2pix.translation import noise_seed, translate
 from pix2pix.translation_protocols import PROTOCOLS
 
 from .port_reference import PortUNet, port_translation, trained

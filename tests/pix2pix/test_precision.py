@@ -3,8 +3,8 @@ import re
 import pytest
 import torch
 
-from pix2pix.errors import UserError
-from pix2pix.memory import no_engine, out_of_memory, shortage
+from pix2pix.common.errors import UserError
+from pix2pix.common.memory import no_engine, out_of_memory, shortage
 from pix2pix.precision import check, lacking, multiplying_in
 
 CPU = torch.device("cpu")

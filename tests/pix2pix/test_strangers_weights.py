@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from pix2pix.checkpoint import build_generator, load, load_generator, save, save_generator
+from pix2pix.common.errors import UserError
 from pix2pix.config import GeneratorSettings
-from pix2pix.errors import UserError
 from pix2pix.unpickle import unpickled
 
 PROGRAM = "import pathlib; pathlib.Path('it-ran').touch()"

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.journal import Journal
-from pix2pix.batches import Batches, to_float
+from experiments.run.journal import Journal
 from pix2pix.checkpoint import load, load_generator, save_generator
+from pix2pix.common.errors import Interrupted, TrainingError, UserError
 from pix2pix.config import (
     CellConfig,
     DiscriminatorSettings,
@@ -16,7 +16,7 @@ from pix2pix.config import (
     ObjectiveSettings,
     TrainingSettings,
 )
-from pix2pix.errors import Interrupted, TrainingError, UserError
+from pix2pix.data.batches import Batches, to_float
 from pix2pix.fast_step import Execution
 from pix2pix.model import build, training_step
 from pix2pix.train import Pace, learning_rate, train

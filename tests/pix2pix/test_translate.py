@@ -1,65 +1,428 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from pix2pix.errors import UserError
+from pix2pix.checkpoint import save, save_generator
+from pix2pix.common.errors import UserError
+from pix2pix.config import GeneratorSettings
 from pix2pix.networks import UNetGenerator
-from pix2pix.translate import grid, translate
+from pix2pix.saved_generator import open_generator
+from pix2pix.translate import PROTOCOL_NAMES, _shortages_told, main
+from pix2pix.translation import noise_seed, translate
+from pix2pix.translation_protocols import PROTOCOLS
 
+from .port_reference import port_translation, trained
+
+ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 
 
-def images(count):
-    return np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+def photo(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def translated(generator, inputs, names, seed=1):
-    return dict(translate(generator, inputs, names, seed=seed, device=CPU))
+def write(path, image, **options):
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(image).save(path, **options)
 
 
-def test_a_translation_depends_on_seed_and_name_not_on_order_or_company():
+def png(path):
+    return np.asarray(Image.open(path))
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with a small checkpoint of each kind and three inputs that fit ours."""
+    monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    generator, inputs = UNetGenerator(width=8, depth=5), images(3)
-    alone = translated(generator, inputs[1:2], ["b"])
-    together = translated(generator, inputs, ["a", "b", "c"])
-    backwards = translated(generator, inputs[::-1], ["c", "b", "a"])
-    assert np.array_equal(alone["b"], together["b"])
-    assert np.array_equal(backwards["b"], together["b"])
-    other = translated(generator, inputs, ["a", "b", "c"], seed=2)
-    assert not np.array_equal(other["b"], together["b"]), "dropout is on at test time"
+    network = UNetGenerator(width=4, depth=5)
+    origin = {"digest": "0123abc", "dataset": "streets", "direction": "labels->photo", "seed": 4}
+    save_generator(
+        tmp_path / "generator.pt",
+        network,
+        GeneratorSettings(width=4),
+        channels=(3, 3),
+        size=(32, 32),
+        origin=origin,
+    )
+    torch.save(trained(7, 2).state_dict(), tmp_path / "latest_net_G.pth")
+    for index, name in enumerate(("a", "b", "c")):
+        write(tmp_path / "in" / f"{name}.png", photo(32, 32, index))
+    return tmp_path
 
 
-def test_translating_leaves_the_random_generators_alone():
-    generator, inputs = UNetGenerator(width=8, depth=5), images(2)
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    translated(generator, inputs, ["a", "b"])
-    assert torch.equal(torch.rand(3), expected)
+def run(*extra, checkpoint="generator.pt", inputs="in", out="out"):
+    return main(["--checkpoint", checkpoint, "--inputs", inputs, "--out", out, *extra])
 
 
-def test_a_translation_takes_only_repeatable_algorithms_and_leaves_the_setting_alone():
-    generator, during = UNetGenerator(width=4, depth=5), []
-    flag = torch.backends.cudnn
-    generator.register_forward_pre_hook(lambda *_: during.append(flag.deterministic))
-    before = flag.deterministic
-    for _ in translate(generator, images(1), ["a"], seed=1, device=CPU):
-        assert flag.deterministic is before
-    assert during == [True]
-    assert flag.deterministic is before
+def test_our_generator_translates_with_its_own_seed(place, capsys):
+    assert run() == 0
+    saved = open_generator(place / "generator.pt")
+    inputs = np.stack([photo(32, 32, i) for i in range(3)])
+    for name, image in translate(saved.network, inputs, "abc", seed=4, device=CPU):
+        assert np.array_equal(png(place / "out" / f"{name}.png"), image)
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        "generator.pt: this suite's U-Net of depth 5, width 4, trained on streets labels->photo at"
+        " 32×32 with seed 4, cell 0123abc, dropout on decoder outputs of size 2, 4, 8",
+        "3 translations in out",
+    ]
+    assert said.err == "", "quiet where there is no terminal"
 
 
-def test_an_output_that_is_not_a_number_is_an_error_not_a_black_image():
-    generator = UNetGenerator(width=4, depth=5)
-    torch.nn.init.constant_(generator.encoder[0][0].weight, 1e38)
-    with pytest.raises(UserError, match="b: the generator gives values that are not finite"):
-        translated(generator, images(1), ["b"])
+def test_the_ports_generator_writes_the_ports_bytes(place, capsys):
+    left, right = photo(100, 90, 1), photo(100, 90, 2)
+    write(place / "pairs" / "street.png", np.hstack([left, right]))
+    network = trained(7, 2)
+    for protocol in ("port", "port-eval"):
+        assert (
+            run(
+                *("--protocol", protocol, "--size", "128", "--side", "right", "--seed", "9"),
+                checkpoint="latest_net_G.pth",
+                inputs="pairs",
+                out=protocol,
+            )
+            == 0
+        )
+        resized = np.asarray(Image.fromarray(right).resize((128, 128), Image.Resampling.BICUBIC))
+        network.load_state_dict(trained(7, 2).state_dict())
+        with torch.random.fork_rng():
+            torch.manual_seed(noise_seed(9, "street"))
+            expected = port_translation(network, resized, protocol == "port-eval")
+        assert np.array_equal(png(place / protocol / "street.png"), expected)
+    assert "U-Net 128, width 2, BatchNorm" in capsys.readouterr().out
 
 
-def test_a_grid_holds_every_image_in_its_place():
-    columns = [images(2), images(2)[::-1]]
-    canvas = np.asarray(grid(*columns, gap=2))
-    assert canvas.shape == (66, 66, 3)
-    assert np.array_equal(canvas[:32, :32], columns[0][0])
-    assert np.array_equal(canvas[34:, 34:], columns[1][1])
-    assert (canvas[32:34] == 255).all()
+def test_the_protocols_differ_by_what_they_say(place):
+    for protocol in ("paper", "port"):
+        assert run("--protocol", protocol, out=protocol) == 0
+    paper, port = (png(place / p / "a.png").astype(int) for p in ("paper", "port"))
+    assert set(np.unique(paper - port)) == {0, 1}, "rounded against cut off"
+    assert tuple(PROTOCOLS) == PROTOCOL_NAMES
+
+
+def test_label_maps_are_resized_by_nearest_pixels(place):
+    labels = np.repeat(photo(8, 8), 2, axis=0)
+    write(place / "maps" / "m.png", labels)
+    assert run("--size", "32x64", "--labels", inputs="maps") == 0
+    saved = open_generator(place / "generator.pt")
+    nearest = np.repeat(np.repeat(labels, 2, axis=0), 8, axis=1)
+    ((_, image),) = translate(saved.network, nearest[None], "m", seed=4, device=CPU)
+    assert np.array_equal(png(place / "out/m.png"), image)
+
+
+def test_sizes_that_are_not_the_trained_one_are_noted(place, capsys):
+    write(place / "in/d.png", photo(64, 32))
+    assert run() == 0
+    assert "1 of 4 inputs are not of the size that the generator is made for" in (
+        capsys.readouterr().err
+    )
+    assert png(place / "out/d.png").shape == (64, 32, 3)
+
+
+def test_a_generator_of_grey_images(place):
+    torch.save(trained(5, 2, channels=(1, 1)).state_dict(), place / "grey.pth")
+    write(place / "grey" / "g.png", photo(32, 32)[..., 0])
+    assert run(checkpoint="grey.pth", inputs="grey") == 0
+    image = png(place / "out/g.png")
+    assert image.shape == (32, 32, 3) and (image == image[..., :1]).all(), "RGB, to be scored"
+
+
+def test_colours_for_a_generator_of_grey_images_are_one_line(place, capsys):
+    torch.save(trained(5, 2, channels=(1, 1)).state_dict(), place / "grey.pth")
+    assert run(checkpoint="grey.pth") == 2
+    error = capsys.readouterr().err
+    assert "must be grey: this generator takes one channel (it is RGB)" in error
+    assert "Traceback" not in error
+
+
+def test_protocols_draw_the_same_noise_and_differ_by_their_arithmetic_alone(place):
+    """Of our own generators: values cut off in place of rounded are one unit apart at most."""
+    images = {}
+    for protocol in ("paper", "port"):
+        assert run("--protocol", protocol, out=f"out-{protocol}") == 0
+        paths = sorted((place / f"out-{protocol}").glob("*.png"))
+        images[protocol] = np.stack([png(path) for path in paths]).astype(int)
+    difference = np.abs(images["paper"] - images["port"])
+    assert 0 < difference.max() <= 1
+
+
+def test_going_on_makes_only_what_is_missing_or_changed(place, capsys):
+    assert run() == 0
+    before = {p.name: p.stat().st_mtime_ns for p in (place / "out").glob("*.png")}
+    whole = (place / "out/b.png").read_bytes()
+    (place / "out/b.png").unlink()
+    write(place / "in/c.png", photo(32, 32, 7))
+    write(place / "in/d.png", photo(32, 32, 8))
+    capsys.readouterr()
+    assert run() == 0
+    assert "4 translations in out (1 were there)" in capsys.readouterr().out
+    after = {p.name: p.stat().st_mtime_ns for p in (place / "out").glob("*.png")}
+    assert after["a.png"] == before["a.png"] and after["c.png"] != before["c.png"]
+    assert (place / "out/b.png").read_bytes() == whole
+    record = json.loads((place / "out/translation.json").read_text())
+    assert record["settings"]["seed"] == 4 and list(record["inputs"]) == ["a", "b", "c", "d"]
+
+
+def without_an_engine():
+    raise RuntimeError("GET was unable to find an engine to execute this computation")
+
+
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        (lambda: torch.empty(2**46, dtype=torch.uint8), "a.png: too large for the memory; smaller"),
+        (without_an_engine, "a.png: cuDNN: GET was unable to find an engine to execute"),
+    ],
+)
+def test_a_lack_of_memory_is_one_line(cause, said):
+    with pytest.raises(UserError) as caught, _shortages_told(Path("a.png"), "smaller"):
+        cause()
+    assert str(caught.value).startswith(said)
+
+
+def test_other_errors_are_not_called_a_lack_of_memory():
+    with pytest.raises(RuntimeError, match="illegal"), _shortages_told(Path("a.png"), "smaller"):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+TERMINATED = """
+import os, runpy, signal, sys
+opened = []
+def count(event, arguments):
+    if event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_WRONLY:
+        if str(arguments[0]).endswith(".tmp") and ".png" in str(arguments[0]):
+            opened.append(arguments[0])
+            if len(opened) == 4:
+                os.kill(os.getpid(), signal.SIGTERM)
+sys.addaudithook(count)
+sys.argv[0] = "translate"
+runpy.run_module("pix2pix.translate", run_name="__main__")
+"""
+"""The command, terminated as it begins to write its fourth image."""
+
+
+@pytest.mark.slow
+def test_terminated_in_the_middle_it_leaves_whole_files_and_goes_on(place):
+    torch.save(trained(8, 8).state_dict(), place / "large.pth")
+    for index in range(12):
+        write(place / "many" / f"{index}.png", photo(256, 256, index))
+    arguments = ["--checkpoint", "large.pth", "--inputs", "many", "--out", "out"]
+    command = [sys.executable, "-m", "pix2pix.translate", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    terminated = subprocess.run(
+        [sys.executable, "-c", TERMINATED, *arguments], env=environment, capture_output=True
+    )
+    assert terminated.returncode == 143 and terminated.stderr == b""
+    made = list(place.glob("out/*.png"))
+    assert len(made) == 3
+    assert not list(place.glob("out/.*")), "no half file stays"
+    assert all(png(path).shape == (256, 256, 3) for path in made)
+
+    terminal, stderr = os.openpty()
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=stderr)
+    shown = os.read(terminal, 1 << 16).decode()
+    os.close(terminal), os.close(stderr)
+    assert done.returncode == 0, shown
+    assert f"12 translations in out ({len(made)} were there)" in done.stdout.decode()
+    total = 12 - len(made)
+    assert re.search(rf"\r1/{total} images, \d+:\d\d left", shown)
+    assert f"\r{total}/{total} images, 0:00 left" in shown
+
+
+def damaged(place, name, change):
+    content = torch.load(place / "generator.pt", weights_only=True)
+    change(content)
+    del content["format"]
+    save(place / name, content)
+
+
+def earlier_torch(path):
+    record = json.loads(path.read_text())
+    record["settings"]["version of torch"] = "2.0.0"
+    path.write_text(json.dumps(record))
+
+
+def no_number(content):
+    content["weights"]["encoder.0.0.weight"][0, 0, 0, 0] = torch.nan
+
+
+def to_bytes(place, name, count):
+    (place / name).write_bytes((place / "generator.pt").read_bytes()[:count])
+
+
+class Payload:
+    def __reduce__(self):
+        return os.system, ("touch ran",)
+
+
+RGB = photo(32, 32)
+BAD = {
+    "no folder": (None, {"inputs": "none"}, "--inputs none: cannot be read (No such file"),
+    "a file": (None, {"inputs": "generator.pt"}, "--inputs generator.pt: cannot be read (Not a"),
+    "no image": (
+        lambda p: [f.rename(f.with_suffix(".txt")) for f in p.glob("in/*.png")],
+        {},
+        "--inputs in: holds no image (.png, .jpg",
+    ),
+    "two of one stem": (
+        lambda p: write(p / "in/b.jpg", RGB),
+        {},
+        "in/b.png: has the name of b.jpg",
+    ),
+    "text": (lambda p: (p / "in/b.png").write_text("x"), {}, "in/b.png: is not an image"),
+    "cut off": (
+        lambda p: (p / "in/c.png").write_bytes((p / "in/c.png").read_bytes()[:-900]),
+        {},
+        "in/c.png: is damaged or cut off",
+    ),
+    "grey": (lambda p: write(p / "in/b.png", RGB[..., 0]), {}, "in/b.png: is 8-bit grey (mode L)"),
+    "16-bit": (
+        lambda p: write(p / "in/b.png", RGB[..., 0].astype(np.uint16)),
+        {},
+        "in/b.png: is 16-bit grey",
+    ),
+    "alpha": (
+        lambda p: write(p / "in/b.png", np.dstack([RGB, RGB[..., 0]])),
+        {},
+        "in/b.png: is 8-bit RGBA with alpha",
+    ),
+    "palette": (
+        lambda p: Image.fromarray(RGB).quantize(4).save(p / "in/b.png"),
+        {},
+        "in/b.png: is a palette image",
+    ),
+    "other size": (
+        lambda p: write(p / "in/b.png", photo(100, 32)),
+        {},
+        "in/b.png: 100×32 pixels (height × width); this generator takes sides that are multiples"
+        " of 32 (nearest: 96×32), or have it resized with --size",
+    ),
+    "--size": (None, {"extra": ["--size", "40"]}, "--size 40×40: this generator takes sides that"),
+    "odd pair": (
+        lambda p: write(p / "in/b.png", photo(32, 63)),
+        {"extra": ["--side", "left", "--size", "32"]},
+        "in/b.png: is 63 pixels wide; two halves need an even width",
+    ),
+    "in is out": (None, {"out": "in"}, "--out in: is the folder of inputs"),
+    "out is a file": (None, {"out": "generator.pt"}, "--out generator.pt: is not a folder"),
+    "unwritable": (None, {"out": "/proc/nowhere"}, "--out /proc/nowhere: cannot be written (No su"),
+    "images of others": (
+        lambda p: write(p / "out/a.png", RGB),
+        {},
+        "--out out: holds PNG files, but no translation.json that says what made them",
+    ),
+    "another seed": (
+        lambda p: run("--seed", "5"),
+        {},
+        "--out out: holds translations with another seed; give an empty folder",
+    ),
+    "other threads": (
+        lambda p: run("--device", "cpu", "--threads", "2"),
+        {"extra": ["--device", "cpu"]},
+        "--out out: holds translations with another number of threads; give an empty folder",
+    ),
+    "other versions": (
+        lambda p: earlier_torch(run() or p / "out/translation.json"),
+        {},
+        "--out out: holds translations with another version of torch; give an empty folder",
+    ),
+    "an input less": (
+        lambda p: [run(), (p / "in/b.png").unlink()],
+        {},
+        "--out out: holds b.png, which no input is named for",
+    ),
+    "no checkpoint": (None, {"checkpoint": "none.pt"}, "none.pt: cannot be read (No such file"),
+    "a folder": (None, {"checkpoint": "in"}, "in: cannot be read (Is a directory)"),
+    "cut checkpoint": (
+        lambda p: to_bytes(p, "cut.pt", 3000),
+        {"checkpoint": "cut.pt"},
+        "cut.pt: not a readable checkpoint (PytorchStreamReader failed",
+    ),
+    "a program": (
+        lambda p: torch.save(Payload(), p / "bad.pt"),
+        {"checkpoint": "bad.pt"},
+        "bad.pt: not a readable checkpoint (it asks for 'posix.system', which no weights need;"
+        " nothing of it was run)",
+    ),
+    "NaN": (
+        lambda p: damaged(p, "nan.pt", no_number),
+        {"checkpoint": "nan.pt"},
+        "nan.pt: encoder.0.0.weight holds values that are not finite numbers",
+    ),
+    "a weight less": (
+        lambda p: damaged(p, "less.pt", lambda c: c["weights"].popitem()),
+        {"checkpoint": "less.pt"},
+        'less.pt: not a generator that can be built (RuntimeError: Missing key(s) in state_dict: "',
+    ),
+    "no settings": (
+        lambda p: damaged(p, "bare.pt", lambda c: c.pop("settings")),
+        {"checkpoint": "bare.pt"},
+        "bare.pt: not a generator that can be built (KeyError: 'settings')",
+    ),
+    "another kind": (
+        lambda p: damaged(p, "other.pt", lambda c: c.update(kind="training")),
+        {"checkpoint": "other.pt"},
+        "other.pt: a checkpoint, but not of a generator",
+    ),
+    "InstanceNorm": (
+        lambda p: torch.save(
+            trained(7, 2, norm=torch.nn.InstanceNorm2d).state_dict(), p / "instance.pth"
+        ),
+        {"checkpoint": "instance.pth"},
+        "instance.pth: not the PyTorch port's U-Net generator with BatchNorm",
+    ),
+    "two channels": (
+        lambda p: torch.save(trained(5, 2, channels=(1, 2)).state_dict(), p / "ab.pth"),
+        {"checkpoint": "ab.pth"},
+        "ab.pth: translates 1 channels to 2; images have 1 or 3",
+    ),
+    "ours with --eval": (
+        None,
+        {"extra": ["--protocol", "port-eval"]},
+        "generator.pt: keeps no running statistics, which --protocol port-eval needs",
+    ),
+    "ours with --no-dropout": (None, {"extra": ["--no-dropout"]}, "generator.pt: says itself"),
+    "--labels alone": (None, {"extra": ["--labels"]}, "--labels: says how --size resizes"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input_is_one_line_and_status_2(place, capsys, what):
+    prepare, where, message = BAD[what]
+    if prepare:
+        prepare(place)
+    capsys.readouterr()
+    before = sorted(place.rglob("*"))
+    arguments = {k: v for k, v in where.items() if k != "extra"}
+    assert run(*where.get("extra", []), **arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {message}"), said
+    assert len(said.splitlines()) == 1
+    if what != "cut off":  # only found when its turn comes; what was made before stays
+        assert sorted(place.rglob("*")) == before, "nothing half-written"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--size", "0"], ["--size", "axb"], ["--seed", "-1"], ["--seed", "²"], ["--threads", "0"]],
+)
+def test_bad_usage_is_status_2(place, capsys, arguments):
+    with pytest.raises(SystemExit) as stopped:
+        run(*arguments)
+    assert stopped.value.code == 2
+    assert ": must be " in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(place, capsys):
+    assert run("--device", "cuda") == 2
+    assert "--device cuda: there is no GPU" in capsys.readouterr().err

@@ -4,7 +4,7 @@ import pickle
 import pytest
 import torch
 
-from pix2pix.errors import UserError
+from pix2pix.common.errors import UserError
 from pix2pix.unpickle import unpickled
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.tracking import mirror
+from experiments.tracking.mirror import mirror
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))

@@ -57,8 +57,8 @@ def main() -> int:
 
 def draw(folder: Path) -> None:
     """Facades of the embedded data set as a user's own folders."""
-    from pix2pix.procedural import CLASSES
-    from pix2pix.procedural import draw as draw_facade
+    from pix2pix.data.procedural import CLASSES
+    from pix2pix.data.procedural import draw as draw_facade
 
     for split, count in COUNTS.items():
         for kind in ("photos", "labels"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.tracking_reader import GROUND_TRUTH, RunRecord, SuiteRuns
+from experiments.tracking.reader import GROUND_TRUTH, RunRecord, SuiteRuns
 
 PIXEL = "fcn.pixel_accuracy"
 

@@ -18,10 +18,10 @@ import imagehash
 import pytest
 from PIL import Image
 
-from experiments.tracking_reader import list_suites
-from reports.collect import read
-from reports.figures import FIGURES, drawings
-from reports.style import COLUMN_WIDTH, IN_COLUMN, save
+from experiments.tracking.reader import list_suites
+from reports.analysis.runs import read
+from reports.figures.draw import FIGURES, drawings
+from reports.figures.style import COLUMN_WIDTH, IN_COLUMN, save
 from reports.write import write_report
 
 HERE = Path(__file__).parent

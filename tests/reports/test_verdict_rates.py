@@ -10,13 +10,13 @@ import pytest
 from scipy import stats
 from suites import PIXEL, run, suite
 
-from experiments.tracking_reader import SuiteRuns
-from reports.claims import parse_claim
-from reports.leaders import leaders
-from reports.permutations import exact_p
-from reports.power import power
-from reports.statistics import ALPHA, FEW, difference, holm
-from reports.verdicts import UNDECIDED, judge
+from experiments.tracking.reader import SuiteRuns
+from reports.analysis.claims import parse_claim
+from reports.analysis.permutations import exact_p
+from reports.analysis.power import power
+from reports.analysis.ranking import leaders
+from reports.analysis.statistics import ALPHA, FEW, difference, holm
+from reports.analysis.verdicts import UNDECIDED, judge
 
 ARMS = ("L1", "GAN", "cGAN", "L1+GAN", "L1+cGAN")
 IOU = "fcn.class_iou"

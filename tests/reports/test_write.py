@@ -19,12 +19,12 @@ import recorded_runs as recorded
 from PIL import Image
 
 from eval.color import BINS, HIGHEST, LOWEST
-from experiments.tracking import mirror
-from experiments.tracking_reader import read_suite
-from pix2pix.errors import UserError
+from experiments.tracking.mirror import mirror
+from experiments.tracking.reader import read_suite
+from pix2pix.common.errors import UserError
 from reports.__main__ import main
-from reports.histograms import CHANNELS, counted_width, density, intersection, pooled
-from reports.style import COLUMN_WIDTH, DPI, IN_COLUMN, PAGE_WIDTH
+from reports.figures.histograms import CHANNELS, counted_width, density, intersection, pooled
+from reports.figures.style import COLUMN_WIDTH, DPI, IN_COLUMN, PAGE_WIDTH
 from reports.write import write_report
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,8 +16,8 @@ import signal
 import sys
 import time
 
-ROLES = {"run_ablations.py": "launcher", "experiments.worker": "worker"}
-ROLES |= {"experiments.tracking": "mirror"}
+ROLES = {"run_ablations.py": "launcher", "experiments.run.worker": "worker"}
+ROLES |= {"experiments.tracking.mirror": "mirror"}
 PHASES = (
     ("decode", r"runs/cache/"),
     ("record", r"runs/suites/"),

@@ -1,0 +1,198 @@
+"""The published Cityscapes protocol `cityscapes-fcn8s`, step by step as the original script has it.
+
+Followed: phillipi/pix2pix, `scripts/eval_cityscapes/` (`evaluate.py`, `cityscapes.py`, `util.py`,
+`caffemodel/deploy.prototxt`), the same files as in junyanz/pytorch-CycleGAN-and-pix2pix.
+
+1. A photo of 256×256 (the scorer was trained on such photos) becomes 2048×1024 (width × height)
+   through `scipy.misc.imresize`. That was Pillow's bilinear filter on 8-bit values, rounded to 8
+   bits again; SciPy 1.3 dropped it, so Pillow is called directly here.
+2. Channels go from RGB to BGR, and a mean is taken off; values are not scaled.
+3. The class of a pixel is the largest of 20 outputs.
+4. The truth is `*_gtFine_labelIds.png` at full resolution, as cityscapesScripts' trainIds: 19
+   classes; 255 is ignored. The 20th output is no class: predicted, it is wrong.
+5. Confusion matrices of all images are added, and scored by `eval.fcn_score.scores(…, scored=19)`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from eval.errors import ScoringError
+from eval.images import read_labels
+from eval.scorer.fcn8s import FCN8s
+from eval.scorer.file import load_scorer
+
+PROTOCOL = "cityscapes-fcn8s"
+SIZE = (1024, 2048)  # height and width of labels and network input
+PHOTO_SIZE = (256, 256)  # what the scorer was trained on; others are scored, but do not compare
+MEAN_BGR = np.array((72.78044, 83.21195, 73.45286), np.float32)  # cityscapes.py
+SCORED = 19
+OUTPUTS = 20
+WIDTH = 64
+IGNORED = 255
+
+# cityscapesScripts, `helpers/labels.py`: the label id of each trainId. All other ids are ignored.
+LABEL_IDS = {
+    "road": 7,
+    "sidewalk": 8,
+    "building": 11,
+    "wall": 12,
+    "fence": 13,
+    "pole": 17,
+    "traffic light": 19,
+    "traffic sign": 20,
+    "vegetation": 21,
+    "terrain": 22,
+    "sky": 23,
+    "person": 24,
+    "rider": 25,
+    "car": 26,
+    "truck": 27,
+    "bus": 28,
+    "train": 31,
+    "motorcycle": 32,
+    "bicycle": 33,
+}
+LABEL_ID_COUNT = 34
+CLASS_NAMES = (*LABEL_IDS, "output 19 (no class)")
+LABEL_IDS_SUFFIX, TRAIN_IDS_SUFFIX = "_gtFine_labelIds", "_gtFine_labelTrainIds"
+
+
+def load_published_scorer(path: Path, device: str | torch.device = "cpu") -> FCN8s:
+    """The published network, from a file that `python -m eval.scorer.convert_caffemodel` wrote.
+
+    Raises:
+        ScoringError: `load_scorer`'s, or another network than the published one.
+    """
+    model, record = load_scorer(path, device)
+    source = record.get("source")
+    if not isinstance(source, dict) or "caffemodel_sha256" not in source:
+        raise ScoringError(
+            f"{path}: this scorer was trained for other photos ({model.classes} classes);"
+            f" {PROTOCOL} needs the published one, from python -m eval.scorer.convert_caffemodel"
+        )
+    network = (model.classes, model.width, model.batch_norm, model.padding)
+    if network != (OUTPUTS, WIDTH, False, "published"):
+        raise ScoringError(
+            f"{path}: not the published network: it has {model.classes} outputs and width"
+            f" {model.width}, the published one {OUTPUTS} and {WIDTH}, without BatchNorm"
+        )
+    return model
+
+
+def segment_published(model: FCN8s, image: np.ndarray) -> np.ndarray:
+    """Steps 1 to 3: the network's class of every pixel of the enlarged photo.
+
+    Args:
+        model: in evaluation mode, with 20 outputs.
+        image: (H, W, 3) uint8 RGB; `PHOTO_SIZE` is what the scorer knows.
+
+    Returns:
+        (1024, 2048) uint8, 0 to 19.
+
+    Raises:
+        ValueError: an image or a network of another kind.
+    """
+    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ValueError(f"image: must be (H, W, 3) uint8 (got {image.shape} {image.dtype})")
+    if model.classes != OUTPUTS or model.training:
+        raise ValueError(f"model: must have {OUTPUTS} outputs and be in evaluation mode")
+    device = next(model.parameters()).device
+    batch = torch.from_numpy(network_input(image)[np.newaxis])
+    # Single precision throughout, as in Caffe: a GPU would otherwise round to TF32.
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        scores = model(batch.to(device, memory_format=torch.channels_last))
+        return scores.argmax(1)[0].byte().cpu().numpy()
+
+
+def network_input(image: np.ndarray) -> np.ndarray:
+    """Steps 1 and 2: (H, W, 3) uint8 RGB -> (3, 1024, 2048) float32 BGR without the mean."""
+    height, width = SIZE
+    photo = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    bgr = np.asarray(photo, np.float32)[:, :, ::-1] - MEAN_BGR
+    return np.ascontiguousarray(bgr.transpose(2, 0, 1))
+
+
+def read_train_ids(path: Path) -> np.ndarray:
+    """Step 4's truth: (1024, 2048) uint8 of trainIds 0 to 18 and 255.
+
+    The kind of file is known by its name: `*_gtFine_labelIds.png`, or
+    `*_gtFine_labelTrainIds.png`, which cityscapesScripts makes of it.
+
+    Raises:
+        ScoringError: another name, kind or size, or an index that this kind of file cannot hold.
+    """
+    if path.stem.endswith(LABEL_IDS_SUFFIX):
+        ids = read_labels(path, 256)
+        if ids.max() >= LABEL_ID_COUNT:
+            raise ScoringError(
+                f"{path}: {ids.max()} is no label id (0 to {LABEL_ID_COUNT - 1});"
+                f" trainIds are read from *{TRAIN_IDS_SUFFIX}.png"
+            )
+        train_ids = _train_id_of_label_id()[ids]
+    elif path.stem.endswith(TRAIN_IDS_SUFFIX):
+        train_ids = read_labels(path, SCORED, IGNORED)
+    else:
+        raise ScoringError(
+            f"{path}: must be a *{LABEL_IDS_SUFFIX}.png or *{TRAIN_IDS_SUFFIX}.png of Cityscapes"
+        )
+    if train_ids.shape != SIZE:
+        height, width = train_ids.shape
+        raise ScoringError(
+            f"{path}: {PROTOCOL} compares at 1024x2048, the labels' full size"
+            f" (these are {height}x{width})"
+        )
+    return train_ids
+
+
+def original_script_scores(confusions: np.ndarray) -> dict[str, Any]:
+    """What the original script prints for these images, so that a difference can be traced.
+
+    Its `util.py` differs from ours in three ways:
+
+    - `fast_hist` counts pixels at 19·truth + prediction. Output 19 of class a lands on
+      19·(a + 1) + 0: a pixel of class a + 1 that is predicted as road.
+    - For class 18 that is beyond the last count, so `np.bincount` is longer than 19² and the whole
+      image is dropped.
+    - `get_scores` adds 1e-12 to every denominator: an absent class counts as 0 in both class
+      means (its `nanmean` never sees a NaN).
+
+    Args:
+        confusions: (N, 20, 20) int, an image each; rows truth (19 is empty), columns prediction.
+
+    Returns:
+        pixel_accuracy, class_accuracy, class_iou; dropped_images (indices of images);
+        misplaced_pixels (of the others); absent_classes (names that count as 0).
+
+    Raises:
+        ValueError: another shape, or pixels whose truth is class 19.
+    """
+    confusions = np.asarray(confusions)
+    if confusions.ndim != 3 or confusions.shape[1:] != (OUTPUTS, OUTPUTS):
+        raise ValueError(f"confusions: must be (N, 20, 20) (got {confusions.shape})")
+    if confusions[:, SCORED].any():
+        raise ValueError("confusions: class 19 is never the truth")
+    dropped = confusions[:, SCORED - 1, SCORED] > 0
+    kept = confusions[~dropped].sum(0)
+    histogram = kept[:SCORED, :SCORED].astype(np.float64)
+    histogram[1:, 0] += kept[: SCORED - 1, SCORED]
+    correct, true, predicted = np.diag(histogram), histogram.sum(1), histogram.sum(0)
+    return {
+        "pixel_accuracy": float(correct.sum() / (true.sum() + 1e-12)),
+        "class_accuracy": float((correct / (true + 1e-12)).mean()),
+        "class_iou": float((correct / (true + predicted - correct + 1e-12)).mean()),
+        "dropped_images": np.flatnonzero(dropped).tolist(),
+        "misplaced_pixels": int(kept[:, SCORED].sum()),
+        "absent_classes": [CLASS_NAMES[i] for i in np.flatnonzero(true == 0)],
+    }
+
+
+def _train_id_of_label_id() -> np.ndarray:
+    table = np.full(256, IGNORED, np.uint8)
+    table[list(LABEL_IDS.values())] = range(SCORED)
+    return table

@@ -1,0 +1,170 @@
+"""FCN-8s, the network behind the FCN-score (Long, Shelhamer, Darrell, CVPR 2015; VGG16 inside).
+
+With `padding="published"`, width 64 and 20 classes this is the network of pix2pix's Cityscapes
+score, layer for layer (phillipi/pix2pix, `scripts/eval_cityscapes/caffemodel/deploy.prototxt`):
+134,473,084 weights. Narrow and with BatchNorm it is the scorer that is trained from scratch on a
+data set's own photos (see `eval.scorer.train`).
+
+How the outputs line up with the input. A pooled map with cells of s pixels has its cell j centred
+on s·j + (s − 1)/2 of conv1_1's output, which lies `conv1_1 padding − 1` pixels left of the input.
+A bilinear deconvolution k/s puts cell j on s·j + (k − 1)/2. fc6 sees 7 cells, so its output m is
+centred on cell m + 3 of pool5, or on cell m if pool5 is padded by 3. Equating the positions:
+
+                 conv1_1 pads  fc6 pads  pool4 crop  pool3 crop  last crop
+    published    100           0         5           9           31
+    same         1             3         −1          −1          4
+
+A negative crop is taken from the upsampled scores instead of from the pooled map's. "Published"
+pads by 100 so that fc6 never runs out of cells; "same" pads where the cells are missing, and
+does not spend most of its time on a black frame: 128×128 pixels are 326×326 with that frame.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+Padding = Literal["published", "same"]
+
+
+class Alignment(NamedTuple):
+    """Paddings and crops of one row of the table above."""
+
+    conv1_1_padding: int
+    fc6_padding: int
+    pool4_crop: int
+    pool3_crop: int
+    last_crop: int
+
+
+ALIGNMENTS: dict[str, Alignment] = {
+    "published": Alignment(100, 0, 5, 9, 31),
+    "same": Alignment(1, 3, -1, -1, 4),
+}
+
+# VGG16's stages: channels as multiples of the width, and convolutions, each before a pool.
+STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
+
+
+class FCN8s(nn.Module):
+    """(N, 3, H, W) float -> (N, classes, H, W) class scores, of the input's size for any H, W.
+
+    Args:
+        classes: outputs of the network.
+        width: channels of conv1_1; 64 is the published one, fc6 and fc7 have 64 times as many.
+        batch_norm: BatchNorm behind every convolution of VGG16, fc6 and fc7, which then have no
+            bias. Not published, but training from scratch wants it.
+        padding: "published" or "same"; see the module's text.
+        dropout: share of fc6's and fc7's outputs dropped in training mode; 0.5 is published.
+
+    Convolutions start as He et al. 2015 have it, score layers at zero and deconvolutions at
+    bilinear interpolation of each class on its own, as in the published training.
+
+    Raises:
+        ValueError: on an unknown padding, or fewer than one class or channel.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        width: int = 64,
+        batch_norm: bool = False,
+        padding: Padding = "published",
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if padding not in ALIGNMENTS:
+            raise ValueError(f"padding: must be one of {', '.join(ALIGNMENTS)} (got {padding!r})")
+        if classes < 1 or width < 1:
+            raise ValueError(f"classes and width: must be at least 1 (got {classes}, {width})")
+        self.classes, self.width, self.batch_norm, self.padding = (
+            classes,
+            width,
+            batch_norm,
+            padding,
+        )
+        self.alignment = ALIGNMENTS[padding]
+
+        stages = []
+        previous = 3
+        for multiple, convolutions in STAGES:
+            layers: list[nn.Module] = []
+            for _ in range(convolutions):
+                pad = self.alignment.conv1_1_padding if previous == 3 and not layers else 1
+                layers += _convolution(previous, multiple * width, 3, pad, batch_norm)
+                previous = multiple * width
+            layers.append(nn.MaxPool2d(2, 2, ceil_mode=True))
+            stages.append(nn.Sequential(*layers))
+        self.stages = nn.ModuleList(stages)
+        self.fc6 = nn.Sequential(
+            *_convolution(previous, 64 * width, 7, self.alignment.fc6_padding, batch_norm),
+            nn.Dropout(dropout),
+        )
+        self.fc7 = nn.Sequential(
+            *_convolution(64 * width, 64 * width, 1, 0, batch_norm), nn.Dropout(dropout)
+        )
+        self.score_fr = nn.Conv2d(64 * width, classes, 1)
+        self.score_pool4 = nn.Conv2d(8 * width, classes, 1)
+        self.score_pool3 = nn.Conv2d(4 * width, classes, 1)
+        self.upscore2 = nn.ConvTranspose2d(classes, classes, 4, 2, bias=False)
+        self.upscore_pool4 = nn.ConvTranspose2d(classes, classes, 4, 2, bias=False)
+        self.upscore8 = nn.ConvTranspose2d(classes, classes, 16, 8, bias=False)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.ConvTranspose2d):
+                with torch.no_grad():
+                    module.weight.copy_(bilinear_weight(self.classes, module.kernel_size[0]))
+            elif isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for score in (self.score_fr, self.score_pool4, self.score_pool3):
+            nn.init.zeros_(score.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class scores; `images` in whatever range the network was trained on."""
+        height, width = images.shape[-2:]
+        pooled = []
+        features = images
+        for stage in self.stages:
+            features = stage(features)
+            pooled.append(features)
+        _, _, pool3, pool4, pool5 = pooled
+        scores = self.upscore2(self.score_fr(self.fc7(self.fc6(pool5))))
+        scores = _fuse(scores, self.score_pool4(pool4), self.alignment.pool4_crop)
+        scores = self.upscore_pool4(scores)
+        scores = _fuse(scores, self.score_pool3(pool3), self.alignment.pool3_crop)
+        return _crop(self.upscore8(scores), self.alignment.last_crop, height, width)
+
+
+def bilinear_weight(classes: int, kernel: int) -> Tensor:
+    """(classes, classes, kernel, kernel): interpolation of each class by itself, for stride k/2."""
+    factor = (kernel + 1) // 2
+    centre = (kernel - 1) / 2
+    ramp = 1 - (torch.arange(kernel, dtype=torch.float32) - centre).abs() / factor
+    weight = torch.zeros(classes, classes, kernel, kernel)
+    weight[range(classes), range(classes)] = ramp[:, None] * ramp[None, :]
+    return weight
+
+
+def _convolution(
+    inputs: int, outputs: int, kernel: int, padding: int, batch_norm: bool
+) -> list[nn.Module]:
+    convolution = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=not batch_norm)
+    norm = [nn.BatchNorm2d(outputs)] if batch_norm else []
+    return [convolution, *norm, nn.ReLU(inplace=True)]
+
+
+def _fuse(upsampled: Tensor, skip: Tensor, crop: int) -> Tensor:
+    """Their sum where they overlap, in the cropped one's new frame."""
+    if crop >= 0:
+        return upsampled + _crop(skip, crop, *upsampled.shape[-2:])
+    return _crop(upsampled, -crop, *skip.shape[-2:]) + skip
+
+
+def _crop(scores: Tensor, offset: int, height: int, width: int) -> Tensor:
+    return scores[..., offset : offset + height, offset : offset + width]

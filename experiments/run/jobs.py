@@ -1,0 +1,232 @@
+"""What a suite asks to be done, as jobs that another process can take. Never imports torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+
+from eval.backbones import on_disk
+from eval.scorer.scorer_header import recorded_sha256
+from experiments.plan import Cell, Plan
+from experiments.run.journal import is_done, last, read_records, replay
+from pix2pix.common.errors import UserError
+from pix2pix.common.json_files import read_json
+from pix2pix.config import CellConfig, digest
+from pix2pix.data.registry import DatasetEntry
+
+SCORES_PROTOCOL = 2
+"""Raised when a change of the code changes what the same images score."""
+
+SHEET = ("scores.json", "per_image.csv", "per_image.npz")
+"""The files of a sheet of scores."""
+
+CPU_GFLOPS_PER_THREAD = 75.0
+"""Measured once with this suite's convolutions on one core; only for the first expected time."""
+
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{1,64}$")]
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+@with_config(STRICT)
+@dataclass(frozen=True)
+class DataSource:
+    """Where a worker finds the pairs: an entry of the registry, its files, its decoded cache."""
+
+    name: str
+    registry: str | None
+    root: str
+    cache: str
+
+
+@with_config(STRICT)
+@dataclass(frozen=True)
+class Job:
+    """A cell to train and score, or a reference (the real photos) to score."""
+
+    kind: Literal["cell", "reference"]
+    digest: Digest
+    title: str
+    out: str
+    data: DataSource
+    config: dict[str, Any]
+    reference: str
+    """Digest of the reference that the scores are measured against."""
+    scorer: dict[str, int] | None
+    """`eval.scorer.train.ScorerSettings`; None where the data set has no labels to segment."""
+    device: str = "cpu"
+    threads: Annotated[int, Field(ge=1)] = 1
+    checkpoint_seconds: float = 60.0
+    commit: str = "unknown"
+    calibration: str = ""
+    """What a precision was chosen by, where it was."""
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.out) / f"{self.kind}s" / self.digest
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        """The job that `to_json` wrote; UserError for a text that is none."""
+        try:
+            return TypeAdapter(cls).validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))[:100]
+            raise UserError(f"job: {where + ': ' if where else ''}{first['msg']}") from None
+
+
+def label_side(entry: DatasetEntry, direction: str) -> str | None:
+    """`input`, `target` or None: where the labels stand in that direction."""
+    roles = direction.split("->")
+    return ("input", "target")[roles.index(entry.label_role)] if entry.label_role in roles else None
+
+
+def reference_config(plan: Plan, fingerprint: str) -> dict[str, Any]:
+    """What the real photos' own scores depend on."""
+    scorer = plan.profile.scorer.model_dump() if needs_scorer(plan) else None
+    return {
+        "dataset": plan.entry.name,
+        "fingerprint": fingerprint,
+        "direction": plan.direction,
+        "size": list(plan.size),
+        "scorer": scorer,
+        "protocol": SCORES_PROTOCOL,
+    }
+
+
+def needs_scorer(plan: Plan) -> bool:
+    """Whether the FCN-score can be measured: labels as input, photos as target."""
+    return bool(plan.entry.classes) and label_side(plan.entry, plan.direction) == "input"
+
+
+def needed_scores(entry: DatasetEntry, direction: str) -> list[str]:
+    """The families that can be measured for a data set and direction."""
+    families = ["lpips", "color", "pixel"]
+    side = label_side(entry, direction) if entry.classes else None
+    return {"input": ["fcn"], "target": ["labels"], None: []}[side] + families
+
+
+def build_jobs(
+    plan: Plan, cells: list[Cell], fingerprint: str, data: DataSource, out: Path, **common: Any
+) -> list[Job]:
+    """The reference first, because every cell's scores wait for its scorer; then the cells."""
+    config = reference_config(plan, fingerprint)
+    reference = digest(config)
+    shared = {"out": str(out), "data": data, "reference": reference, "scorer": config["scorer"]}
+    jobs = [Job("reference", reference, "ground truth", config=config, **shared, **common)]
+    for cell in cells:
+        jobs.append(
+            Job(
+                "cell",
+                cell.config.digest,
+                f"{cell.arm} seed {cell.seed}",
+                config=cell.config.model_dump(mode="json"),
+                **shared,
+                **common,
+            )
+        )
+    return jobs
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a job has come: `done`, `to score`, `stopped at` a step, `failed` or `new`."""
+
+    word: str
+    step: int = 0
+    seconds_per_step: float | None = None
+
+
+def state(job: Job) -> State:
+    """Read a job's state from its journal."""
+    records = replay(read_records(job.directory / "journal.jsonl"))
+    if not records:
+        return State("new")
+    losses = last(records, "losses")
+    pace = losses.get("seconds_per_step") if losses else None
+    trained = last(records, "trained")
+    if is_done(job.directory):
+        return State("done" if scores_current(job) else "to score", 0, pace)
+    if trained:
+        return State("to score", trained["step"], pace)
+    if records[-1]["event"] == "failed":
+        return State("failed", 0, pace)
+    checkpoint = last(records, "checkpoint")
+    return State("stopped", checkpoint["step"] if checkpoint else 0, pace)
+
+
+def scores_current(job: Job) -> bool:
+    """Whether a job's scores were measured against the reference that is asked for, by the scorer
+    that lies on the disk, and all of them (LPIPS can be had as soon as its backbone lies there),
+    and their files are those that were written."""
+    try:
+        recorded = read_json(job.directory / "scores.json")
+        settings = recorded["settings"]
+        told = last(read_records(job.directory / "journal.jsonl"), "scores") or {}
+        if told.get("sha256", {}) and told["sha256"] != sheet_checksums(job.directory):
+            return False
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+    if not isinstance(settings, dict) or _by_another_scorer(job, settings):
+        return False
+    if job.kind == "reference":
+        return True
+    if not settings.get("lpips_backbone_on_disk", True) and on_disk("alex"):
+        return False
+    return settings.get("reference") == job.reference
+
+
+def scorer_path(job: Job) -> Path:
+    """Where the scorer of a job's reference lies, once it is trained."""
+    return Path(job.out) / "scorers" / f"{job.reference}.safetensors"
+
+
+def _by_another_scorer(job: Job, settings: dict) -> bool:
+    """Whether FCN-scores are of other weights than the scorer's that is there now: one that was
+    lost and trained again, on a GPU or with another number of threads, is another."""
+    fcn = settings.get("fcn")
+    measured = fcn.get("weights_sha256") if isinstance(fcn, dict) else None
+    if job.scorer is None or measured is None:
+        return False
+    return recorded_sha256(scorer_path(job)) not in (None, measured)
+
+
+def sheet_checksums(directory: Path) -> dict[str, str]:
+    """SHA-256 by name of a sheet's files, those that a run directory has."""
+    paths = (directory / name for name in SHEET)
+    return {p.name: sha256(p.read_bytes()).hexdigest() for p in paths if p.exists()}
+
+
+def step_gflop(config: CellConfig) -> float:
+    """Floating-point work of one training step in GFLOP (2 × multiply-adds), from PAPER figures.
+
+    Measured at 256×256 and width 64 and scaled by pixels and by width squared.
+    """
+    generator = {"unet": 36.19, "encoder-decoder": 24.11}[config.generator.architecture]
+    patches = {1: 9.0, 16: 35.5, 34: 43.0, 70: 50.75, 142: 42.0, 286: 34.6}
+    discriminator = patches[config.discriminator.patch] if config.discriminator else 0.0
+    d_width = config.discriminator.width if config.discriminator else 64
+    pixels = config.size[0] * config.size[1] / 256**2
+    work = generator * (config.generator.width / 64) ** 2 + discriminator * (d_width / 64) ** 2
+    return work * pixels * config.training.batch
+
+
+def expected_pace(config: CellConfig) -> float:
+    """Seconds a step on one CPU thread, from the arithmetic alone."""
+    return step_gflop(config) / CPU_GFLOPS_PER_THREAD
+
+
+def checkpoint_bytes(config: CellConfig) -> int:
+    """About what one checkpoint takes: weights and two Adam moments, in float32."""
+    generator = 54.4e6 * (config.generator.width / 64) ** 2
+    discriminator = 11.2e6 * ((config.discriminator.width if config.discriminator else 0) / 64) ** 2
+    return int((generator + discriminator) * 12)

@@ -1,0 +1,183 @@
+"""The run directory: the record of a cell that survives anything.
+
+A run directory holds one cell (a training), one reference (the real photos' own scores) or one
+in-suite scorer (config.json and journal.jsonl alone):
+
+    config.json        what was run, with its digest
+    journal.jsonl      one JSON object a line, appended and never rewritten
+    samples/           step-0001000.png: inputs, translations, targets of fixed validation pairs
+    translations/      NAME.png, the whole test split
+    scores.json        values, intervals_over_images, not_measured, per_class, color_by_bin_width,
+                       settings (eval.results)
+    per_image.csv      a row an image, a column a score
+    per_image.npz      names, values/SCORE (N,), confusion (N, C, C) int64, and lab, lab_targets
+                       (N, 3, bins) int32 with lab_bin_width, where measured
+
+Records carry `event` and `time` (Unix seconds). The events, in the order in which they appear:
+
+    start        provenance {…}, step (where training goes on from)
+    set aside    file (its new name), error, step (where training goes on from): a damaged file
+    data         fingerprint, train, val, test (numbers of pairs)
+    parameters   generator, discriminator (numbers of weights; discriminator 0 where there is none),
+                 or scorer
+    execution    engine, precision (pix2pix/fast_step.py); instead_of, error where a CUDA graph
+                 could not be captured
+    losses       step, values {term: mean since the last record}, seconds_per_step, learning_rate
+    validation   step, values {FCN-score: of the photos held out} (a scorer's)
+    sample       step, file (relative to the run directory)
+    checkpoint   step
+    trained      step, seconds (in training steps, all sittings), peak_memory_mib; of a scorer:
+                 step, seconds (this sitting), kept_step (the best validation's)
+    scores       values {name: float}, not_measured {name: why}, sha256 {file: of the sheet's files}
+    done         seconds (all sittings), outside (of a cell: the share that was no training step)
+    failed       error (one line), log (the last lines)
+
+A cell killed after a checkpoint repeats some steps; `replay` gives each step once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pix2pix.common.atomic import flush_folder, make_folder, naming, replacing
+from pix2pix.common.json_files import parse_json
+
+Record = dict[str, Any]
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "time": (int, float),
+    "step": (int,),
+    "seconds": (int, float),
+    "seconds_per_step": (int, float),
+    "values": (dict,),
+    "not_measured": (dict,),
+    "fingerprint": (str,),
+    "file": (str,),
+    "error": (str,),
+}
+"""What a field is, where a record has it."""
+OF_A_STEP = ("losses", "validation", "sample", "checkpoint", "trained")
+"""Events of a step, which a later sitting may repeat."""
+LOOSE = ("losses", "validation", "sample")
+"""Events that wait for the next other one before they are flushed to the disk."""
+
+
+class Journal:
+    """Appends records to `journal.jsonl`, a line each, in one write."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.path = directory / "journal.jsonl"
+        make_folder(directory)
+
+    def append(self, event: str, **fields: Any) -> None:
+        """Write one record. A torn last line, left by a crash, is closed off first; where the disk
+        is full nothing is added and OSError names the file."""
+        record = {"event": event, "time": round(time.time(), 3), **fields}
+        line = (json.dumps(record, allow_nan=False, default=str) + "\n").encode()
+        with naming(self.path), open(self.path, "ab+", buffering=0) as file:
+            whole = file.seek(0, os.SEEK_END)
+            if whole:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    line = b"\n" + line
+            try:
+                written = file.write(line)
+                if written < len(line):  # the disk is nearly full: the rest says that it is
+                    file.write(line[written:])
+                if event not in LOOSE:
+                    os.fsync(file.fileno())
+                if not whole:
+                    flush_folder(self.directory)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    file.truncate(whole)
+                raise
+
+    def flush(self) -> None:
+        """Put everything that was appended on the disk."""
+        with naming(self.path), open(self.path, "ab") as file:
+            os.fsync(file.fileno())
+
+    def records(self) -> list[Record]:
+        return read_records(self.path)
+
+
+def read_records(path: Path, offset: int = 0) -> list[Record]:
+    """Every whole record of a journal from a byte offset on; torn lines are passed over."""
+    return [record for record, _ in scan(path, offset)]
+
+
+def scan(path: Path, offset: int = 0) -> Iterator[tuple[Record, int]]:
+    """(record, byte offset behind it) for every whole record from `offset` on."""
+    if not path.exists():
+        return
+    with open(path, "rb") as file:
+        file.seek(offset)
+        for line in file:
+            offset += len(line)
+            if not line.endswith(b"\n"):
+                return
+            try:
+                record = parse_json(line)
+            except ValueError:
+                continue
+            if _is_record(record):
+                yield record, offset
+
+
+def _is_record(record: Any) -> bool:
+    """Whether readers can rely on a line; a damaged one is passed over like a torn one."""
+    if not isinstance(record, dict) or not isinstance(record.get("event"), str):
+        return False
+    if record["event"] in OF_A_STEP and "step" not in record:
+        return False
+    step = record.get("step", 0)
+    if isinstance(step, int) and not 0 <= step < 2**53:  # no training is as long: turned bits
+        return False
+    return all(
+        isinstance(record[field], kinds) and not isinstance(record[field], bool)
+        for field, kinds in KINDS.items()
+        if field in record
+    )
+
+
+def replay(records: list[Record]) -> list[Record]:
+    """The records of one uninterrupted run: each step of each OF_A_STEP event once, in order.
+
+    When a cell goes on from step s, what was recorded beyond s belongs to steps that are now
+    done again, so it is dropped; of what is recorded again at s itself, the newest counts.
+    """
+    kept: dict[tuple[str, int], Record] = {}
+    for number, record in enumerate(records):
+        event = record["event"]
+        if event == "start":
+            resumed_at = record.get("step", 0)
+            kept = {k: r for k, r in kept.items() if k[0] not in OF_A_STEP or k[1] <= resumed_at}
+        key = (event, record["step"] if event in OF_A_STEP else number)
+        kept.pop(key, None)  # the newest takes its own place in the order
+        kept[key] = record
+    return list(kept.values())
+
+
+def last(records: list[Record], event: str) -> Record | None:
+    """The newest record of an event, or None."""
+    return next((r for r in reversed(records) if r["event"] == event), None)
+
+
+def is_done(directory: Path) -> bool:
+    """Whether a run directory's last word is `done`."""
+    records = read_records(directory / "journal.jsonl")
+    return bool(records) and records[-1]["event"] == "done"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader never sees half of it."""
+    with replacing(path) as file:
+        file.write((json.dumps(value, indent=1, allow_nan=False) + "\n").encode())

@@ -1,0 +1,239 @@
+"""Which job runs when and where: worker processes, dealt out over GPUs or CPU cores."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from experiments.run.environment import worker_environment
+from experiments.run.failures import record_death
+from experiments.run.jobs import Job, state
+from pix2pix.common.atomic import make_folder
+from pix2pix.common.ownership import LOST, owner_of
+
+WORKER = ["-m", "experiments.run.worker"]
+LOOK_AGAIN = 1.0
+"""Seconds after which a job that another process owned is looked at again."""
+HINTS = {
+    signal.SIGKILL: " (out of memory? try fewer --workers)",
+    signal.SIGBUS: " (a file of --out's cache was cut short? delete the cache and start again)",
+}
+
+Watch = Callable[[Job, dict[str, Any]], None]
+
+
+@dataclass
+class Outcome:
+    """How a job ended: `done`, `failed` (with the reason) or `stopped`."""
+
+    word: str
+    reason: str = ""
+
+
+@dataclass
+class _Running:
+    job: Job
+    slot: int
+    process: subprocess.Popen
+
+
+def gpu_count() -> int:
+    """GPUs that torch can use; 0 where there is none."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def likely_gpus(devices: Path = Path("/dev")) -> int:
+    """NVIDIA GPUs by their device files, for what must answer before torch could be imported."""
+    found = len([path for path in devices.glob("nvidia*") if path.name[6:].isdigit()])
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return found
+    named = takewhile(lambda one: one.strip() not in ("", "-1"), visible.split(","))  # as CUDA does
+    return min(found, len(list(named)))
+
+
+def unusable_gpus(devices: Path = Path("/dev")) -> str:
+    """What to say of NVIDIA GPUs that are here and that torch cannot use; empty where none is."""
+    if (lost := likely_gpus(devices) - gpu_count()) <= 0:
+        return ""
+    return (
+        f"torch cannot use {lost} GPU(s) of this machine (a torch built for the CPU, or a driver "
+        "too old for it: see nvidia-smi)"
+    )
+
+
+def choose_workers(requested: int | None, gpus: int, jobs: Sequence[Job]) -> int:
+    """How many jobs run at once: one a GPU, else one a CPU core, never more than there are.
+
+    A training on the CPU uses one thread, so that its bits do not depend on the machine, and
+    several at once make better use of the cores than one with many threads.
+    """
+    return max(1, min(requested or gpus or usable_cores(), len(jobs)))
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def launch(
+    jobs: Sequence[Job], workers: int, gpus: int, watch: Watch, signals: Sequence[int] = ()
+) -> dict[str, Outcome]:
+    """Run jobs in worker processes and return how each ended, by digest.
+
+    A job that fails or dies takes no other down. One whose run directory another process owns is
+    put off while there are others, and looked at again. When `signals` (a list that grows) has its
+    first entry, all workers are asked to write a checkpoint and stop, at the second they are
+    killed; what had not ended is `stopped`.
+    """
+    waiting, outcomes = _Waiting(jobs, watch), {}
+    running: dict[int, _Running] = {}
+    events: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
+    asked = False
+    while waiting or running:
+        while len(running) < workers and not signals and (job := waiting.next(outcomes)):
+            slot = min(set(range(workers)) - set(running))
+            try:
+                running[slot] = _start(job, slot, gpus, events)
+            except OSError as error:
+                reason = f"{error.filename or job.directory}: {error.strerror or error}"
+                outcomes[job.digest] = Outcome("failed", reason)
+                watch(job, {"event": "failed", "error": reason})
+        if len(signals) > 1:  # asked twice: at once
+            for one in running.values():
+                one.process.kill()
+        if signals and not asked:
+            asked = True
+            for one in running.values():
+                one.process.terminate()
+            outcomes |= {job.digest: Outcome("stopped") for job in waiting.give_up()}
+        try:
+            slot, event = events.get(timeout=0.2)
+        except queue.Empty:
+            continue
+        job = running[slot].job
+        if event is not None:
+            if event["event"] == "failed":
+                outcomes[job.digest] = Outcome("failed", event["error"])
+            watch(job, event)
+            continue
+        process = running.pop(slot).process
+        status = process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        if status == LOST and not signals:
+            waiting.put_off(job)
+            continue
+        ended = _outcome(status, outcomes.get(job.digest))
+        if signals and (len(signals) > 1 or status == LOST):
+            ended = Outcome("stopped")
+        if ended.word == "failed":
+            record_death(job, ended.reason)
+            if job.digest not in outcomes:
+                watch(job, {"event": "failed", "error": ended.reason})
+        outcomes[job.digest] = ended
+        watch(job, {"event": "ended", "outcome": ended.word})
+    return outcomes
+
+
+class _Waiting:
+    """Jobs that wait for their turn, in order; those that another process owns come later."""
+
+    def __init__(self, jobs: Sequence[Job], watch: Watch) -> None:
+        self._jobs = deque(jobs)
+        self._watch = watch
+        self._again: dict[str, float] = {}
+        """When a job that was put off is looked at again, by digest."""
+
+    def __bool__(self) -> bool:
+        return bool(self._jobs)
+
+    def next(self, outcomes: dict[str, Outcome]) -> Job | None:
+        """The next job that nobody owns. One that its owner has done meanwhile is done."""
+        for _ in range(len(self._jobs)):
+            job = self._jobs.popleft()
+            if time.monotonic() < self._again.get(job.digest, 0.0):
+                self._jobs.append(job)
+                continue
+            owner = owner_of(job.directory / "owner.lock")
+            if owner is not None:
+                self._watch(job, {"event": "phase", "phase": f"owned by {owner}"})
+                self.put_off(job)
+            elif job.digest in self._again and state(job).word == "done":
+                outcomes[job.digest] = Outcome("done")
+                self._watch(job, {"event": "done", "seconds": 0.0})
+            else:
+                return job
+        return None
+
+    def put_off(self, job: Job) -> None:
+        self._again[job.digest] = time.monotonic() + LOOK_AGAIN
+        self._jobs.append(job)
+
+    def give_up(self) -> list[Job]:
+        """All that still wait; none does any more."""
+        left = list(self._jobs)
+        self._jobs.clear()
+        return left
+
+
+def _outcome(status: int, reported: Outcome | None) -> Outcome:
+    if status == 0:
+        return Outcome("done")
+    # By signal: asked to stop before it could listen; nothing had begun.
+    if status in (130, -signal.SIGTERM, -signal.SIGINT):
+        return Outcome("stopped")
+    if reported is not None:
+        return reported
+    if status >= 0:
+        return Outcome("failed", f"the worker ended with exit status {status}")
+    return Outcome("failed", f"the worker was killed by signal {-status}{HINTS.get(-status, '')}")
+
+
+def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> _Running:
+    """Start a worker in a session of its own, so that Ctrl-C reaches the launcher alone."""
+    if gpus:
+        job = replace(job, device=f"cuda:{slot % gpus}")
+    make_folder(job.directory)
+    with open(job.directory / "log.txt", "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, *WORKER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=worker_environment(job.threads),
+            text=True,
+            start_new_session=True,
+        )
+    assert process.stdin is not None
+    process.stdin.write(job.to_json() + "\n")
+    process.stdin.flush()
+    threading.Thread(target=_listen, args=(slot, process, events), daemon=True).start()
+    return _Running(job, slot, process)
+
+
+def _listen(slot: int, process: subprocess.Popen, events: queue.Queue) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        try:
+            events.put((slot, json.loads(line)))
+        except ValueError:
+            continue
+    events.put((slot, None))

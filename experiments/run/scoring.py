@@ -1,0 +1,243 @@
+"""Scores of a job's PNG files: the references' images, the scorer, the sheet, the record."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from eval.backbones import on_disk
+from eval.errors import ScoringError
+from eval.lpips import NotMeasured, load_lpips
+from eval.metrics import of_family
+from eval.score import ScoreSheet, score_folders
+from eval.scorer.file import check_scorer, load_scorer, save_scorer
+from eval.scorer.train import ScorerSettings, hold_out, train_scorer
+from experiments.run.jobs import label_side, scorer_path, sheet_checksums
+from experiments.run.journal import Journal, is_done, last, write_json
+from experiments.run.work import Work, waiting
+from pix2pix.common.atomic import replacing, set_aside
+
+
+def score(
+    work: Work, translations: Path, families: list[str], scorer: torch.nn.Module | None
+) -> ScoreSheet:
+    """Score PNG files against the reference's PNG files."""
+    reference = ensure_reference_images(work)
+    lpips: Any = None
+    if "lpips" in families:
+        # One download is enough, whichever job gets there first.
+        with waiting(work, Path(work.job.out) / "scorers" / "lpips.lock", "LPIPS's weights"):
+            try:
+                lpips = load_lpips(device=work.job.device)
+            except NotMeasured as reason:
+                lpips = reason
+    sheet = score_folders(
+        translations,
+        reference / "targets",
+        reference / "labels" if work.data.test.labels is not None else None,
+        families=families,
+        scorer=scorer,
+        palette=work.data.palette,
+        classes=len(work.data.class_names) or None,
+        class_names=work.data.class_names or None,
+        lpips=lpips,
+    )
+    side = label_side(work.entry, work.job.config["direction"])
+    for family, needed in (("fcn", "input"), ("labels", "target")):
+        if work.job.kind == "cell" and family not in families:
+            why = f"the direction {work.job.config['direction']} has no labels as {needed}"
+            why = why if side else "the data set has no labels"
+            sheet.not_measured.update(dict.fromkeys(of_family(family), why))
+    return sheet
+
+
+def ensure_reference_images(work: Work) -> Path:
+    """The test split as PNG files, written by whichever job comes first; their folder."""
+    folder, test = Path(work.job.out) / "references" / work.job.reference, work.data.test
+    folder.mkdir(parents=True, exist_ok=True)
+    with waiting(work, folder / "images.lock", "the reference's images"):
+        for images in ("inputs", "targets", "labels"):  # all that this lock is of
+            clear_leftovers(folder / images)
+        write_images(folder / "inputs", test.names, test.inputs)
+        write_images(folder / "targets", test.names, test.targets)
+        if test.labels is not None:
+            write_images(folder / "labels", test.names, test.labels)
+    return folder
+
+
+def finish(work: Work, sheet: ScoreSheet) -> None:
+    """Write the scores, and record them with the checksums of their files."""
+    sheet.settings["reference"] = work.job.reference
+    sheet.settings["class_names"] = list(work.data.class_names)
+    sheet.settings["lpips_backbone_on_disk"] = on_disk("alex")
+    sheet.write(work.job.directory)
+    work.record(
+        "scores",
+        values=sheet.values,
+        not_measured=sheet.not_measured,
+        sha256=sheet_checksums(work.job.directory),
+    )
+
+
+def ensure_scorer(work: Work) -> torch.nn.Module | None:
+    """The FCN-8s for this data and size: from its file, or trained now by whoever comes first.
+
+    It has a run directory of its own, `scorers/REFERENCE`, whichever job trains it: a job's
+    journal holds its own training alone, and its seconds are its own. An interrupted training
+    starts anew. A file that is damaged or was altered is set aside, and the scorer trained again.
+    """
+    if work.job.scorer is None:
+        return None
+    path = scorer_path(work.job)
+    folder = path.with_suffix("")
+    if path.exists() and is_done(folder):
+        with contextlib.suppress(ScoringError):
+            return open_scorer(work, path)
+    with waiting(work, Path(f"{path}.lock"), "the scorer"):
+        began = time.monotonic()
+        if path.exists():  # by now
+            try:
+                load_scorer(path)
+            except ScoringError as error:
+                work.record_set_aside(set_aside(path), error)
+        clear_leftovers(path.parent, f"{path.name}.")
+        if not path.exists():
+            train_scorer_now(work, folder, path)
+        journal = Journal(folder)
+        trained = last(journal.records(), "trained")
+        if trained and not is_done(folder):
+            journal.append("done", seconds=trained["seconds"])
+        work.waited += time.monotonic() - began
+    work.emit({"event": "phase", "phase": "scoring"})  # no longer waiting, nor training it
+    return open_scorer(work, path)
+
+
+def open_scorer(work: Work, path: Path) -> torch.nn.Module:
+    """The scorer of a file; ScoringError where it is damaged, or of other data or classes."""
+    model, metadata = load_scorer(path, work.device)
+    check_scorer(path, metadata, work.data.class_names, scorer_source(work))
+    return model
+
+
+def scorer_source(work: Work) -> dict[str, Any]:
+    """What a scorer is trained on, as its file records it."""
+    return {
+        "dataset": work.entry.name,
+        "fingerprint": work.data.fingerprint,
+        "size": list(work.job.config["size"]),
+    }
+
+
+def train_scorer_now(work: Work, folder: Path, path: Path) -> None:
+    """Train the scorer on the real training photos and their labels, and save it."""
+    assert work.job.scorer is not None
+    settings = ScorerSettings(**work.job.scorer)
+    photos, labels = work.data.train.targets, work.data.train.labels
+    held = hold_out(labels)
+    config = {"digest": work.job.reference, **scorer_source(work)}
+    write_json(folder / "config.json", config | {"scorer": dataclasses.asdict(settings)})
+    journal, trained_by = Journal(folder), f"{work.job.kind} {work.job.digest}"
+    journal.append("start", provenance=work.provenance, step=0, trained_by=trained_by)
+    counts = {"train": len(photos) - len(held), "val": len(held)}
+    journal.append("data", fingerprint=work.data.fingerprint, **counts)
+    work.emit({"event": "phase", "phase": "training the scorer", "total": settings.batches})
+    curves = ScorerCurves(work, journal, settings.batches)
+    try:
+        model = train_scorer(
+            photos,
+            labels,
+            len(work.data.class_names),
+            settings,
+            curves.batch,
+            work.job.device,
+            held_out=held,
+            validated=curves.validated,
+        )
+    except ScoringError as error:
+        journal.append("failed", error=str(error), log="")
+        raise
+    curves.write()
+    journal.append("parameters", scorer=sum(p.numel() for p in model.parameters()))
+    seconds = round(time.monotonic() - curves.began, 3)
+    journal.append("trained", step=curves.step, seconds=seconds, kept_step=curves.best[1])
+    save_scorer(path, model, settings, work.data.class_names, scorer_source(work))
+
+
+class ScorerCurves:
+    """Writes a scorer's losses and validations into its journal, and stops it when asked to."""
+
+    def __init__(self, work: Work, journal: Journal, batches: int) -> None:
+        self.work, self.journal = work, journal
+        self.every = max(1, batches // 50)
+        self.began = time.monotonic()
+        self.losses: list[float] = []
+        self.step, self.learning_rate = 0, 0.0
+        self.best = (-1.0, 0)
+        """Class IoU of the photos held out, and the batches done; 0 where none is held out."""
+
+    def batch(self, step: int, loss: float, learning_rate: float) -> None:
+        self.work.stop.check()
+        self.step, self.learning_rate = step, learning_rate
+        self.losses.append(loss)
+        if step % self.every == 0:
+            self.write()
+
+    def write(self) -> None:
+        """The mean loss since the last record, if there were batches since."""
+        if not self.losses:
+            return
+        event = {
+            "step": self.step,
+            "values": {"scorer": sum(self.losses) / len(self.losses)},
+            "seconds_per_step": (time.monotonic() - self.began) / self.step,
+            "learning_rate": self.learning_rate,
+        }
+        self.losses.clear()
+        self.journal.append("losses", **event)
+        self.work.emit({"event": "losses", **event})
+
+    def validated(self, step: int, values: dict[str, float]) -> None:
+        self.journal.append("validation", step=step, values=values)
+        if values["class_iou"] > self.best[0]:
+            self.best = (values["class_iou"], step)
+
+
+def lacking(folder: Path, names: tuple[str, ...], size: Sequence[int]) -> list[int]:
+    """Positions of the names whose NAME.png is missing, damaged (every chunk of a PNG file has a
+    checksum) or not of `size` (H, W)."""
+    return [i for i, name in enumerate(names) if not _intact(folder / f"{name}.png", size)]
+
+
+def _intact(path: Path, size: Sequence[int]) -> bool:
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            image.verify()
+            return image.size == (size[1], size[0])
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
+
+
+def write_images(folder: Path, names: tuple[str, ...], images: np.ndarray) -> None:
+    """(N, H, W, 3) or (N, H, W) uint8 as NAME.png, those that are not there whole."""
+    for index in lacking(folder, names, images.shape[1:3]):
+        write_image(folder / f"{names[index]}.png", np.asarray(images[index]))
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    with replacing(path) as file:
+        Image.fromarray(image).save(file, format="PNG")
+
+
+def clear_leftovers(folder: Path, name: str = "") -> None:
+    """Delete what a writer of `name` (of anything, where that is empty) left when it was killed."""
+    for leftover in folder.glob(f".{name}*.tmp"):
+        if ".lock." not in leftover.name:
+            leftover.unlink(missing_ok=True)

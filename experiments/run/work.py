@@ -1,0 +1,118 @@
+"""What the phases of a job share: its data, its journal, where progress goes, when to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from experiments.run.jobs import Job
+from experiments.run.journal import Journal, Record, last
+from experiments.run.provenance import machine, versions
+from experiments.run.signals import Stop
+from pix2pix.common.errors import UserError
+from pix2pix.common.ownership import owning
+from pix2pix.data.pairs import PairedData, prepare
+from pix2pix.data.registry import DatasetEntry, find_entry, load_registry
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+class Work:
+    """What a job's phases share: its data, its journal, where progress goes, when to stop."""
+
+    def __init__(self, job: Job, emit: Emit, stop: Stop) -> None:
+        self.job = job
+        self._emit = emit
+        self.stop = stop
+        self.journal = Journal(job.directory)
+        self.began = time.monotonic()
+        self.waited = 0.0
+        """Seconds of this sitting in which another job was waited for."""
+        self.device = torch.device(job.device)
+        registry = load_registry(Path(job.data.registry) if job.data.registry else None)
+        self.entry: DatasetEntry = find_entry(registry, job.data.name)
+        size = job.config["size"]
+        self.data: PairedData = prepare(
+            self.entry,
+            Path(job.data.root),
+            (size[0], size[1]),
+            job.config["direction"],
+            Path(job.data.cache),
+            in_memory=False,  # mapped, so that all workers share the pages
+        )
+        if self.data.fingerprint != job.config["fingerprint"]:
+            raise UserError(
+                f"data set {job.data.name} changed while the suite ran (fingerprint "
+                f"{self.data.fingerprint[:12]} instead of {job.config['fingerprint'][:12]}): "
+                "start the suite again"
+            )
+        self.provenance = {
+            "commit": job.commit,
+            "versions": versions(),
+            **machine(job.device, job.threads),
+        }
+        if job.kind == "cell":
+            training = job.config.get("training", {})
+            self.provenance["precision"] = training.get("precision", "float32")
+            if job.calibration:
+                self.provenance["calibration"] = job.calibration
+
+    def emit(self, event: dict[str, Any]) -> None:
+        """Tell the launcher. KeyboardInterrupt where a signal that came was swallowed."""
+        self.stop.check()
+        self._emit(event)
+
+    def record(self, event: str, **fields: Any) -> None:
+        if event == "start":
+            fields["provenance"] = self.provenance
+        self.stop.check()
+        self.journal.append(event, **fields)
+        self.emit({"event": event, **fields})
+
+    def record_set_aside(self, path: Path, error: Exception) -> None:
+        """A file of the run directory, or of all jobs, that could not be used and was renamed."""
+        why = str(error).removeprefix(f"{path.with_suffix('')}: ")
+        self.record("set aside", file=path.name, error=why)
+
+    def record_data(self) -> None:
+        splits = {s: len(getattr(self.data, s).names) for s in ("train", "val", "test")}
+        self.record("data", fingerprint=self.data.fingerprint, **splits)
+
+    def record_done(self) -> None:
+        """The last word, with the time of all sittings: this one, and the earlier ones' spans."""
+        records = [r for r in self.journal.records() if r["event"] != "set aside"]
+        earlier = sittings(records)[:-1]
+        before = sum(one[-1]["time"] - one[0]["time"] for one in earlier)
+        here = time.monotonic() - self.began - self.waited
+        seconds, fields = round(before + here, 3), {}
+        if (trained := last(records, "trained")) and seconds:
+            fields["outside"] = round(max(0.0, 1 - trained["seconds"] / seconds), 4)
+        self.record("done", seconds=seconds, **fields)
+
+
+@contextmanager
+def waiting(work: Work, lock: Path, what: str) -> Iterator[None]:
+    """Own what a lock file stands for, waiting for whoever has it."""
+    began = time.monotonic()
+
+    def turned_down(_: object) -> None:
+        work.emit({"event": "phase", "phase": f"waiting for {what}"})
+
+    with owning(lock, turned_down):
+        work.waited += time.monotonic() - began
+        yield
+
+
+def sittings(records: list[Record]) -> list[list[Record]]:
+    """A journal's records by sitting; every sitting begins with `start`."""
+    parts: list[list[Record]] = []
+    for record in records:
+        if record["event"] == "start" or not parts:
+            parts.append([])
+        parts[-1].append(record)
+    return parts

@@ -1,0 +1,143 @@
+"""The process that does one job: `python -m experiments.run.worker`, a JSON line on stdin.
+
+Stdin then stays open as a lifeline: when it ends, whoever launched the job is gone, and the worker
+stops as if it had been asked to. Progress goes to stdout, a JSON object a line; everything else to
+stderr, which the launcher keeps in the run directory's log.txt.
+
+Exit status: 0 done, 1 failed (the journal says why), 75 another process owns the run directory,
+130 stopped and resumable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+from eval.errors import ScoringError
+from experiments.run.failures import describe, log_tail
+from experiments.run.jobs import Job, state
+from experiments.run.journal import Journal
+from experiments.run.signals import Stop
+from pix2pix.common.atomic import make_folder
+from pix2pix.common.errors import Interrupted, TrainingError, UserError
+from pix2pix.common.ownership import LOST, Ownership, owner_of
+
+DONE, FAILED, OWNED, STOPPED = 0, 1, LOST, 130
+
+
+def main() -> int:
+    """Do the job that stdin describes."""
+    stop = Stop()
+    try:
+        stop.listen()
+        try:
+            job = Job.from_json(sys.stdin.readline())
+        except UserError as error:
+            print(json.dumps({"event": "failed", "error": str(error)}), flush=True)
+            print(f"failed: {error}", file=sys.stderr)
+            return FAILED
+        threading.Thread(target=_watch_lifeline, args=(stop,), daemon=True).start()
+        # Anything that a library prints must not be taken for progress.
+        progress, sys.stdout = sys.stdout, sys.stderr
+
+        def emit(event: dict[str, Any]) -> None:
+            # The launcher is gone: the lifeline says so too, and the job stops in order.
+            with contextlib.suppress(BrokenPipeError, ValueError):
+                print(json.dumps(event, default=str), file=progress, flush=True)
+
+        try:
+            make_folder(job.directory)
+            return _own(job, emit, stop)
+        except OSError as error:
+            emit({"event": "failed", "error": _reason(job, error)})
+            return FAILED
+    except KeyboardInterrupt:
+        return STOPPED
+
+
+def _watch_lifeline(stop: Stop) -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    stop.ask()
+
+
+def _own(job: Job, emit: Any, stop: Stop) -> int:
+    """Take the run directory for this process alone, then do what is left to do."""
+    lock = job.directory / "owner.lock"
+    ownership = Ownership(lock)
+    if not ownership.take():
+        emit({"event": "phase", "phase": f"owned by {owner_of(lock) or 'another process'}"})
+        return OWNED
+    try:
+        _clear_leftovers(job.directory)
+        if state(job).word == "done":
+            emit({"event": "done", "seconds": 0.0})
+            return DONE
+        return _attempt(job, emit, stop)
+    finally:
+        ownership.release()
+
+
+def _clear_leftovers(directory: Path) -> None:
+    """Delete what an owner that was killed had half written; not what others write here under
+    locks of their own (a reference's images, the files of a lock)."""
+    for folder in (directory, directory / "samples", directory / "translations"):
+        for leftover in folder.glob(".*.tmp"):
+            if ".lock." not in leftover.name:
+                leftover.unlink(missing_ok=True)
+
+
+def _attempt(job: Job, emit: Any, stop: Stop) -> int:
+    try:
+        describe(job)
+        # Torch is imported here, so that a worker that is turned down stays small.
+        from experiments.run.runner import run
+
+        run(job, emit, stop)
+        return DONE
+    except Interrupted:
+        return STOPPED
+    except (UserError, TrainingError, ScoringError) as error:
+        message = str(error)
+    except OSError as error:
+        message = _reason(job, error)
+    except Exception as error:
+        if (message := _shortage(error, job)) is None:
+            message = f"{type(error).__name__}: {error}".splitlines()[0]
+        with contextlib.suppress(OSError):  # a full disk has no room for the log either
+            traceback.print_exc()
+    emit({"event": "failed", "error": message})
+    with contextlib.suppress(OSError):
+        print(f"failed: {message}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):
+        Journal(job.directory).append("failed", error=message, log=log_tail(job.directory))
+    return FAILED
+
+
+def _shortage(error: Exception, job: Job) -> str | None:
+    """What to say where memory ran out, or may have; None where something else is wrong."""
+    if "torch" not in sys.modules:  # not imported for this alone
+        return None
+    import torch
+
+    from pix2pix.common.memory import no_engine, out_of_memory, shortage
+
+    return shortage(error, torch.device(job.device)) if out_of_memory(error) else no_engine(error)
+
+
+def _reason(job: Job, error: OSError) -> str:
+    return f"{error.filename or job.directory}: {error.strerror or error}"
+
+
+if __name__ == "__main__":
+    status = main()
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
+    # Threads of libraries must not keep a finished worker alive.
+    os._exit(status)

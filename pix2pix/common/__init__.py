@@ -1,0 +1,1 @@
+"""Errors, files, locks and YAML: what every package uses."""

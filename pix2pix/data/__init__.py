@@ -1,0 +1,1 @@
+"""Images and label maps: what a data set is, how it is found, read and drawn."""

@@ -1,0 +1,197 @@
+"""Which files of a data set form its pairs: folders and names, no pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from pix2pix.common.errors import UserError
+from pix2pix.data.dataset_entry import SPLITS, DatasetEntry
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+MAX_NAME = 200
+"""Bytes of a file's name; translations have the same names, and more while they are written."""
+LISTED = 3
+"""Names that an error gives before it stops with an ellipsis."""
+
+
+@dataclass(frozen=True)
+class SourcePair:
+    """The files of one pair; side-by-side pairs name the same file twice."""
+
+    name: str
+    files: tuple[tuple[str, str], ...]
+    """(role, path), in the order of the entry's sides."""
+
+
+Pairs = dict[str, tuple[SourcePair, ...]]
+
+
+def find_pairs(entry: DatasetEntry, data_root: Path) -> Pairs:
+    """The pairs of each split, sorted by name; no file is opened.
+
+    Raises UserError for a missing folder, an empty split, and names that do not match.
+    """
+    root = entry.location(data_root)
+    if not root.is_dir():
+        raise UserError(f"{entry.name}: there is no folder {root}; {entry.how_to_get(data_root)}")
+    splits = {split: getattr(entry.splits, split) for split in SPLITS}
+    if entry.layout == "side-by-side":
+        found = {split: _halves(entry, root / folder) for split, folder in splits.items()}
+    elif entry.layout == "cityscapes":
+        found = {split: _trees(entry, root, folder) for split, folder in splits.items()}
+    elif all("{split}" in (side.folder or "") for side in entry.sides.values()):
+        found = {split: _folders(entry, root, "", folder) for split, folder in splits.items()}
+    else:
+        found = _unsplit(entry, root)
+    for split, pairs in found.items():
+        if not pairs:
+            raise UserError(f"{entry.name}: the split {split} is empty: {_no_images(entry, root)}")
+    return found
+
+
+def listing_digest(pairs: Pairs, root: Path) -> str:
+    """sha256 over path (below the root), size and modification time of every file."""
+    stats: dict[str, os.stat_result] = {}
+    digest = hashlib.sha256()
+    for split in SPLITS:
+        for pair in pairs[split]:
+            for role, path in pair.files:
+                if path not in stats:
+                    stats[path] = _stat(path)
+                found = stats[path]
+                below = path.removeprefix(str(root))
+                line = (split, pair.name, role, below, found.st_size, found.st_mtime_ns)
+                digest.update(repr(line).encode())
+    return digest.hexdigest()
+
+
+def _halves(entry: DatasetEntry, folder: Path) -> tuple[SourcePair, ...]:
+    images = _images(entry, folder, "")
+    return tuple(
+        SourcePair(name, tuple((role, path) for role in entry.sides))
+        for name, path in sorted(images.items())
+    )
+
+
+def _folders(entry: DatasetEntry, root: Path, below: str, split: str) -> tuple[SourcePair, ...]:
+    sides = {}
+    for role, side in entry.sides.items():
+        folder = root / (side.folder or "").replace("{split}", split) / below
+        sides[role] = _images(entry, folder, side.ending or "")
+    return _match(entry, split or below, sides)
+
+
+def _trees(entry: DatasetEntry, root: Path, split: str) -> tuple[SourcePair, ...]:
+    """Cityscapes' own tree: FOLDER/SPLIT/CITY/name + ending."""
+    sides: dict[str, dict[str, str]] = {}
+    for role, side in entry.sides.items():
+        folder = root / (side.folder or "") / split
+        sides[role] = {}
+        for city in _entries(entry, folder):
+            if city.is_dir():
+                found = _images(entry, Path(city.path), side.ending or "")
+                twice = sorted(found.keys() & sides[role].keys())
+                if twice:
+                    raise UserError(f"{city.path}: {twice[0]} is the name of another city's too")
+                sides[role].update(found)
+    return _match(entry, split, sides)
+
+
+def _unsplit(entry: DatasetEntry, root: Path) -> Pairs:
+    """Folders that name no split: train, val, test below each of them, or a fixed split."""
+    folders = [root / (side.folder or "") for side in entry.sides.values()]
+    if any((folder / "train").is_dir() for folder in folders):
+        present = [s for s in SPLITS if any((folder / s).is_dir() for folder in folders)]
+        if len(present) < 2:
+            raise UserError(f"{entry.name}: {folders[0]} has train, but neither val nor test")
+        found = {split: _folders(entry, root, split, "") for split in present}
+        return {s: found.get(s) or found["test" if s == "val" else "val"] for s in SPLITS}
+    pairs = _folders(entry, root, "", "")
+    if len(pairs) < 3:
+        raise UserError(
+            f"{entry.name}: {folders[0]} and {folders[1]} hold {len(pairs)} pairs; "
+            "at least 3 are needed, one for each of train, val and test"
+        )
+    val_from = 5 if len(pairs) > 5 else 1
+    places = {"test": range(0, len(pairs), 10), "val": range(val_from, len(pairs), 10)}
+    held = {*places["test"], *places["val"]}
+    places_train = [place for place in range(len(pairs)) if place not in held]
+    return {
+        "train": tuple(pairs[place] for place in places_train),
+        "val": tuple(pairs[place] for place in places["val"]),
+        "test": tuple(pairs[place] for place in places["test"]),
+    }
+
+
+def _match(
+    entry: DatasetEntry, split: str, sides: dict[str, dict[str, str]]
+) -> tuple[SourcePair, ...]:
+    """Pairs by equal names; UserError gives the first names that lack a counterpart."""
+    everywhere = set.intersection(*(set(images) for images in sides.values()))
+    problems = []
+    for role, images in sides.items():
+        alone = sorted(set(images) - everywhere)
+        if alone:
+            others = " or ".join(other for other in sides if other != role)
+            more = ", …" if len(alone) > LISTED else ""
+            problems.append(
+                f"{len(alone)} of {role} without {others}: {', '.join(alone[:LISTED])}{more}"
+            )
+    if problems:
+        where = f"{entry.name}: {split}" if split else entry.name
+        raise UserError(f"{where}: names do not match: {'; '.join(problems)}")
+    return tuple(
+        SourcePair(name, tuple((role, images[name]) for role, images in sides.items()))
+        for name in sorted(everywhere)
+    )
+
+
+def _images(entry: DatasetEntry, folder: Path, ending: str) -> dict[str, str]:
+    """Path by name, the name being what stands before the ending (or the suffix)."""
+    found: dict[str, str] = {}
+    for item in _entries(entry, folder):
+        stem, suffix = os.path.splitext(item.name)
+        if ending:
+            if not item.name.endswith(ending):
+                continue
+            stem = item.name[: -len(ending)]
+        elif suffix.lower() not in SUFFIXES:
+            continue
+        if item.name.startswith(".") or not item.is_file():
+            continue
+        # The same name is composed differently on different file systems.
+        name = unicodedata.normalize("NFC", stem)
+        if not name.isprintable() or not name:
+            raise UserError(f"{item.path!a}: the name is not printable text; rename the file")
+        if len(item.name.encode()) > MAX_NAME:
+            raise UserError(f"{item.path}: the name has more than {MAX_NAME} bytes; shorten it")
+        if name in found:
+            raise UserError(f"{item.path}: has the name of {found[name]}; keep one of them")
+        found[name] = item.path
+    return found
+
+
+def _entries(entry: DatasetEntry, folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as items:
+            return list(items)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{entry.name}: there is no folder {folder}") from None
+    except OSError as error:
+        raise UserError(f"{entry.name}: {folder} cannot be read: {error.strerror}") from None
+
+
+def _stat(path: str) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _no_images(entry: DatasetEntry, root: Path) -> str:
+    endings = [side.ending for side in entry.sides.values() if side.ending]
+    return f"no {' or '.join(endings or SUFFIXES)} files where it should be, below {root}"

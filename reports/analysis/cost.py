@@ -1,0 +1,119 @@
+"""What an arm cost: time, seconds a step, memory, parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from experiments.tracking.reader import RunRecord, SuiteRuns
+
+
+@dataclass(frozen=True)
+class CostRow:
+    arm: str
+    n: int
+    """Finished seeds."""
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CostTable:
+    titles: tuple[str, ...]
+    rows: tuple[CostRow, ...]
+    total: str
+
+
+MEANS = (
+    "Means over the finished seeds; “outside training” is what a cell's wall time holds besides "
+    "training steps."
+)
+UNITS = {"seconds": 1, "minutes": 60, "hours": 3600}
+LEAST = 2
+"""A unit is used from so many of it on: 90 seconds, 100 minutes."""
+
+
+def cost_table(runs: SuiteRuns) -> CostTable:
+    """An arm a row; a dash where nothing was recorded."""
+    rows = []
+    seconds = [r.cost["seconds"] for r in runs.runs if r.status == "done" and "seconds" in r.cost]
+    unit = unit_of(max(seconds, default=0))  # one for the column, so that arms compare
+    for arm in runs.arms:
+        done = [run for run in runs.of_arm(arm) if run.status == "done"]
+        training, whole = _mean(done, "training_seconds"), _mean(done, "seconds")
+        steps = _steps(done)
+        outside = 1 - training / whole if training is not None and whole else None
+        rows.append(
+            CostRow(
+                arm,
+                len(done),
+                (
+                    "–" if training is None or not steps else f"{training / steps:.4f}",
+                    "–" if whole is None else f"{whole / UNITS[unit]:.2f}",
+                    "–" if outside is None else f"{100 * outside:.0f} %",
+                    _count(_mean(done, "peak_memory_mib")),
+                    _count(_mean(done, "generator_parameters")),
+                    _count(_mean(done, "discriminator_parameters")),
+                ),
+            )
+        )
+    titles = ("seconds a step", f"{unit} a cell", "outside training", "peak memory (MiB)")
+    total = time_in_all(runs)
+    total = f"Time in all: {total}." if total else "No time was recorded."
+    return CostTable((*titles, "G parameters", "D parameters"), tuple(rows), total)
+
+
+def unit_of(seconds: float) -> str:
+    """The largest unit that there are LEAST of."""
+    return max((u for u in UNITS if seconds >= LEAST * UNITS[u]), key=UNITS.get, default="seconds")
+
+
+def duration(seconds: float) -> str:
+    """`41.0 seconds`, `1.5 hours`."""
+    unit = unit_of(seconds)
+    return f"{seconds / UNITS[unit]:.1f} {unit}"
+
+
+def time_in_all(runs: SuiteRuns) -> str | None:
+    """`1.5 hours on AMD EPYC (all finished cells, …)`, by device; None where none is recorded."""
+    parts = {"all finished cells": [(run, "seconds") for run in runs.runs if run.status == "done"]}
+    if runs.ground_truth and runs.ground_truth.status == "done":
+        parts["the real photos' scores"] = [(runs.ground_truth, "seconds")]
+    if runs.scorer:
+        parts["the scorer's training"] = [(runs.scorer, "training_seconds")]
+    spent: dict[str, float] = {}
+    for run, kind in (one for of in parts.values() for one in of):
+        if kind in run.cost:
+            device = run.provenance.get("device_name") or run.provenance.get("device") or "unknown"
+            spent[device] = spent.get(device, 0.0) + run.cost[kind]
+    if not spent:
+        return None
+    told = "; ".join(
+        f"{duration(seconds)} on {device}" for device, seconds in sorted(spent.items())
+    )
+    counted = [name for name, of in parts.items() if any(kind in run.cost for run, kind in of)]
+    scored = any(score.startswith("fcn.") for run in runs.runs for score in run.scores)
+    unknown = "; without the scorer's training" if scored and runs.scorer is None else ""
+    return f"{told} ({', '.join(counted)}{unknown})"
+
+
+def _steps(runs: Sequence[RunRecord]) -> float | None:
+    steps = [_last_step(run) for run in runs]
+    known = [step for step in steps if step]
+    return sum(known) / len(known) if known and len(known) == len(steps) else None
+
+
+def _last_step(run: RunRecord) -> int:
+    try:
+        return int(run.params.get("training.steps", ""))
+    except ValueError:  # a length in epochs
+        curves = run.curves()
+        return int(curves.step.max()) if len(curves) else 0
+
+
+def _mean(runs: Sequence[RunRecord], name: str) -> float | None:
+    values = [run.cost[name] for run in runs if name in run.cost]
+    return sum(values) / len(values) if values else None
+
+
+def _count(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"

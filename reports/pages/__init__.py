@@ -1,0 +1,1 @@
+"""Markdown, HTML and LaTeX, which format what the analysis found."""

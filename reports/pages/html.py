@@ -1,0 +1,226 @@
+"""The report as one self-contained HTML page: nothing in it is fetched from a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from eval.metrics import METRICS
+from experiments.tracking.reader import GROUND_TRUTH
+from reports.analysis.cost import MEANS
+from reports.analysis.image_intervals import CAPTION
+from reports.analysis.rounding import interval_text, p_text, signed
+from reports.analysis.verdicts import Verdict
+from reports.figures.draw import DRAWN
+from reports.figures.pictures import picture_grid
+from reports.figures.style import IN_COLUMN
+from reports.pages.content import Report
+from reports.pages.drawings import effect_plot, inline_svg
+from reports.pages.notes import table_note
+from reports.pages.scorer import SCORER_RULE
+from reports.pages.tables import Table, cell_text, title
+from reports.pages.verdict_text import claim_words
+
+DRAWING_TITLES = {
+    "seeds": "Scores by arm, every seed a dot",
+    "classes": "IoU of every class",
+    "lab_histograms": "Colour distributions",
+    "curves": "Training losses",
+}
+
+
+def render(template: str, sections: Sequence[tuple[str, str]], **context: Any) -> str:
+    """A template of `reports/templates` as text; every value in it is escaped."""
+    environment = Environment(
+        loader=PackageLoader("reports.pages"),
+        autoescape=select_autoescape(["html", "j2"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    read = environment.loader.get_source  # type: ignore[union-attr]
+    return environment.get_template(template).render(
+        css=Markup(read(environment, "page.css")[0]),
+        js=Markup(read(environment, "page.js")[0]),
+        sections=sections,
+        **context,
+    )
+
+
+def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
+    """A suite's page; `drawn` is {figure: caption} of the files that lie in `folder`."""
+    runs = report.runs
+    pictures = picture_grid(runs)
+    drawings = [
+        {
+            "name": name,
+            "title": DRAWING_TITLES[name],
+            "svg": inline_svg(
+                (folder / f"{name}.svg").read_text(encoding="utf-8"), name, DRAWING_TITLES[name]
+            ),
+            "caption": drawn[name].rstrip("."),
+        }
+        for name in DRAWN
+        if name in drawn
+    ]
+    lists = [
+        {
+            "anchor": title.lower().replace(" ", "-"),
+            "title": title,
+            "lines": lines,
+        }
+        for title, lines in report.sections.items()
+    ]
+    sections = [
+        (anchor, text)
+        for anchor, text, there in (
+            ("gaps", "Gaps", report.problems),
+            ("verdicts", "Verdicts", report.verdict_notes),
+            ("scores", "Scores", True),
+            ("pictures", "Pictures", pictures),
+            ("figures", "Figures", drawings),
+            ("cost", "Cost", True),
+            ("scorer", "The scorer", report.scorer),
+            ("over-test-images", "Over test images", report.over_images),
+        )
+        if there
+    ]
+    return render(
+        "suite.html.j2",
+        [*sections, *((one["anchor"], one["title"]) for one in lists)],
+        heading=report.heading,
+        question=report.question,
+        facts=report.facts,
+        problems=report.problems,
+        verdicts=[_verdict(v, _extent(report.verdicts, v)) for v in report.verdicts],
+        verdicts_title=_verdicts_title(report),
+        verdict_notes=report.verdict_notes,
+        blocks=_blocks(report.table),
+        source=f"paper: {(runs.record.get('published') or {}).get('source', '')}",
+        notes=report.notes,
+        pictures=pictures,
+        drawings=drawings,
+        cost=report.cost,
+        cost_means=MEANS,
+        scorer=report.scorer,
+        scorer_rule=SCORER_RULE,
+        over_images=report.over_images,
+        over_images_caption=CAPTION,
+        in_column=IN_COLUMN,
+        lists=lists,
+    )
+
+
+def _verdicts_title(report: Report) -> str:
+    """Suites of one's own, without published numbers, claim nothing of the paper's."""
+    ours = not report.runs.record.get("published")
+    return "Do the claims hold?" if ours else "Do the paper’s claims hold?"
+
+
+def _blocks(table: Table) -> list[dict[str, Any]]:
+    """The printed tables with what a cell needs to be shown and sorted."""
+    blocks = []
+    for ours, papers in table.blocks():
+        rows = []
+        for row in table.rows:
+            cells = []
+            for score in ours:
+                entry = row.entries[score]
+                text, _, half = cell_text(entry, score, row.finished).partition(" ")
+                if entry.interval is None:
+                    text, half = cell_text(entry, score, row.finished), ""
+                cells.append(
+                    {
+                        "text": text,
+                        "half": half,
+                        "value": None if entry.interval is None else repr(entry.interval.mean),
+                        "kind": "empty"
+                        if entry.interval is None
+                        else ("best" if table.bold(row, score) else ""),
+                    }
+                )
+            rows.append(
+                {
+                    "arm": row.arm,
+                    "n": row.n,
+                    "truth": row.arm == GROUND_TRUTH,
+                    "cells": cells,
+                    "papers": [row.published.get(score, "") for score in papers],
+                }
+            )
+        blocks.append(
+            {
+                "caption": table_note(table, ours),
+                "ours": [{"title": title(s), "better": METRICS[s].better} for s in ours],
+                "papers": [title(score, False) for score in papers],
+                "rows": rows,
+            }
+        )
+    return blocks
+
+
+def _verdict(verdict: Verdict, extent: float) -> dict[str, Any]:
+    plot: Markup | str = ""
+    if verdict.effect is not None and verdict.interval is not None:
+        label = f"{_difference(verdict)}, 95 % interval over seeds {_interval(verdict)}"
+        plot = effect_plot(verdict.effect, *verdict.interval, extent, _unit(verdict), label)
+    return {
+        "word": verdict.word,
+        "claim": claim_words(verdict.claim),
+        "detail": verdict.detail,
+        "numbers": "; ".join(_numbers(verdict)),
+        "advice": verdict.advice,
+        "plot": plot,
+    }
+
+
+def _numbers(verdict: Verdict) -> list[str]:
+    """What the Markdown table has in its columns."""
+    if verdict.effect is None:
+        return []
+    told = [_difference(verdict)]
+    if verdict.interval is not None:
+        told[0] += f" (95 % interval over seeds {_interval(verdict)})"
+    if verdict.standardised is not None:
+        told.append(f"{verdict.measure} = {signed(verdict.standardised, 1)}")
+    if verdict.p is not None and verdict.p_holm is not None:
+        after = f"{_p('p', verdict.p)}, after Holm {p_text(verdict.p_holm)}"
+        told.append(f"{verdict.test}: {after}")
+    if verdict.exact_p is not None:
+        told.append(_p("exact p", verdict.exact_p))
+    if verdict.correlation is not None:
+        told.append(f"r = {signed(verdict.correlation, 1)}")
+    return told
+
+
+def _p(name: str, p: float) -> str:
+    return f"{name} = {p_text(p)}".replace("= <", "<")
+
+
+def _difference(verdict: Verdict) -> str:
+    assert verdict.effect is not None
+    return f"difference {signed(verdict.effect, verdict.digits)}{_unit(verdict)}"
+
+
+def _interval(verdict: Verdict) -> str:
+    assert verdict.interval is not None
+    return f"{interval_text(verdict.interval, verdict.digits)}{_unit(verdict)}"
+
+
+def _unit(verdict: Verdict) -> str:
+    unit = METRICS[verdict.score].unit if verdict.score else ""
+    return f" {unit}" if unit else ""
+
+
+def _extent(verdicts: Sequence[Verdict], of: Verdict) -> float:
+    """One axis for all claims on the same score, so that their effects can be compared."""
+    bounds = [
+        abs(bound)
+        for verdict in verdicts
+        if verdict.score == of.score and verdict.interval is not None
+        for bound in verdict.interval
+    ]
+    return max(bounds, default=0.0)

@@ -1,0 +1,227 @@
+"""What stands under a table: what is missing, what was not measured, where numbers come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from eval.metrics import METRICS, of_family
+from experiments.tracking.reader import RunRecord, SuiteRuns
+from reports.analysis.ranking import RULE
+from reports.analysis.runs import GROUND_TRUTH, LEFT_OUT, reason, standing, table_scores
+from reports.analysis.statistics import CONFIDENCE
+from reports.pages.tables import Table, title
+
+FAMILY_NAMES = {"fcn": "FCN-scores", "labels": "scores of label maps", "color": "Lab ∩"}
+"""Those whose scores have a name in common."""
+PAPERS_DATASETS = ("cityscapes", "cityscapes_gtfine")
+"""What the paper's tables are of, under the names that data sets have here."""
+
+FEW_IMAGES = 10
+"""With fewer test images than this a report says so."""
+
+
+def interval_note(runs: SuiteRuns) -> str:
+    """What ± is and over how many seeds, or why there is none."""
+    counts = finished_seeds(runs)
+    percent = f"{100 * CONFIDENCE:g} %"
+    told = f"± is the half-width of a {percent} t-interval over n seeds of the training"
+    if not counts:
+        return "No training is finished, so the table holds no value of an arm."
+    if set(counts) == {1}:
+        return "n = 1 seed: one run gives no interval, so none is printed."
+    if 1 in counts:
+        return f"{told}; an arm with n = 1 has no interval."
+    return f"{told}."
+
+
+def bold_note(runs: SuiteRuns, table: Table) -> str | None:
+    """What bold means, or that no value has earned it; None with one arm."""
+    if len(runs.arms) < 2:
+        return None
+    if table.leaders:
+        return f"{RULE}."
+    if max(finished_seeds(runs), default=0) < 2:
+        return "No value is in bold: one seed tells no arm from another."
+    return "No value is in bold: in no score is one arm proven better than every other."
+
+
+def not_asked(runs: SuiteRuns) -> str | None:
+    """The arms of the suite that this record leaves out by choice."""
+    return f"not asked for: {', '.join(runs.not_asked)}" if runs.not_asked else None
+
+
+def finished_seeds(runs: SuiteRuns) -> list[int]:
+    """How many seeds are finished, for every arm that has one."""
+    done = (sum(run.status == "done" for run in runs.of_arm(arm)) for arm in runs.arms)
+    return [n for n in done if n]
+
+
+def gaps(runs: SuiteRuns) -> list[str]:
+    """A sentence for every kind of cell that the means do not hold."""
+    said = []
+    for run in runs.runs:
+        if run.status == "failed":
+            said.append(f"failed: {name(run)}: {run.error or 'no reason recorded'}")
+    left: dict[str, list[RunRecord]] = {}
+    for run in runs.runs:
+        if run.status == "running":
+            left_out = standing(run) == LEFT_OUT
+            words = f"{LEFT_OUT}, {run.remark}" if left_out else "begun, not finished"
+            left.setdefault(words, []).append(run)
+    left |= {"missing": [run for run in runs.runs if run.status == "missing"]}
+    said += [f"{words}: {names(of)}" for words, of in left.items() if of]
+    truth = runs.ground_truth
+    if truth is None:
+        said.append("missing: the ground-truth row, the suite has no reference")
+    elif truth.status != "done":
+        why = f", {truth.remark}" if standing(truth) == LEFT_OUT else ""
+        said.append(f"{standing(truth)}{why}: the ground-truth row")
+    return said
+
+
+def not_measured(runs: SuiteRuns) -> list[str]:
+    """`SCORE: why, and how to get it`, each reason once; a whole family is named as one."""
+    reasons: dict[str, list[str]] = {}
+    for score in table_scores(runs):
+        for run in runs.runs:
+            why = reason(run, score) if run.status == "done" else None
+            if why and score not in reasons.get(why, []):
+                reasons.setdefault(why, []).append(score)
+    lines = [f"{', '.join(_folded(s))}: not measured: {why}" for why, s in reasons.items()]
+    return [*lines, *_silent(runs)]
+
+
+def _silent(runs: SuiteRuns) -> list[str]:
+    """Finished seeds that lack a score which others have, and say nothing of it."""
+    done = [run for run in runs.runs if run.status == "done"]
+    lines = []
+    for score in table_scores(runs):
+        lacking = [run for run in done if score not in run.scores and not reason(run, score)]
+        if lacking and len(lacking) < len(done):
+            told = f"{title(score, False)}: no value and no reason recorded"
+            lines.append(f"{told}: {names(lacking)}")
+    return lines
+
+
+def table_note(table: Table, scores: Sequence[str]) -> str:
+    """What the values of these columns are, for the line above them."""
+    found = [e.interval for row in table.rows for e in map(row.entries.get, scores) if e]
+    if any(interval and interval.half_width is not None for interval in found):
+        return f"Mean over seeds ± half-width of its {100 * CONFIDENCE:g} % t-interval over seeds."
+    return "Values of one seed an arm; one seed gives no interval."
+
+
+def paper_note(runs: SuiteRuns) -> str | None:
+    """Where the paper's columns come from, and what else than the arms ours differ from them in."""
+    published = runs.record.get("published") or {}
+    source = published.get("source")
+    if not source:
+        return None
+    record = runs.record
+    differences = []
+    if record["dataset"] not in PAPERS_DATASETS:
+        differences.append(f"another data set than {record['dataset']}")
+    if record.get("size"):
+        ours = {f"{record['size'][0]}{times}{record['size'][1]}" for times in "x×"}
+        if not any(size in source for size in ours):
+            differences.append(f"another size than {size_text(record)}")
+    rows = (published.get("rows") or {}).values()
+    if any(score.startswith("fcn.") for row in rows for score in row):
+        differences.append("another scorer than ours")
+    if record.get("other_settings"):
+        differences.append("other settings than ours")
+    tail = f": {_listed(differences)}, so compare orders, not values" if differences else ""
+    return f"paper: {source}{tail}."
+
+
+def pairs(record: dict) -> dict[str, int]:
+    """How many pairs each split has; empty where the record (an older one) does not say."""
+    said = record.get("pairs")
+    whole = isinstance(said, dict) and all(type(said.get(s)) is int for s in ("train", "test"))
+    return said if whole else {}
+
+
+def few_images(record: dict) -> list[str]:
+    """What to say where scores rest on very few images, however many seeds there are."""
+    count = pairs(record).get("test", FEW_IMAGES)
+    if count >= FEW_IMAGES:
+        return []
+    images = "one test image" if count == 1 else f"{count} test images"
+    return [f"every score is of {images}: others could turn an order, whatever the seeds say"]
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([*([", ".join(parts[:-1])] if parts[1:] else []), *parts[-1:]])
+
+
+def provenance(runs: SuiteRuns) -> list[str]:
+    """`what: value` lines; a value that is not the same for all runs is counted out."""
+    done = [run for run in (*runs.runs, runs.ground_truth) if run and run.status == "done"]
+    commit = runs.record.get("commit") or "unknown"
+    same = {run.provenance.get("commit", commit) for run in done} <= {commit}
+    lines = [f"commit: {commit}" if same else f"commit of the suite record: {commit}"]
+    keys = dict.fromkeys(key for run in done for key in run.provenance)
+    plain = [k for k in keys if not k.startswith("versions.") and not (same and k == "commit")]
+    lines += [f"{key}: {_agreed(run.provenance.get(key) for run in done)}" for key in plain]
+    versions = [key for key in keys if key.startswith("versions.")]
+    told = (f"{k[9:]} {_agreed(run.provenance.get(k) for run in done)}" for k in versions)
+    lines += [f"versions: {', '.join(told)}"] if versions else []
+    recorded = {run.fingerprint for run in done if run.fingerprint}
+    lines.append(f"data fingerprint: {runs.record.get('fingerprint') or 'unknown'}")
+    if recorded - {runs.record.get("fingerprint")}:
+        lines.append(f"data fingerprints of the runs differ: {', '.join(sorted(recorded))}")
+    return lines
+
+
+def digests(runs: SuiteRuns) -> list[str]:
+    """`arm: seed 1 DIGEST, …` for every arm, and the ground truth's."""
+    lines = []
+    for arm in runs.arms:
+        of = [f"seed {run.seed} {run.digest}" for run in runs.of_arm(arm)]
+        lines.append(f"{arm}: {', '.join(of)}")
+    if runs.ground_truth:
+        lines.append(f"{GROUND_TRUTH}: {runs.ground_truth.digest}")
+    return lines
+
+
+def name(run: RunRecord) -> str:
+    """`70x70 seed 1`."""
+    return f"{run.arm} seed {run.seed}"
+
+
+def names(runs: Sequence[RunRecord]) -> str:
+    """`70x70 seed 1, 1x1 seeds 2, 3`."""
+    seeds: dict[str, list[str]] = {}
+    for run in runs:
+        seeds.setdefault(run.arm, []).append(str(run.seed))
+    return ", ".join(
+        f"{arm} seed{'s' if len(of) > 1 else ''} {', '.join(of)}" for arm, of in seeds.items()
+    )
+
+
+def size_text(record: dict) -> str:
+    """`128×128`, or nothing where the record has no size."""
+    size = record.get("size")
+    return f"{size[0]}×{size[1]}" if size else ""
+
+
+def _folded(scores: list[str]) -> list[str]:
+    """Scores by name, or the family's in the place of all that it has."""
+    named = []
+    for score in scores:
+        family = METRICS[score].family
+        whole = family in FAMILY_NAMES and set(of_family(family)) <= set(scores)
+        named.append(FAMILY_NAMES[family] if whole else title(score, False))
+    return list(dict.fromkeys(named))
+
+
+def _agreed(values: Iterable[str | None]) -> str:
+    counts: dict[str, int] = {}
+    for value in values:
+        if value is not None:
+            counts[value] = counts.get(value, 0) + 1
+    if len(counts) == 1:
+        return next(iter(counts))
+    told = (f"{value} ({n} run{'s' if n > 1 else ''})" for value, n in counts.items())
+    return "; ".join(told)

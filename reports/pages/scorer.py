@@ -1,0 +1,51 @@
+"""What the FCN-score's scorer knows: the real photos' own scores class by class, and its training.
+
+A class that the scorer cannot find on real photos tells nothing about translations.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from experiments.tracking.reader import SuiteRuns
+
+SCORER_RULE = "The real photos' own scores by class: what this scorer finds where all is real."
+
+
+@dataclass(frozen=True)
+class ScorerKnowledge:
+    """The scorer's training in a sentence ("" where nothing is recorded), and its classes."""
+
+    training: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def scorer_knowledge(runs: SuiteRuns) -> ScorerKnowledge | None:
+    """None where there is no FCN-score or no table of its classes."""
+    truth = runs.ground_truth
+    if truth is None or truth.status != "done" or "fcn.class_iou" not in truth.scores:
+        return None
+    table = truth.json_artifact("per_class.json")
+    if table is None:
+        return None
+    rows = ((name, *(_number(value) for value in values)) for name, *values in table["data"])
+    return ScorerKnowledge(training(runs), tuple(table["columns"]), tuple(rows))
+
+
+def training(runs: SuiteRuns) -> str:
+    """One sentence on how the scorer was trained; "" where nothing is recorded of it."""
+    scorer = runs.scorer
+    if scorer is None or "batches" not in scorer.cost:
+        return ""
+    cost, most = scorer.cost, scorer.params.get("scorer.batches", "?")
+    said = f"Trained for {cost['batches']:.0f} of at most {most} batches"
+    if cost.get("kept_batch"):
+        said += f" (the weights of batch {cost['kept_batch']:.0f} are kept)"
+    return f"{said} in {cost['training_seconds']:.0f} s; its curves are its own MLflow run."
+
+
+def _number(value: float | None) -> str:
+    """Three digits; a dash where a class has no pixel."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"

@@ -1,0 +1,167 @@
+"""A suite's runs to one table, and that table to Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from typing import Any
+
+from eval.metrics import METRICS
+from experiments.tracking.reader import SuiteRuns
+from reports.analysis.ranking import leaders
+from reports.analysis.rounding import plain
+from reports.analysis.runs import GROUND_TRUTH, Entry, decimals, entry, runs_by_arm, table_scores
+from reports.pages.markdown import aligned, escape
+
+FAMILY_PREFIX = {"fcn": "FCN ", "labels": "Labels ", "color": "Lab ∩ "}
+COLUMNS_SIDE_BY_SIDE = 8
+"""More score columns than this are two tables: first what the paper has too (or is
+scored against labels), then the rest."""
+
+
+@dataclass(frozen=True)
+class Row:
+    arm: str
+    finished: int
+    planned: int
+    """Seeds."""
+    entries: dict[str, Entry]
+    published: dict[str, str]
+    """{score: the paper's value as it prints it}."""
+
+    @property
+    def n(self) -> str:
+        """Finished seeds, `2 of 3` where some are not; the ground truth has none."""
+        if self.arm == GROUND_TRUTH:
+            return ""
+        done = self.finished == self.planned
+        return str(self.finished) if done else f"{self.finished} of {self.planned}"
+
+
+@dataclass(frozen=True)
+class Table:
+    scores: tuple[str, ...]
+    published: tuple[str, ...]
+    """The scores that the paper has values of."""
+    rows: tuple[Row, ...]
+    leaders: dict[str, str]
+    """{score: arm} where the leading arm is better than every other; see analysis.ranking."""
+
+    def bold(self, row: Row, score: str) -> bool:
+        """Whether an arm's value in a score stands in bold."""
+        return self.leaders.get(score) == row.arm
+
+    def blocks(self) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+        """(our columns, the paper's columns) of each printed table."""
+        if len(self.scores) + len(self.published) <= COLUMNS_SIDE_BY_SIDE:
+            return [(self.scores, self.published)]
+        first = self.published or tuple(
+            s for s in self.scores if METRICS[s].family in ("fcn", "labels")
+        )
+        rest = tuple(score for score in self.scores if score not in first)
+        return [(ours, papers) for ours, papers in ((first, self.published), (rest, ())) if ours]
+
+
+def make_table(runs: SuiteRuns) -> Table:
+    """An arm a row in the suite's order, the ground truth last."""
+    scores = tuple(table_scores(runs))
+    published = ((runs.record.get("published") or {}).get("rows")) or {}
+    rows = []
+    for arm, of_arm in runs_by_arm(runs).items():
+        done = sum(run.status == "done" for run in of_arm)
+        values = published.get(arm) or {}
+        rows.append(
+            Row(
+                arm,
+                done,
+                len(of_arm),
+                {score: entry(of_arm, score) for score in scores},
+                {score: _as_published(value) for score, value in values.items()},
+            )
+        )
+    named = {score for row in rows for score in row.published}
+    papers = tuple(score for score in scores if score in named)
+    return Table(scores, papers, tuple(rows), leaders(runs, scores))
+
+
+def title(score: str, arrow: bool = True) -> str:
+    """A score's one name on every page: its family, label, unit and, on request, which way is
+    better. Files for programs name it by its key instead."""
+    metric = METRICS[score]
+    prefix = FAMILY_PREFIX.get(metric.family, "")
+    label = metric.label if metric.family not in ("fcn", "labels") else _uncapitalised(metric.label)
+    unit = f" ({metric.unit})" if metric.unit else ""
+    way = " ↑" if metric.better == "higher" else " ↓"
+    return f"{prefix}{label}{unit}{way if arrow else ''}"
+
+
+def cell_text(cell: Entry, score: str, finished: int | None = None) -> str:
+    """`0.859 ± 0.012`, its n where it is not the number of finished seeds; or why it is empty."""
+    if cell.interval is None:
+        return cell.state
+    digits = decimals(score)
+    text = plain(cell.interval.mean, digits)
+    if cell.interval.half_width is not None:
+        text += f" ± {cell.interval.half_width:.{digits}f}"
+    expected = cell.planned if finished is None else finished
+    return text if cell.interval.n == expected else f"{text} (n = {cell.interval.n})"
+
+
+def markdown(table: Table) -> str:
+    """One or two Markdown tables, columns padded so that they read well as plain text too."""
+    parts = []
+    for ours, papers in table.blocks():
+        head = [
+            "arm",
+            "n",
+            *map(title, ours),
+            *(f"paper: {title(s, False)}" for s in papers),
+        ]
+        rows = [
+            [
+                escape(row.arm),
+                row.n,
+                *(marked(table, row, score) for score in ours),
+                *(escape(row.published.get(score, "")) for score in papers),
+            ]
+            for row in table.rows
+        ]
+        parts.append(aligned(head, rows))
+    return "\n\n".join(parts)
+
+
+def marked(table: Table, row: Row, score: str) -> str:
+    """A value as a Markdown cell, bold where it may be."""
+    text = cell_text(row.entries[score], score, row.finished)
+    return f"**{text}**" if table.bold(row, score) else text
+
+
+def as_csv(table: Table) -> str:
+    """An arm a row; `SCORE`, `SCORE half-width`, `SCORE n`, `SCORE state`, `SCORE paper`."""
+    text = io.StringIO()
+    out = csv.writer(text, lineterminator="\n")
+    kinds = ("", " half-width", " n", " state")
+    head = [f"{score}{kind}" for score in table.scores for kind in kinds]
+    out.writerow(["arm", *head, *(f"{score} paper" for score in table.published)])
+    for row in table.rows:
+        cells: list[Any] = [row.arm]
+        for score in table.scores:
+            cell = row.entries[score]
+            interval = cell.interval
+            cells += ["" if interval is None else repr(interval.mean)]
+            width = interval.half_width if interval else None
+            cells += ["" if width is None else repr(width)]
+            cells += [interval.n if interval else 0, cell.state]
+        out.writerow([*cells, *(row.published.get(score, "") for score in table.published)])
+    return text.getvalue()
+
+
+def _as_published(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
+
+
+def _uncapitalised(text: str) -> str:
+    return text if text[1:2].isupper() else text[0].lower() + text[1:]

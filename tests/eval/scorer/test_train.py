@@ -1,0 +1,273 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from eval.errors import ScoringError
+from eval.fcn_score import confusion_matrix, scores
+from eval.scorer.file import check_scorer
+from eval.scorer.train import ScorerSettings, load_scorer, save_scorer, segment, train_scorer
+
+QUICK = ScorerSettings(width=4, batches=100, batch=4, learning_rate=5e-3)
+BRIEF = dataclasses.replace(QUICK, batches=12)
+
+
+def two_classes(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Bright rectangles on a dark ground; a corner of every label map is ignored."""
+    generator = np.random.default_rng(seed)
+    labels = np.zeros((count, 48, 48), np.uint8)
+    for index in range(count):
+        top, left = generator.integers(4, 20, 2)
+        labels[index, top : top + 24, left : left + 20] = 1
+    photos = np.where(labels[..., None] == 1, 190, 60) + generator.integers(
+        -20, 20, (count, 48, 48, 3)
+    )
+    labels[:, :2, :2] = 255
+    return photos.astype(np.uint8), labels
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return train_scorer(*two_classes(12), 2, QUICK)
+
+
+def weights(model) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def equal(first, second) -> bool:
+    return (
+        all(torch.equal(first[name], second[name]) for name in first)
+        and first.keys() == second.keys()
+    )
+
+
+def test_learns_a_problem_of_two_classes(trained):
+    photos, labels = two_classes(10, seed=1)
+    got = scores(confusion_matrix(segment(trained, photos), labels, 2))
+    assert got["pixel_accuracy"] > 0.97 and got["class_iou"] > 0.9
+
+
+def test_an_images_classes_do_not_depend_on_the_others(trained):
+    photos, _ = two_classes(5, seed=2)
+    together = segment(trained, photos)
+    alone = np.concatenate([segment(trained, photos[i : i + 1]) for i in range(5)])
+    # Sums in another order may flip a pixel on the boundary, other statistics would flip many.
+    assert (together != alone).mean() < 1e-3
+    assert together.dtype == np.uint8 and together.shape == photos.shape[:3]
+
+
+def test_training_again_gives_the_same_weights_and_leaves_the_random_state_alone():
+    first = train_scorer(*two_classes(12), 2, BRIEF)
+    torch.manual_seed(987)
+    before = torch.get_rng_state()
+    again = train_scorer(*two_classes(12), 2, BRIEF)
+    assert torch.equal(before, torch.get_rng_state())
+    assert equal(weights(first), weights(again))
+
+
+def test_the_seed_matters():
+    short = dataclasses.replace(QUICK, batches=2)
+    first = train_scorer(*two_classes(6), 2, short)
+    second = train_scorer(*two_classes(6), 2, dataclasses.replace(short, seed=1))
+    assert not equal(weights(first), weights(second))
+
+
+HELD = np.arange(9, 12)
+SATURATING = dataclasses.replace(QUICK, batches=200, validate_every=5, patience=2)
+
+
+@pytest.fixture(scope="module")
+def stopped():
+    """A training that has nothing more to learn long before its last batch; what it told."""
+    losses, validations = [], []
+    model = train_scorer(
+        *two_classes(12),
+        2,
+        SATURATING,
+        lambda *batch: losses.append(batch),
+        held_out=HELD,
+        validated=lambda *validation: validations.append(validation),
+    )
+    return model, losses, validations
+
+
+def test_it_stops_when_the_score_of_photos_held_out_rises_no_more(stopped):
+    _, losses, validations = stopped
+    batches = losses[-1][0]
+    assert batches < SATURATING.batches
+    assert [done for done, _ in validations] == [*range(5, batches, 5), batches]
+    rates = [rate for _, _, rate in losses]
+    falling = [rate for rate in rates if rate < SATURATING.learning_rate]
+    assert len(falling) == pytest.approx(0.3 * batches, abs=1.5)
+    assert rates == sorted(rates, reverse=True) and rates[-1] > 0
+
+
+def test_the_weights_of_the_best_validation_are_kept(stopped):
+    model, _, validations = stopped
+    photos, labels = two_classes(12)
+    got = scores(confusion_matrix(segment(model, photos[HELD]), labels[HELD], 2))
+    assert got["class_iou"] == max(values["class_iou"] for _, values in validations)
+
+
+def test_stopped_early_it_is_still_the_same_bit_for_bit(stopped):
+    again = train_scorer(*two_classes(12), 2, SATURATING, held_out=HELD)
+    assert equal(weights(stopped[0]), weights(again))
+
+
+def test_what_is_held_out_is_never_trained_on():
+    photos, labels = two_classes(12)
+    spoilt = photos.copy()
+    spoilt[HELD] = 255 - spoilt[HELD]
+    brief = dataclasses.replace(BRIEF, validate_every=BRIEF.batches)  # one validation, at the end
+    first = train_scorer(photos, labels, 2, brief, held_out=HELD)
+    second = train_scorer(spoilt, labels, 2, brief, held_out=HELD)
+    assert equal(weights(first), weights(second))
+    assert not equal(weights(first), weights(train_scorer(spoilt, labels, 2, brief)))
+
+
+def test_progress_is_told_every_batch():
+    told = []
+    train_scorer(
+        *two_classes(6),
+        2,
+        dataclasses.replace(QUICK, batches=3),
+        lambda *record: told.append(record),
+    )
+    assert [batch for batch, _, _ in told] == [1, 2, 3]
+    assert told[0][1] == pytest.approx(np.log(2), abs=1e-5)
+
+
+def test_a_batch_without_labels_moves_nothing_to_nan():
+    photos, labels = two_classes(8)
+    labels[:7] = 255
+    model = train_scorer(photos, labels, 2, ScorerSettings(width=2, batches=4, batch=2))
+    assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda p, t: (p.astype(float), t), "photos: must be"),
+        (lambda p, t: (p, t[:, :-1]), "labels: must be"),
+        (lambda p, t: (p[:0], t[:0]), "no photos"),
+        (lambda p, t: (p, np.full_like(t, 255)), "no pixel is labelled"),
+        (lambda p, t: (p, np.full_like(t, 7)), "class 7 is not one of the 2 classes"),
+    ],
+)
+def test_training_refuses_what_does_not_fit(spoil, message):
+    with pytest.raises(ScoringError, match=message):
+        train_scorer(*spoil(*two_classes(3)), 2, QUICK)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batch": 1},
+        {"batches": 0},
+        {"learning_rate": 0.0},
+        {"width": 0},
+        {"patience": 0},
+        {"validate_every": 0},
+    ],
+)
+def test_settings_refuse(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        ScorerSettings(**change)
+
+
+SOURCE = {"dataset": "toys", "fingerprint": "ab12" * 16, "size": [48, 48]}
+
+
+@pytest.fixture
+def saved(trained, tmp_path):
+    path = tmp_path / "scorers" / "toy.safetensors"
+    save_scorer(path, trained, QUICK, ["ground", "box"], SOURCE)
+    return path
+
+
+def test_saved_and_loaded_it_is_the_same(trained, saved):
+    loaded, metadata = load_scorer(saved)
+    assert equal(weights(trained), weights(loaded))
+    assert not loaded.training
+    assert metadata["class_names"] == ["ground", "box"]
+    assert metadata["settings"] == dataclasses.asdict(QUICK)
+    assert metadata["source"] == SOURCE
+    photos, _ = two_classes(3, seed=4)
+    assert (segment(trained, photos) == segment(loaded, photos)).all()
+    assert [p.name for p in saved.parent.iterdir()] == [saved.name]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
+def test_a_truncated_file_is_refused(saved, share):
+    content = saved.read_bytes()
+    saved.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ScoringError, match=saved.name):
+        load_scorer(saved)
+
+
+def test_an_altered_file_is_refused(saved):
+    content = bytearray(saved.read_bytes())
+    content[-3] ^= 0x40
+    saved.write_bytes(content)
+    with pytest.raises(ScoringError, match="altered"):
+        load_scorer(saved)
+
+
+def test_other_files_are_refused(saved, tmp_path):
+    with pytest.raises(ScoringError, match="no such file"):
+        load_scorer(tmp_path / "absent.safetensors")
+    save_file({"weight": torch.ones(2)}, tmp_path / "plain.safetensors")
+    with pytest.raises(ScoringError, match="not a scorer of this format"):
+        load_scorer(tmp_path / "plain.safetensors")
+    torch.save({"weight": torch.ones(2)}, tmp_path / "pickled.pt")
+    with pytest.raises(ScoringError, match="not a scorer, or damaged"):
+        load_scorer(tmp_path / "pickled.pt")
+
+
+def test_weights_that_do_not_fit_their_description_are_refused(saved):
+    from safetensors import safe_open
+
+    with safe_open(saved, framework="pt") as file:
+        metadata = json.loads(file.metadata()["scorer"])
+    metadata["network"]["width"] = 5
+    save_file(load_file(saved), saved, {"scorer": json.dumps(metadata)})
+    with pytest.raises(ScoringError, match="do not fit"):
+        load_scorer(saved)
+
+
+def test_a_name_for_every_class(trained, tmp_path):
+    with pytest.raises(ValueError, match="3 names for 2 classes"):
+        save_scorer(tmp_path / "x.safetensors", trained, QUICK, ["a", "b", "c"], {})
+
+
+def test_a_scorer_for_other_photos_or_classes_is_refused(saved):
+    _, metadata = load_scorer(saved)
+    check_scorer(saved, metadata, ["ground", "box"], SOURCE)
+    check_scorer(saved, metadata)
+    check_scorer(saved, metadata, source={"dataset": "toys"})
+    for change, said in [
+        ({"dataset": "camvid"}, "for toys, not for camvid"),
+        ({"size": [256, 128]}, "at 48x48 pixels (height x width), not at 256x128"),
+        (
+            {"fingerprint": "0" * 64},
+            "another version of the data: fingerprint ab12ab12ab12, not 000000000000",
+        ),
+    ]:
+        with pytest.raises(ScoringError) as refusal:
+            check_scorer(saved, metadata, source=SOURCE | change)
+        assert str(refusal.value).startswith(f"{saved}: this scorer was trained ")
+        assert str(refusal.value).endswith(said) and "\n" not in str(refusal.value)
+    with pytest.raises(ScoringError, match=r"other classes: its class 1 is box, not sky"):
+        check_scorer(saved, metadata, ["ground", "sky"])
+    with pytest.raises(ScoringError, match=r"other classes: 2 classes, not 3"):
+        check_scorer(saved, metadata, ["ground", "box", "sky"])
+
+
+@pytest.mark.parametrize("source", ["ab12" * 16, {"caffemodel_sha256": "f", "file": "x"}, None])
+def test_a_source_that_names_no_data_set_is_not_compared(saved, source):
+    _, metadata = load_scorer(saved)
+    check_scorer(saved, metadata | {"source": source}, ["ground", "box"], SOURCE)

@@ -1,0 +1,185 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from eval.errors import ScoringError
+from eval.labels import read_data_set
+from eval.matching import LABEL_IDS, TRAIN_IDS, match
+
+SETS = """\
+streets:
+  layout: folders
+  sides: {photo: {folder: "p/{split}"}, labels: {folder: "l/{split}", kind: index}}
+  classes:
+    road: {colour: [128, 64, 128], index: 2}
+    sky: {colour: [70, 130, 180], index: 1}
+    car: {colour: [0, 0, 142], index: 7}
+  ignore: [9]
+"""
+
+
+@pytest.fixture
+def streets(tmp_path):
+    (tmp_path / "sets.yaml").write_text(SETS)
+    return read_data_set("streets", tmp_path / "sets.yaml")
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads label files of a data set as the command would: `read(data, {name: values})`.
+
+    A file's values are an array, or an image as it is.
+    """
+
+    def reading(data, files, values_are=None):
+        for side in ("out", "maps"):
+            (tmp_path / side).mkdir(exist_ok=True)
+        for name, values in files.items():
+            if not isinstance(values, Image.Image):
+                values = Image.fromarray(np.array(values, np.uint8))
+            key = name.partition("_gtFine")[0].partition(".")[0]
+            Image.new("RGB", values.size).save(tmp_path / "out" / f"{key}.png")
+            values.save(tmp_path / "maps" / name)
+        out, maps = tmp_path / "out", tmp_path / "maps"
+        found = match(out, out, maps, label_endings=data.label_endings)
+        reader = data.label_reader(values_are)(found)
+        reading.record = reader.record(found.labels)
+        return [reader(path).tolist() for path in found.labels]
+
+    return reading
+
+
+def test_tells_classes_palette_and_direction(streets):
+    assert streets.class_names == ("road", "sky", "car")
+    assert streets.palette.tolist() == [[128, 64, 128], [70, 130, 180], [0, 0, 142]]
+    assert (streets.direction, streets.labels_are) == ("labels->photo", "input")
+    assert read_data_set("maps").labels_are is None
+    assert read_data_set("camvid").label_endings == (TRAIN_IDS, "_gtFine_color")
+    assert read_data_set("cityscapes_gtfine").label_endings[1] == LABEL_IDS
+
+
+def test_index_maps_of_positions_and_of_the_data_sets_ignored_value(read):
+    assert read(read_data_set("camvid"), {"a.png": [[0, 10, 11, 255]]}) == [[[0, 10, 255, 255]]]
+
+
+def test_index_maps_in_the_data_sets_own_values(streets, read):
+    assert read(streets, {"a.png": [[2, 1]], "b.png": [[7, 9]]}) == [[[0, 1]], [[2, 255]]]
+
+
+def test_index_maps_in_positions_where_no_value_could_be_the_data_sets_own(streets, read):
+    assert read(streets, {"a.png": [[0, 1, 2, 255]]}) == [[[0, 1, 2, 255]]]
+
+
+def test_what_could_be_either_is_refused_until_it_is_said(streets, read):
+    with pytest.raises(ScoringError, match=r"values of streets's own .*--label-values own or pos"):
+        read(streets, {"a.png": [[1, 2]]})
+    assert read(streets, {"a.png": [[1, 2]]}, "positions") == [[[1, 2]]]
+    assert read.record == {"read_as": "class positions", "read_by_colours": 0}
+    assert read(streets, {"a.png": [[1, 2]]}, "own") == [[[1, 0]]]
+    assert read.record["read_as"] == "the data set's own values"
+
+
+def test_what_could_be_either_is_refused_also_where_the_rest_is_ignored(read):
+    full = read_data_set("cityscapes_gtfine")
+    with pytest.raises(ScoringError, match=r"values of cityscapes_gtfine's own"):
+        read(full, {"a.png": [[7, 8, 11]]})
+    # A value that the data set's own files never have, and one that no position has.
+    assert read(full, {"a.png": [[7, 8, 255]]}) == [[[7, 8, 255]]]
+    assert read(full, {"a.png": [[7, 8, 33]]}) == [[[0, 1, 18]]]
+
+
+def test_where_both_readings_agree_nothing_need_be_said(streets, read):
+    assert read(streets, {"a.png": [[1, 1]]}) == [[[1, 1]]]
+
+
+def test_a_runs_own_labels_are_positions(streets, read, tmp_path):
+    (tmp_path / "journal.jsonl").write_text("")
+    assert read(streets, {"a.png": [[1, 2]]}) == [[[1, 2]]]
+
+
+def test_cityscapes_names_say_what_is_in_them_and_nobody_says_otherwise(read):
+    with pytest.raises(ScoringError, match=r"NAME_gtFine_labelIds files hold own"):
+        read(read_data_set("cityscapes_gtfine"), {"a_gtFine_labelIds.png": [[7]]}, "positions")
+
+
+def of_palette(values, palette):
+    image = Image.fromarray(np.array(values, np.uint8))
+    image = Image.frombytes("P", image.size, image.tobytes())
+    image.putpalette([value for colour in palette for value in colour])
+    return image
+
+
+ROAD, SKY, CAR = (128, 64, 128), (70, 130, 180), (0, 0, 142)
+
+
+def test_a_palette_of_the_classes_colours_is_read_by_its_colours(streets, read):
+    # By its indices this map would be sky, road and an error.
+    image = of_palette([[1, 2, 0]], [(0, 0, 0), CAR, ROAD])
+    assert read(streets, {"a.png": image}) == [[[2, 0, 255]]]
+    assert read.record["read_as"] == "colours" and read.record["read_by_colours"] == 1
+    assert read(read_data_set("cityscapes_gtfine"), {"a.png": image}) == [[[13, 0, 255]]]
+
+
+def test_a_palette_of_greys_or_of_other_colours_is_no_reading(read):
+    camvid = read_data_set("camvid")
+    greys = of_palette([[0, 10, 11]], [(i, i, i) for i in range(256)])
+    assert read(camvid, {"a.png": greys}) == [[[0, 10, 255]]]
+    other = of_palette([[0, 10, 11]], [(9, i, 200) for i in range(12)])
+    assert read(camvid, {"a.png": other}) == [[[0, 10, 255]]]
+    assert read.record == {"read_as": "class positions", "read_by_colours": 0}
+
+
+def test_a_palette_of_some_classes_colours_and_others_is_refused(streets, read):
+    image = of_palette([[1, 2, 3]], [(0, 0, 0), CAR, ROAD, (1, 2, 3)])
+    with pytest.raises(ScoringError, match=r"a\.png: .*index 3 has \(1, 2, 3\), which is none"):
+        read(streets, {"a.png": image})
+    unused = of_palette([[1, 2, 1]], [(0, 0, 0), CAR, ROAD, (1, 2, 3)])
+    assert read(streets, {"a.png": unused}) == [[[2, 0, 2]]]
+    # The labels of this data set are painted: another palette is no display of indices.
+    other = of_palette([[1]], [(9, i, 200) for i in range(9)])
+    with pytest.raises(ScoringError, match=r"a\.png: .*\(9, 1, 200\) is of no class of facades"):
+        read(read_data_set("facades"), {"a.png": other})
+
+
+def test_painted_maps_may_have_an_opaque_alpha_channel(streets, read):
+    # As cityscapesScripts writes NAME_gtFine_color.
+    painted = np.array([[[*SKY, 255], [0, 0, 0, 255]]], np.uint8)
+    assert read(streets, {"a_gtFine_color.png": painted}) == [[[1, 255]]]
+    painted[0, 1, 3] = 254
+    with pytest.raises(ScoringError, match=r"a_gtFine_color\.png: .*must be opaque"):
+        read(streets, {"a_gtFine_color.png": painted})
+
+
+def test_cityscapes_files_are_read_by_their_names(read):
+    full = read_data_set("cityscapes_gtfine")
+    assert read(full, {"a_gtFine_labelIds.png": [[7, 8, 33, 0]]}) == [[[0, 1, 18, 255]]]
+    assert read(full, {"a_gtFine_labelTrainIds.png": [[7, 8, 255]]}) == [[[7, 8, 255]]]
+
+
+def test_painted_maps_are_read_by_exact_colour_and_black_is_ignored(streets, read):
+    painted = [[[70, 130, 180], [0, 0, 142], [0, 0, 0]]]
+    assert read(streets, {"a.png": painted}) == [[[1, 2, 255]]]
+
+
+def test_painted_jpeg_is_read_by_the_nearest_colour(streets, read):
+    sky = np.tile(np.uint8([70, 130, 180]), (8, 8, 1))
+    assert np.unique(read(streets, {"a.jpg": sky})).tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([[2, 5]], r"a\.png: the value 5 is no class of streets \(3 classes; 255 is ignored\)"),
+        ([[[70, 130, 181]]], r"a\.png: .*colour of no class, mostly \(70, 130, 181\)"),
+    ],
+)
+def test_unknown_values_and_colours_are_named_with_the_file(streets, read, values, said):
+    with pytest.raises(ScoringError, match=said):
+        read(streets, {"a.png": values})
+
+
+def test_unknown_data_sets_are_one_line(tmp_path):
+    with pytest.raises(ScoringError, match="'camvit' is unknown"):
+        read_data_set("camvit")
+    with pytest.raises(ScoringError, match=r"no\.yaml"):
+        read_data_set("camvid", tmp_path / "no.yaml")

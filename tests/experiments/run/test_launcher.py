@@ -1,0 +1,193 @@
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from experiments.run.jobs import DataSource, Job
+from experiments.run.journal import Journal, write_json
+from experiments.run.launcher import (
+    Outcome,
+    choose_workers,
+    launch,
+    likely_gpus,
+    unusable_gpus,
+    usable_cores,
+)
+from experiments.run.signals import collected_signals
+from pix2pix.common.ownership import Ownership
+
+
+def job(out, digest, **changes):
+    values = {
+        "kind": "cell",
+        "digest": digest,
+        "title": digest,
+        "out": str(out),
+        "data": DataSource("nothing-of-that-name", None, str(out), str(out / "cache")),
+        "config": {"size": [32, 32], "direction": "labels->photo", "fingerprint": "f"},
+        "reference": "r",
+        "scorer": None,
+    }
+    return Job(**{**values, **changes})
+
+
+def test_workers_default_to_a_gpu_else_a_core_each():
+    jobs = [None] * 5
+    assert choose_workers(None, 3, jobs) == 3
+    assert choose_workers(None, 0, jobs) == min(5, usable_cores())
+    assert choose_workers(2, 8, jobs) == 2
+    assert choose_workers(9, 0, jobs) == 5
+
+
+@pytest.mark.parametrize(
+    ("visible", "count"), [(None, 2), ("0", 1), ("0,1,2", 2), ("", 0), ("-1", 0), ("1,-1,0", 1)]
+)
+def test_gpus_are_counted_by_their_device_files(tmp_path, monkeypatch, visible, count):
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "null"):
+        (tmp_path / name).touch()
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert likely_gpus(tmp_path) == count
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine's GPU is usable")
+def test_gpus_that_torch_cannot_use_are_told(tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert not unusable_gpus(tmp_path)
+    (tmp_path / "nvidia0").touch()
+    assert unusable_gpus(tmp_path).startswith("torch cannot use 1 GPU(s) of this machine")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # whoever turns them off knows
+    assert not unusable_gpus(tmp_path)
+
+
+def test_every_job_fails_for_itself_and_says_why(tmp_path):
+    events = []
+    jobs = [job(tmp_path, "a"), job(tmp_path, "b")]
+    outcomes = launch(jobs, 2, 0, lambda j, e: events.append((j.digest, e["event"])))
+    for one in jobs:
+        assert outcomes[one.digest].word == "failed"
+        assert "nothing-of-that-name" in outcomes[one.digest].reason
+        (record,) = [r for r in Journal(one.directory).records() if r["event"] == "failed"]
+        assert "nothing-of-that-name" in record["error"]
+        assert (one.digest, "ended") in events
+
+
+def own(*jobs):
+    """The run directories' ownerships, held by this process."""
+    held = []
+    for one in jobs:
+        one.directory.mkdir(parents=True)
+        held.append(Ownership(one.directory / "owner.lock"))
+        assert held[-1].take()
+    return held
+
+
+def test_others_come_first_while_another_process_owns_a_cell(tmp_path):
+    jobs = [job(tmp_path, "a"), job(tmp_path, "b")]
+    (lock,) = own(jobs[0])
+    order = []
+
+    def watch(one, event):
+        order.append((one.digest, event["event"], event.get("phase", "")))
+        if event["event"] == "ended" and one.digest == "b":
+            lock.release()
+
+    outcomes = launch(jobs, 1, 0, watch)
+    assert order[0] == ("a", "phase", f"owned by process {os.getpid()} on {platform.node()}")
+    assert [digest for digest, event, _ in order if event == "ended"] == ["b", "a"]
+    assert outcomes["a"].word == "failed"  # its turn came, and its data set does not exist
+
+
+def test_a_worker_that_is_turned_down_gives_its_slot_back(tmp_path):
+    """The kernel's lock alone: what a launcher finds out only by trying."""
+    jobs = [job(tmp_path, "a"), job(tmp_path, "b")]
+    (lock,) = own(jobs[0])
+    lock.file.unlink()
+    ended = []
+
+    def watch(one, event):
+        if event["event"] == "ended":
+            ended.append(one.digest)
+            if one.digest == "b":
+                lock.release()
+
+    launch(jobs, 1, 0, watch)
+    assert ended == ["b", "a"]
+
+
+def test_what_its_owner_has_done_meanwhile_is_done(tmp_path):
+    one = job(tmp_path, "a")
+    (lock,) = own(one)
+
+    def watch(_, event):
+        if event["event"] == "phase":
+            write_json(one.directory / "scores.json", {"settings": {"reference": "r"}})
+            Journal(one.directory).append("done", seconds=1.0)
+            lock.release()
+
+    assert launch([one], 1, 0, watch) == {"a": Outcome("done")}
+
+
+def test_a_signal_stops_what_runs_and_what_waits(tmp_path):
+    jobs = [job(tmp_path, name) for name in ("a", "b", "c")]
+    locks = own(*jobs)
+    for lock in locks[:2]:
+        lock.file.unlink()  # so that two workers are started and turned down, again and again
+
+    def watch(_, event):
+        if event["event"] == "phase":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with collected_signals() as signals:
+        outcomes = launch(jobs, 2, 0, watch, signals)
+    assert {o.word for o in outcomes.values()} == {"stopped"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_worker_that_dies_leaves_its_reason_and_its_log(tmp_path, number, monkeypatch):
+    """Of any death that a worker cannot record itself, the launcher does."""
+    monkeypatch.setattr(
+        "experiments.run.launcher.WORKER",
+        [
+            "-c",
+            f"import os, sys; print('on my way', file=sys.stderr); os.kill(os.getpid(), {number})",
+        ],
+    )
+    one, told = job(tmp_path, "a"), []
+    outcomes = launch([one], 1, 0, lambda _, event: told.append(event))
+    assert f"killed by signal {int(number)}" in outcomes["a"].reason
+    (record,) = Journal(one.directory).records()
+    assert record["event"] == "failed" and record["error"] == outcomes["a"].reason
+    assert "on my way" in record["log"]
+    assert (one.directory / "config.json").exists()
+    assert {"event": "failed", "error": outcomes["a"].reason} in told
+
+
+def test_a_folder_that_cannot_be_written_fails_its_job_alone(tmp_path):
+    blocked, other = job(tmp_path / "x", "a"), job(tmp_path, "b")
+    (tmp_path / "x").write_text("a file where a folder should be")
+    outcomes = launch([blocked, other], 1, 0, lambda *_: None)
+    assert f"{tmp_path}/x" in outcomes["a"].reason and "\n" not in outcomes["a"].reason
+    assert "nothing-of-that-name" in outcomes["b"].reason
+
+
+@pytest.mark.parametrize("line", ["", "{}", "no json", '{"kind": "cell"}'])
+def test_a_worker_says_in_one_line_that_it_got_no_job(line):
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.run.worker"],
+        input=f"{line}\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    event = json.loads(done.stdout)
+    assert event["event"] == "failed" and event["error"].startswith("job: ")
+    assert done.stderr == f"failed: {event['error']}\n"

@@ -1,0 +1,219 @@
+"""The in-suite scorer: trained once, by whichever job comes first, with a run of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import recorded_runs as recorded
+from PIL import Image
+
+from eval.errors import ScoringError
+from eval.fcn_score import per_class, scores
+from eval.scorer.file import load_scorer, save_scorer
+from experiments.run.jobs import DataSource, Job
+from experiments.run.journal import Journal, last, read_records, write_json
+from experiments.run.runner import run
+from experiments.run.scoring import ensure_scorer
+from experiments.run.signals import Stop
+from experiments.run.work import Work
+from experiments.tracking.mirror import mirror
+from experiments.tracking.reader import read_suite
+from experiments.tracking.store import open_store
+from pix2pix.common.errors import Interrupted
+from pix2pix.data.pairs import prepare
+from pix2pix.data.registry import find_entry, load_registry
+
+SIDE = 32
+SCORER = {"width": 2, "batches": 12, "batch": 2, "validate_every": 4, "patience": 9}
+REGISTRY = """\
+streets:
+  title: Two-class streets
+  layout: folders
+  sides:
+    photo: {folder: "photos/{split}"}
+    labels: {folder: "labels/{split}", kind: index}
+  classes: {road: [128, 64, 128], sky: [70, 130, 180]}
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[DataSource, str]:
+    """A registry, 20 training photos and their cache; the fingerprint."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 20), ("val", 2), ("test", 3)):
+        for index in range(count):
+            labels = np.ones((SIDE, SIDE), np.uint8)
+            labels[rng.integers(8, SIDE - 8) :] = 0
+            colours = np.array([[90, 90, 95], [110, 160, 220]], np.uint8)
+            photo = colours[labels] + rng.integers(0, 30, (SIDE, SIDE, 3), dtype=np.uint8)
+            for kind, image in (("photos", photo), ("labels", labels)):
+                path = root / "streets" / kind / split / f"{index}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(image).save(path)
+    (root / "mine.yaml").write_text(REGISTRY)
+    entry = find_entry(load_registry(root / "mine.yaml"), "streets")
+    paired = prepare(entry, root, (SIDE, SIDE), "labels->photo", root / "cache")
+    source = DataSource("streets", str(root / "mine.yaml"), str(root), str(root / "cache"))
+    return source, paired.fingerprint
+
+
+def job_of(data: tuple[DataSource, str], out: Path, kind: str = "reference") -> Job:
+    source, fingerprint = data
+    digest = "ref" if kind == "reference" else "aaa"
+    config = {
+        "size": [SIDE, SIDE],
+        "direction": "labels->photo",
+        "fingerprint": fingerprint,
+    }
+    (out / "scorers").mkdir(parents=True, exist_ok=True)
+    write_json(out / f"{kind}s" / digest / "config.json", {"digest": digest, **config})
+    return Job(kind, digest, kind, str(out), source, config, "ref", SCORER)
+
+
+def unheard(event: dict[str, Any]) -> None:
+    pass
+
+
+def cut_at(step: int) -> Callable[[dict[str, Any]], None]:
+    """Receives a job's events, and ends it at that batch of the scorer."""
+
+    def emit(event: dict[str, Any]) -> None:
+        if event["event"] == "losses" and event["step"] == step:
+            raise Interrupted
+
+    return emit
+
+
+def work_of(job: Job, emit=unheard) -> Work:
+    return Work(job, emit, Stop())
+
+
+def events(directory: Path) -> list[str]:
+    return [record["event"] for record in read_records(directory / "journal.jsonl")]
+
+
+def test_a_cell_that_trains_it_leaves_its_own_journal_and_seconds_alone(data, tmp_path):
+    work = work_of(job_of(data, tmp_path, "cell"))
+    ensure_scorer(work)
+    assert events(tmp_path / "cells" / "aaa") == []
+    records = read_records(tmp_path / "scorers" / "ref" / "journal.jsonl")
+    assert [r["event"] for r in records if r["event"] not in ("losses", "validation")] == [
+        "start", "data", "parameters", "trained", "done",
+    ]  # fmt: skip
+    assert records[0]["trained_by"] == "cell aaa"
+    assert [r["step"] for r in records if r["event"] == "losses"] == list(range(1, 13))
+    assert [r["step"] for r in records if r["event"] == "validation"] == [4, 8, 12]
+    assert (records[1]["train"], records[1]["val"]) == (18, 2)
+    seconds = last(records, "trained")["seconds"]
+    assert work.waited >= seconds > 0
+    _, metadata = load_scorer(tmp_path / "scorers" / "ref.safetensors")
+    assert metadata["class_names"] == ["road", "sky"]
+    assert metadata["source"] == {
+        "dataset": "streets",
+        "fingerprint": data[1],
+        "size": [SIDE, SIDE],
+    }
+
+
+def test_whoever_comes_second_trains_nothing(data, tmp_path):
+    ensure_scorer(work_of(job_of(data, tmp_path, "cell")))
+    before = events(tmp_path / "scorers" / "ref")
+    ensure_scorer(work_of(job_of(data, tmp_path), lambda event: pytest.fail(f"did {event}")))
+    assert events(tmp_path / "scorers" / "ref") == before
+
+
+def test_interrupted_it_starts_anew_and_ends_with_the_same_weights(data, tmp_path):
+    ensure_scorer(work_of(job_of(data, tmp_path / "whole")))
+    job = job_of(data, tmp_path / "cut")
+    with pytest.raises(Interrupted):
+        ensure_scorer(work_of(job, cut_at(7)))
+    assert not (tmp_path / "cut" / "scorers" / "ref.safetensors").exists()
+    ensure_scorer(work_of(job))
+    assert events(tmp_path / "cut" / "scorers" / "ref").count("start") == 2
+    whole, cut = (load_scorer(tmp_path / way / "scorers" / "ref.safetensors")[1]["sha256"]
+                  for way in ("whole", "cut"))  # fmt: skip
+    assert whole == cut
+
+
+def test_a_kill_between_the_file_and_the_last_word_costs_no_training(data, tmp_path):
+    ensure_scorer(work_of(job_of(data, tmp_path)))
+    journal = tmp_path / "scorers" / "ref" / "journal.jsonl"
+    whole = journal.read_text()
+    journal.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    ensure_scorer(work_of(job_of(data, tmp_path)))
+    assert [json.loads(line)["event"] for line in whole.splitlines()] == events(journal.parent)
+
+
+def test_a_file_of_another_data_set_is_refused(data, tmp_path):
+    ensure_scorer(work_of(job_of(data, tmp_path)))
+    path = tmp_path / "scorers" / "ref.safetensors"
+    model, metadata = load_scorer(path)
+    save_scorer(path, model, {}, ["road", "sky"], metadata["source"] | {"dataset": "facades"})
+    with pytest.raises(ScoringError, match="trained for facades, not for streets"):
+        ensure_scorer(work_of(job_of(data, tmp_path)))
+
+
+def test_a_failed_training_says_why_in_its_own_journal(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("experiments.run.scoring.hold_out", lambda labels: np.array([99]))
+    with pytest.raises(ScoringError):
+        ensure_scorer(work_of(job_of(data, tmp_path)))
+    failed = last(Journal(tmp_path / "scorers" / "ref").records(), "failed")
+    assert failed["error"] == "held_out: must be 0 to 19 (got 99, 99)"
+
+
+def test_the_scorer_has_one_mlflow_run_with_curves_and_the_ceiling_by_class(
+    data, tmp_path: Path, store: Path
+) -> None:
+    out = tmp_path / "runs"
+    job = job_of(data, out)
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference="ref", dataset="streets")
+    key = ("patch_size", "streets", "quick")
+    with pytest.raises(Interrupted):
+        run(job, cut_at(7), Stop())
+    mirror(out)
+    begun = read_suite(*key).scorer
+    assert begun is not None and begun.status == "running" and begun.scores == {}
+    run(job, unheard, Stop())
+    mirror(out)
+    mirror(out)
+
+    runs = read_suite(*key)
+    scorer, truth = runs.scorer, runs.ground_truth
+    assert scorer is not None and truth is not None
+    assert scorer.run_id == begun.run_id and scorer.status == truth.status == "done"
+    # The real photos' own scores are recorded once, and shown by both.
+    journals = [out / folder / "ref" for folder in ("references", "scorers")]
+    assert [events(folder).count("scores") for folder in journals] == [1, 0]
+    fcn = {name: value for name, value in truth.scores.items() if name.startswith("fcn.")}
+    assert scorer.scores == fcn and len(fcn) == 3
+    assert truth.curves().empty
+
+    curves = scorer.curves().set_index(["term", "step"])["value"]
+    assert curves.index.is_unique
+    assert list(curves["scorer"].index) == list(range(1, 13))
+    assert list(curves["validation/class_iou"].index) == [4, 8, 12]
+    assert scorer.params["scorer.width"] == "2" and scorer.params["size"] == "[32, 32]"
+    assert scorer.cost["batches"] == 12 and scorer.cost["kept_batch"] in (4, 8, 12)
+    assert scorer.cost["scorer_parameters"] > 0
+
+    with np.load(out / "references" / "ref" / "per_image.npz") as arrays:
+        confusion = arrays["confusion"].sum(0)
+    accuracy, iou = per_class(confusion)
+    table = scorer.json_artifact("per_class.json")
+    assert table["columns"] == ["class", "share of pixels", "accuracy", "IoU"]
+    assert [row[0] for row in table["data"]] == ["road", "sky"]
+    shares = confusion.sum(1) / confusion.sum()
+    for row, *expected in zip(table["data"], shares, accuracy, iou, strict=True):
+        assert row[1:] == pytest.approx(expected, abs=1e-12)
+    assert scores(confusion)["class_iou"] == fcn["fcn.class_iou"]
+    assert truth.json_artifact("per_class.json") == table
+    tags = open_store().client.get_run(scorer.run_id).data.tags
+    assert json.loads(tags["mlflow.loggedArtifacts"]) == [
+        {"path": "per_class.json", "type": "table"}
+    ]

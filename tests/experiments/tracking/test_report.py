@@ -1,0 +1,43 @@
+"""A report on its suite's parent run, in a real MLflow store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import recorded_runs as recorded
+from PIL import Image
+
+from experiments.tracking.mirror import mirror
+from experiments.tracking.report import attach_report
+from experiments.tracking.store import open_store
+
+KEY = ("patch_size", "procedural", "quick")
+SCORES = {"lpips": 0.3}
+
+
+def test_an_attached_report_stands_in_the_description(tmp_path: Path, store: Path) -> None:
+    out, report = tmp_path / "runs", tmp_path / "report"
+    recorded.cell(out, "aaa", 1, SCORES)
+    claims = ["70x70 > 1x1 on lpips", "a, b > c on lpips"]
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None, claims=claims)
+    mirror(out)
+    report.mkdir()
+    (report / "index.html").write_text("<p>")
+    (report / "verdicts.csv").write_text(
+        f'claim,verdict,n\n{claims[0]},undecided,1\n"{claims[1]}",reproduced,5\n'
+    )
+    Image.new("RGB", (1600, 400)).save(report / "arms_by_inputs.png")
+    for _ in range(2):  # the second time nothing is added twice
+        assert attach_report(*KEY, report)
+    opened = open_store()
+    (parent,) = opened.runs(opened.experiment("patch_size"), {"role": "suite"})
+    note = parent.data.tags["mlflow.note.content"]
+    assert note.count("**1 undecided, 1 reproduced** of 2 claims.") == 1
+    assert note.count(f"- {claims[0]}: **undecided**") == 1
+    assert note.index("get-artifact?path=report%2Farms_by_inputs_small.png") < note.index("| arm |")
+    names = {file.path for file in opened.client.list_artifacts(parent.info.run_id, "report")}
+    assert {"report/index.html", "report/arms_by_inputs_small.png"} <= names
+    folder = store.parent / "mlruns" / "patch_size" / parent.info.run_id / "artifacts" / "report"
+    with Image.open(folder / "arms_by_inputs_small.png") as small:
+        assert small.size == (800, 200)
+    assert not attach_report("losses", "procedural", "quick", report)

@@ -1,0 +1,83 @@
+import numpy as np
+import torch
+
+from pix2pix.data.batches import Batches, to_float, to_uint8
+
+CPU = torch.device("cpu")
+
+
+def pairs(count, size=16):
+    """Every pixel of pair i is i in the input and 100 + i in the target."""
+    values = np.arange(count, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    inputs = np.broadcast_to(values, (count, size, size, 3)).copy()
+    return inputs, inputs + 100
+
+
+def stream(inputs, targets, **changes):
+    options = {"batch": 1, "jitter": 1.0, "mirror": False, "seed": 7, "device": CPU}
+    return Batches(inputs, targets, **{**options, **changes})
+
+
+def test_uint8_to_float_and_back_is_exact():
+    images = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1)
+    assert torch.equal(to_uint8(to_float(images)), images)
+    assert to_float(images).min() == -1 and to_float(images).max() == 1
+
+
+def test_rounding_is_to_the_nearest_and_clamps():
+    values = torch.tensor([-1.2, -1.0, 0.0, 0.00393, 1.0, 1.3]).reshape(1, 1, 1, -1)
+    assert to_uint8(values).flatten().tolist() == [0, 0, 128, 128, 255, 255]
+
+
+def test_every_epoch_gives_every_pair_once_and_in_another_order():
+    batches = stream(*pairs(10), batch=4)
+    epochs = []
+    for _ in range(2):
+        seen, sizes = [], []
+        for _ in range(3):
+            x, y = batches.next()
+            sizes.append(len(x))
+            seen += [round(v) for v in ((x[:, 0, 0, 0] + 1) * 127.5).tolist()]
+            assert torch.allclose(y - x, torch.tensor(100 / 127.5), atol=1e-6)
+        assert sizes == [4, 4, 2]
+        assert sorted(seen) == list(range(10))
+        epochs.append(seen)
+    assert epochs[0] != epochs[1]
+
+
+def test_jitter_and_mirror_treat_input_and_target_alike():
+    rng = np.random.default_rng(0)
+    inputs = rng.integers(0, 156, (3, 32, 32, 3), dtype=np.uint8)
+    batches = stream(inputs, inputs + 100, jitter=1.25, mirror=True, batch=3)
+    x, y = batches.next()
+    assert x.shape == (3, 3, 32, 32)
+    assert torch.allclose(y - x, torch.tensor(100 / 127.5), atol=1e-5)
+
+
+def test_jitter_moves_the_crop_over_the_whole_enlarged_image():
+    ramp = np.tile(np.arange(0, 256, 8, dtype=np.uint8)[None, None, :, None], (1, 32, 1, 3))
+    batches = stream(ramp, ramp, jitter=1.5)
+    starts = {round(batches.next()[0][0, 0, 0, 0].item(), 3) for _ in range(200)}
+    assert len(starts) == 17  # 48 − 32 + 1 offsets
+
+
+def test_mirroring_turns_about_half_of_the_images():
+    ramp = np.tile(np.arange(0, 256, 8, dtype=np.uint8)[None, None, :, None], (1, 32, 1, 3))
+    batches = stream(ramp, ramp, mirror=True)
+    turned = sum(batches.next()[0][0, 0, 0, 0].item() > 0 for _ in range(400))
+    assert 150 < turned < 250
+
+
+def test_the_state_resumes_the_stream_exactly():
+    inputs, targets = pairs(7)
+    options = {"jitter": 1.2, "mirror": True, "batch": 2}
+    batches = stream(inputs, targets, **options)
+    for _ in range(5):
+        batches.next()
+    state = {k: v.clone() if hasattr(v, "clone") else v for k, v in batches.state_dict().items()}
+    expected = [batches.next() for _ in range(9)]
+    other = stream(inputs, targets, **{**options, "seed": 99})
+    other.load_state_dict(state)
+    for x, y in expected:
+        again_x, again_y = other.next()
+        assert torch.equal(x, again_x) and torch.equal(y, again_y)

@@ -1,0 +1,392 @@
+"""Image files to arrays: every kind that is refused is refused by name, before it is misread."""
+
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pix2pix.common.errors import UserError
+from pix2pix.data import decode, label_positions
+from pix2pix.data.decode import check_pair, paint, read_pair
+from pix2pix.data.layouts import SourcePair
+from pix2pix.data.registry import DatasetEntry, load_registry
+
+H, W = 6, 8
+
+
+def _photo(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (H, W, 3), dtype=np.uint8)
+
+
+def _entry(labels: str = "index", **more) -> DatasetEntry:
+    colours = {"sky": [10, 20, 30], "road": [200, 100, 0], "car": [0, 0, 255]}
+    written = {
+        "name": "mine",
+        "layout": "folders",
+        "sides": {"photo": {"folder": "A"}, "labels": {"folder": "B", "kind": labels}},
+        "classes": colours,
+        "ignore": [9] if labels == "index" else [[255, 255, 255]],
+        **more,
+    }
+    return DatasetEntry.model_validate(written)
+
+
+def _pair(tmp_path: Path, photo, labels, photo_name="p.png", labels_name="l.png") -> SourcePair:
+    files = []
+    for role, name, image in (("photo", photo_name, photo), ("labels", labels_name, labels)):
+        path = tmp_path / name
+        if isinstance(image, np.ndarray):
+            image = Image.fromarray(image)
+        if isinstance(image, bytes):
+            path.write_bytes(image)
+        else:
+            image.save(path)
+        files.append((role, str(path)))
+    return SourcePair("x", tuple(files))
+
+
+def _png(depth: int, colour_type: int, raw_row: bytes, width: int = W, height: int = H) -> bytes:
+    """A PNG written by hand, for the kinds that PIL does not write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    body = zlib.compress((b"\0" + raw_row) * height)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    )
+
+
+INDICES = np.array([[0, 1, 2, 9] * (W // 4)] * H, np.uint8)
+
+
+def test_index_maps_become_class_positions_and_colours(tmp_path) -> None:
+    photo = _photo()
+    decoded = read_pair(_entry(), _pair(tmp_path, photo, INDICES), (H, W))
+    np.testing.assert_array_equal(decoded.images["photo"], photo)
+    assert decoded.labels[0, :4].tolist() == [0, 1, 2, 255]
+    assert decoded.images["labels"][0, :4].tolist() == [
+        [10, 20, 30],
+        [200, 100, 0],
+        [0, 0, 255],
+        [0, 0, 0],
+    ]
+
+
+def test_written_indices_are_mapped_and_the_rest_ignored(tmp_path) -> None:
+    classes = {"road": {"colour": [1, 2, 3], "index": 7}, "sky": {"colour": [4, 5, 6], "index": 0}}
+    entry = _entry(classes=classes, ignore="rest")
+    indices = np.array([[7, 0, 3, 200] * 2] * H, np.uint8)
+    decoded = read_pair(entry, _pair(tmp_path, _photo(), indices), (H, W))
+    assert decoded.labels[0, :4].tolist() == [0, 1, 255, 255]
+
+
+def test_palette_images_hold_indices_whatever_their_colours(tmp_path) -> None:
+    image = Image.fromarray(np.minimum(INDICES, 2))
+    image.putpalette([255, 0, 0] * 4)
+    assert image.mode == "P"
+    image.save(tmp_path / "four_bits.png", bits=4)
+    four_bits = (tmp_path / "four_bits.png").read_bytes()
+    decoded = read_pair(_entry(), _pair(tmp_path, _photo(), four_bits), (H, W))
+    assert decoded.labels[0, :4].tolist() == [0, 1, 2, 2]
+
+
+def test_resizing_is_nearest_for_labels_and_antialiased_for_photos(tmp_path) -> None:
+    stripes = np.zeros((H, W, 3), np.uint8)
+    stripes[:, ::2] = 200
+    decoded = read_pair(_entry(), _pair(tmp_path, stripes, INDICES), (3, 2))
+    assert decoded.images["photo"].shape == (3, 2, 3)
+    assert (abs(decoded.images["photo"].astype(int) - 100) < 30).all()
+    assert set(np.unique(decoded.labels)) <= {0, 1, 2, 255}
+
+
+def test_painted_labels_in_png_are_exact(tmp_path) -> None:
+    entry = _entry("palette")
+    positions = np.array([[0, 1, 2, 255] * 2] * H, np.uint8)
+    painted = paint(positions, entry)
+    painted[positions == 255] = 255
+    decoded = read_pair(entry, _pair(tmp_path, _photo(), painted), (H, W))
+    np.testing.assert_array_equal(decoded.labels, positions)
+    np.testing.assert_array_equal(decoded.images["labels"], painted)
+
+
+def test_an_unknown_colour_names_file_and_colour(tmp_path) -> None:
+    entry = _entry("palette")
+    painted = paint(np.zeros((H, W), np.uint8), entry)
+    painted[2, 3] = (11, 20, 30)
+    with pytest.raises(UserError, match=r"l\.png: 2\.08% .* colour of no class.*\(11, 20, 30\)"):
+        read_pair(entry, _pair(tmp_path, _photo(), painted), (3, 4))
+    rest = _entry("palette", ignore="rest")
+    decoded = read_pair(rest, _pair(tmp_path, _photo(), painted), (H, W))
+    assert decoded.labels[2, 3] == 255
+
+
+def test_painted_labels_in_jpeg_are_the_nearest_within_tolerance(tmp_path) -> None:
+    entry = _entry("palette")
+    positions = np.zeros((32, 32), np.uint8)
+    positions[:, 16:] = 1
+    painted, photo = paint(positions, entry), np.zeros((32, 32, 3), np.uint8)
+    Image.fromarray(painted).save(tmp_path / "l.jpg", quality=75)
+    assert (np.asarray(Image.open(tmp_path / "l.jpg")) != painted).any()
+    jpeg = (tmp_path / "l.jpg").read_bytes()
+    decoded = read_pair(entry, _pair(tmp_path, photo, jpeg, labels_name="l.jpg"), (32, 32))
+    known = decoded.labels != 255
+    assert known.mean() > 0.9
+    assert (decoded.labels[known] == positions[known]).all()
+
+
+def test_a_jpeg_painted_in_other_colours_is_refused(tmp_path) -> None:
+    other = np.full((32, 32, 3), (0, 255, 0), np.uint8)
+    Image.fromarray(other).save(tmp_path / "l.jpg", quality=95)
+    jpeg = (tmp_path / "l.jpg").read_bytes()
+    pair = _pair(tmp_path, np.zeros((32, 32, 3), np.uint8), jpeg, labels_name="l.jpg")
+    with pytest.raises(UserError, match=r"l\.jpg: 100\.00% of the label pixels"):
+        read_pair(_entry("palette"), pair, (32, 32))
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (_photo()[..., 0], r"is 8-bit grey \(mode L\); 8-bit RGB is needed; convert it"),
+        (Image.fromarray(_photo()).quantize(8), r"is a palette image \(mode P\)"),
+        (np.dstack([_photo(), INDICES]), r"is 8-bit RGBA with alpha \(mode RGBA\)"),
+        (
+            Image.merge("LA", [Image.fromarray(INDICES)] * 2),
+            r"is 8-bit grey with alpha \(mode LA\)",
+        ),
+        (Image.fromarray(_photo()[..., 0].astype(np.uint16) * 257), r"is 16-bit grey \(mode I;16"),
+        (_png(16, 2, bytes(range(6 * W))), r"is 16-bit RGB \(mode RGB\)"),
+        (Image.fromarray(_photo()).convert("1"), r"is black and white"),
+        (b"not an image at all", "is not an image that can be read"),
+        (b"", "is not an image that can be read"),
+    ],
+)
+def test_photos_that_are_not_8_bit_rgb(tmp_path, image, said: str) -> None:
+    pair = _pair(tmp_path, image, INDICES)
+    with pytest.raises(UserError, match=rf"p\.png: {said}"):
+        check_pair(_entry(), pair)
+    with pytest.raises(UserError, match=r"p\.png: "):
+        read_pair(_entry(), pair, (H, W))
+
+
+def test_grey_photos_where_the_entry_allows_them(tmp_path) -> None:
+    sides = {"photo": {"folder": "A", "grey": True}, "labels": {"folder": "B", "kind": "index"}}
+    grey = _photo()[..., 0]
+    decoded = read_pair(_entry(sides=sides), _pair(tmp_path, grey, INDICES), (H, W))
+    np.testing.assert_array_equal(decoded.images["photo"], np.stack([grey] * 3, -1))
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (_photo(), r"is 8-bit RGB \(mode RGB\), not an index map; save it as"),
+        (INDICES.astype(np.uint16), "is 16-bit grey"),
+        (np.dstack([_photo(), INDICES]), "is 8-bit RGBA with alpha"),
+        (_png(4, 0, bytes(W // 2)), "is 4-bit grey"),
+    ],
+)
+def test_index_maps_of_another_kind(tmp_path, image, said: str) -> None:
+    with pytest.raises(UserError, match=rf"l\.png: {said}"):
+        check_pair(_entry(), _pair(tmp_path, _photo(), image))
+
+
+def test_an_index_map_in_jpeg(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"l\.jpg: is JPEG, which changes values"):
+        check_pair(_entry(), _pair(tmp_path, _photo(), INDICES, labels_name="l.jpg"))
+
+
+def test_an_index_of_no_class(tmp_path) -> None:
+    wrong = INDICES.copy()
+    wrong[5, 7] = 77
+    pair = _pair(tmp_path, _photo(), wrong)
+    check_pair(_entry(), pair)
+    with pytest.raises(UserError, match=r"l\.png: has the value 77, .*allowed: 0, 1, 2, 9"):
+        read_pair(_entry(), pair, (2, 2))
+
+
+def test_sides_of_different_size(tmp_path) -> None:
+    pair = _pair(tmp_path, _photo()[:, :6], INDICES)
+    for check in (lambda: check_pair(_entry(), pair), lambda: read_pair(_entry(), pair, (H, W))):
+        with pytest.raises(UserError, match=r"mine: .*p\.png is 6×6, .*l\.png is 8×6"):
+            check()
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tif"])
+def test_truncated_and_damaged_files(tmp_path, suffix: str) -> None:
+    big = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(big).save(tmp_path / f"whole.{suffix}")
+    content = (tmp_path / f"whole.{suffix}").read_bytes()
+    labels = np.zeros((64, 64), np.uint8)
+    cut = _pair(tmp_path, content[: len(content) // 2], labels, photo_name=f"p.{suffix}")
+    with pytest.raises(UserError, match=rf"p\.{suffix}: ") as caught:
+        read_pair(_entry(), cut, (64, 64))
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_bytes_never_give_a_traceback(tmp_path) -> None:
+    generator = np.random.default_rng(5)
+    Image.fromarray(_photo()).save(tmp_path / "whole.png")
+    content = (tmp_path / "whole.png").read_bytes()
+    refused = 0
+    for _ in range(60):
+        damaged = bytearray(content)
+        for place in generator.integers(0, len(content), 3):
+            damaged[place] = generator.integers(256)
+        pair = _pair(tmp_path, bytes(damaged), INDICES)
+        try:
+            read_pair(_entry(), pair, (H, W))
+        except UserError:
+            refused += 1
+    assert refused > 20
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, recwarn) -> None:
+    side = int(decode.MAX_PIXELS**0.5) + 1
+    for width in (side, 5 * side):
+        bomb = _png(8, 2, bytes(3), width=width, height=side)[:200]
+        header = struct.pack(">IIBBBBB", width, side, 8, 2, 0, 0, 0)
+        content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + header
+        content += struct.pack(">I", zlib.crc32(b"IHDR" + header)) + bomb[33:]
+        with pytest.raises(UserError, match=r"p\.png: has .* pixels"):
+            check_pair(_entry(), _pair(tmp_path, content, INDICES))
+
+
+def test_a_photo_stored_turned_is_refused(tmp_path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(_photo()).save(tmp_path / "turned.jpg", exif=exif)
+    content = (tmp_path / "turned.jpg").read_bytes()
+    with pytest.raises(UserError, match=r"p\.jpg: is stored turned .*auto-orient"):
+        check_pair(_entry(), _pair(tmp_path, content, INDICES, photo_name="p.jpg"))
+
+
+def test_side_by_side_is_cut_in_the_middle(tmp_path) -> None:
+    entry = load_registry()["facades"]
+    photo = _photo()
+    painted = paint(np.array([[0, 3, 11, 5] * 2] * H, np.uint8), entry)
+    Image.fromarray(np.concatenate([photo, painted], 1)).save(tmp_path / "1.png")
+    pair = SourcePair("1", tuple((role, str(tmp_path / "1.png")) for role in entry.sides))
+    check_pair(entry, pair)
+    decoded = read_pair(entry, pair, (H, W))
+    np.testing.assert_array_equal(decoded.images["photo"], photo)
+    np.testing.assert_array_equal(decoded.images["labels"], painted)
+    assert decoded.labels[0, :4].tolist() == [0, 3, 11, 5]
+
+
+def test_an_odd_width_has_no_two_halves(tmp_path) -> None:
+    Image.fromarray(np.zeros((4, 7, 3), np.uint8)).save(tmp_path / "1.png")
+    entry = load_registry()["maps"]
+    pair = SourcePair("1", tuple((role, str(tmp_path / "1.png")) for role in entry.sides))
+    with pytest.raises(UserError, match=r"1\.png: is 7 pixels wide"):
+        check_pair(entry, pair)
+
+
+def test_a_program_that_claims_to_be_an_image_is_not_run(tmp_path, monkeypatch) -> None:
+    """PIL knows files by their content and hands EPS to Ghostscript."""
+    program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 6\n%%EndComments\nshowpage\n"
+    pair = _pair(tmp_path, program, INDICES)
+    with Image.open(pair.files[0][1]) as image:
+        assert image.format == "EPS"
+    for read in (check_pair, lambda entry, pair: read_pair(entry, pair, (H, W))):
+        with pytest.raises(UserError, match=r"p\.png: is not an image that can be read"):
+            read(_entry(), pair)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP"])
+def test_every_kind_of_photo_is_read(tmp_path, kind: str) -> None:
+    several = {"save_all": True, "append_images": [Image.fromarray(_photo(1))]}
+    Image.fromarray(_photo()).save(tmp_path / "one", kind, **several if kind == "MPO" else {})
+    pair = _pair(tmp_path, (tmp_path / "one").read_bytes(), INDICES)
+    check_pair(_entry(), pair)
+    assert read_pair(_entry(), pair, (H, W)).images["photo"].shape == (H, W, 3)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_several_pictures_in_one_file(tmp_path, kind: str) -> None:
+    one, other = Image.fromarray(_photo()), Image.fromarray(_photo(1))
+    one.save(tmp_path / "many", kind, save_all=True, append_images=[other])
+    pair = _pair(tmp_path, (tmp_path / "many").read_bytes(), INDICES)
+    with pytest.raises(UserError, match=r"p\.png: holds several pictures"):
+        check_pair(_entry(), pair)
+
+
+def test_damaged_exif_is_one_line(tmp_path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    Image.fromarray(_photo()).save(tmp_path / "p.jpg", exif=exif)
+    content = (tmp_path / "p.jpg").read_bytes()
+    place = content.index(b"Exif\0\0") + 6
+    for cut in range(place, place + 20):
+        broken = content[:cut] + b"\xff" * 4 + content[cut + 4 :]
+        pair = _pair(tmp_path, broken, INDICES, photo_name="p.jpg")
+        try:
+            read_pair(_entry(), pair, (H, W))
+        except UserError as error:
+            assert "\n" not in str(error) and "p.jpg" in str(error)
+
+
+def test_painted_labels_do_not_depend_on_the_strips(tmp_path, monkeypatch) -> None:
+    entry = _entry("palette")
+    positions = np.random.default_rng(3).integers(0, 3, (20, 16), dtype=np.uint8)
+    painted = paint(positions, entry)
+    Image.fromarray(np.repeat(painted, 8, 1).repeat(8, 0)).save(tmp_path / "l.jpg", quality=90)
+    jpeg = (tmp_path / "l.jpg").read_bytes()
+    photo = np.zeros((160, 128, 3), np.uint8)
+    found = []
+    for strip in (1 << 18, 500, 1):
+        monkeypatch.setattr(label_positions, "STRIP", strip)
+        pair = _pair(tmp_path, photo, jpeg, labels_name="l.jpg")
+        found.append(read_pair(entry, pair, (160, 128)).labels)
+    assert (found[0] == found[1]).all() and (found[0] == found[2]).all()
+    assert (found[0] != 255).mean() > 0.9
+
+
+def test_threads_share_the_bound_on_pixels() -> None:
+    shared = decode._SharedPixels(100)
+    order = []
+
+    def read(pixels: int) -> None:
+        with shared.of(pixels):
+            order.append((pixels, 100 - shared._free))
+
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(read, [60, 70, 30, 100, 5000, 1] * 20))
+    assert len(order) == 120 and max(held for _, held in order) <= 100
+    assert shared._free == 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["photo", "palette"])
+def test_the_largest_image_takes_less_than_a_gibibyte(tmp_path, kind: str) -> None:
+    side = int(decode.MAX_PIXELS**0.5)
+    path = tmp_path / "large.png"
+    Image.new("RGB", (side, side), (10, 20, 30)).save(path, compress_level=1)
+    program = f"""
+from pathlib import Path
+from pix2pix.data.registry import DatasetEntry
+from pix2pix.data.decode import read_pair
+from pix2pix.data.layouts import SourcePair
+sides = {{"a": {{"folder": "A"}}, "b": {{"folder": "B", "kind": {kind!r}}}}}
+written = {{"name": "mine", "layout": "folders", "sides": sides}}
+if {kind!r} == "palette":
+    written["classes"] = {{f"c{{i}}": [i, 20, 30] for i in range(200)}}
+entry = DatasetEntry.model_validate(written)
+pair = SourcePair("x", (("a", {str(path)!r}), ("b", {str(path)!r})))
+read_pair(entry, pair, (256, 256))
+# Not ru_maxrss: Linux counts the memory of whoever started this process into it.
+status = Path("/proc/self/status").read_text().splitlines()
+print(next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 1024

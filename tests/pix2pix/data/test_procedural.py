@@ -1,0 +1,179 @@
+"""The embedded facades: the same bytes everywhere, all classes, many photos a label map."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from pix2pix.common.errors import UserError
+from pix2pix.data.facades.dice import Dice
+from pix2pix.data.procedural import CLASSES, COUNTS, draw, draw_labels
+
+NAMES = [name for name, _ in CLASSES]
+
+
+@pytest.fixture(scope="module")
+def labels_of_test() -> np.ndarray:
+    return np.stack([draw_labels("test", index, 64) for index in range(COUNTS["test"])])
+
+
+# A change here means other pixels: raise VERSION with it, or results cease to be comparable.
+GOLDEN = {
+    ("train", 0, 64): ("f196901b6abc60ff", "dda1241814188acc"),
+    ("train", 7, 256): ("a7a4b2b96c187b80", "fe52a648edaf28d8"),
+    ("val", 31, 128): ("0d892313a5aedacd", "088678a0c6817bf6"),
+    ("test", 5, 64): ("4bde269345a18b4d", "63d52b137d134b0d"),
+    ("test", 105, 100): ("218b468a360ef7b2", "cf53e61f1090c63e"),
+}
+
+
+@pytest.mark.parametrize(("split", "index", "size"), list(GOLDEN))
+def test_the_same_bytes_on_every_machine(split: str, index: int, size: int) -> None:
+    labels, photo = draw(split, index, size)
+    assert hashlib.sha256(labels.tobytes()).hexdigest()[:16] == GOLDEN[split, index, size][0]
+    assert hashlib.sha256(photo.tobytes()).hexdigest()[:16] == GOLDEN[split, index, size][1]
+
+
+def test_raw_words_become_the_documented_numbers() -> None:
+    words = np.random.PCG64([7, 8]).random_raw(3)
+    dice = Dice(7, 8)
+    assert dice.between(0.0, 1.0) == int(words[0] >> 11) / 2**53
+    assert dice.whole(5, 14) == 5 + int(words[1]) * 10 // 2**64
+    assert dice.table(1)[0] == int(words[2] >> 40) / 2**24
+
+
+def test_pick_follows_its_weights_and_grain_is_standardised() -> None:
+    dice = Dice(1, 2, 3)
+    picked = [dice.pick("abc", (0.2, 0.0, 0.6)) for _ in range(4000)]
+    assert "b" not in picked
+    assert abs(picked.count("a") / 4000 - 0.25) < 0.03
+    grain = dice.grain(200, 200)
+    assert abs(float(grain.mean())) < 0.02
+    assert abs(float(grain.std()) - 1) < 0.02
+
+
+@pytest.mark.parametrize("size", [32, 64, 100, 129])
+def test_shapes_types_and_classes_at_any_size(size: int) -> None:
+    for index in range(12):
+        labels, photo = draw("val", index, size)
+        assert labels.shape == (size, size) and labels.dtype == np.uint8
+        assert photo.shape == (size, size, 3) and photo.dtype == np.uint8
+        assert labels.max() < len(CLASSES)
+
+
+def test_every_class_occurs_regularly(labels_of_test: np.ndarray) -> None:
+    present = {name: (labels_of_test == k).any(axis=(1, 2)).mean() for k, name in enumerate(NAMES)}
+    for name in ("background", "facade", "window"):
+        assert present.pop(name) > 0.97, name
+    for name, share in present.items():
+        assert share >= 0.25, name
+
+
+def test_no_class_is_a_few_stray_pixels(labels_of_test: np.ndarray) -> None:
+    shares = np.bincount(labels_of_test.ravel(), minlength=len(CLASSES)) / labels_of_test.size
+    assert (shares > 0.005).all()
+    assert 0.1 < shares[NAMES.index("background")] < 0.4
+    assert shares[NAMES.index("facade")] > 0.25
+
+
+def test_elements_stand_where_they_belong(labels_of_test: np.ndarray) -> None:
+    rows = np.broadcast_to(np.arange(64)[None, :, None], labels_of_test.shape)
+    middle = {name: rows[labels_of_test == k].mean() for k, name in enumerate(NAMES)}
+    assert middle["door"] > 48 and middle["shop"] > 48
+    assert middle["window"] < 40 and middle["balcony"] < 40
+    assert middle["cornice"] < middle["window"] < middle["sill"] + 10
+
+
+def test_splits_are_disjoint_and_hold_no_facade_twice() -> None:
+    counts = sum(COUNTS.values())
+    layouts = {
+        draw_labels(split, index, 32).tobytes()
+        for split, count in COUNTS.items()
+        for index in range(count)
+    }
+    assert len(layouts) == counts
+
+
+def test_a_facade_is_the_same_at_every_size() -> None:
+    same, other = [], []
+    for index in range(8):
+        small, small_photo = draw("train", index, 64)
+        large, large_photo = draw("train", index, 256)
+        assert (large[2::4, 2::4] == small).mean() > 0.85
+        shrunk = large_photo.reshape(64, 4, 64, 4, 3).mean(axis=(1, 3))
+        same.append(np.abs(shrunk - small_photo).mean())
+        other.append(np.abs(shrunk - draw("train", index, 64, appearance=1)[1]).mean())
+    assert np.mean(same) < 0.5 * np.mean(other)
+
+
+def test_appearance_leaves_the_labels_and_changes_the_photo_inside_the_facade() -> None:
+    """An L1 regressor draws the mean of these photos: it must be far from each of them."""
+    for index in range(5):
+        drawn = [draw("test", index, 64, appearance) for appearance in range(8)]
+        labels = drawn[0][0]
+        assert all(np.array_equal(labels, other) for other, _ in drawn)
+        photos = np.stack([photo for _, photo in drawn]).astype(np.float64)
+        for name in ("facade", "window"):
+            inside = photos[:, labels == NAMES.index(name)]  # (appearances, pixels, 3)
+            assert inside.std(axis=0).mean() > 28, (index, name)
+            # Not only brighter or darker as a whole: the pattern within the class moves too.
+            pattern = inside - inside.mean(axis=1, keepdims=True)
+            assert pattern.std(axis=0).mean() > 12, (index, name)
+
+
+def test_a_photo_has_depth_and_texture() -> None:
+    """Flat painting by numbers would have next to no detail within the wall."""
+    for index in range(5):
+        labels, photo = draw("val", index, 128)
+        wall = labels == NAMES.index("facade")
+        inside = wall[1:, 1:] & wall[:-1, 1:] & wall[1:, :-1]
+        grey = photo.astype(np.float64).mean(axis=2)
+        steps = np.abs(np.diff(grey, axis=0)[:, 1:]) + np.abs(np.diff(grey, axis=1)[1:])
+        assert steps[inside].mean() > 4
+        assert 45 < grey[wall].mean() < 225
+
+
+def test_photos_edges_lie_on_the_labels_edges() -> None:
+    aligned, shifted = [], []
+    for index in range(10):
+        labels, photo = draw("train", index, 128)
+        grey = photo.astype(np.float64).mean(axis=2)
+        step = np.abs(np.diff(grey, axis=1))
+        edge = labels[:, 1:] != labels[:, :-1]
+        aligned.append(step[edge].mean())
+        shifted.append(step[:, 3:][edge[:, :-3]].mean())
+    assert np.mean(aligned) > 1.5 * np.mean(shifted)
+
+
+def test_classes_are_those_of_the_cmp_facades() -> None:
+    assert NAMES == [
+        "background",
+        "facade",
+        "window",
+        "door",
+        "cornice",
+        "sill",
+        "balcony",
+        "blind",
+        "deco",
+        "molding",
+        "pillar",
+        "shop",
+    ]
+    assert dict(CLASSES)["facade"] == (0, 0, 255)
+    assert len({rgb for _, rgb in CLASSES}) == 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("holdout", 0, 64), "split must be one of train, val, test"),
+        (("test", 106, 64), "test is 0 to 105"),
+        (("test", -1, 64), "test is 0 to 105"),
+        (("test", 0, 16), "size must be at least 32"),
+        (("test", 0, 64, -1), "appearance must not be negative"),
+    ],
+)
+def test_bad_input_is_named(arguments: tuple, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        draw(*arguments)
