@@ -2,34 +2,41 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install run test faults faults-long fuzz lint format clean
+.DEFAULT_GOAL := help
+.PHONY: help install run test faults faults-long fuzz lint types format clean
 
-install:                ## virtual environment with the pinned versions
+help:                   ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+install:                ## create .venv with the pinned versions
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
 
-run: install            ## the README's first command
+run: install            ## the README's first command: one suite on the embedded data
 	$(BIN)/python run_ablations.py --suite patch_size
 
-test: install           ## the README's second command
+test: install           ## the README's test command: about ten minutes on two cores
 	$(BIN)/python -m pytest -n 2
 
 faults: install         ## break a study at 50 points and in every other way: half an hour
 	FAULTS_POINTS=50 FAULTS_AT_ONCE=2 $(BIN)/python -m pytest -rA tests/faults
 
-faults-long: install    ## the same at 500 points
+faults-long: install    ## the same at 500 points: two hours
 	FAULTS_POINTS=500 FAULTS_AT_ONCE=2 $(BIN)/python -m pytest -rA tests/faults
 
-fuzz:                   ## 10,000 inputs for every reader of outside files; about an hour on one core
+fuzz:                   ## 10,000 inputs for every reader of outside files: an hour on one core
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/run.py
 
-lint:
+lint:                   ## ruff, without changing anything
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format:
+types:                  ## mypy over the product
+	$(BIN)/mypy
+
+format:                 ## ruff, mending what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:                  ## caches only; runs, reports and mlflow.db are results
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+clean:                  ## remove caches; runs, reports and mlflow.db stay
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
