@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
+import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -20,8 +21,7 @@ NUMBER, SIZE = 0.21, 7
 """The narrowest cell that holds its number, in inches, and the number's size in points."""
 LONGEST = 1.2
 """Inches of a line of an arm's name."""
-LIGHT_ABOVE = 0.6
-"""IoU above which the map is dark and its number is written in white."""
+LABEL, ABSENT = "IoU of the class", "#e4e4e4"
 
 
 def class_iou(runs: SuiteRuns) -> tuple[list[str], dict[str, np.ndarray]]:
@@ -64,7 +64,7 @@ def draw_classes(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
         figure, axes = _map(values, [wrapped(arm, LONGEST) for arm in arms], names, width)
     if arms[-1] == GROUND_TRUTH and len(arms) > 1:
         line = axes.axvline if width <= COLUMN_WIDTH else axes.axhline
-        line(len(arms) - 1.5, color="white", linewidth=1.5)
+        line(len(arms) - 1, color="white", linewidth=1.5)
     return figure, "IoU of every class, mean over the finished seeds; grey: no such pixel"
 
 
@@ -78,29 +78,31 @@ def _map(
     height += max(ROW, *(inches_of(name)[1] + 0.04 for name in rows)) * len(rows)
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
-    colours = matplotlib.colormaps["Blues"].with_extremes(bad="#e4e4e4")
-    image = axes.imshow(np.ma.masked_invalid(values), cmap=colours, vmin=0, vmax=1, aspect="auto")
-    axes.set_yticks(range(len(rows)), rows)
+    numbers = (width - 1.2) / len(columns) > NUMBER
+    narrow = width <= COLUMN_WIDTH
+    seaborn.heatmap(
+        pd.DataFrame(values, rows, columns),
+        ax=axes,
+        cmap="Blues",
+        vmin=0,
+        vmax=1,
+        annot=np.vectorize(_number)(values) if numbers else False,
+        fmt="",
+        annot_kws={"size": SIZE},
+        cbar_kws={"pad": 0.012, "aspect": 40 if narrow else 12, "fraction": 0.03, "label": LABEL},
+    )
+    axes.set_facecolor(ABSENT)
     slant = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
     turned = {"rotation": 90, "ha": "center", "multialignment": "right", "linespacing": 1.0}
-    axes.set_xticks(range(len(columns)), columns, **(turned if upright else slant))
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns, **(turned if upright else slant))
     axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    narrow = width <= COLUMN_WIDTH
-    bar = figure.colorbar(image, ax=axes, pad=0.012, aspect=40 if narrow else 12, fraction=0.03)
-    bar.set_label("IoU of the class")
-    bar.outline.set_visible(False)
-    figure.draw_without_rendering()  # lays out, so that the width of cells is known
-    wide = axes.get_position().width * width / len(columns)
-    if wide < NUMBER:
-        return figure, axes
-    for (y, x), value in np.ndenumerate(values):
-        text = f"{value:.2f}".lstrip("0") if np.isfinite(value) else "–"
-        text = "1.0" if text == "1.00" else text
-        colour = "white" if np.isfinite(value) and value > LIGHT_ABOVE else "black"
-        axes.text(x, y, text, ha="center", va="center_baseline", color=colour, fontsize=SIZE)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows, rotation=0)
     return figure, axes
+
+
+def _number(value: float) -> str:
+    """`.53` for 0.53, `1.0` for 1, a dash for a class that does not occur."""
+    return "1.0" if value > 0.995 else f"{value:.2f}".lstrip("0") if np.isfinite(value) else "–"
 
 
 def _confusion(run: RunRecord) -> np.ndarray | None:

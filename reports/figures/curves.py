@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from experiments.tracking.reader import SuiteRuns
 from reports.analysis.runs import LEFT_OUT, standing
-from reports.figures.style import COLUMN_WIDTH, few_ticks, legend_columns, line_styles, wrapped
+from reports.figures.style import (
+    COLUMN_WIDTH,
+    colours_of,
+    dashes_of,
+    few_ticks,
+    legend_columns,
+    line_styles,
+    wrapped,
+)
 
 MOST_POINTS = 80
 """Points a curve; where there are more records, neighbours are averaged."""
@@ -46,19 +55,26 @@ def draw_curves(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
     height = 0.15 + 0.15 * -(-len(arms) // legend) + high * rows
     figure = Figure(figsize=(width, height), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True)
+    curves = curves.groupby(["term", "arm", "seed", "done"]).apply(_thinned).reset_index()
+    look = {"x": "step", "y": "value", "hue": "arm", "style": "arm", "legend": False}
+    look |= {"hue_order": runs.arms, "style_order": runs.arms, "palette": colours_of(runs.arms)}
+    look["dashes"] = dashes_of(runs.arms)
     for axes, term in zip(panels.flat, terms, strict=False):
-        for arm in arms:
-            own = curves[(curves.term == term) & (curves.arm == arm)]
-            seeds = {seed: _thinned(of) for seed, of in own.groupby("seed")}
-            for curve in seeds.values():
-                alone = len(seeds) == 1
-                style = {"linewidth": 1.1 if alone else 0.4, "alpha": 1.0 if alone else 0.45}
-                axes.plot(curve.index, curve.to_numpy(), **styles[arm], **style)
-            # A seed that stopped early would cut the mean off, or bend it where it stops.
-            whole = [seeds[seed] for seed in own[own.done].seed.unique()]
-            if whole and len(seeds) > 1:
-                mean = pd.concat(whole, axis=1, join="inner").mean(axis=1)
-                axes.plot(mean.index, mean.to_numpy(), **styles[arm])
+        own = curves[curves.term == term]
+        seeds = own.groupby("arm").seed.transform("nunique")
+        # A seed that stopped early would cut the mean off, or bend it where it stops.
+        done = own[own.done & (seeds > 1)]
+        finished = done.groupby("arm").seed.transform("nunique")
+        shared = done[done.groupby(["arm", "step"]).seed.transform("nunique") == finished]
+        every = {"units": "seed", "estimator": None}
+        for lines, how in (
+            (own[seeds == 1], every),
+            (own[seeds > 1], every | {"linewidth": 0.4, "alpha": 0.45}),
+            (shared, {"errorbar": None}),
+        ):
+            if len(lines):
+                seaborn.lineplot(lines, **look, **how, ax=axes)
+        axes.set(xlabel="", ylabel="")
         axes.set_title(wrapped(TITLES.get(term, term), width / columns - 0.4), loc="left")
         few_ticks(axes.xaxis, 3)
         few_ticks(axes.yaxis, 4)
@@ -78,11 +94,8 @@ def draw_curves(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
     return figure, caption
 
 
-def _thinned(curve: pd.DataFrame) -> pd.Series:
-    series = curve.set_index("step")["value"].sort_index()
-    if len(series) <= MOST_POINTS:
-        return series
-    group = np.arange(len(series)) // -(-len(series) // MOST_POINTS)
-    means = series.groupby(group).mean()
-    means.index = pd.Series(series.index).groupby(group).max().to_numpy()
-    return means
+def _thinned(curve: pd.DataFrame) -> pd.DataFrame:
+    """At most MOST_POINTS records of a run's term, neighbours averaged: step and value."""
+    curve = curve[["step", "value"]].sort_values("step")
+    size = -(-len(curve) // MOST_POINTS)
+    return curve.groupby(np.arange(len(curve)) // size).agg({"step": "max", "value": "mean"})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,9 +17,9 @@ from reports.figures.style import (
     GREY,
     INK,
     TALLEST,
+    colours_of,
     few_ticks,
     inches_of,
-    line_styles,
     wrapped,
 )
 from reports.pages.tables import title
@@ -67,7 +69,7 @@ def draw_seeds(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
             axes.axvline(truth.scores[score], **LINE_OF_TRUTH)
             lines = True
         axes.set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.5, -0.5))
-        axes.set_xlabel(head)
+        axes.set(xlabel=head, ylabel="")
         axes.margins(x=0.08)
         axes.tick_params(axis="y", length=0)
         few_ticks(axes.xaxis, 4 if width / columns > 2 else 3)
@@ -118,17 +120,31 @@ def whole_range(score: str, values: list[float]) -> tuple[float, float]:
 
 
 def _dots(axes: Axes, values: dict[str, list[float]]) -> None:
-    """Every seed, and the mean where an arm has several."""
-    styles = line_styles(list(values))
-    for y, (arm, dots) in enumerate(values.items()):
-        for i, value in enumerate(dots):
-            offset = SPREAD * ((i + 0.5) / len(dots) - 0.5)
-            colour = styles[arm]["color"]
-            dot = {"markersize": 3.2, "color": colour, "alpha": 0.85, "mew": 0, "clip_on": False}
-            axes.plot(value, y + offset, "o", **dot)
-        if len(dots) > 1:
-            mean = sum(dots) / len(dots)
-            axes.plot([mean] * 2, [y - 0.32, y + 0.32], color=INK, linewidth=1.0)
+    """Every seed as a dot beside the others of its arm, and the mean where an arm has several."""
+    dots = [
+        {"arm": arm, "row": row + SPREAD * ((i + 0.5) / len(seeds) - 0.5), "value": value}
+        for row, (arm, seeds) in enumerate(values.items())
+        for i, value in enumerate(seeds)
+    ]
+    seaborn.stripplot(
+        pd.DataFrame(dots),
+        x="value",
+        y="row",
+        hue="arm",
+        palette=colours_of(list(values)),
+        orient="h",
+        native_scale=True,
+        jitter=False,  # seaborn's is random; ours is the seed's place
+        size=3.2,
+        alpha=0.85,
+        legend=False,
+        clip_on=False,
+        ax=axes,
+    )
+    for row, seeds in enumerate(values.values()):
+        if len(seeds) > 1:
+            mean = sum(seeds) / len(seeds)
+            axes.plot([mean] * 2, [row - 0.32, row + 0.32], color=INK, linewidth=1.0)
 
 
 def _several(values: dict[str, list[float]]) -> bool:

@@ -7,8 +7,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+import seaborn
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -32,30 +34,16 @@ INK = "#222222"
 GREY = "#8a8a8a"
 # Okabe and Ito's palette, without its yellow, which white paper swallows.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C00")
-DASHES = ("solid", (0, (4, 1.5)), (0, (1.2, 1.2)))
+DASHES = ("", (4, 1.5), (1.2, 1.2))
 
-RC = {
-    "font.family": "sans-serif",
+THEME = {
     "font.sans-serif": [FONT],
-    "font.size": 7.5,
-    "axes.titlesize": 7.5,
-    "axes.labelsize": 7.5,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
     "axes.linewidth": 0.6,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
+    "lines.linewidth": 1.1,
     "xtick.major.size": 2.5,
     "ytick.major.size": 2.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "lines.linewidth": 1.1,
     "legend.frameon": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "pix2pix-ablations",  # the same ids for the same figure
@@ -64,22 +52,39 @@ RC = {
     "axes.formatter.useoffset": False,  # `0.006` must not mean 13.626
     "text.parse_math": False,  # a dollar in an arm's name is a dollar
 }
+"""What our figures change in seaborn's theme `ticks`, besides ink and sizes."""
+SIZES = {"font.size": 7.5, "axes.titlesize": 7.5, "axes.labelsize": 7.5}
+SIZES |= {"xtick.labelsize": 7, "ytick.labelsize": 7, "legend.fontsize": 7}
+INKED = ("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color")
 
 
 @contextmanager
 def paper_style() -> Iterator[None]:
-    """Draw within this, so that nobody's matplotlibrc shows."""
+    """Draw inside this context: seaborn's theme with our changes, whatever matplotlibrc says."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(RC)
+        inked = dict.fromkeys(INKED, INK)
+        seaborn.set_theme("paper", "ticks", font="sans-serif", rc=THEME | SIZES | inked)
+        matplotlib.rcParams["axes.spines.top"] = matplotlib.rcParams["axes.spines.right"] = False
         yield
 
 
-def line_styles(arms: Sequence[str]) -> dict[str, dict]:
-    """{arm: colour and dash}: colours first, then the same colours dashed."""
+def colours_of(arms: Sequence[str]) -> dict[str, str]:
+    """{arm: colour}, the same in every figure; seaborn's `palette`."""
+    return {arm: COLOURS[i % len(COLOURS)] for i, arm in enumerate(arms)}
+
+
+def dashes_of(arms: Sequence[str]) -> dict[str, tuple[float, ...] | str]:
+    """{arm: dashes}: solid for the first colours, then dashed, then dotted; seaborn's `dashes`."""
+    return {arm: DASHES[i // len(COLOURS) % len(DASHES)] for i, arm in enumerate(arms)}
+
+
+def line_styles(arms: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """{arm: colour and dash} as matplotlib takes them: colours first, then the same dashed."""
+    dashes = dashes_of(arms)
     return {
-        arm: {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i // len(COLOURS) % 3]}
-        for i, arm in enumerate(arms)
+        arm: {"color": colour, "linestyle": (0, dashes[arm]) if dashes[arm] else "solid"}
+        for arm, colour in colours_of(arms).items()
     }
 
 
