@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval.errors import ScoringError
 from eval.images import check_image
 from eval.matching import Matched
+from pix2pix.common.errors import ScoringError
 
 Size = tuple[int, int]
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from eval.errors import ScoringError
+from pix2pix.common.errors import ScoringError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 KINDS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from eval.errors import ScoringError
 from eval.images import check_image, decode, is_lossy, read_palette
 from eval.matching import COLOURS, LABEL_IDS, TRAIN_IDS, Matched
 from eval.metrics import LABEL_VALUES
-from pix2pix.common.errors import UserError
+from pix2pix.common.errors import ScoringError, UserError
 from pix2pix.data.dataset_entry import IGNORED, DatasetEntry
 from pix2pix.data.label_positions import from_colours
 from pix2pix.data.registry import find_entry, load_registry

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from eval.errors import ScoringError
 from eval.images import OTHER_IMAGES, READABLE
+from pix2pix.common.errors import ScoringError
 
 NAMED = 3  # names that an error lists
 PHOTO = "_leftImg8bit"

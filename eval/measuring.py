@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eval.errors import ScoringError
 from eval.families import FamilyScores
 from eval.images import read_rgb
+from pix2pix.common.errors import ScoringError
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 Measured = dict[str, Any]

@@ -14,7 +14,6 @@ import numpy as np
 
 from eval import bootstrap, fcn_score
 from eval.color import BIN_WIDTHS
-from eval.errors import NotMeasured, ScoringError
 from eval.families import ClassScores, ColorScores, FamilyScores
 from eval.headers import check_headers
 from eval.images import read_labels
@@ -25,6 +24,7 @@ from eval.pixel import SSIM_MINIMUM
 from eval.ready import ready_family
 from eval.results import ScoreSheet
 from eval.scorer.published import PublishedProtocol, read_train_ids
+from pix2pix.common.errors import NotMeasured, ScoringError
 
 if TYPE_CHECKING:
     from eval.scorer.fcn8s import FCN8s

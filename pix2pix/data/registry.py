@@ -10,8 +10,7 @@ from pathlib import Path
 from pydantic import RootModel, ValidationError
 
 from pix2pix.common.errors import UserError
-from pix2pix.common.validation_errors import closest
-from pix2pix.common.yaml_positions import describe, load_yaml
+from pix2pix.common.yaml_files import closest, describe, load_yaml
 from pix2pix.data.dataset_entry import IGNORED, SPLITS, DatasetEntry, LabelClass
 
 __all__ = ["IGNORED", "SPLITS", "DatasetEntry", "LabelClass", "find_entry", "load_registry"]

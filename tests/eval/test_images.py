@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval.errors import ScoringError
 from eval.images import check_image, is_lossy, read_labels, read_palette, read_rgb
+from pix2pix.common.errors import ScoringError
 
 
 def save(path, mode="RGB", size=(6, 4), **options):
