@@ -18,9 +18,8 @@ from eval.images import check_image, decode, is_lossy, read_palette
 from eval.matching import COLOURS, LABEL_IDS, TRAIN_IDS, Matched
 from eval.metrics import LABEL_VALUES
 from pix2pix.common.errors import UserError
-from pix2pix.data.dataset_entry import IGNORED, DatasetEntry
 from pix2pix.data.label_positions import from_colours
-from pix2pix.data.registry import find_entry, load_registry
+from pix2pix.data.registry import IGNORED, DatasetEntry, find_entry, load_registry
 
 NO_CLASS = 254
 BLACK = (0, 0, 0)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pix2pix.data.dataset_entry import SPLITS
+from pix2pix.data.registry import SPLITS
 
 FORMAT = 1
 """Raised when the cache is laid out, or pixels are decoded, in another way."""

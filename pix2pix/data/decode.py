@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 
 from pix2pix.common.errors import UserError
-from pix2pix.data.dataset_entry import DatasetEntry, Side
 from pix2pix.data.label_positions import from_colours, from_indices
 from pix2pix.data.layouts import SourcePair
+from pix2pix.data.registry import DatasetEntry, Side
 
 MAX_PIXELS = 64_000_000
 """Width × height of one file, known from its header before anything is decoded: a small file can

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from pix2pix.common.errors import UserError
-from pix2pix.data.dataset_entry import IGNORED, DatasetEntry, Side
+from pix2pix.data.registry import IGNORED, DatasetEntry, Side
 
 MAX_UNKNOWN = 0.25
 """Share of a JPEG label map's pixels that may lie off every class colour (edges are smeared)."""

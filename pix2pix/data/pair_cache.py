@@ -30,9 +30,9 @@ from pix2pix.common.errors import UserError
 from pix2pix.common.json_files import read_json
 from pix2pix.common.ownership import owning
 from pix2pix.data.cache_record import FORMAT, CacheRecord
-from pix2pix.data.dataset_entry import SPLITS, DatasetEntry
 from pix2pix.data.decode import DecodedPair, paint, read_pair
 from pix2pix.data.layouts import Pairs, find_pairs, listing_digest
+from pix2pix.data.registry import SPLITS, DatasetEntry
 
 Progress = Callable[[int, int], None]
 

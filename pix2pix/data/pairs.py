@@ -16,10 +16,10 @@ import numpy as np
 
 from pix2pix.common.errors import UserError
 from pix2pix.data import pair_cache
-from pix2pix.data.dataset_entry import DatasetEntry
 from pix2pix.data.decode import check_pair
 from pix2pix.data.layouts import find_pairs
 from pix2pix.data.pair_cache import Progress
+from pix2pix.data.registry import DatasetEntry
 
 MAX_HEADERS = 4000
 """Pairs whose files are opened by `check_source`; the rest is checked while decoding."""

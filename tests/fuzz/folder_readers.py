@@ -12,7 +12,7 @@ import pictures
 from hypothesis import strategies as st
 from PIL import Image
 
-from pix2pix.data.dataset_entry import DatasetEntry
+from pix2pix.data.registry import DatasetEntry
 
 
 def unpack(path: Path) -> None:

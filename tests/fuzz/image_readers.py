@@ -11,8 +11,8 @@ import pictures
 from document_readers import shipped
 from PIL import Image
 
-from pix2pix.data.dataset_entry import DatasetEntry
 from pix2pix.data.layouts import SourcePair
+from pix2pix.data.registry import DatasetEntry
 
 
 def entry(kind: str) -> DatasetEntry:

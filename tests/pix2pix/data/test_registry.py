@@ -101,7 +101,7 @@ def test_an_own_entry_of_eight_lines(tmp_path) -> None:
         ("ignore: [11]", "ignore: all", "mine.ignore: must be"),
         ("kind: index", "kind: indices", "mine.sides.labels.kind: must be one of 'photo', 'index'"),
         ("kind: index, ", "", "classes: go with a side of kind index or palette"),
-        ('"{split}annot"', '"{spilt}annot"', "folder knows only {split} in braces"),
+        ('"{split}annot"', '"{spilt}annot"', "folder may have only {split} in braces"),
         ('"{split}annot"', "{split}", "mine.sides.labels.folder: must be text"),
         ('"{split}annot"', "../annot", "folder must lie below the data set's path"),
         ('"{split}annot"', "annot", "either every folder holds {split} or none does"),
