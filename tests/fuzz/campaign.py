@@ -22,7 +22,7 @@ from pix2pix.common.errors import CONTROL, TrainingError, UserError
 
 DOCUMENTED = (UserError, ScoringError, NotMeasured, TrainingError)
 IMPORTED_LATE = (
-    *("eval.images", "experiments.run.jobs", "experiments.run.journal", "experiments.plan"),
+    *("experiments.run.jobs", "experiments.run.journal", "experiments.plan"),
     *(
         "pix2pix.data.decode",
         "pix2pix.data.download",
