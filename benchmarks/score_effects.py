@@ -28,7 +28,6 @@ from PIL import Image
 from torch.nn import functional
 
 from eval.color import BIN_WIDTHS, CHANNELS
-from eval.errors import NotMeasured
 from eval.fcn_score import confusion_matrix, per_class, scores
 from eval.lpips import load_lpips
 from eval.metrics import METRICS
@@ -36,6 +35,7 @@ from eval.score import score_folders
 from eval.scorer.file import check_scorer, load_scorer, save_scorer
 from eval.scorer.train import ScorerSettings, hold_out, segment, train_scorer
 from experiments.spec import load_profiles
+from pix2pix.common.errors import NotMeasured
 from pix2pix.data.layouts import find_pairs
 from pix2pix.data.pairs import PairedData, prepare
 from pix2pix.data.registry import find_entry, load_registry

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from eval.errors import ScoringError
 from eval.metrics import FAMILIES, LABEL_VALUES, PROTOCOLS
+from pix2pix.common.errors import ScoringError
 
 IMAGES_A_WORKER = 32  # fewer are measured sooner than another process has started
 EXAMPLES = """\

@@ -15,7 +15,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.errors import NotMeasured, ScoringError
+from pix2pix.common.errors import NotMeasured, ScoringError
 
 SECONDS_TO_CONNECT = 10
 URL = "https://download.pytorch.org/models/"

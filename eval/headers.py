@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval.errors import ScoringError
 from eval.matching import Matched
+from pix2pix.common.errors import ScoringError
 from pix2pix.data.decode import check_image
 
 Size = tuple[int, int]

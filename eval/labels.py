@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from eval.errors import ScoringError
 from eval.matching import COLOURS, LABEL_IDS, TRAIN_IDS, Matched
 from eval.metrics import LABEL_VALUES
-from pix2pix.common.errors import UserError
+from pix2pix.common.errors import ScoringError, UserError
 from pix2pix.data.decode import (
     LABEL_KINDS,
     check_image,

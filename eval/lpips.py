@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eval.backbones import BACKBONES, file_sha256, find_backbone
-from eval.errors import NotMeasured, ScoringError
+from pix2pix.common.errors import NotMeasured, ScoringError
 
 if TYPE_CHECKING:
     import torch

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from eval.errors import ScoringError
+from pix2pix.common.errors import ScoringError
 from pix2pix.data.layouts import SUFFIXES
 
 OTHER_IMAGES = {".gif", ".ppm", ".pgm", ".pnm", ".exr", ".hdr", ".jp2", ".avif", ".heic"}

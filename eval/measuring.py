@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eval.errors import ScoringError
 from eval.families import FamilyScores
+from pix2pix.common.errors import ScoringError
 from pix2pix.data.decode import read_rgb
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

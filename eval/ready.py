@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eval.errors import NotMeasured, ScoringError
 from eval.families import ClassScores, ColorScores, FamilyScores, LPIPSScores, PixelScores
 from eval.metrics import PROTOCOLS
 from eval.palette import nearest_class
 from eval.pixel import SSIM_MINIMUM
+from pix2pix.common.errors import NotMeasured, ScoringError
 
 PUBLISHED_OUTPUTS = 20  # eval.scorer.cityscapes has it too, but loads torch
 

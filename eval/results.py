@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from eval.color import COUNTED_WIDTH
-from eval.files import write_whole
+from pix2pix.common.files import write_whole
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ import numpy as np
 
 from eval import bootstrap, fcn_score
 from eval.color import BIN_WIDTHS
-from eval.errors import NotMeasured, ScoringError
 from eval.families import ClassScores, ColorScores, FamilyScores
 from eval.headers import check_headers
 from eval.matching import TRAIN_IDS, Matched, match
@@ -24,6 +23,7 @@ from eval.pixel import SSIM_MINIMUM
 from eval.ready import ready_family
 from eval.results import ScoreSheet
 from eval.scorer.published import PublishedProtocol, read_train_ids
+from pix2pix.common.errors import NotMeasured, ScoringError
 from pix2pix.data.decode import read_labels
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from experiments.settings import Dotted, check_override, merge, sections
 from experiments.spec import Profile, Suite, load_profiles
 from pix2pix.common.errors import UserError
-from pix2pix.common.validation_errors import closest
+from pix2pix.common.yaml_files import closest
 from pix2pix.config import (
     CellConfig,
     DiscriminatorSettings,

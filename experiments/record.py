@@ -12,8 +12,8 @@ from experiments.run.jobs import reference_config
 from experiments.run.journal import write_json
 from experiments.spec import suite_names
 from pix2pix.common.errors import UserError
-from pix2pix.common.json_files import read_json
-from pix2pix.common.ownership import owning
+from pix2pix.common.files import read_json
+from pix2pix.common.locks import owning
 from pix2pix.config import digest
 from pix2pix.data.registry import load_registry
 

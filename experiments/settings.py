@@ -9,8 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from pix2pix.common.errors import UserError
-from pix2pix.common.validation_errors import closest
-from pix2pix.common.yaml_positions import Positions, describe, parse_yaml
+from pix2pix.common.yaml_files import Positions, closest, describe, parse_yaml
 from pix2pix.config import (
     DiscriminatorSettings,
     GeneratorSettings,

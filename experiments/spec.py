@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 from eval.metrics import METRICS
 from experiments.settings import check
 from pix2pix.common.errors import UserError
-from pix2pix.common.validation_errors import closest
-from pix2pix.common.yaml_positions import Positions, describe, load_yaml
+from pix2pix.common.yaml_files import Positions, closest, describe, load_yaml
 
 FOLDER = Path(__file__).parent
 GROUND_TRUTH = "ground truth"

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from pix2pix.checksum import ChecksummedWriter, Damaged, verify
-from pix2pix.common.atomic import replacing
 from pix2pix.common.errors import Unreadable, UserError
+from pix2pix.common.files import replacing
 from pix2pix.common.memory import out_of_memory
 from pix2pix.config import GeneratorSettings, resolve_depth
 from pix2pix.networks import GENERATORS, encoder_widths

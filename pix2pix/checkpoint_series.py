@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pix2pix.checkpoint import ForeignCheckpoint, OutdatedCheckpoint, load, save
-from pix2pix.common.atomic import set_aside
 from pix2pix.common.errors import Unreadable, UserError
+from pix2pix.common.files import set_aside
 
 KEPT = 2
 NAME = re.compile(r"checkpoint-(\d{7,})\.pt")

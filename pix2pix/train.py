@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from pix2pix.checkpoint import random_state, restore_random_state
 from pix2pix.checkpoint_series import CheckpointSeries
-from pix2pix.common.atomic import replacing
 from pix2pix.common.errors import Interrupted, TrainingError
+from pix2pix.common.files import replacing
 from pix2pix.common.memory import peak_memory_mib
 from pix2pix.config import CellConfig
 from pix2pix.data.batches import Batches

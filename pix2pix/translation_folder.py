@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pix2pix.common.atomic import replacing
 from pix2pix.common.errors import UserError
+from pix2pix.common.files import replacing
 
 RECORD = "translation.json"
 

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from experiments.tracking.reader import first_line
-from pix2pix.common.atomic import replacing
 from pix2pix.common.errors import UserError
-from pix2pix.common.ownership import owning
+from pix2pix.common.files import replacing
+from pix2pix.common.locks import owning
 
 
 def alone(out: Path) -> AbstractContextManager[None]:

@@ -22,7 +22,7 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-from eval.errors import ScoringError
+from pix2pix.common.errors import ScoringError
 
 # The part of caffe.proto that weights need: message, then field, number and type. Packed or not
 # is the writer's choice: protobuf reads both.

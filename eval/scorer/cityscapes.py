@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from eval.errors import ScoringError
 from eval.scorer.fcn8s import FCN8s
 from eval.scorer.file import load_scorer
+from pix2pix.common.errors import ScoringError
 from pix2pix.data.decode import read_labels
 
 PROTOCOL = "cityscapes-fcn8s"

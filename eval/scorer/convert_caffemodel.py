@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eval.errors import ScoringError
 from eval.scorer import cityscapes
 from eval.scorer.caffemodel import CaffeLayer, CaffeModel, read_caffemodel, shape_text
 from eval.scorer.fcn8s import STAGES, FCN8s
 from eval.scorer.file import save_scorer
+from pix2pix.common.errors import ScoringError
 
 # The deploy.prototxt's layers with weights, and where FCN8s keeps them.
 MODULES = {

@@ -13,10 +13,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from eval.errors import ScoringError
-from eval.files import write_whole
 from eval.scorer.fcn8s import FCN8s
 from eval.scorer.scorer_header import KEY
+from pix2pix.common.errors import ScoringError
+from pix2pix.common.files import write_whole
 
 FORMAT = "pix2pix-ablations FCN-8s scorer 1"
 FINGERPRINT_DIGITS = 64

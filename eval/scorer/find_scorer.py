@@ -10,8 +10,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from eval.errors import NotMeasured
 from eval.scorer.file import KEY
+from pix2pix.common.errors import NotMeasured
 
 FOLDER = Path("runs/scorers")
 NAMED = 5  # scorers that a message lists

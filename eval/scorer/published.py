@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eval.errors import ScoringError
 from eval.families import ClassScores
 from eval.metrics import PROTOCOLS
+from pix2pix.common.errors import ScoringError
 
 if TYPE_CHECKING:
     from eval.scorer.fcn8s import FCN8s

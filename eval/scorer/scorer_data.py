@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eval.errors import ScoringError
+from pix2pix.common.errors import ScoringError
 
 IGNORED = 255
 HELD_OUT_EVERY = 10

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from eval.errors import ScoringError
 from eval.fcn_score import confusion_matrix, scores
 from eval.scorer.fcn8s import FCN8s
 from eval.scorer.file import load_scorer, save_scorer
@@ -33,6 +32,7 @@ from eval.scorer.scorer_data import (
     normalise,
 )
 from eval.scorer.stopping import Stopping
+from pix2pix.common.errors import ScoringError
 
 __all__ = [
     "ScorerSettings",

@@ -21,8 +21,8 @@ from experiments.run.environment import worker_environment
 from experiments.run.journal import write_json
 from experiments.run.provenance import device_name
 from pix2pix.common.errors import UserError
-from pix2pix.common.json_files import read_json
-from pix2pix.common.ownership import owning
+from pix2pix.common.files import read_json
+from pix2pix.common.locks import owning
 from pix2pix.config import CellConfig, DiscriminatorSettings, ObjectiveSettings, digest
 
 KEY = "training.precision"

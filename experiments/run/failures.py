@@ -7,7 +7,7 @@ from pathlib import Path
 
 from experiments.run.jobs import Job
 from experiments.run.journal import Journal, read_records, write_json
-from pix2pix.common.ownership import Ownership
+from pix2pix.common.locks import Ownership
 
 LAST = 2000
 """Characters of the log that a failure is recorded with."""

@@ -15,7 +15,7 @@ from eval.scorer.scorer_header import recorded_sha256
 from experiments.plan import Cell, Plan
 from experiments.run.journal import is_done, last, read_records, replay
 from pix2pix.common.errors import UserError
-from pix2pix.common.json_files import read_json
+from pix2pix.common.files import read_json
 from pix2pix.config import CellConfig, digest
 from pix2pix.data.registry import DatasetEntry
 

@@ -45,8 +45,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pix2pix.common.atomic import flush_folder, make_folder, naming, replacing
-from pix2pix.common.json_files import parse_json
+from pix2pix.common.files import flush_folder, make_folder, naming, parse_json, replacing
 
 Record = dict[str, Any]
 

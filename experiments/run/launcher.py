@@ -21,8 +21,8 @@ from typing import Any
 from experiments.run.environment import worker_environment
 from experiments.run.failures import record_death
 from experiments.run.jobs import Job, state
-from pix2pix.common.atomic import make_folder
-from pix2pix.common.ownership import LOST, owner_of
+from pix2pix.common.files import make_folder
+from pix2pix.common.locks import LOST, owner_of
 
 WORKER = ["-m", "experiments.run.worker"]
 LOOK_AGAIN = 1.0

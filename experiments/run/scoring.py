@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 
 from eval.backbones import on_disk
-from eval.errors import ScoringError
 from eval.lpips import NotMeasured, load_lpips
 from eval.metrics import of_family
 from eval.score import ScoreSheet, score_folders
@@ -23,7 +22,8 @@ from eval.scorer.train import ScorerSettings, hold_out, train_scorer
 from experiments.run.jobs import label_side, scorer_path, sheet_checksums
 from experiments.run.journal import Journal, is_done, last, write_json
 from experiments.run.work import Work, waiting
-from pix2pix.common.atomic import replacing, set_aside
+from pix2pix.common.errors import ScoringError
+from pix2pix.common.files import replacing, set_aside
 
 
 def score(

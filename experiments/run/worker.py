@@ -19,14 +19,13 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from eval.errors import ScoringError
 from experiments.run.failures import describe, log_tail
 from experiments.run.jobs import Job, state
 from experiments.run.journal import Journal
 from experiments.run.signals import Stop
-from pix2pix.common.atomic import make_folder
-from pix2pix.common.errors import Interrupted, TrainingError, UserError
-from pix2pix.common.ownership import LOST, Ownership, owner_of
+from pix2pix.common.errors import Interrupted, ScoringError, TrainingError, UserError
+from pix2pix.common.files import make_folder
+from pix2pix.common.locks import LOST, Ownership, owner_of
 
 DONE, FAILED, OWNED, STOPPED = 0, 1, LOST, 130
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from eval.fcn_score import per_class
-from pix2pix.common.json_files import read_json
+from pix2pix.common.files import read_json
 
 FIXED_IMAGES = 8
 """Test images whose translations are kept in MLflow, evenly spaced by name: in a split taken from

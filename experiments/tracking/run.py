@@ -30,7 +30,7 @@ from experiments.tracking.text import (
     milliseconds,
     provenance_tags,
 )
-from pix2pix.common.json_files import read_json
+from pix2pix.common.files import read_json
 
 METRICS_A_CALL = 1000  # MLflow's limits
 OTHERS_A_CALL = 100

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.run.journal import Record, last
-from pix2pix.common.json_files import read_json
+from pix2pix.common.files import read_json
 
 OTHER_REFERENCE = "scored against another reference"
 

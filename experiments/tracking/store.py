@@ -33,7 +33,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError  # noqa: E402
 
 from experiments.tracking.address import VARIABLE, tracking_uri, without_password  # noqa: E402
 from pix2pix.common.errors import UserError  # noqa: E402
-from pix2pix.common.ownership import owning  # noqa: E402
+from pix2pix.common.locks import owning  # noqa: E402
 
 LOCK_SECONDS = 60.0
 GROUND_TRUTH = "ground truth"

@@ -25,6 +25,14 @@ class Unreadable(UserError):
     """A file that cannot be read now (the disk, the rights, the memory); it may well be whole."""
 
 
+ScoringError = UserError
+"""An older name: its users are to write UserError."""
+
+
+class NotMeasured(Exception):
+    """A score that is not available here. The message says why, and how to get it."""
+
+
 class TrainingError(Exception):
     """A training cannot go on: a loss or a weight is not a finite number; exit status 1."""
 

@@ -18,9 +18,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from pix2pix.common.atomic import replacing
 from pix2pix.common.errors import UserError
-from pix2pix.common.json_files import read_json
+from pix2pix.common.files import read_json, replacing
 from pix2pix.data.decode import check_pair, read_pair
 from pix2pix.data.fetch import Report, fetch
 from pix2pix.data.layouts import find_pairs

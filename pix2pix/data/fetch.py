@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pix2pix.common.atomic import flush_file, flush_folder
 from pix2pix.common.errors import UserError
+from pix2pix.common.files import flush_file, flush_folder
 
 Report = Callable[[str], None]
 

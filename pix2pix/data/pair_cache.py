@@ -25,10 +25,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from pix2pix.common.atomic import flush_folder
 from pix2pix.common.errors import UserError
-from pix2pix.common.json_files import read_json
-from pix2pix.common.ownership import owning
+from pix2pix.common.files import flush_folder, read_json
+from pix2pix.common.locks import owning
 from pix2pix.data.cache_record import FORMAT, CacheRecord
 from pix2pix.data.decode import DecodedPair, paint, read_pair
 from pix2pix.data.layouts import Pairs, find_pairs, listing_digest

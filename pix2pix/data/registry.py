@@ -25,8 +25,7 @@ from pydantic import (
 )
 
 from pix2pix.common.errors import UserError
-from pix2pix.common.validation_errors import closest
-from pix2pix.common.yaml_positions import describe, load_yaml
+from pix2pix.common.yaml_files import closest, describe, load_yaml
 
 REGISTRY = Path(__file__).resolve().parents[2] / "datasets.yaml"
 SPLITS = ("train", "val", "test")

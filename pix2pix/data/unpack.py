@@ -8,8 +8,8 @@ import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from pix2pix.common.atomic import flush_file, flush_folder
 from pix2pix.common.errors import UserError
+from pix2pix.common.files import flush_file, flush_folder
 
 MAX_MEMBERS = 500_000
 MAX_BYTES = 100_000_000_000

@@ -12,7 +12,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pix2pix.common.atomic import replacing
+from pix2pix.common.files import replacing
 
 COLUMN_WIDTH, PAGE_WIDTH = 3.25, 6.875
 """Inches; CVPR's author kit: text 6 7/8 inches wide in two columns of 3 1/4. Every figure is drawn

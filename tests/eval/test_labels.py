@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval.errors import ScoringError
 from eval.labels import read_data_set
 from eval.matching import LABEL_IDS, TRAIN_IDS, match
+from pix2pix.common.errors import ScoringError
 
 SETS = """\
 streets:

@@ -4,8 +4,8 @@ import torch
 from torchvision.models import squeezenet1_1
 
 from eval.backbones import file_sha256
-from eval.errors import NotMeasured, ScoringError
 from eval.lpips import load_lpips
+from pix2pix.common.errors import NotMeasured, ScoringError
 
 # Random weights stand in for ImageNet's: they are found, verified and loaded in the same way.
 # torchvision's own layout is taken for squeeze; for alex the few tensors are written out.

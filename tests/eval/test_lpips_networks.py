@@ -15,9 +15,9 @@ import torchvision
 from torchmetrics.functional.image.lpips import learned_perceptual_image_patch_similarity
 
 from eval.backbones import BACKBONES, file_sha256
-from eval.errors import NotMeasured
 from eval.families import LPIPSScores
 from eval.lpips import load_lpips
+from pix2pix.common.errors import NotMeasured
 
 NETWORKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 

@@ -1,8 +1,8 @@
 import pytest
 from PIL import Image
 
-from eval.errors import ScoringError
 from eval.matching import COLOURS, LABEL_IDS, TRAIN_IDS, match
+from pix2pix.common.errors import ScoringError
 
 
 @pytest.fixture

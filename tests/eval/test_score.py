@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from eval.color import COUNTED_WIDTH, histogram_intersection, lab_histograms, merged
-from eval.errors import NotMeasured, ScoringError
 from eval.fcn_score import confusion_matrix, scores
 from eval.metrics import of_family
 from eval.pixel import l1, ssim
 from eval.score import score_folders
 from eval.scorer.fcn8s import FCN8s
 from eval.scorer.train import segment
+from pix2pix.common.errors import NotMeasured, ScoringError
 
 PALETTE = np.array([[0, 0, 170], [0, 85, 255], [255, 170, 0]], np.uint8)
 EVERYTHING = ("fcn", "lpips", "color", "pixel")

@@ -17,8 +17,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from readers import READERS
 from stored import CANARY
 
-from eval.errors import NotMeasured, ScoringError
-from pix2pix.common.errors import CONTROL, TrainingError, UserError
+from pix2pix.common.errors import CONTROL, NotMeasured, ScoringError, TrainingError, UserError
 
 DOCUMENTED = (UserError, ScoringError, NotMeasured, TrainingError)
 IMPORTED_LATE = (

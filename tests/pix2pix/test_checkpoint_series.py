@@ -13,7 +13,7 @@ from pix2pix import checkpoint, checksum
 from pix2pix.checkpoint import load, load_generator, save
 from pix2pix.checkpoint_series import CheckpointSeries
 from pix2pix.checksum import Damaged, verify
-from pix2pix.common import atomic
+from pix2pix.common import files
 from pix2pix.common.errors import Unreadable, UserError
 from pix2pix.config import GeneratorSettings
 
@@ -180,7 +180,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoints_and_names_the_file(
         def __init__(self, *arguments, **options):
             self.file = real(*arguments, **options)
 
-    monkeypatch.setattr(atomic, "open", Opener, raising=False)
+    monkeypatch.setattr(files, "open", Opener, raising=False)
     with pytest.raises(OSError, match=r"No space left.*checkpoint-0000010\.pt") as caught:
         series.write(10, content(10))
     assert caught.value.errno == errno.ENOSPC

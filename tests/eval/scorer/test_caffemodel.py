@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eval.errors import ScoringError
 from eval.scorer.caffemodel import read_caffemodel
+from pix2pix.common.errors import ScoringError
 
 WEIGHTS = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2) / 7 - 1
 BIAS = np.array([0.5, -3e-20], np.float32)
@@ -146,7 +146,7 @@ def test_values_that_are_not_finite_in_single_precision_are_refused(caffe, tmp_p
 READ_WITHOUT_MEMORY = """
 import pathlib, resource, sys
 from eval.scorer.caffemodel import read_caffemodel
-from eval.errors import ScoringError
+from pix2pix.common.errors import ScoringError
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)
 for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):

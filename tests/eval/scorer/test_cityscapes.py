@@ -5,7 +5,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from eval.errors import ScoringError
 from eval.fcn_score import confusion_matrix, scores
 from eval.scorer import cityscapes
 from eval.scorer.cityscapes import (
@@ -19,6 +18,7 @@ from eval.scorer.cityscapes import (
 from eval.scorer.convert_caffemodel import main as convert
 from eval.scorer.fcn8s import FCN8s
 from eval.scorer.file import save_scorer
+from pix2pix.common.errors import ScoringError
 
 
 def test_the_input_is_enlarged_bilinearly_to_whole_values_then_bgr_without_the_mean():

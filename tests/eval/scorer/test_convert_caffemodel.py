@@ -6,11 +6,11 @@ import torch
 from scipy.signal import correlate
 from torch import nn
 
-from eval.errors import ScoringError
 from eval.scorer import cityscapes
 from eval.scorer.caffemodel import read_caffemodel
 from eval.scorer.convert_caffemodel import fcn8s_from_caffe, main
 from eval.scorer.file import load_scorer
+from pix2pix.common.errors import ScoringError
 
 
 def network(file, classes=20):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from eval.errors import ScoringError
 from eval.scorer.fcn8s import FCN8s
 from eval.scorer.file import load_scorer, save_scorer
+from pix2pix.common.errors import ScoringError
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from eval.errors import NotMeasured, ScoringError
 from eval.scorer.fcn8s import FCN8s
 from eval.scorer.file import check_scorer, load_scorer, save_scorer
 from eval.scorer.find_scorer import find_scorer
 from eval.scorer.train import ScorerSettings
+from pix2pix.common.errors import NotMeasured, ScoringError
 
 NAMES = ["road", "sky"]
 

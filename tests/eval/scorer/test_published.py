@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image
 
-from eval.errors import ScoringError
 from eval.matching import LABEL_IDS, TRAIN_IDS
 from eval.printed import table
 from eval.ready import ready_family
@@ -16,6 +15,7 @@ from eval.scorer.fcn8s import FCN8s
 from eval.scorer.file import save_scorer, weights_sha256
 from eval.scorer.published import PublishedProtocol, load_protocol, published_class_names
 from eval.scorer.train import ScorerSettings
+from pix2pix.common.errors import ScoringError
 
 cityscapes = pytest.importorskip("eval.scorer.cityscapes")
 

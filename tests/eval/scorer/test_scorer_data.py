@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from eval.errors import ScoringError
 from eval.scorer.scorer_data import (
     augmented,
     check_training_data,
@@ -12,6 +11,7 @@ from eval.scorer.scorer_data import (
     hold_out,
     normalise,
 )
+from pix2pix.common.errors import ScoringError
 
 
 def labels_of(count: int, unlabelled: tuple[int, ...] = ()) -> np.ndarray:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from eval.errors import ScoringError
 from eval.fcn_score import confusion_matrix, scores
 from eval.scorer.file import check_scorer
 from eval.scorer.train import ScorerSettings, load_scorer, save_scorer, segment, train_scorer
+from pix2pix.common.errors import ScoringError
 
 QUICK = ScorerSettings(width=4, batches=100, batch=4, learning_rate=5e-3)
 BRIEF = dataclasses.replace(QUICK, batches=12)

@@ -19,7 +19,7 @@ from experiments.run.launcher import (
     usable_cores,
 )
 from experiments.run.signals import collected_signals
-from pix2pix.common.ownership import Ownership
+from pix2pix.common.locks import Ownership
 
 
 def job(out, digest, **changes):

@@ -193,7 +193,7 @@ def test_a_stop_that_a_callback_swallowed_ends_the_job_too(place, whole, phase):
 
 
 def test_asked_to_stop_while_another_decodes_it_ends_at_once(place, data):
-    from pix2pix.common.ownership import Ownership
+    from pix2pix.common.locks import Ownership
     from pix2pix.data import pair_cache
 
     place = Place(data, place.reference.directory.parent)

@@ -12,7 +12,6 @@ import pytest
 import recorded_runs as recorded
 from PIL import Image
 
-from eval.errors import ScoringError
 from eval.fcn_score import per_class, scores
 from eval.scorer.file import load_scorer, save_scorer
 from experiments.run.jobs import DataSource, Job
@@ -24,7 +23,7 @@ from experiments.run.work import Work
 from experiments.tracking.mirror import mirror
 from experiments.tracking.reader import read_suite
 from experiments.tracking.store import open_store
-from pix2pix.common.errors import Interrupted
+from pix2pix.common.errors import Interrupted, ScoringError
 from pix2pix.data.pairs import prepare
 from pix2pix.data.registry import find_entry, load_registry
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
 
 from pix2pix.common.errors import UserError
-from pix2pix.common.yaml_positions import describe, load_yaml, parse_yaml
+from pix2pix.common.yaml_files import describe, load_yaml, parse_yaml
 
 
 class _Inner(BaseModel):

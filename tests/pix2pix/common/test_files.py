@@ -1,7 +1,7 @@
 import pytest
 
-from pix2pix.common import json_files
-from pix2pix.common.json_files import parse_json, read_json
+from pix2pix.common import files
+from pix2pix.common.files import parse_json, read_json
 
 
 def test_json_is_read(tmp_path):
@@ -18,7 +18,7 @@ def test_what_is_not_plain_json_is_a_value_error(text):
 
 
 def test_size_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(json_files, "MAX_BYTES", 10)
+    monkeypatch.setattr(files, "MAX_BYTES", 10)
     (tmp_path / "a.json").write_text("1234567890")
     assert read_json(tmp_path / "a.json") == 1234567890
     (tmp_path / "a.json").write_text("12345678901")

@@ -15,14 +15,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from pix2pix.common import owner, ownership
-from pix2pix.common.owner import Owner, read_owner
-from pix2pix.common.ownership import Ownership, owner_of, owning
+from pix2pix.common import locks
+from pix2pix.common.locks import Owner, Ownership, owner_of, owning, read_owner
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from pix2pix.common.ownership import Ownership
+from pix2pix.common.locks import Ownership
 one = Ownership(Path(sys.argv[1]))
 print(one.take(), flush=True)
 time.sleep(600)
@@ -30,7 +29,7 @@ time.sleep(600)
 RACE = """
 import sys, time
 from pathlib import Path
-from pix2pix.common.ownership import owning
+from pix2pix.common.locks import owning
 lock, tally = Path(sys.argv[1]), Path(sys.argv[2])
 for _ in range(15):
     with owning(lock, poll=0.002):
@@ -54,7 +53,7 @@ def without_flock(monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(ownership.fcntl, "flock", refuse)
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
 
 
 def elsewhere(lock, **changes):
@@ -232,7 +231,7 @@ def test_an_owner_that_cannot_be_read_is_not_taken_for_torn(lock, monkeypatch):
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as broken:
-        broken.setattr(owner, "read_json", fail)
+        broken.setattr(locks, "read_json", fail)
         with pytest.raises(OSError, match="Input/output"):
             Ownership(lock).take()
     assert read_owner(lock.with_name("owner.lock.owner")) is not None
@@ -240,14 +239,14 @@ def test_an_owner_that_cannot_be_read_is_not_taken_for_torn(lock, monkeypatch):
 
 def test_a_file_that_nfs_has_just_replaced_is_read_again(lock, monkeypatch):
     other, answers = elsewhere(lock), [OSError(errno.ESTALE, "Stale file handle")]
-    real = owner.read_json
+    real = locks.read_json
 
     def read(file):
         if answers:
             raise answers.pop()
         return real(file)
 
-    monkeypatch.setattr(owner, "read_json", read)
+    monkeypatch.setattr(locks, "read_json", read)
     assert read_owner(lock.with_name("owner.lock.owner")) == other
 
 
@@ -265,7 +264,7 @@ def test_who_comes_late_to_a_torn_file_puts_the_new_owners_back(
     def refuse(*_):
         raise OSError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(ownership, "age", meanwhile)
+    monkeypatch.setattr(locks, "age", meanwhile)
     if not links:
         monkeypatch.setattr(os, "link", refuse)
     assert not Ownership(lock).take()
@@ -287,7 +286,7 @@ def test_a_release_between_two_looks_of_the_heart_is_no_loss(lock, monkeypatch):
         beaten.set()
         return replace(Owner.here(), machine="another boot")
 
-    monkeypatch.setattr(ownership, "read_owner", read)
+    monkeypatch.setattr(locks, "read_owner", read)
     assert beaten.wait(5)
     monkeypatch.undo()
     mine.release()

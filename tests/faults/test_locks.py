@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 INSIDE = """
 import os, random, sys, time
 from pathlib import Path
-from pix2pix.common.ownership import owning
+from pix2pix.common.locks import owning
 folder, seed, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 rng = random.Random(seed)
 for number in range(rounds):

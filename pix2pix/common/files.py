@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 
 @contextmanager
@@ -32,6 +33,12 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
         raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is either whole or absent; OSError names `path`."""
+    with replacing(path) as file:
+        file.write(content)
 
 
 def make_folder(folder: Path) -> None:
@@ -81,3 +88,29 @@ def set_aside(path: Path, ending: str = "damaged") -> Path:
     aside = path.with_name(f"{path.name}.{ending}")
     os.replace(path, aside)
     return aside
+
+
+MAX_BYTES = 64_000_000
+"""The records of the largest study stay far below."""
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; OSError, or ValueError for whatever is wrong with it."""
+    with open(path, "rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"has more than {MAX_BYTES:,} bytes")
+    return parse_json(content)
+
+
+def parse_json(text: str | bytes) -> Any:
+    """A JSON text as Python values; ValueError also for NaN, for lone surrogates in UTF-8 and for
+    what is nested too deeply."""
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"holds {text}, which is no number")
