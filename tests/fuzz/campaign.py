@@ -25,7 +25,7 @@ IMPORTED_LATE = (
     *(
         "pix2pix.data.decode",
         "pix2pix.data.download",
-        "pix2pix.data.pair_cache",
+        "pix2pix.data.cache",
         "pix2pix.data.unpack",
     ),
 )

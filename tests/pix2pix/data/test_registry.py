@@ -151,7 +151,7 @@ def test_the_command_fails_with_one_line_and_status_2(tmp_path, capsys) -> None:
 
 
 def test_the_registry_stays_light() -> None:
-    code = "import sys, pix2pix.data.pairs, pix2pix.datasets; print('torch' in sys.modules)"
+    code = "import sys, pix2pix.data.cache, pix2pix.datasets; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
