@@ -36,8 +36,8 @@ from eval.scorer.file import check_scorer, load_scorer, save_scorer
 from eval.scorer.train import ScorerSettings, hold_out, segment, train_scorer
 from experiments.spec import load_profiles
 from pix2pix.common.errors import NotMeasured
+from pix2pix.data.cache import PairedData, prepare
 from pix2pix.data.layouts import find_pairs
-from pix2pix.data.pairs import PairedData, prepare
 from pix2pix.data.registry import find_entry, load_registry
 
 Image3 = np.ndarray

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval.images import check_image
 from eval.matching import Matched
 from pix2pix.common.errors import ScoringError
+from pix2pix.data.decode import check_image
 
 Size = tuple[int, int]
 
@@ -19,7 +19,7 @@ def check_headers(
     """How many images have which (H, W), and how many files of which format each side has.
 
     Args:
-        label_kinds: those that label maps may have, of `eval.images.KINDS`.
+        label_kinds: those that label maps may have, such as `pix2pix.data.decode.LABEL_KINDS`.
         label_size: that of all label maps; None means each has its image's.
 
     Raises:

@@ -13,18 +13,22 @@ from typing import Any
 
 import numpy as np
 
-from eval.images import check_image, decode, is_lossy, read_palette
 from eval.matching import COLOURS, LABEL_IDS, TRAIN_IDS, Matched
 from eval.metrics import LABEL_VALUES
 from pix2pix.common.errors import ScoringError, UserError
-from pix2pix.data.dataset_entry import IGNORED, DatasetEntry
-from pix2pix.data.label_positions import from_colours
-from pix2pix.data.registry import find_entry, load_registry
+from pix2pix.data.decode import (
+    LABEL_KINDS,
+    check_image,
+    from_colours,
+    is_lossy,
+    read_palette,
+    read_pixels,
+)
+from pix2pix.data.registry import IGNORED, DatasetEntry, find_entry, load_registry
 
 NO_CLASS = 254
 BLACK = (0, 0, 0)
 POSITIONS, OWN = LABEL_VALUES
-LABEL_KINDS = ("grey", "palette", "RGB", "RGB with alpha")
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ class LabelReader:
     def __call__(self, path: Path) -> np.ndarray:
         """(H, W) uint8 class positions, 255 ignored; ScoringError on an unknown value or colour."""
         header = check_image(path, LABEL_KINDS)
-        values = decode(path)
+        values = read_pixels(path, LABEL_KINDS)
         if values.ndim == 3:
             if values.shape[-1] == 4 and values[..., 3].min() < 255:
                 raise ScoringError(f"{path}: a painted label map must be opaque")
@@ -220,11 +224,7 @@ class LabelReader:
     def _from_colours(self, path: Path, colours: np.ndarray, lossy: bool) -> np.ndarray:
         role = self.entry.label_role
         assert role is not None, "a data set with classes has a side that holds them"
-        try:
-            side = self.entry.sides[role]
-            return from_colours(self.entry, side, str(path), colours, lossy)
-        except UserError as error:
-            raise ScoringError(str(error)) from None
+        return from_colours(self.entry, self.entry.sides[role], str(path), colours, lossy)
 
 
 def read_data_set(name: str, file: Path | None = None) -> DataSet:
@@ -248,6 +248,6 @@ def _values_in(paths: Sequence[Path], reader: LabelReader) -> np.ndarray:
     """The values that a folder's index maps hold, of all files together."""
     seen = np.zeros(256, bool)
     for path in paths:
-        if check_image(path, LABEL_KINDS).format == "PNG" and not reader.is_painted(path):
-            seen[np.unique(decode(path))] = True
+        if not reader.is_painted(path):
+            seen[np.unique(read_pixels(path, LABEL_KINDS))] = True
     return np.flatnonzero(seen)

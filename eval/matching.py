@@ -22,8 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from eval.images import OTHER_IMAGES, READABLE
 from pix2pix.common.errors import ScoringError
+from pix2pix.data.layouts import SUFFIXES
+
+OTHER_IMAGES = {".gif", ".ppm", ".pgm", ".pnm", ".exr", ".hdr", ".jp2", ".avif", ".heic"}
 
 NAMED = 3  # names that an error lists
 PHOTO = "_leftImg8bit"
@@ -212,7 +214,7 @@ def _images_in(folder: Path) -> list[Path]:
             continue
         if suffix in OTHER_IMAGES:
             raise ScoringError(f"{path}: this format is not scored; save it as PNG")
-        if suffix in READABLE:
+        if suffix in SUFFIXES:
             found.append(path)
     return found
 

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eval.families import FamilyScores
-from eval.images import read_rgb
 from pix2pix.common.errors import ScoringError
+from pix2pix.data.decode import read_rgb
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 Measured = dict[str, Any]

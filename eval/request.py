@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from eval.backbones import file_sha256
-from eval.images import check_image, is_lossy
 from eval.matching import LABEL_IDS, TRAIN_IDS, match
 from eval.metrics import PROTOCOLS, of_family
 from eval.results import ScoreSheet
 from eval.score import score_folders
 from pix2pix.common.errors import NotMeasured, ScoringError
+from pix2pix.data.decode import check_image, is_lossy
 
 # Measured (docs/scores.md): the photos saved at quality 75 against the same pixels as PNG.
 JPEG_EFFECT = (

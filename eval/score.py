@@ -16,7 +16,6 @@ from eval import bootstrap, fcn_score
 from eval.color import BIN_WIDTHS
 from eval.families import ClassScores, ColorScores, FamilyScores
 from eval.headers import check_headers
-from eval.images import read_labels
 from eval.matching import TRAIN_IDS, Matched, match
 from eval.measuring import ImageFiles, ImageMeasurement, measure_all
 from eval.metrics import FAMILIES, of_family
@@ -25,6 +24,7 @@ from eval.ready import ready_family
 from eval.results import ScoreSheet
 from eval.scorer.published import PublishedProtocol, read_train_ids
 from pix2pix.common.errors import NotMeasured, ScoringError
+from pix2pix.data.decode import read_labels
 
 if TYPE_CHECKING:
     from eval.scorer.fcn8s import FCN8s

@@ -11,7 +11,7 @@ from experiments.run.preflight import check_precisions, few_seeds
 from experiments.study import Study, plan_jobs
 from pix2pix.common.errors import UserError
 from pix2pix.config import CellConfig
-from pix2pix.data.pairs import cached_counts, cached_fingerprint
+from pix2pix.data.cache import cached_counts, cached_fingerprint
 
 
 def dry_run(study: Study) -> str:

@@ -34,7 +34,7 @@ from experiments.spec import load_suite, suite_names
 from experiments.tracking.process import Ending, say, start_mirror, stop_mirror
 from pix2pix.common.errors import UserError
 from pix2pix.config import CellConfig
-from pix2pix.data.pairs import check_source, prepare
+from pix2pix.data.cache import check_source, prepare
 from pix2pix.data.registry import DatasetEntry, find_entry, load_registry
 
 

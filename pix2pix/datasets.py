@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pix2pix.common.errors import UserError
-from pix2pix.data.dataset_entry import SPLITS, DatasetEntry
 from pix2pix.data.download import download, verify
 from pix2pix.data.layouts import find_pairs
-from pix2pix.data.registry import find_entry, load_registry
+from pix2pix.data.registry import SPLITS, DatasetEntry, find_entry, load_registry
 
 _TEACHING = """\
 examples:

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from pix2pix.common.errors import UserError
-from pix2pix.data.dataset_entry import Side
 from pix2pix.data.decode import image_size, read_image
 from pix2pix.data.layouts import SUFFIXES
+from pix2pix.data.registry import Side
 
 
 @dataclass(frozen=True)

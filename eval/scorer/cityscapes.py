@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from eval.images import read_labels
 from eval.scorer.fcn8s import FCN8s
 from eval.scorer.file import load_scorer
 from pix2pix.common.errors import ScoringError
+from pix2pix.data.decode import read_labels
 
 PROTOCOL = "cityscapes-fcn8s"
 SIZE = (1024, 2048)  # height and width of labels and network input

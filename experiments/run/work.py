@@ -16,7 +16,7 @@ from experiments.run.provenance import machine, versions
 from experiments.run.signals import Stop
 from pix2pix.common.errors import UserError
 from pix2pix.common.locks import owning
-from pix2pix.data.pairs import PairedData, prepare
+from pix2pix.data.cache import PairedData, prepare
 from pix2pix.data.registry import DatasetEntry, find_entry, load_registry
 
 Emit = Callable[[dict[str, Any]], None]

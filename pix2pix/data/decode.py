@@ -1,82 +1,160 @@
-"""One pair of image files to uint8 arrays, refusing whatever would be read wrongly.
+"""Image files to uint8 arrays, for training, translating and scoring alike.
 
-Photos: 8-bit RGB. Index maps: 8-bit one-channel or palette PNG, whose values are class indices.
-Painted labels: 8-bit RGB, read back by colour. PIL opens far more than that, some of it wrongly
-for this use (16-bit RGB is cut to 8, 4-bit grey values are multiplied by 17), so that the kind of
-file is checked first.
+Only 8 bits per channel are read. Pillow opens far more than that, some of it wrongly for this use
+(16-bit RGB is cut to 8 bits, 4-bit grey values are multiplied by 17), so the kind of file is
+checked by its header first. Pixels are integers therefore: a floating-point image, which could
+hold NaN, is refused.
+
+Photos are RGB. Index maps are lossless one-channel or palette files whose values are class
+indices. Painted label maps are RGB and are read by the classes' colours.
 """
 
 from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from pix2pix.common.errors import UserError
-from pix2pix.data.dataset_entry import DatasetEntry, Side
-from pix2pix.data.label_positions import from_colours, from_indices
 from pix2pix.data.layouts import SourcePair
+from pix2pix.data.registry import IGNORED, DatasetEntry, Side
 
 MAX_PIXELS = 64_000_000
 """Width × height of one file, known from its header before anything is decoded: a small file can
 claim any size and fill the memory. Threads share the bound: together they decode no more."""
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")  # the JPEG reader also opens MPO
+"""Pillow recognises many more by their content, whatever the file's name; EPS runs Ghostscript."""
+PHOTO_KINDS = ("RGB",)
+INDEX_KINDS = ("grey", "palette")
+LABEL_KINDS = (*INDEX_KINDS, "RGB", "RGB with alpha")
+"""Label maps, whether their values are indices or colours."""
+MAX_UNKNOWN = 0.25
+"""Share of a JPEG label map's pixels that may be far from every class colour: edges are smeared."""
+STRIP = 1 << 18
+"""Label pixels whose colours are compared at once."""
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")  # JPEG's reader opens MPO
-"""PIL knows many more by their content, whatever the file's name; EPS would run Ghostscript."""
-
-_LOSSY = ("JPEG", "WEBP", "MPO")
+_LOSSY = ("JPEG", "MPO", "WEBP")
+_LOSSLESS_TIFF = (1, 5, 8, 32773, 32946)  # none, LZW, Deflate, PackBits, Deflate's older number
+_KINDS = {
+    "RGB": "RGB",
+    "L": "grey",
+    "P": "palette",
+    "LA": "grey with alpha",
+    "RGBA": "RGB with alpha",
+}
+_ORIENTATION = 0x0112
+_NO_CLASS = 254
 _AS_RGB = "convert it: magick IN -alpha remove -depth 8 -type TrueColor PNG24:OUT.png"
 _AS_INDEX = "save it as an 8-bit one-channel PNG whose values are the class indices"
 
-# MAX_PIXELS is the stricter bound and gives one clear line; PIL's warning would be a second.
+# MAX_PIXELS is the stricter bound and gives one clear line; Pillow's warning would be a second.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-# Of damaged tags and chunks, which are refused where they matter.
+# About damaged tags and chunks, which are refused where they matter.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
+class Header(NamedTuple):
+    """What an image file's header holds."""
+
+    size: tuple[int, int]
+    """(height, width) in pixels."""
+    format: str
+    """"PNG", "JPEG", …; "TIFF (lossy)" for a TIFF with lossy compression."""
+    kind: str
+    """"RGB", "grey", "palette", "RGB with alpha", …"""
 
 
 @dataclass(frozen=True)
 class DecodedPair:
+    """The arrays of one pair at the size of the training."""
+
     images: dict[str, np.ndarray]
     """(H, W, 3) uint8 by role; labels as painted."""
     labels: np.ndarray | None
     """(H, W) uint8 class positions, 255 ignored."""
 
 
-def paint(labels: np.ndarray, entry: DatasetEntry) -> np.ndarray:
-    """Class positions (…, H, W) to colours (…, H, W, 3) uint8; ignored pixels are black."""
-    colours = np.zeros((256, 3), np.uint8)
-    for position, one in enumerate(entry.classes):
-        colours[position] = one.colour
-    return colours[labels]
+def check_image(path: Path, kinds: Sequence[str] = PHOTO_KINDS) -> Header:
+    """The header of one image file, without decoding it.
+
+    Raises UserError: the file is unreadable, too large, stored turned, holds several pictures, is
+    not one of `kinds` with 8 bits per channel, or is named .png and is something else.
+    """
+    with _opened(path, kinds) as image:
+        header = _header(image)
+    if Path(path).suffix.lower() == ".png" and header.format != "PNG":
+        raise UserError(f"{path}: is not a PNG file but {header.format}; rename or convert it")
+    return header
 
 
-def check_pair(entry: DatasetEntry, pair: SourcePair) -> None:
-    """Opens the headers only: kind of file, dimensions, equal size on all sides."""
-    sizes = {}
-    for role, path in pair.files if entry.layout != "side-by-side" else pair.files[:1]:
-        with _opened(path, _sides_in(entry, role)) as image:
-            sizes[role] = image.size
-    _check_sizes(entry, pair, sizes)
+def read_pixels(path: Path, kinds: Sequence[str] = PHOTO_KINDS) -> np.ndarray:
+    """The values of one image file: (H, W, 3), (H, W, 4) or (H, W) uint8.
+
+    Raises UserError as `check_image` does, and for a damaged file.
+    """
+    with _opened(path, kinds) as image:
+        return np.array(_loaded(path, image, kinds))
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8; UserError if the file is not a whole 8-bit RGB image."""
+    return read_pixels(path)
+
+
+def read_labels(path: Path, classes: int, ignored: int = IGNORED) -> np.ndarray:
+    """(H, W) uint8 class indices; UserError also for a value that is no class and not `ignored`."""
+    labels = read_pixels(path, INDEX_KINDS)
+    wrong = labels[(labels >= classes) & (labels != ignored)]
+    if wrong.size:
+        raise UserError(
+            f"{path}: class {wrong.min()} is not one of the {classes} classes"
+            f" (0 to {classes - 1}, {ignored} is ignored)"
+        )
+    return labels
+
+
+def read_palette(path: Path) -> np.ndarray | None:
+    """(N, 3) uint8, the colours of a palette file's indices from 0; None for any other image."""
+    with _opened(path, LABEL_KINDS) as image:
+        colours = image.getpalette("RGB") if image.mode == "P" else None
+    return None if colours is None else np.array(colours, np.uint8).reshape(-1, 3)
+
+
+def is_lossy(image_format: str) -> bool:
+    """Whether files of that format (a `Header.format`) do not keep every pixel's value."""
+    return image_format in _LOSSY or image_format.endswith("(lossy)")
 
 
 def read_image(path: str, side: Side) -> Image.Image:
-    """One photo file on its own, as RGB (as grey where `side.grey` allows and the file is).
+    """One photo file as RGB (as grey if `side.grey` allows it and the file is grey).
 
     Raises UserError naming the file, as `read_pair` does. `side.half` is checked, not cut.
     """
-    with _opened(path, [side]) as image:
-        return _decoded(path, image).copy()
+    with _opened_for([side], path) as image:
+        return _loaded(path, image, _kinds([side])).copy()
 
 
 def image_size(path: str, side: Side) -> tuple[int, int]:
     """(H, W) from the header; UserError as `check_pair`."""
-    with _opened(path, [side]) as image:
+    with _opened_for([side], path) as image:
         return image.height, image.width
+
+
+def check_pair(entry: DatasetEntry, pair: SourcePair) -> None:
+    """Reads the headers of a pair: kind of file, dimensions, equal size of all sides."""
+    sizes = {}
+    for role, path in pair.files if entry.layout != "side-by-side" else pair.files[:1]:
+        with _opened_for(_sides_in(entry, role), path) as image:
+            sizes[role] = image.size
+    _check_sizes(entry, pair, sizes)
 
 
 def read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> DecodedPair:
@@ -86,22 +164,85 @@ def read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> D
     index or a colour of no class.
     """
     first, path = pair.files[0]
-    with _opened(path, _sides_in(entry, first)) as image:
+    with _opened_for(_sides_in(entry, first), path) as image:
         pixels = image.width * image.height
-    with _MEMORY.of(pixels):
+    with _MEMORY.reserve(pixels):
         return _read_pair(entry, pair, size)
 
 
+def paint(labels: np.ndarray, entry: DatasetEntry) -> np.ndarray:
+    """Class positions (…, H, W) to colours (…, H, W, 3) uint8; ignored pixels are black."""
+    colours = np.zeros((256, 3), np.uint8)
+    for position, label in enumerate(entry.classes):
+        colours[position] = label.colour
+    return colours[labels]
+
+
+def from_indices(entry: DatasetEntry, path: str, values: np.ndarray) -> np.ndarray:
+    """(H, W) uint8 indices to (H, W) uint8 class positions, 255 ignored; UserError names `path`."""
+    table = np.full(256, IGNORED if entry.ignore == "rest" else _NO_CLASS, np.uint8)
+    for value in entry.ignore if entry.ignore != "rest" else ():
+        if isinstance(value, int):
+            table[value] = IGNORED
+    for position, label in enumerate(entry.classes):
+        table[label.index] = position
+    positions = table[values]
+    wrong = np.unique(values[positions == _NO_CLASS])
+    if wrong.size:
+        allowed = ", ".join(str(value) for value in np.flatnonzero(table != _NO_CLASS))
+        shown = ", ".join(map(str, wrong[:5])) + (", …" if wrong.size > 5 else "")
+        raise UserError(f"{path}: has the value {shown}, which no class has; allowed: {allowed}")
+    return positions
+
+
+def from_colours(
+    entry: DatasetEntry, side: Side, path: str, image: np.ndarray, lossy: bool
+) -> np.ndarray:
+    """(H, W, 3) uint8 colours to (H, W) uint8 class positions, 255 ignored.
+
+    Colours are exact in lossless files; in lossy files the nearest class within `side.tolerance`
+    counts. Raises UserError for colours of no class.
+    """
+    known = [(label.colour, position) for position, label in enumerate(entry.classes)]
+    if entry.ignore != "rest":
+        known += [(value, IGNORED) for value in entry.ignore if not isinstance(value, int)]
+    colours = np.array([colour for colour, _ in known], np.int32)
+    table = np.array([position for _, position in known], np.uint8)
+    reach = side.tolerance**2 if lossy else 0
+    positions = np.empty(image.shape[:2], np.uint8)
+    unknown: Counter[int] = Counter()
+    rows = max(1, STRIP // max(image.shape[1], 1))
+    for top in range(0, image.shape[0], rows):
+        # In strips: a large image may hold more colours than the memory can compare at once.
+        strip = image[top : top + rows].astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+        values, inverse, counts = np.unique(strip, return_inverse=True, return_counts=True)
+        seen = np.stack([values >> 16, values >> 8 & 255, values & 255], 1).astype(np.int32)
+        squared = np.stack([((seen - colour) ** 2).sum(1) for colour in colours], 1)
+        far = squared.min(1) > reach
+        unknown.update(dict(zip(values[far].tolist(), counts[far].tolist(), strict=True)))
+        nearest = np.where(far, IGNORED, table[squared.argmin(1)]).astype(np.uint8)
+        positions[top : top + rows] = nearest[inverse].reshape(strip.shape)
+    share = unknown.total() / max(positions.size, 1)
+    if entry.ignore != "rest" and share > (MAX_UNKNOWN if lossy else 0):
+        value, _ = unknown.most_common(1)[0]
+        worst = (value >> 16, value >> 8 & 255, value & 255)
+        raise UserError(
+            f"{path}: {share:.2%} of the label pixels have a colour of no class, mostly {worst}; "
+            f"name it under classes or ignore of {entry.name}"
+        )
+    return positions
+
+
 class _SharedPixels:
-    """Lets threads decode as many pixels at once as one image may have."""
+    """Lets threads decode together at most as many pixels as one image may have."""
 
     def __init__(self, most: int) -> None:
         self._free = self._most = most
         self._changed = threading.Condition()
 
     @contextmanager
-    def of(self, pixels: int) -> Iterator[None]:
-        """Waits until there is room for an image of so many pixels."""
+    def reserve(self, pixels: int) -> Iterator[None]:
+        """Waits until there is room for an image of that many pixels."""
         taken = min(pixels, self._most)
         with self._changed:
             self._changed.wait_for(lambda: self._free >= taken)
@@ -120,15 +261,14 @@ _MEMORY = _SharedPixels(MAX_PIXELS)
 def _read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> DecodedPair:
     full: dict[str, Image.Image] = {}
     formats: dict[str, str] = {}
-    for role, path in pair.files:
-        side = entry.sides[role]
-        if entry.layout == "side-by-side" and full:
-            continue  # both halves are in the one file
-        with _opened(path, _sides_in(entry, role)) as image:
-            formats[role] = image.format or ""
-            _decoded(path, image)
+    for role, path in pair.files if entry.layout != "side-by-side" else pair.files[:1]:
+        sides = _sides_in(entry, role)
+        with _opened_for(sides, path) as image:
+            formats[role] = _header(image).format
             # Loaded, it outlives its file; a copy would take as much memory again.
-            full[role] = image.convert("RGB") if image.mode == "L" and side.grey else image
+            _loaded(path, image, _kinds(sides))
+            grey = image.mode == "L" and entry.sides[role].grey
+            full[role] = image.convert("RGB") if grey else image
     if entry.layout == "side-by-side":
         full, formats = _cut(entry, full, formats)
     _check_sizes(entry, pair, {role: image.size for role, image in full.items()})
@@ -142,7 +282,7 @@ def _read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> 
         if side.kind == "index":
             positions = from_indices(entry, path, np.asarray(image))
         else:
-            lossy = formats[role] in _LOSSY
+            lossy = is_lossy(formats[role])
             positions = from_colours(entry, side, path, np.asarray(image), lossy)
         nearest = Image.fromarray(positions).resize(shape, Image.Resampling.NEAREST)
         labels = np.asarray(nearest)
@@ -151,99 +291,20 @@ def _read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> 
     return DecodedPair(images, labels)
 
 
+def _cut(
+    entry: DatasetEntry, full: dict[str, Image.Image], formats: dict[str, str]
+) -> tuple[dict[str, Image.Image], dict[str, str]]:
+    """The two halves of a side-by-side image, by role."""
+    ((first, image),) = full.items()
+    middle, height = image.width // 2, image.height
+    boxes = {"left": (0, 0, middle, height), "right": (middle, 0, 2 * middle, height)}
+    halves = {role: image.crop(boxes[side.half or ""]) for role, side in entry.sides.items()}
+    return halves, dict.fromkeys(entry.sides, formats[first])
+
+
 def _sides_in(entry: DatasetEntry, role: str) -> list[Side]:
     """The sides that the file of a role holds."""
     return [*entry.sides.values()] if entry.layout == "side-by-side" else [entry.sides[role]]
-
-
-@contextmanager
-def _opened(path: str, sides: list[Side]) -> Iterator[Image.Image]:
-    """The image with its header checked, not yet decoded."""
-    try:
-        image = Image.open(path, formats=FORMATS)
-    except Image.DecompressionBombError:
-        raise UserError(f"{path}: has more than {MAX_PIXELS:,} pixels") from None
-    except Image.UnidentifiedImageError:
-        raise UserError(f"{path}: is not an image that can be read") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {_said(error)}") from None
-    except Exception as error:  # a decoder may raise anything on damaged bytes
-        raise UserError(f"{path}: is not an image that can be read: {_said(error)}") from None
-    with image:
-        try:
-            problem = _problem(image, sides)
-        except Exception as error:  # EXIF and TIFF tags may be damaged too
-            problem = f"is damaged: {_said(error)}"
-        if problem:
-            raise UserError(f"{path}: {problem}")
-        yield image
-
-
-def _decoded(path: str, image: Image.Image) -> Image.Image:
-    try:
-        image.load()
-    except Exception as error:  # a decoder may raise anything on damaged bytes
-        raise UserError(f"{path}: is damaged or cut off: {_said(error)}") from None
-    return image
-
-
-def _problem(image: Image.Image, sides: list[Side]) -> str | None:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        return f"has {width}×{height} pixels; at most {MAX_PIXELS:,} are read"
-    if image.format != "MPO" and getattr(image, "is_animated", False):
-        return "holds several pictures; save the one that is meant as a file of its own"
-    depth = _bit_depth(image)
-    if any(side.kind == "index" for side in sides):
-        if image.format in _LOSSY:
-            return f"is {image.format}, which changes values; {_AS_INDEX}"
-        # A palette image's values are its indices, whatever their number of bits.
-        if image.mode != "P" and (image.mode != "L" or depth != 8):
-            return f"is {_kind(image, depth)}, not an index map; {_AS_INDEX}"
-        return None
-    grey = all(side.grey for side in sides)
-    if image.mode == "L" and grey and depth == 8 and "transparency" not in image.info:
-        return _turned(image)
-    if image.mode != "RGB" or depth != 8 or "transparency" in image.info:
-        permitted = "8-bit RGB or grey" if grey else "8-bit RGB"
-        return f"is {_kind(image, depth)}; {permitted} is needed; {_AS_RGB}"
-    if sides[0].half and width % 2:
-        return f"is {width} pixels wide; two halves need an even width"
-    return _turned(image)
-
-
-def _turned(image: Image.Image) -> str | None:
-    """A rotation in the EXIF data would turn one side of the pair and not the other."""
-    if "exif" in image.info and image.getexif().get(0x0112, 1) not in (0, 1):
-        return "is stored turned (EXIF orientation); save it upright: magick IN -auto-orient OUT"
-    return None
-
-
-def _bit_depth(image: Image.Image) -> int:
-    """Bits a channel, from the file: PIL's mode hides 16-bit RGB and scales 4-bit grey."""
-    if image.format == "PNG":
-        place = image.fp.tell()  # where the decoder goes on
-        image.fp.seek(24)
-        depth = image.fp.read(1)[0]
-        image.fp.seek(place)
-        return depth
-    if image.format == "TIFF":
-        return max(image.tag_v2.get(258, (8,)))
-    return {"1": 1, "I": 32, "F": 32}.get(image.mode, 16 if "16" in image.mode else 8)
-
-
-def _said(error: Exception) -> str:
-    """An exception's own words in one line, without the path that stands there already."""
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return " ".join(text.split())[:200] or type(error).__name__
-
-
-def _kind(image: Image.Image, depth: int) -> str:
-    names = {"1": "black and white", "L": f"{depth}-bit grey", "P": "a palette image"}
-    other = "grey" if image.mode[0] in "IFL" else image.mode
-    alpha = image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info
-    name = names.get(image.mode, f"{depth}-bit {other}")
-    return f"{name}{' with alpha' if alpha else ''} (mode {image.mode})"
 
 
 def _check_sizes(entry: DatasetEntry, pair: SourcePair, sizes: dict[str, tuple[int, int]]) -> None:
@@ -253,11 +314,116 @@ def _check_sizes(entry: DatasetEntry, pair: SourcePair, sizes: dict[str, tuple[i
         raise UserError(f"{entry.name}: the sides of a pair must have one size: {shown}")
 
 
-def _cut(
-    entry: DatasetEntry, full: dict[str, Image.Image], formats: dict[str, str]
-) -> tuple[dict[str, Image.Image], dict[str, str]]:
-    ((first, image),) = full.items()
-    middle, height = image.width // 2, image.height
-    boxes = {"left": (0, 0, middle, height), "right": (middle, 0, 2 * middle, height)}
-    halves = {role: image.crop(boxes[side.half or ""]) for role, side in entry.sides.items()}
-    return halves, dict.fromkeys(entry.sides, formats[first])
+def _kinds(sides: Sequence[Side]) -> tuple[str, ...]:
+    """The kinds that a file of these sides may have."""
+    if any(side.kind == "index" for side in sides):
+        return INDEX_KINDS
+    return (*PHOTO_KINDS, "grey") if all(side.grey for side in sides) else PHOTO_KINDS
+
+
+@contextmanager
+def _opened_for(sides: Sequence[Side], path: str) -> Iterator[Image.Image]:
+    """The file of one or two sides with its header checked, not yet decoded."""
+    with _opened(path, _kinds(sides)) as image:
+        if sides[0].half and image.width % 2:
+            raise UserError(f"{path}: is {image.width} pixels wide; two halves need an even width")
+        yield image
+
+
+@contextmanager
+def _opened(path: str | Path, kinds: Sequence[str]) -> Iterator[Image.Image]:
+    """An image with its header checked, not yet decoded."""
+    try:
+        image = Image.open(path, formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise UserError(f"{path}: has more than {MAX_PIXELS:,} pixels") from None
+    except Exception as error:  # a decoder may raise anything on damaged bytes
+        if isinstance(error, OSError) and error.errno:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UserError(f"{path}: is not an image that can be read") from None
+    with image:
+        try:
+            problem = _kind_problem(image, kinds) or _metadata_problem(image, kinds)
+        except Exception as error:  # EXIF and TIFF tags may be damaged too
+            problem = f"is damaged: {_reason(error)}"
+        if problem:
+            raise UserError(f"{path}: {problem}")
+        yield image
+
+
+def _loaded(path: str | Path, image: Image.Image, kinds: Sequence[str]) -> Image.Image:
+    """Decodes an opened image."""
+    try:
+        image.load()
+        problem = _metadata_problem(image, kinds)  # PNG has metadata behind the pixels too
+    except MemoryError:
+        problem = "is too large for the memory that is free"
+    except Exception as error:  # a decoder may raise anything on damaged bytes
+        problem = f"is damaged or cut off: {_reason(error)}"
+    if problem:
+        raise UserError(f"{path}: {problem}")
+    return image
+
+
+def _kind_problem(image: Image.Image, kinds: Sequence[str]) -> str | None:
+    """Why an image of that size, kind or format is not read; None if it is."""
+    (height, width), image_format, kind = _header(image)
+    if width * height > MAX_PIXELS:
+        return f"has {width}×{height} pixels; at most {MAX_PIXELS:,} are read"
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        return "holds several pictures; save the one that you mean as a file of its own"
+    depth = _bit_depth(image)
+    # The values of a palette image are its indices, whatever their number of bits.
+    if kind not in kinds or (kind != "palette" and depth != 8):
+        fix = _AS_INDEX if "palette" in kinds else _AS_RGB
+        return f"is {_description(image, depth)}; 8-bit {' or '.join(kinds)} is needed; {fix}"
+    if kind in INDEX_KINDS and "palette" in kinds and is_lossy(image_format):
+        return f"is {image_format}, which changes values; {_AS_INDEX}"
+    return None
+
+
+def _metadata_problem(image: Image.Image, kinds: Sequence[str]) -> str | None:
+    """Transparency and rotation, which a PNG may hold before and behind its pixels."""
+    indices = "palette" in kinds and image.mode in ("L", "P")
+    if "transparency" in image.info and not indices:
+        return f"has a transparent colour (mode {image.mode}); {_AS_RGB}"
+    # A rotation would turn one side of a pair and not the other. Asking a PNG may decode it.
+    has_exif = image.format != "PNG" or "exif" in image.info
+    if has_exif and image.getexif().get(_ORIENTATION, 1) not in (0, 1):
+        return "is stored turned (EXIF orientation); save it upright: magick IN -auto-orient OUT"
+    return None
+
+
+def _header(image: Image.Image) -> Header:
+    name = image.format or "unknown"
+    if name == "TIFF" and image.tag_v2.get(259, 1) not in _LOSSLESS_TIFF:  # type: ignore[attr-defined]
+        name += " (lossy)"
+    return Header((image.height, image.width), name, _KINDS.get(image.mode, image.mode))
+
+
+def _bit_depth(image: Image.Image) -> int:
+    """Bits per channel, from the file: Pillow's mode hides 16-bit RGB and scales 4-bit grey."""
+    if image.format == "PNG":
+        place = image.fp.tell()  # where the decoder goes on
+        image.fp.seek(24)
+        depth = image.fp.read(1)[0]
+        image.fp.seek(place)
+        return depth
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(258, (8,)))  # type: ignore[attr-defined]
+    return {"1": 1, "I": 32, "F": 32}.get(image.mode, 16 if "16" in image.mode else 8)
+
+
+def _description(image: Image.Image, depth: int) -> str:
+    """An image's kind in words, with Pillow's mode."""
+    names = {"1": "black and white", "L": f"{depth}-bit grey", "P": "a palette image"}
+    other = "grey" if image.mode[0] in "IFL" else image.mode
+    alpha = image.mode in ("LA", "PA", "RGBA", "La", "RGBa")
+    name = names.get(image.mode, f"{depth}-bit {other}")
+    return f"{name}{' with alpha' if alpha else ''} (mode {image.mode})"
+
+
+def _reason(error: Exception) -> str:
+    """An exception's text in one line, without the path that the message has already."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return " ".join(text.split())[:200] or type(error).__name__

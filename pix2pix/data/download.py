@@ -20,11 +20,11 @@ from filelock import FileLock
 
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import read_json, replacing
-from pix2pix.data.dataset_entry import SPLITS, DatasetEntry
+from pix2pix.data.cache import Progress, in_threads
 from pix2pix.data.decode import check_pair, read_pair
 from pix2pix.data.fetch import Report, fetch
 from pix2pix.data.layouts import find_pairs
-from pix2pix.data.pair_cache import Progress, in_threads
+from pix2pix.data.registry import SPLITS, DatasetEntry
 from pix2pix.data.unpack import unpack
 
 LOCK_FILE = "datasets.lock.json"

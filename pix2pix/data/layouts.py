@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pix2pix.common.errors import UserError
-from pix2pix.data.dataset_entry import SPLITS, DatasetEntry
+from pix2pix.data.registry import SPLITS, DatasetEntry
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MAX_NAME = 200

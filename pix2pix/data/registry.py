@@ -1,58 +1,319 @@
-"""The registry of data sets: `datasets.yaml` and a file of the user's own. No torch here.
+"""The registry of data sets: entries of `datasets.yaml` and of a file of the user's own.
 
-`python -m pix2pix.datasets` lists, downloads and verifies them (pix2pix/datasets.py).
+`python -m pix2pix.datasets` lists, downloads and verifies the data sets (pix2pix/datasets.py).
+Nothing here imports torch.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import RootModel, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
 
 from pix2pix.common.errors import UserError
 from pix2pix.common.yaml_files import closest, describe, load_yaml
-from pix2pix.data.dataset_entry import IGNORED, SPLITS, DatasetEntry, LabelClass
-
-__all__ = ["IGNORED", "SPLITS", "DatasetEntry", "LabelClass", "find_entry", "load_registry"]
 
 REGISTRY = Path(__file__).resolve().parents[2] / "datasets.yaml"
+SPLITS = ("train", "val", "test")
+IGNORED = 255
+"""Value in label arrays for pixels of no class."""
+
+Byte = Annotated[StrictInt, Field(ge=0, le=255)]
+Colour = tuple[Byte, Byte, Byte]
+Count = Annotated[StrictInt, Field(ge=1)]
+
+
+def _is_below(folder: str) -> bool:
+    """Whether a relative path stays below the folder that it starts in."""
+    path = PurePosixPath(folder)
+    return bool(folder) and not path.is_absolute() and ".." not in path.parts
+
+
+class _Fields(BaseModel):
+    """Fields of a YAML file: unknown names are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LabelClass(_Fields):
+    """One class: its name, its colour in painted label maps, its value in index maps."""
+
+    name: str
+    colour: Colour
+    index: int
+
+
+class ClassColour(_Fields):
+    """A class in YAML: `[r, g, b]`, or `{colour: [r, g, b], index: 7}`."""
+
+    colour: Colour
+    index: Byte | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_short_form(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return value
+        if not isinstance(value, list) or len(value) != 3:
+            raise ValueError("must be a colour [red, green, blue], each 0 to 255")
+        return {"colour": value}
+
+
+class Side(_Fields):
+    """One half of a pair: where its images are and how they are read."""
+
+    # Tasks derived from photos alone (grey, edges, holes) will be further kinds, with no files.
+    kind: Literal["photo", "index", "palette"] = "photo"
+    """photo: 8-bit RGB. index: values are class indices. palette: labels painted in colours."""
+    half: Literal["left", "right"] | None = None
+    folder: StrictStr | None = None
+    """Below the data set's folder; `{split}` stands for the split's folder."""
+    ending: StrictStr | None = None
+    """What file names of this side end with, after the part that both sides share."""
+    grey: StrictBool = False
+    """Allows 8-bit grey images on a photo side; they are read as RGB."""
+    tolerance: Annotated[StrictInt, Field(ge=1, le=441)] = 60
+    """Painted labels in JPEG: a pixel further than this from every class colour is ignored."""
+
+    @model_validator(mode="after")
+    def _check_folder(self) -> Side:
+        if self.folder is not None:
+            if not _is_below(self.folder):
+                raise ValueError(f"folder must lie below the data set's path (got {self.folder!r})")
+            if set(re.findall(r"\{[^}]*\}?|\}", self.folder)) - {"{split}"}:
+                raise ValueError(f"folder may have only {{split}} in braces (got {self.folder!r})")
+        return self
+
+
+class Archive(_Fields):
+    """A published archive of a data set."""
+
+    url: StrictStr
+    bytes: Count | None = None
+    sha256: Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """None if nobody publishes it: the first download is pinned (pix2pix/data/download.py)."""
+
+    @model_validator(mode="after")
+    def _check_url(self) -> Archive:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"url must start with https:// or http:// (got {self.url!r})")
+        return self
+
+
+class Paper(_Fields):
+    """How the paper trained on a data set; None if the paper does not report it."""
+
+    train_images: Count | None = None
+    epochs: Count | None = None
+    batch: Count | None = None
+    jitter: StrictBool | None = None
+    mirror: StrictBool | None = None
+    unconfirmed: tuple[Literal["train_images", "epochs", "batch", "jitter", "mirror"], ...] = ()
+
+
+class SplitFolders(_Fields):
+    """The folder of each split; two splits may share one."""
+
+    train: StrictStr = "train"
+    val: StrictStr = "val"
+    test: StrictStr = "test"
+
+    @model_validator(mode="after")
+    def _check_folders(self) -> SplitFolders:
+        for folder in (self.train, self.val, self.test):
+            if not _is_below(folder):
+                raise ValueError(f"must name folders below the data set's path (got {folder!r})")
+        return self
+
+
+class DatasetEntry(_Fields):
+    """One data set, as described in `datasets.yaml` or in a file given by --datasets."""
+
+    name: str
+    title: StrictStr = ""
+    homepage: StrictStr = ""
+    licence: StrictStr = ""
+    layout: Literal["procedural", "side-by-side", "folders", "cityscapes"]
+    path: StrictStr = ""
+    """Folder below --data-root (default: the name), or an absolute path."""
+    sides: Annotated[dict[str, Side], Field(min_length=2)]
+    direction: StrictStr = ""
+    """Default `INPUT->TARGET`; labels->photo if the set has both, else the first two sides."""
+    splits: SplitFolders = SplitFolders()
+    colours: dict[str, ClassColour] = Field(default={}, alias="classes", max_length=254)
+    ignore: tuple[Byte | Colour, ...] | Literal["rest"] = ()
+    """Index values or colours of no class; rest: all values that no class has."""
+    archive: Archive | None = None
+    paper: Paper = Paper()
+    notes: StrictStr = ""
+
+    @cached_property
+    def classes(self) -> tuple[LabelClass, ...]:
+        """The classes in the order of the file; without an index, a class's place is its index."""
+        return tuple(
+            LabelClass(
+                name=name,
+                colour=found.colour,
+                index=place if found.index is None else found.index,
+            )
+            for place, (name, found) in enumerate(self.colours.items())
+        )
+
+    @property
+    def label_role(self) -> str | None:
+        """The side that holds labels, or None."""
+        return next((role for role, side in self.sides.items() if side.kind != "photo"), None)
+
+    @property
+    def default_direction(self) -> str:
+        """`INPUT->TARGET` for a suite that names no direction."""
+        if self.direction:
+            return self.direction
+        roles = ("labels", "photo") if {"labels", "photo"} <= set(self.sides) else (*self.sides,)
+        return f"{roles[0]}->{roles[1]}"
+
+    def location(self, data_root: Path) -> Path:
+        """The folder that holds the images."""
+        return Path(data_root) / (self.path or self.name)
+
+    def roles(self, direction: str | None = None) -> tuple[str, str]:
+        """(input role, target role) of a direction such as `labels->photo`; None: the default."""
+        chosen = direction or self.default_direction
+        roles = tuple(role.strip() for role in chosen.split("->"))
+        if len(roles) != 2 or roles[0] == roles[1] or not set(roles) <= set(self.sides):
+            allowed = [f"{a}->{b}" for a in self.sides for b in self.sides if a != b]
+            raise UserError(
+                f"direction: {self.name} has no direction {chosen!r}; "
+                f"allowed: {', '.join(allowed)} (default {self.default_direction})"
+            )
+        return roles[0], roles[1]
+
+    def how_to_get(self, data_root: Path) -> str:
+        """One clause that tells the user where to get the images."""
+        if self.archive:
+            command = f"python -m pix2pix.datasets --download {self.name}"
+            return f"get it with: {command} --data-root {data_root}"
+        if self.homepage:
+            return f"get it from {self.homepage} and put it there, or point --data-root elsewhere"
+        return "point --data-root at the folder that holds it"
+
+    @model_validator(mode="after")
+    def _check(self) -> DatasetEntry:
+        for check in (self._check_names, self._check_sides, self._check_classes):
+            problem = check()
+            if problem:
+                raise ValueError(problem)
+        try:
+            self.roles()
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def _check_names(self) -> str | None:
+        for text in (self.name, *self.sides):
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text) or "->" in text:
+                return f"a name may hold letters, digits, _ . and - (got {text!r})"
+        for text in self.colours:
+            # Reports write class names into HTML, Markdown, CSV and MLflow's metric names.
+            if not 1 <= len(text) <= 60 or re.search(r"[<>`|\\]|^[=+@-]", text):
+                return (
+                    "classes: a class's name has 1 to 60 characters, none of < > ` | \\, and does "
+                    f"not begin with = + - @ (got {text[:60]!r})"
+                )
+        if self.archive and ("/" in self.path or self.path in (".", "..")):
+            return f"path: must be one plain folder name if there is an archive ({self.path!r})"
+        return None
+
+    def _check_sides(self) -> str | None:
+        for role, side in self.sides.items():
+            if self.layout in ("folders", "cityscapes") and side.folder is None:
+                return f"sides.{role}.folder: is required in the layout {self.layout}"
+            if self.layout == "cityscapes" and (side.ending is None or "{split}" in side.folder):
+                return f"sides.{role}: the layout cityscapes needs an ending, and no {{split}}"
+            if self.layout == "side-by-side" and side.kind == "index":
+                return f"sides.{role}.kind: side-by-side images hold photos or painted labels"
+            if side.grey and side.kind != "photo":
+                return f"sides.{role}.grey: is for photos; this side is {side.kind}"
+        with_split = {"{split}" in (side.folder or "") for side in self.sides.values()}
+        if self.layout == "folders" and len(with_split) > 1:
+            return "sides: either every folder holds {split} or none does"
+        halves = sorted(side.half or "" for side in self.sides.values())
+        if self.layout == "side-by-side" and halves != ["left", "right"]:
+            return "sides: the layout side-by-side needs one side with half: left and one right"
+        return None
+
+    def _check_classes(self) -> str | None:
+        labelled = [role for role, side in self.sides.items() if side.kind != "photo"]
+        if len(labelled) > 1:
+            return f"sides: at most one side may hold labels (got {', '.join(labelled)})"
+        if bool(labelled) != bool(self.classes):
+            return "classes: go with a side of kind index or palette, and such a side needs them"
+        for field in ("colour", "index"):
+            first: dict[int | Colour, str] = {}
+            for label in self.classes:
+                value = getattr(label, field)
+                if value in first:
+                    return f"classes.{label.name}: has the {field} {value} of {first[value]}"
+                first[value] = label.name
+                if self.ignore != "rest" and value in self.ignore:
+                    return f"ignore: {value} is the {field} of the class {label.name}"
+        return None
 
 
 class _Registry(RootModel[dict[str, DatasetEntry]]):
-    pass
+    """The whole file: data sets by name."""
 
 
 def load_registry(extra: Path | None = None) -> dict[str, DatasetEntry]:
-    """Every data set by name: those of `datasets.yaml`, then those of the user's own file."""
+    """Every data set by name: those of `datasets.yaml`, then those of the user's own file.
+
+    Raises UserError with file, line, column and field for each mistake.
+    """
     registry = _read(REGISTRY)
     if extra is not None:
-        for name, entry in _read(Path(extra), taken=tuple(registry)).items():
-            registry[name] = entry
+        registry |= _read(Path(extra), taken=tuple(registry))
     return registry
 
 
-def _read(path: Path, taken: tuple[str, ...] = ()) -> dict[str, DatasetEntry]:
-    value, positions = load_yaml(path)
-    if not isinstance(value, dict) or not value:
-        raise UserError(f"{path}:1:1: must hold data sets (name: {{layout: …, sides: …}})")
-    for name, written in value.items():
-        if name in taken:
-            raise UserError(positions.message([name], "the name is taken; choose another"))
-        if isinstance(written, dict):
-            if "name" in written:
-                raise UserError(positions.message([name, "name"], "unknown key; the key names it"))
-            value[name] = {**written, "name": name}
-    try:
-        return _Registry.model_validate(value).root
-    except ValidationError as error:
-        raise UserError(describe(error, positions, path, _Registry)) from None
-
-
 def find_entry(registry: dict[str, DatasetEntry], name: str) -> DatasetEntry:
-    """The data set of that name; UserError lists those that exist, the nearest first."""
+    """The data set of that name; UserError lists the existing names, the nearest first."""
     if name not in registry:
         raise UserError(
             f"dataset: {name!r} is unknown{closest(name, list(registry))}; "
             f"allowed: {', '.join(registry)}"
         )
     return registry[name]
+
+
+def _read(path: Path, taken: tuple[str, ...] = ()) -> dict[str, DatasetEntry]:
+    value, positions = load_yaml(path)
+    if not isinstance(value, dict) or not value:
+        raise UserError(f"{path}:1:1: must hold data sets (name: {{layout: …, sides: …}})")
+    for name, fields in value.items():
+        if name in taken:
+            raise UserError(positions.message([name], "the name is taken; choose another"))
+        if isinstance(fields, dict):
+            if "name" in fields:
+                raise UserError(
+                    positions.message([name, "name"], "unknown key; the entry's key is its name")
+                )
+            value[name] = {**fields, "name": name}
+    try:
+        return _Registry.model_validate(value).root
+    except ValidationError as error:
+        raise UserError(describe(error, positions, path, _Registry)) from None

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -317,6 +318,7 @@ def claims_too_much(folders):
     path = folders / "translations" / "b.png"
     content = bytearray(path.read_bytes())
     content[16:24] = (30_000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     path.write_bytes(content)
 
 
@@ -344,14 +346,14 @@ DATA = ("--dataset", "streets", "--datasets", "sets.yaml")
         (gone, ("--scores", "pixel"), "unmatched images: 1 only in translations (a)"),
         (extra, ("--scores", "pixel"), "unmatched images: 1 only in targets (z)"),
         (larger, ("--scores", "pixel"), "targets/b.png: 17x16 pixels"),
-        (truncated, ("--scores", "pixel"), "translations/b.png: damaged or truncated"),
-        (text, ("--scores", "pixel"), "translations/b.png: not a PNG file"),
-        (transparent, ("--scores", "pixel"), "it is RGB with alpha, 8 bit"),
-        (not_a_number, ("--scores", "pixel"), "it is floating point, 32 bit"),
+        (truncated, ("--scores", "pixel"), "translations/b.png: is damaged or cut off"),
+        (text, ("--scores", "pixel"), "translations/b.png: is not an image"),
+        (transparent, ("--scores", "pixel"), "with alpha (mode RGBA)"),
+        (not_a_number, ("--scores", "pixel"), "is 32-bit grey"),
         (class_2, FCN, "labels/b.png: class 2 is not one of the 2 classes"),
         (class_2, (*FCN, *DATA), "labels/b.png: the value 2 is no class of streets"),
         (painted_wrongly, (*FCN, *DATA), "colour of no class, mostly (1, 2, 3)"),
-        (painted_wrongly, FCN, "labels/b.png: must be grey or palette"),
+        (painted_wrongly, FCN, "8-bit grey or palette is needed"),
         (truncated_scorer, FCN, "scorer.safetensors: not a scorer, or damaged"),
         (altered_scorer, FCN, "scorer.safetensors: altered"),
         (pickle_scorer, FCN, "scorer.safetensors: not a scorer, or damaged"),
@@ -376,7 +378,7 @@ DATA = ("--dataset", "streets", "--datasets", "sets.yaml")
         (None, (*FCN, *DATA, "--protocol", "cityscapes-fcn8s"), "leave --dataset"),
         (published, FCN, "scorer.safetensors: is the published scorer, which only --protocol"),
         (malicious, FCN, "scorer.safetensors: not a scorer, or damaged"),
-        (claims_too_much, ("--scores", "pixel"), "at most 64,000,000 are scored"),
+        (claims_too_much, ("--scores", "pixel"), "than 64,000,000 pixels"),
         (all_ignored, FCN, "--scores fcn: nothing was scored: no pixel is labelled"),
         (None, (*FCN, "--device", "cuda"), "--device cuda: torch finds no CUDA device"),
         (None, (*FCN[:4], "--protocol", "cityscapes-fcn8s"), "needs --scorer FILE"),

@@ -203,7 +203,7 @@ def test_the_number_of_workers_changes_no_bit(folders, scorer):
 
 def test_a_damaged_image_is_named_by_a_worker_too(folders):
     truncate(folders)
-    with pytest.raises(ScoringError, match=r"d\.png: damaged or truncated"):
+    with pytest.raises(ScoringError, match=r"d\.png: is damaged or cut off"):
         folders.score(families=["pixel"], workers=2)
 
 
@@ -254,8 +254,8 @@ def beyond(folders):
     [
         (remove, r"unmatched images: 1 only in .*\(b\)"),
         (resize, r"c\.png: 20x16 pixels .* a?.*has 16x20"),
-        (truncate, r"d\.png: damaged or truncated"),
-        (grey, r"a\.png: must be RGB .*grey"),
+        (truncate, r"d\.png: is damaged or cut off"),
+        (grey, r"a\.png: is 8-bit grey .*RGB is needed"),
         (unlabelled, r"unmatched images: 1 only in .*\(a\)"),
         (beyond, r"b\.png: class 3 is not one of the 3 classes"),
     ],

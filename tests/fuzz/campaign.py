@@ -21,11 +21,11 @@ from pix2pix.common.errors import CONTROL, NotMeasured, ScoringError, TrainingEr
 
 DOCUMENTED = (UserError, ScoringError, NotMeasured, TrainingError)
 IMPORTED_LATE = (
-    *("eval.images", "experiments.run.jobs", "experiments.run.journal", "experiments.plan"),
+    *("experiments.run.jobs", "experiments.run.journal", "experiments.plan"),
     *(
         "pix2pix.data.decode",
         "pix2pix.data.download",
-        "pix2pix.data.pair_cache",
+        "pix2pix.data.cache",
         "pix2pix.data.unpack",
     ),
 )

@@ -6,7 +6,7 @@ import functools
 import json
 from pathlib import Path
 
-from pix2pix.data.dataset_entry import DatasetEntry
+from pix2pix.data.registry import DatasetEntry
 
 
 @functools.cache

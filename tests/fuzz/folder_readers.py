@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import pictures
 from hypothesis import strategies as st
-from PIL import Image
 
-from pix2pix.data.dataset_entry import DatasetEntry
+from pix2pix.data.registry import DatasetEntry
 
 
 def unpack(path: Path) -> None:
@@ -87,53 +82,3 @@ def find(path: Path) -> None:
     for pair in pairs["train"]:
         assert not CONTROL.search(pair.name) and pair.name == Path(pair.name).name
         pair.name.encode()
-
-
-def small() -> DatasetEntry:
-    sides = {"a": {"folder": "A/{split}"}, "b": {"folder": "B/{split}", "kind": "index"}}
-    colours = {"sky": [10, 20, 30], "road": [200, 100, 0], "car": [0, 0, 255]}
-    written = {"name": "mine", "layout": "folders", "sides": sides, "classes": colours}
-    return DatasetEntry.model_validate({**written, "ignore": [9]})
-
-
-@functools.cache
-def cache(made: Path) -> dict[str, bytes]:
-    """The files of a small data set's cache, by name."""
-    from pix2pix.data.pairs import prepare
-
-    for split in ("train", "val", "test"):
-        for side, image in (("A", pictures.photo()), ("B", pictures.indices())):
-            folder = made / "data" / "mine" / side / split
-            folder.mkdir(parents=True)
-            Image.fromarray(image).save(folder / "1.png")
-    prepare(small(), made / "data", (16, 16), None, made / "cache")
-    (place,) = [one for one in (made / "cache").iterdir() if one.is_dir()]
-    return {one.name: one.read_bytes() for one in place.iterdir()}
-
-
-def lay_cache(file: str) -> Callable[[Path], None]:
-    def lay(path: Path) -> None:
-        made = path.parents[3] / "made"
-        (place,) = [one for one in (made / "cache").iterdir() if one.is_dir()]
-        here = path.parent / "cache" / place.name
-        here.mkdir(parents=True)
-        for name, content in cache(made).items():
-            (here / name).write_bytes(content)
-        content = path.read_bytes()
-        if file.endswith(".npy"):  # a file of another size is not looked at
-            content = content.ljust(len(cache(made)[file]), b"\0")[: len(cache(made)[file])]
-        (here / file).write_bytes(content)
-
-    return lay
-
-
-def read_cache(path: Path) -> None:
-    from pix2pix.data.pairs import prepare
-
-    made = path.parents[3] / "made"
-    for in_memory in (True, False):
-        data = prepare(
-            small(), made / "data", (16, 16), None, path.parent / "cache", in_memory=in_memory
-        )
-        assert data.train.inputs.shape == (1, 16, 16, 3) and len(data.fingerprint) == 64
-        assert data.test.labels is not None and data.test.labels.dtype == np.uint8

@@ -11,8 +11,8 @@ import pictures
 from document_readers import shipped
 from PIL import Image
 
-from pix2pix.data.dataset_entry import DatasetEntry
 from pix2pix.data.layouts import SourcePair
+from pix2pix.data.registry import DatasetEntry
 
 
 def entry(kind: str) -> DatasetEntry:
@@ -60,14 +60,14 @@ def read_halves(name: str) -> Callable[[Path], None]:
 
 
 def read_scored_photo(path: Path) -> None:
-    from eval.images import read_rgb
+    from pix2pix.data.decode import read_rgb
 
     image = read_rgb(path)
     assert image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8
 
 
 def read_scored_labels(path: Path) -> None:
-    from eval.images import read_labels
+    from pix2pix.data.decode import read_labels
 
     labels = read_labels(path, 10)
     assert labels.ndim == 2 and labels.dtype == np.uint8

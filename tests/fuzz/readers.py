@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +18,9 @@ import stored
 from archives import archive_files
 from document_readers import read_override, read_profiles, read_registry, read_suite
 from folder_readers import (
-    cache,
     find,
-    lay_cache,
     lay_names,
     names,
-    read_cache,
     read_pins,
     unpack,
 )
@@ -37,7 +33,6 @@ from image_readers import (
     read_scored_labels,
     read_scored_photo,
 )
-from mutations import mutated
 from record_readers import (
     read_caffemodel,
     read_checkpoint,
@@ -121,20 +116,6 @@ READERS: dict[str, Reader] = {
     ),
     "pins": Reader(lambda _: recorded.json_files(recorded.PINS), read_pins, "datasets.lock.json"),
     "file names": Reader(_bytes(names), find, names_file=False, writes=("data",), lay=lay_names),
-    "cache record": Reader(
-        lambda made: recorded.json_files(json.loads(cache(made)["meta.json"])),
-        read_cache,
-        names_file=False,
-        writes=("cache",),
-        lay=lay_cache("meta.json"),
-    ),
-    "cache array": Reader(
-        lambda made: mutated([cache(made)["train-a.npy"]]),
-        read_cache,
-        names_file=False,
-        writes=("cache",),
-        lay=lay_cache("train-a.npy"),
-    ),
     "download": Reader(
         _bytes(served.answers),
         served.read_download,

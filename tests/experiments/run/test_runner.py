@@ -18,7 +18,7 @@ from experiments.spec import load_suite
 from pix2pix.checkpoint import load_generator, save_generator
 from pix2pix.common.errors import Interrupted
 from pix2pix.config import GeneratorSettings
-from pix2pix.data.pairs import prepare
+from pix2pix.data.cache import prepare
 from pix2pix.data.registry import load_registry
 
 SUITE = "title: One arm?\narms:\n  both: {discriminator.patch: 1}\nscores: [fcn, color]\n"
@@ -194,12 +194,12 @@ def test_a_stop_that_a_callback_swallowed_ends_the_job_too(place, whole, phase):
 
 def test_asked_to_stop_while_another_decodes_it_ends_at_once(place, data):
     from pix2pix.common.locks import Ownership
-    from pix2pix.data import pair_cache
+    from pix2pix.data import cache as caching
 
     place = Place(data, place.reference.directory.parent)
     entry = load_registry(data / "sets.yaml")["streets"]
-    source = pair_cache.find_source(entry, data, (64, 64))
-    folder = pair_cache.folder(source, data / "cache")
+    source = caching.find_source(entry, data, (64, 64))
+    folder = caching.folder(source, data / "cache")
     lock = Ownership(folder.with_name(f".{folder.name}.lock"))
     assert lock.take()
     place.cell.config["size"] = [64, 64]

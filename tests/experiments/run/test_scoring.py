@@ -24,7 +24,7 @@ from experiments.tracking.mirror import mirror
 from experiments.tracking.reader import read_suite
 from experiments.tracking.store import open_store
 from pix2pix.common.errors import Interrupted, ScoringError
-from pix2pix.data.pairs import prepare
+from pix2pix.data.cache import prepare
 from pix2pix.data.registry import find_entry, load_registry
 
 SIDE = 32

@@ -1,4 +1,4 @@
-"""Image files to arrays: every kind that is refused is refused by name, before it is misread."""
+"""Image files to arrays: kinds that would be misread are refused, with the file's name."""
 
 import struct
 import subprocess
@@ -11,8 +11,19 @@ import pytest
 from PIL import Image
 
 from pix2pix.common.errors import UserError
-from pix2pix.data import decode, label_positions
-from pix2pix.data.decode import check_pair, paint, read_pair
+from pix2pix.data import decode
+from pix2pix.data.decode import (
+    LABEL_KINDS,
+    check_image,
+    check_pair,
+    is_lossy,
+    paint,
+    read_labels,
+    read_pair,
+    read_palette,
+    read_pixels,
+    read_rgb,
+)
 from pix2pix.data.layouts import SourcePair
 from pix2pix.data.registry import DatasetEntry, load_registry
 
@@ -80,7 +91,7 @@ def test_index_maps_become_class_positions_and_colours(tmp_path) -> None:
     ]
 
 
-def test_written_indices_are_mapped_and_the_rest_ignored(tmp_path) -> None:
+def test_a_classs_own_index_is_mapped_and_the_rest_ignored(tmp_path) -> None:
     classes = {"road": {"colour": [1, 2, 3], "index": 7}, "sky": {"colour": [4, 5, 6], "index": 0}}
     entry = _entry(classes=classes, ignore="rest")
     indices = np.array([[7, 0, 3, 200] * 2] * H, np.uint8)
@@ -152,7 +163,7 @@ def test_a_jpeg_painted_in_other_colours_is_refused(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "said"),
+    ("image", "reason"),
     [
         (_photo()[..., 0], r"is 8-bit grey \(mode L\); 8-bit RGB is needed; convert it"),
         (Image.fromarray(_photo()).quantize(8), r"is a palette image \(mode P\)"),
@@ -168,9 +179,9 @@ def test_a_jpeg_painted_in_other_colours_is_refused(tmp_path) -> None:
         (b"", "is not an image that can be read"),
     ],
 )
-def test_photos_that_are_not_8_bit_rgb(tmp_path, image, said: str) -> None:
+def test_photos_that_are_not_8_bit_rgb(tmp_path, image, reason: str) -> None:
     pair = _pair(tmp_path, image, INDICES)
-    with pytest.raises(UserError, match=rf"p\.png: {said}"):
+    with pytest.raises(UserError, match=rf"p\.png: {reason}"):
         check_pair(_entry(), pair)
     with pytest.raises(UserError, match=r"p\.png: "):
         read_pair(_entry(), pair, (H, W))
@@ -184,16 +195,16 @@ def test_grey_photos_where_the_entry_allows_them(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "said"),
+    ("image", "reason"),
     [
-        (_photo(), r"is 8-bit RGB \(mode RGB\), not an index map; save it as"),
+        (_photo(), r"is 8-bit RGB \(mode RGB\); 8-bit grey or palette is needed; save it as"),
         (INDICES.astype(np.uint16), "is 16-bit grey"),
         (np.dstack([_photo(), INDICES]), "is 8-bit RGBA with alpha"),
         (_png(4, 0, bytes(W // 2)), "is 4-bit grey"),
     ],
 )
-def test_index_maps_of_another_kind(tmp_path, image, said: str) -> None:
-    with pytest.raises(UserError, match=rf"l\.png: {said}"):
+def test_index_maps_of_another_kind(tmp_path, image, reason: str) -> None:
+    with pytest.raises(UserError, match=rf"l\.png: {reason}"):
         check_pair(_entry(), _pair(tmp_path, _photo(), image))
 
 
@@ -341,7 +352,7 @@ def test_painted_labels_do_not_depend_on_the_strips(tmp_path, monkeypatch) -> No
     photo = np.zeros((160, 128, 3), np.uint8)
     found = []
     for strip in (1 << 18, 500, 1):
-        monkeypatch.setattr(label_positions, "STRIP", strip)
+        monkeypatch.setattr(decode, "STRIP", strip)
         pair = _pair(tmp_path, photo, jpeg, labels_name="l.jpg")
         found.append(read_pair(entry, pair, (160, 128)).labels)
     assert (found[0] == found[1]).all() and (found[0] == found[2]).all()
@@ -353,7 +364,7 @@ def test_threads_share_the_bound_on_pixels() -> None:
     order = []
 
     def read(pixels: int) -> None:
-        with shared.of(pixels):
+        with shared.reserve(pixels):
             order.append((pixels, 100 - shared._free))
 
     from concurrent.futures import ThreadPoolExecutor
@@ -362,6 +373,133 @@ def test_threads_share_the_bound_on_pixels() -> None:
         list(pool.map(read, [60, 70, 30, 100, 5000, 1] * 20))
     assert len(order) == 120 and max(held for _, held in order) <= 100
     assert shared._free == 100
+
+
+def save(path: Path, mode: str = "RGB", size: tuple[int, int] = (6, 4), **options) -> Path:
+    Image.new(mode, size).save(path, **options)
+    return path
+
+
+def test_one_image_and_its_header(tmp_path) -> None:
+    Image.fromarray(_photo()).save(tmp_path / "a.png")
+    assert check_image(tmp_path / "a.png") == ((H, W), "PNG", "RGB")
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), _photo())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "found", "lossy"),
+    [
+        ("a.jpg", {}, "JPEG", True),
+        ("a.webp", {}, "WEBP", True),
+        ("a.bmp", {}, "BMP", False),
+        ("a.tif", {}, "TIFF", False),
+        ("a.tiff", {"compression": "tiff_lzw"}, "TIFF", False),
+        ("a.tiff", {"compression": "jpeg"}, "TIFF (lossy)", True),
+    ],
+)
+def test_a_header_tells_which_formats_change_values(tmp_path, name, options, found, lossy) -> None:
+    header = check_image(save(tmp_path / name, **options))
+    assert header == ((4, 6), found, "RGB") and is_lossy(header.format) == lossy
+    assert read_rgb(tmp_path / name).shape == (4, 6, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "reason"),
+    [
+        ("a.png", "P", "palette"),
+        ("a.png", "1", "black and white"),
+        ("a.jpg", "L", "8-bit grey"),
+        ("a.jpg", "CMYK", "8-bit CMYK"),
+        ("a.bmp", "1", "black and white"),
+        ("a.tif", "F", "32-bit grey"),
+        ("a.tif", "I;16", "16-bit grey"),
+        ("a.webp", "RGBA", "8-bit RGBA with alpha"),
+    ],
+)
+def test_one_image_of_another_kind(tmp_path, name, mode, reason) -> None:
+    path = save(tmp_path / name, mode)
+    for read in (check_image, read_rgb):
+        with pytest.raises(UserError, match=rf"{name}: is .*{reason}.*8-bit RGB is needed"):
+            read(path)
+
+
+def test_nan_is_refused_with_floating_point_images(tmp_path) -> None:
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.full((4, 6), np.nan, np.float32)).save(path)
+    with pytest.raises(UserError, match=r"a\.tif: is 32-bit grey .*8-bit RGB is needed"):
+        read_rgb(path)
+
+
+def test_another_format_under_the_name_of_png(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"a\.png: is not a PNG file but JPEG"):
+        check_image(save(tmp_path / "a.png", format="JPEG"))
+
+
+def test_a_transparent_colour(tmp_path) -> None:
+    path = save(tmp_path / "a.png", transparency=(0, 0, 0))
+    with pytest.raises(UserError, match="transparent colour"):
+        read_rgb(path)
+    image = Image.fromarray(np.minimum(INDICES, 2))
+    image.save(tmp_path / "labels.png", transparency=0)  # values count, not how they are shown
+    assert read_labels(tmp_path / "labels.png", 3)[0, :4].tolist() == [0, 1, 2, 2]
+
+
+def test_class_indices_are_classes_or_ignored(tmp_path) -> None:
+    Image.fromarray(np.array([[0, 2], [255, 1]], np.uint8)).save(tmp_path / "a.png")
+    assert read_labels(tmp_path / "a.png", 3).tolist() == [[0, 2], [255, 1]]
+    with pytest.raises(UserError, match=r"a\.png: class 2 is not one of the 2 classes"):
+        read_labels(tmp_path / "a.png", 2)
+
+
+@pytest.mark.parametrize("name", ["a.bmp", "a.tif"])
+def test_class_indices_need_a_format_that_keeps_values(tmp_path, name) -> None:
+    image = Image.fromarray(np.minimum(INDICES, 2))
+    image.save(tmp_path / name)
+    assert read_labels(tmp_path / name, 3)[0, :4].tolist() == [0, 1, 2, 2]
+    image.save(tmp_path / "lossy.tif", compression="jpeg")
+    image.save(tmp_path / "lossy.jpg")
+    for lossy in ("lossy.tif", "lossy.jpg"):
+        with pytest.raises(UserError, match=rf"{lossy}: .* changes values"):
+            read_labels(tmp_path / lossy, 3)
+
+
+def test_the_palette_of_a_palette_image_and_of_no_other(tmp_path) -> None:
+    image = Image.new("P", (6, 4))
+    image.putpalette([9, 9, 9, 200, 0, 0])
+    image.save(tmp_path / "a.png")
+    assert read_palette(tmp_path / "a.png")[:2].tolist() == [[9, 9, 9], [200, 0, 0]]
+    assert read_palette(save(tmp_path / "b.png", "L")) is None
+
+
+def test_label_maps_may_be_painted_with_an_alpha_channel(tmp_path) -> None:
+    path = save(tmp_path / "a.png", "RGBA")
+    assert read_pixels(path, LABEL_KINDS).shape == (4, 6, 4)
+    assert check_image(path, LABEL_KINDS).kind == "RGB with alpha"
+
+
+def test_an_orientation_behind_the_pixels_of_a_png(tmp_path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = save(tmp_path / "turned.png", exif=exif).read_bytes()
+    start = content.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+    last = content.index(b"IEND") - 4
+    moved = content[:start] + content[end:last] + content[start:end] + content[last:]
+    (tmp_path / "behind.png").write_bytes(moved)
+    for name in ("turned.png", "behind.png"):
+        with pytest.raises(UserError, match="stored turned"):
+            read_rgb(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+@pytest.mark.parametrize("kept", [0, 10, 40, 300, 600])
+def test_one_image_cut_off(tmp_path, suffix: str, kept: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(pixels).save(path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(UserError, match=rf"a\.{suffix}: is (damaged|not an image)"):
+        read_rgb(path)
 
 
 @pytest.mark.slow

@@ -101,7 +101,7 @@ def test_an_own_entry_of_eight_lines(tmp_path) -> None:
         ("ignore: [11]", "ignore: all", "mine.ignore: must be"),
         ("kind: index", "kind: indices", "mine.sides.labels.kind: must be one of 'photo', 'index'"),
         ("kind: index, ", "", "classes: go with a side of kind index or palette"),
-        ('"{split}annot"', '"{spilt}annot"', "folder knows only {split} in braces"),
+        ('"{split}annot"', '"{spilt}annot"', "folder may have only {split} in braces"),
         ('"{split}annot"', "{split}", "mine.sides.labels.folder: must be text"),
         ('"{split}annot"', "../annot", "folder must lie below the data set's path"),
         ('"{split}annot"', "annot", "either every folder holds {split} or none does"),
@@ -151,7 +151,7 @@ def test_the_command_fails_with_one_line_and_status_2(tmp_path, capsys) -> None:
 
 
 def test_the_registry_stays_light() -> None:
-    code = "import sys, pix2pix.data.pairs, pix2pix.datasets; print('torch' in sys.modules)"
+    code = "import sys, pix2pix.data.cache, pix2pix.datasets; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

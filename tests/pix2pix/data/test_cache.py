@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from pix2pix.common.errors import UserError
-from pix2pix.data import pair_cache, procedural
-from pix2pix.data.pairs import (
+from pix2pix.data import cache as caching
+from pix2pix.data import procedural
+from pix2pix.data.cache import (
     available_memory,
     cached_counts,
     cached_fingerprint,
@@ -126,8 +127,8 @@ def test_a_broken_cache_is_made_again(camvid, tmp_path) -> None:
 
 
 def test_what_a_killed_process_left_is_in_nobodys_way(camvid, tmp_path) -> None:
-    source = pair_cache.find_source(REGISTRY["camvid"], camvid, SIZE)
-    place = pair_cache.folder(source, tmp_path)
+    source = caching.find_source(REGISTRY["camvid"], camvid, SIZE)
+    place = caching.folder(source, tmp_path)
     left = place.with_name(f".{place.name}.part")
     left.mkdir()
     (left / "train-photo.npy").write_bytes(b"half")
@@ -199,7 +200,7 @@ def test_a_full_disk_is_one_line(camvid, tmp_path) -> None:
 def test_a_disk_that_fills_while_writing_is_an_error_not_a_crash(tmp_path) -> None:
     (tmp_path / "full.npy").symlink_to("/dev/full")
     image = np.zeros((256, 256, 3), np.uint8)
-    file = pair_cache._ArrayFile(tmp_path / "full.npy", (8, 256, 256, 3))
+    file = caching._ArrayFile(tmp_path / "full.npy", (8, 256, 256, 3))
     with pytest.raises(OSError, match="No space left"), file:
         for _ in range(8):
             file.append(image)
@@ -238,7 +239,7 @@ def test_meta_says_what_the_cache_is(camvid, tmp_path) -> None:
     prepare(REGISTRY["camvid"], camvid, SIZE, None, tmp_path)
     (place,) = tmp_path.glob("camvid-8x12-*")
     meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
-    assert (meta["name"], meta["size"], meta["format"]) == ("camvid", [8, 12], pair_cache.FORMAT)
+    assert (meta["name"], meta["size"], meta["format"]) == ("camvid", [8, 12], caching.FORMAT)
     assert sorted(meta["bytes"]) == sorted(p.name for p in place.glob("*.npy"))
 
 

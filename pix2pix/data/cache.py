@@ -1,0 +1,445 @@
+"""Decoded pairs as uint8 arrays: made once, kept in a cache, opened in a moment.
+
+    <cache>/NAME-HxW-KEY/
+        train-photo.npy …    (N, H, W, 3) uint8, one file per split and role
+        classes-train.npy …  (N, H, W) uint8 class positions, 255 ignored
+        meta.json            fingerprint, names, file sizes
+
+KEY changes when a file or the entry's definition does. Splits of the same files (val and test of
+CamVid) share one set of arrays. The folder is built whole beside its place and then renamed.
+Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from pix2pix.common.errors import UserError
+from pix2pix.common.files import flush_folder
+from pix2pix.common.locks import owning
+from pix2pix.data import procedural
+from pix2pix.data.decode import DecodedPair, check_pair, paint, read_pair
+from pix2pix.data.layouts import Pairs, find_pairs, listing_digest
+from pix2pix.data.registry import SPLITS, DatasetEntry
+
+FORMAT = 1
+"""Raise it when the cache is laid out, or pixels are decoded, in another way."""
+MAX_HEADERS = 4000
+"""Pairs whose files `check_source` opens; the others are checked while decoding."""
+
+Progress = Callable[[int, int], None]
+"""Called with (pairs done, pairs in all)."""
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Split:
+    """The pairs of one split."""
+
+    inputs: np.ndarray
+    """(N, H, W, 3) uint8."""
+    targets: np.ndarray
+    """(N, H, W, 3) uint8."""
+    labels: np.ndarray | None
+    """(N, H, W) uint8 class positions, 255 ignored; None if the set has no classes."""
+    names: tuple[str, ...]
+    """Unique in the split, safe as file names."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class PairedData:
+    """A data set at one size and in one direction."""
+
+    train: Split
+    val: Split
+    test: Split
+    fingerprint: str
+    """sha256 over decoded pixels, names and class names; not over paths, times, or direction."""
+    class_names: tuple[str, ...]
+    palette: np.ndarray | None
+    """(C, 3) uint8 colours by class position; None if the set has no classes."""
+
+
+def prepare(
+    entry: DatasetEntry,
+    data_root: Path,
+    size: tuple[int, int],
+    direction: str | None,
+    cache: Path,
+    *,
+    in_memory: bool | None = None,
+    progress: Progress | None = None,
+) -> PairedData:
+    """The three splits at exactly `size` (H, W), decoded into `cache` on the first call.
+
+    Several processes may call this at once: one decodes, the others wait. With `in_memory` None
+    the arrays are read into memory if they take less than half of what is available, and mapped
+    otherwise. `progress(done, total)` is called while decoding.
+    Raises UserError for missing, unmatched or unreadable images, a full disk, a read-only cache.
+    """
+    roles = entry.roles(direction)
+    source = find_source(entry, Path(data_root), size)
+    meta = complete(source, cache) or build(source, cache, progress)
+    files = {file for split in meta.splits.values() for file in split.files(roles)}
+    if in_memory is None:
+        in_memory = sum(meta.bytes[file] for file in files) < available_memory() / 2
+    place = folder(source, cache)
+    arrays = {file: _open(place / file, in_memory) for file in files}
+    splits = {
+        name: Split(
+            inputs=arrays[split.arrays[roles[0]]],
+            targets=arrays[split.arrays[roles[1]]],
+            labels=arrays[split.labels] if split.labels else None,
+            names=split.names,
+        )
+        for name, split in meta.splits.items()
+    }
+    colours = [label.colour for label in entry.classes]
+    return PairedData(
+        **splits,
+        fingerprint=meta.fingerprint,
+        class_names=tuple(label.name for label in entry.classes),
+        palette=np.array(colours, np.uint8) if colours else None,
+    )
+
+
+def cached_fingerprint(
+    entry: DatasetEntry, data_root: Path, size: tuple[int, int], cache: Path
+) -> str | None:
+    """The fingerprint if there is a cache of exactly these files; None otherwise."""
+    meta = _cached(entry, data_root, size, cache)
+    return meta and meta.fingerprint
+
+
+def cached_counts(
+    entry: DatasetEntry, data_root: Path, size: tuple[int, int], cache: Path
+) -> dict[str, int] | None:
+    """Pairs by split if there is a cache of exactly these files; None otherwise."""
+    meta = _cached(entry, data_root, size, cache)
+    return meta and {name: len(split.names) for name, split in meta.splits.items()}
+
+
+def check_source(entry: DatasetEntry, data_root: Path, direction: str | None = None) -> None:
+    """Everything that can be checked without decoding: folders, names, kinds, sizes of images.
+
+    Raises UserError. `prepare` finds the rest: damaged files, indices and colours of no class.
+    """
+    entry.roles(direction)
+    if entry.layout == "procedural":
+        return
+    pairs = find_pairs(entry, Path(data_root))
+    in_order = (pair for split in ("test", "val", "train") for pair in pairs[split])
+    unique = {pair.files: pair for pair in in_order}
+    for pair in itertools.islice(unique.values(), MAX_HEADERS):
+        check_pair(entry, pair)
+
+
+def available_memory() -> int:
+    """Bytes that can be taken without swapping, within the limit of a container."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            fields = dict(line.split(":", 1) for line in lines)
+        free = int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+        used = Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii").strip()
+        free = min(free, int(limit) - int(used))
+    except (OSError, ValueError):
+        pass  # no container, or one without a limit
+    return max(free, 0)
+
+
+class SplitFiles(BaseModel):
+    """The files of one split in the cache's folder."""
+
+    arrays: dict[str, str]
+    """By role."""
+    labels: str | None
+    names: tuple[str, ...]
+
+    def files(self, roles: tuple[str, str]) -> list[str]:
+        """The files that these roles and the labels need."""
+        return [self.arrays[role] for role in roles] + ([self.labels] if self.labels else [])
+
+
+class CacheMeta(BaseModel):
+    """`meta.json` of a cache."""
+
+    format: Literal[1]  # FORMAT
+    name: str
+    size: tuple[int, int]
+    fingerprint: str
+    splits: dict[str, SplitFiles]
+    bytes: dict[str, int]
+    """Size by file name."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a cache is made from."""
+
+    entry: DatasetEntry
+    size: tuple[int, int]
+    pairs: Pairs | None
+    """None if the program draws the pairs."""
+    key: str
+
+    def names(self, split: str) -> tuple[str, ...]:
+        """The names of a split's pairs, in order."""
+        if self.pairs is not None:
+            return tuple(pair.name for pair in self.pairs[split])
+        return tuple(f"{index:04d}" for index in range(procedural.COUNTS[split]))
+
+    def decoded(self, split: str) -> Iterator[DecodedPair]:
+        """The pairs of a split in order, at most a few ahead of the consumer."""
+        if self.pairs is not None:
+            entry, size = self.entry, self.size
+            yield from in_threads(lambda pair: read_pair(entry, pair, size), self.pairs[split])
+            return
+        for index in range(procedural.COUNTS[split]):
+            labels, photo = procedural.draw(split, index, self.size[0])
+            yield DecodedPair({"labels": paint(labels, self.entry), "photo": photo}, labels)
+
+    def same_files(self) -> dict[str, str]:
+        """By split, the first split that has the same files (in general the split itself)."""
+        if self.pairs is None:
+            return {split: split for split in SPLITS}
+        return {
+            split: next(other for other in SPLITS if self.pairs[other] == self.pairs[split])
+            for split in SPLITS
+        }
+
+
+def find_source(entry: DatasetEntry, data_root: Path, size: tuple[int, int]) -> Source:
+    """Lists the files (without opening them) and derives the cache's key."""
+    if len(size) != 2 or min(size) < 1:
+        raise UserError(f"size: must be height and width, at least 1 (got {size})")
+    pairs = None
+    if entry.layout == "procedural":
+        if size[0] != size[1]:
+            raise UserError(
+                f"size: {entry.name} is drawn in squares only (got {size[0]}×{size[1]})"
+            )
+        made_from = f"{procedural.VERSION} {procedural.COUNTS}"
+    else:
+        pairs = find_pairs(entry, data_root)
+        made_from = listing_digest(pairs, entry.location(data_root))
+    defined = entry.model_dump_json(include={"layout", "sides", "colours", "ignore", "splits"})
+    where = "" if pairs is None else os.path.abspath(entry.location(data_root))
+    text = json.dumps([FORMAT, made_from, defined, list(size), where])
+    return Source(entry, size, pairs, hashlib.sha256(text.encode()).hexdigest()[:12])
+
+
+def folder(source: Source, cache: Path) -> Path:
+    """Where the cache of a source lies."""
+    height, width = source.size
+    return Path(cache) / f"{source.entry.name}-{height}x{width}-{source.key}"
+
+
+def complete(source: Source, cache: Path) -> CacheMeta | None:
+    """The meta data of a whole cache; None if there is none."""
+    place = folder(source, cache)
+    try:
+        meta = CacheMeta.model_validate_json((place / "meta.json").read_bytes())
+        whole = all(os.stat(place / name).st_size == size for name, size in meta.bytes.items())
+    except (OSError, ValidationError):
+        return None
+    return meta if whole else None
+
+
+def build(source: Source, cache: Path, progress: Progress | None = None) -> CacheMeta:
+    """Decodes all pairs into the cache, unless another process has done so meanwhile."""
+    place = folder(source, cache)
+    beside = place.with_name(f".{place.name}.part")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with owning(place.with_name(f".{place.name}.lock")):
+            meta = complete(source, cache)
+            if meta is None:
+                # Under the lock: what is here now was left by a process that died.
+                shutil.rmtree(beside, ignore_errors=True)
+                shutil.rmtree(place, ignore_errors=True)
+                try:
+                    beside.mkdir()
+                    meta = _write(source, beside, progress)
+                    flush_folder(beside)
+                    os.replace(beside, place)
+                    flush_folder(place.parent)
+                finally:
+                    shutil.rmtree(beside, ignore_errors=True)
+    except OSError as error:
+        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+        raise UserError(f"{cache}: the decoded images cannot be written: {reason}") from None
+    return meta
+
+
+def in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
+    """`map` in threads (decoding releases Python's lock), a bounded number of results ahead."""
+    workers = min(os.cpu_count() or 1, 16)
+    remaining = iter(items)
+    with ThreadPoolExecutor(workers) as pool:
+        pending = [pool.submit(function, item) for item in itertools.islice(remaining, 4 * workers)]
+        try:
+            while pending:
+                yield pending.pop(0).result()
+                pending += [pool.submit(function, item) for item in itertools.islice(remaining, 1)]
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _cached(
+    entry: DatasetEntry, data_root: Path, size: tuple[int, int], cache: Path
+) -> CacheMeta | None:
+    try:
+        return complete(find_source(entry, Path(data_root), size), cache)
+    except UserError:
+        return None  # `check_source` reports what is wrong with the images
+
+
+def _open(path: Path, in_memory: bool) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode=None if in_memory else "r")
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); delete {path.parent}") from None
+
+
+def _write(source: Source, place: Path, progress: Progress | None) -> CacheMeta:
+    """Decodes a source into the files of a new folder, `meta.json` last."""
+    entry, (height, width) = source.entry, source.size
+    same_files = source.same_files()
+    total = sum(len(source.names(split)) for split in SPLITS if same_files[split] == split)
+    channels = 3 * len(entry.sides) + (1 if entry.classes else 0)
+    _check_space(place, total * height * width * channels)
+    count = itertools.count(1)
+
+    def advance() -> None:
+        if progress:
+            progress(next(count), total)
+
+    splits: dict[str, SplitFiles] = {}
+    sums: dict[str, str] = {}
+    for split in SPLITS:
+        if same_files[split] == split:
+            splits[split], new_sums = _write_split(source, split, place, advance)
+            sums |= new_sums
+        else:
+            names = {"names": source.names(split)}
+            splits[split] = splits[same_files[split]].model_copy(update=names)
+    meta = CacheMeta(
+        format=FORMAT,
+        name=entry.name,
+        size=source.size,
+        fingerprint=_fingerprint(splits, sums, entry),
+        splits=splits,
+        bytes={name: os.stat(place / name).st_size for name in sums},
+    )
+    with open(place / "meta.json", "wb") as file:
+        file.write(meta.model_dump_json().encode())
+        file.flush()
+        os.fsync(file.fileno())
+    return meta
+
+
+def _write_split(
+    source: Source, split: str, place: Path, advance: Callable[[], None]
+) -> tuple[SplitFiles, dict[str, str]]:
+    """Decodes one split; its files, and the sha256 of their pixels by file name."""
+    entry, names = source.entry, source.names(split)
+    shape = (len(names), *source.size)
+    images = {role: _ArrayFile(place / f"{split}-{role}.npy", (*shape, 3)) for role in entry.sides}
+    labels = _ArrayFile(place / f"classes-{split}.npy", shape) if entry.classes else None
+    arrays = [*images.values(), *([labels] if labels else [])]
+    with ExitStack() as stack:
+        for array in arrays:
+            stack.enter_context(array)
+        for pair in source.decoded(split):
+            for role, image in pair.images.items():
+                images[role].append(image)
+            if labels:
+                labels.append(pair.labels)
+            advance()
+    files = SplitFiles(
+        arrays={role: array.path.name for role, array in images.items()},
+        labels=labels.path.name if labels else None,
+        names=names,
+    )
+    return files, {array.path.name: array.sha256 for array in arrays}
+
+
+def _fingerprint(splits: dict[str, SplitFiles], sums: dict[str, str], entry: DatasetEntry) -> str:
+    content = {
+        name: {
+            "names": list(split.names),
+            "images": {role: sums[file] for role, file in sorted(split.arrays.items())},
+            "labels": split.labels and sums[split.labels],
+        }
+        for name, split in splits.items()
+    }
+    text = json.dumps([content, [label.name for label in entry.classes]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class _ArrayFile:
+    """A .npy file written image by image: a full disk is an error here; in a memory map it kills.
+
+    Its sha256 is over shape and pixels.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        self.path = path
+        self._shape = shape
+        self._sum = hashlib.sha256(repr(shape).encode())
+        self._file: IO[bytes]
+
+    def __enter__(self) -> _ArrayFile:
+        self._file = open(self.path, "wb")
+        header = {"descr": "|u1", "fortran_order": False, "shape": self._shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
+
+    def append(self, image: np.ndarray | None) -> None:
+        assert image is not None and image.dtype == np.uint8 and image.shape == self._shape[1:]
+        content = np.ascontiguousarray(image).data
+        self._sum.update(content)
+        self._file.write(content)
+
+    @property
+    def sha256(self) -> str:
+        return self._sum.hexdigest()
+
+
+def _check_space(place: Path, needed: int) -> None:
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise UserError(
+            f"{place.parent}: the decoded images need {needed / 1e9:.1f} GB, "
+            f"{free / 1e9:.1f} GB are free"
+        )
