@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from experiments.deviations import deviations, of_settings
 from experiments.plan import Cell, Plan
@@ -12,15 +13,100 @@ from experiments.run.jobs import reference_config
 from experiments.run.journal import write_json
 from experiments.spec import suite_names
 from pix2pix.common.errors import UserError
-from pix2pix.common.files import read_json
 from pix2pix.common.locks import owning
 from pix2pix.config import digest
 from pix2pix.data.registry import load_registry
 
+Name = Annotated[str, Field(pattern=r"^[\w.=+-]+$")]
+"""A name that is also part of a path."""
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
-def record_path(out: Path, suite: str, dataset: str, profile: str) -> Path:
-    """Where the record of a suite on a data set under a profile lies."""
-    return out / "suites" / suite / f"{dataset}-{profile}.json"
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class ArmRecord(_Frozen):
+    """An arm of the suite, whether it was asked for or not."""
+
+    name: str
+    changes: dict[str, JsonValue] = {}
+    """{setting: value} in which the arm differs from the base."""
+    identity: str = ""
+    """The digest of its cell with seed 0: another one means that the arm is another training."""
+
+
+class CellRecord(_Frozen):
+    """One arm with one seed, and the digest that names its run directory."""
+
+    arm: Annotated[str, Field(min_length=1)]
+    seed: Annotated[int, Field(ge=0)]
+    digest: Annotated[str, Field(pattern=r"^[\w-]+$")]
+
+
+class PublishedRecord(_Frozen):
+    """The numbers that the paper prints."""
+
+    source: str
+    rows: dict[str, dict[str, Finite]]
+    """{arm: {score: value}}"""
+
+
+class SuiteRecord(_Frozen):
+    """A suite on one data set in one variant, as it was asked for.
+
+    `write_record` writes it, `mirror` logs it to MLflow as it is, and reports read it there.
+    """
+
+    suite: Name
+    title: str
+    question: str = ""
+    dataset: Name
+    variant: Name
+    """The profile and what was overridden: `quick+training.steps=500`."""
+    own: tuple[str, ...] = ()
+    """What does not come with the package: `suite`, `dataset`."""
+    direction: str
+    overrides: dict[str, JsonValue] = {}
+    commit: str
+    fingerprint: str
+    """Of the decoded pixels of the data set."""
+    size: tuple[int, int]
+    """Height and width in pixels."""
+    pairs: dict[str, int] = {}
+    """{split: pairs}; empty where they were not counted."""
+    steps: int | None = None
+    """Of every cell; None where arms differ, or where epochs are counted."""
+    epochs: int | None = None
+    arms: tuple[ArmRecord, ...]
+    """Every arm of the suite, in its order."""
+    cells: tuple[CellRecord, ...]
+    """Those that were asked for, by arm and seed."""
+    reference: Annotated[str, Field(pattern=r"^[\w-]+$")] | None = None
+    """The digest of the real photos' own scores and of the scorer that gave them."""
+    scores: tuple[str, ...]
+    """Families of scores."""
+    published: PublishedRecord | None = None
+    claims: tuple[str, ...] = ()
+    deviations: tuple[str, ...] = ()
+    """What differs from the paper, a sentence each."""
+    other_settings: tuple[str, ...] = ()
+    """Those of `deviations` that are settings."""
+
+    @property
+    def changes(self) -> dict[str, dict[str, JsonValue]]:
+        """{arm: its changes}"""
+        return {arm.name: arm.changes for arm in self.arms}
+
+    @property
+    def published_rows(self) -> dict[str, dict[str, float]]:
+        """{arm: {score: the paper's value}}; empty where the paper prints none."""
+        return self.published.rows if self.published else {}
+
+
+def record_path(out: Path, suite: str, dataset: str, variant: str) -> Path:
+    """Where the record of a suite on a data set in a variant lies."""
+    return out / "suites" / suite / f"{dataset}-{variant}.json"
 
 
 def suite_records(out: Path) -> list[Path]:
@@ -38,123 +124,112 @@ def write_record(
 ) -> Path:
     """Write the record, keeping earlier cells (other seeds, other arms) of the same settings.
 
-    `pairs`: how many each split has.
+    `pairs`: how many pairs each split has.
     """
     path = record_path(out, plan.suite.name, plan.entry.name, plan.label)
-    with owning(path.with_name(f".{path.name}.lock")):  # another start may add seeds just now
-        _write(path, plan, cells, fingerprint, commit, pairs)
+    with owning(path.with_name(f".{path.name}.lock")):  # another launch may be adding seeds
+        record = _record(plan, cells, fingerprint, commit, pairs or {})
+        kept = _kept(path, record)
+        order = [arm.name for arm in record.arms]
+        cells_of_both = sorted(
+            (*kept, *record.cells), key=lambda cell: (order.index(cell.arm), cell.seed)
+        )
+        record = record.model_copy(update={"cells": tuple(cells_of_both)})
+        write_json(path, record.model_dump(mode="json"))
     return path
 
 
-def _write(
-    path: Path,
-    plan: Plan,
-    cells: list[Cell],
-    fingerprint: str,
-    commit: str,
-    pairs: dict[str, int] | None,
-) -> None:
-    arms = [_arm(plan, arm, fingerprint) for arm in plan.suite.arms]
-    mine = [{"arm": c.arm, "seed": c.seed, "digest": c.config.digest} for c in cells]
-    reference = digest(reference_config(plan, fingerprint))
-    kept = _kept(path, arms, reference, {(c["arm"], c["seed"]) for c in mine})
-    order = list(plan.suite.arms)
-    published = plan.suite.published
+def _record(
+    plan: Plan, cells: list[Cell], fingerprint: str, commit: str, pairs: dict[str, int]
+) -> SuiteRecord:
+    """The record of these cells alone."""
+    suite, published = plan.suite, plan.suite.published
     lengths = {(c.config.training.steps, c.config.training.epochs) for c in cells}
-    record: dict[str, Any] = {
-        "suite": plan.suite.name,
-        "title": plan.suite.title,
-        "question": plan.suite.question,
-        "dataset": plan.entry.name,
-        "profile": plan.label,
-        "own": _own(plan),
-        "direction": plan.direction,
-        "overrides": plan.overrides,
-        "commit": commit,
-        "fingerprint": fingerprint,
-        "size": list(plan.size),
-        "pairs": pairs,
-        "steps": next(iter(lengths))[0] if len(lengths) == 1 else None,
-        "epochs": next(iter(lengths))[1] if len(lengths) == 1 else None,
-        "arms": arms,
-        "cells": sorted(kept + mine, key=lambda c: (order.index(c["arm"]), c["seed"])),
-        "reference": reference,
-        "scores": list(plan.suite.scores),
-        "published": None
-        if published is None
-        else {
-            "source": published.source,
-            "rows": {
+    steps, epochs = next(iter(lengths)) if len(lengths) == 1 else (None, None)
+    return SuiteRecord(
+        suite=suite.name,
+        title=suite.title,
+        question=suite.question,
+        dataset=plan.entry.name,
+        variant=plan.label,
+        own=_own(plan),
+        direction=plan.direction,
+        overrides=plan.overrides,
+        commit=commit,
+        fingerprint=fingerprint,
+        size=plan.size,
+        pairs=pairs,
+        steps=steps,
+        epochs=epochs,
+        arms=tuple(
+            ArmRecord(
+                name=arm,
+                changes=changes,
+                identity=plan.cell(arm, 0, fingerprint).config.digest,
+            )
+            for arm, changes in suite.arms.items()
+        ),
+        cells=tuple(
+            CellRecord(arm=cell.arm, seed=cell.seed, digest=cell.config.digest) for cell in cells
+        ),
+        reference=digest(reference_config(plan, fingerprint)),
+        scores=tuple(suite.scores),
+        published=published
+        and PublishedRecord(
+            source=published.source,
+            rows={
                 arm: dict(zip(published.columns, row, strict=True))
                 for arm, row in published.rows.items()
             },
-        },
-        "claims": list(plan.suite.claims),
-        "deviations": deviations(plan),
-        "other_settings": of_settings(plan),
-    }
-    write_json(path, record)
+        ),
+        claims=tuple(suite.claims),
+        deviations=tuple(deviations(plan)),
+        other_settings=tuple(of_settings(plan)),
+    )
 
 
-def _own(plan: Plan) -> list[str]:
-    """What does not come with the package: `suite`, `dataset`. Their names cannot be taken."""
-    theirs = {
+def _own(plan: Plan) -> tuple[str, ...]:
+    """Which of `suite` and `dataset` do not come with the package, whose names are reserved."""
+    shipped = {
         "suite": plan.suite.name in suite_names(),
         "dataset": plan.entry.name in load_registry(),
     }
-    return [what for what, shipped in theirs.items() if not shipped]
+    return tuple(name for name, is_shipped in shipped.items() if not is_shipped)
 
 
-def _arm(plan: Plan, arm: str, fingerprint: str) -> dict[str, Any]:
-    changes = plan.suite.arms[arm]
-    whole = plan.cell(arm, 0, fingerprint).config
-    return {"name": arm, "changes": changes, "identity": whole.digest}
-
-
-def _kept(path: Path, arms: list[dict], reference: str, mine: set[tuple[str, int]]) -> list[dict]:
-    """Cells of an earlier record whose arm still means the same, scored by the same scorer."""
+def _kept(path: Path, record: SuiteRecord) -> list[CellRecord]:
+    """Cells of the record on disk that `record` lacks, whose arm still means the same training
+    and which the same scorer scored."""
     try:
-        earlier = check_record(read_json(path))
+        earlier = parse_record(path.read_bytes())
     except (OSError, ValueError):
         return []
-    if earlier.get("reference") != reference:
+    if earlier.reference != record.reference:
         return []
-    identities = {a["name"]: a["identity"] for a in arms}
-    same = {
-        a["name"]
-        for a in earlier["arms"]
-        if a["name"] in identities and identities[a["name"]] == a.get("identity")
-    }
-    return [c for c in earlier["cells"] if c["arm"] in same and (c["arm"], c["seed"]) not in mine]
+    identities = {arm.name: arm.identity for arm in record.arms}
+    same = {arm.name for arm in earlier.arms if arm.identity == identities.get(arm.name)}
+    mine = {(cell.arm, cell.seed) for cell in record.cells}
+    return [c for c in earlier.cells if c.arm in same and (c.arm, c.seed) not in mine]
 
 
-def read_suite_record(path: Path) -> dict[str, Any]:
-    """A suite record; UserError names the file where it is none."""
+def read_suite_record(path: Path) -> SuiteRecord:
+    """The suite record in a file; UserError names the file and the first field that is wrong."""
     try:
-        return check_record(read_json(path))
+        return parse_record(path.read_bytes())
     except (OSError, ValueError) as error:
-        said = str(error).partition("\n")[0]
-        raise UserError(f"{path}: not a suite record: {said}; move it away") from None
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path}: not a suite record: {reason}; move it away") from None
 
 
-def check_record(record: Any) -> dict[str, Any]:
-    """A record that was read back; ValueError says what it lacks that every reader relies on."""
-    needed = ("suite", "dataset", "profile", "arms", "cells")
-    missing = [key for key in needed if not isinstance(record, dict) or key not in record]
-    if missing:
-        raise ValueError(f"{', '.join(missing)} missing")
-    for key in ("suite", "dataset", "profile"):
-        if not isinstance(record[key], str) or not re.fullmatch(r"[\w.=+-]{1,1000}", record[key]):
-            raise ValueError(f"{key}: must be a name")
-    for key in ("arms", "cells"):
-        if not isinstance(record[key], list) or not all(isinstance(o, dict) for o in record[key]):
-            raise ValueError(f"{key}: must be a list of objects")
-    if not all(isinstance(arm.get("name"), str) for arm in record["arms"]):
-        raise ValueError("arms: each must have a name")
-    for cell in record["cells"]:
-        names = isinstance(cell.get("arm"), str) and isinstance(cell.get("digest"), str)
-        if not names or not cell["arm"] or type(cell.get("seed")) is not int or cell["seed"] < 0:
-            raise ValueError("cells: each must have arm, seed and digest")
-        if not re.fullmatch(r"[\w-]{1,64}", cell["digest"]):
-            raise ValueError("cells: a digest is one word")
-    return record
+def parse_record(text: str | bytes) -> SuiteRecord:
+    """A suite record from JSON; ValueError says in one line what is missing or wrong."""
+    try:
+        return SuiteRecord.model_validate_json(text)
+    except ValidationError as error:
+        found = error.errors()
+        fields = [".".join(map(str, item["loc"])) for item in found]
+        missing = [f for f, item in zip(fields, found, strict=True) if item["type"] == "missing"]
+        if missing:
+            raise ValueError(f"{', '.join(missing)} missing") from None
+        where = f"{fields[0]}: " if fields[0] else ""
+        raise ValueError(f"{where}{found[0]['msg']}") from None

@@ -76,7 +76,7 @@ def latex_table(runs: SuiteRuns, table: Table) -> str:
 
 def latex_verdicts(runs: SuiteRuns, judged: Sequence[Verdict]) -> str:
     """The claims for a paper."""
-    claims = "Claims of the paper" if runs.record.get("published") else "Claims"
+    claims = "Claims of the paper" if runs.record.published else "Claims"
     read_as = f"{claims}. The difference is of the first arm and the second"
     if any(verdict.interval for verdict in judged):
         read_as += (
@@ -93,10 +93,10 @@ def latex_verdicts(runs: SuiteRuns, judged: Sequence[Verdict]) -> str:
 def caption_title(runs: SuiteRuns) -> str:
     """`Objectives (the paper's Table 1), on camvid (profile quick, 128×128 pixels)`."""
     record = runs.record
-    title = latex.numberless(record.get("title") or record["suite"])
-    size = f", {notes.size_text(record)} pixels" if record.get("size") else ""
-    return f"{title}, on {record['dataset']} (profile {record['profile']}{size})"
+    title = latex.numberless(record.title)
+    size = notes.size_text(record)
+    return f"{title}, on {record.dataset} (profile {record.variant}, {size} pixels)"
 
 
 def _label(runs: SuiteRuns) -> str:
-    return "-".join(runs.record[key] for key in ("suite", "dataset", "profile"))
+    return f"{runs.record.suite}-{runs.record.dataset}-{runs.record.variant}"

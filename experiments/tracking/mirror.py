@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from experiments.record import read_suite_record, suite_records
+from experiments.record import SuiteRecord, read_suite_record, suite_records
 from experiments.run.journal import last, read_records
 from experiments.tracking import store as tracking_store
 from experiments.tracking.address import VARIABLE, tracking_uri
@@ -74,28 +72,26 @@ def mirror(out: Path, records: Sequence[Path] = ()) -> None:
         raise MirrorError("; ".join(problems))
 
 
-def _mirror_suite(
-    store: Store, out: Path, record: dict[str, Any], again: int = DOUBLED
-) -> list[str]:
+def _mirror_suite(store: Store, out: Path, record: SuiteRecord, again: int = DOUBLED) -> list[str]:
     """One suite's pass; what could not be read. Done `again` where runs were found to stand twice,
     which a server that does not delete would else ask for without end."""
-    experiment_id = store.experiment(record["suite"], create=True)
+    experiment_id = store.experiment(record.suite, create=True)
     assert experiment_id is not None
-    key = {name: record[name] for name in ("suite", "dataset", "profile")}
+    key = {"suite": record.suite, "dataset": record.dataset, "profile": record.variant}
     known, _ = one_of_each(store, experiment_id, key)
     parent = known.pop(("", "", ""), None) or store.client.create_run(
         experiment_id,
         tags=key | {"role": "suite"},
-        run_name=f"{record['dataset']}-{record['profile']}",
+        run_name=f"{record.dataset}-{record.variant}",
     )
     _describe(store, parent, record)
 
     problems: list[str] = []
     statuses: list[str] = []
-    wanted = [_Child(c["arm"], c["seed"], c["digest"], out / "cells") for c in record["cells"]]
-    if record.get("reference"):
-        wanted.append(_Child(GROUND_TRUTH, None, record["reference"], out / "references"))
-        scorer = _Child(SCORER, None, record["reference"], out / "scorers")
+    wanted = [_Child(c.arm, c.seed, c.digest, out / "cells") for c in record.cells]
+    if record.reference:
+        wanted.append(_Child(GROUND_TRUTH, None, record.reference, out / "references"))
+        scorer = _Child(SCORER, None, record.reference, out / "scorers")
         if scorer.directory.is_dir():  # photo→labels, or no labels at all: there is none
             wanted.append(scorer)
     for child in wanted:
@@ -148,7 +144,7 @@ def _mirror_child(
     run: Run | None,
     child: _Child,
     key: dict[str, str],
-    record: dict[str, Any],
+    record: SuiteRecord,
 ) -> str:
     """Bring one child up to date; its MLflow status, RUNNING while it has not begun.
 
@@ -162,11 +158,11 @@ def _mirror_child(
     if not records:
         return "RUNNING"
     sheet = ceiling_sheet(child.ceiling) if child.ceiling else read_sheet(child.directory)
-    wanted = record.get("reference") if child.role == "cell" else None
+    wanted = record.reference if child.role == "cell" else None
     foreign = bool(wanted and sheet) and reference_of(sheet) != wanted
     records = unscored(records) if foreign else with_sheet(records, sheet)
     if run is None:
-        changes = next((a.get("changes") for a in record["arms"] if a["name"] == child.arm), None)
+        changes = record.changes.get(child.arm)
         run = store.client.create_run(
             parent.info.experiment_id,
             start_time=milliseconds(records[0]["time"]),
@@ -188,21 +184,21 @@ def _mirror_child(
     RunMirror(store.client, run, child.directory, child.ceiling).update(
         records,
         f"{stamp}, with its ceiling" if child.ceiling and sheet else stamp,
-        record["dataset"],
+        record.dataset,
         remark=OTHER_REFERENCE if foreign else None,
         reference=reference_of(sheet),
     )
     data = last(records, "data")
     # MLflow knows equal inputs again, so every child with all the splits may say it.
     if data is not None and child.role != "scorer":
-        log_data_set(store.client, parent, record["dataset"], data)
+        log_data_set(store.client, parent, record.dataset, data)
     return {"done": "FINISHED", "failed": "FAILED"}.get(records[-1]["event"], "RUNNING")
 
 
-def _describe(store: Store, parent: Run, record: dict[str, Any]) -> None:
+def _describe(store: Store, parent: Run, record: SuiteRecord) -> None:
     """The suite record as artifact, description and tags of the parent, when it has changed; what
     its experiment lacks."""
-    text = json.dumps(record, indent=1)
+    text = record.model_dump_json(indent=1)
     stamp = hashlib.sha256(text.encode()).hexdigest()[:16]
     if parent.data.tags.get("mirrored.record") == stamp:
         return
@@ -216,8 +212,8 @@ def _describe(store: Store, parent: Run, record: dict[str, Any]) -> None:
         run_id,
         tags={
             "mlflow.note.content": suite_note(record),
-            "fingerprint": record.get("fingerprint") or "unknown",
-            "provenance.commit": record.get("commit") or "unknown",
+            "fingerprint": record.fingerprint,
+            "provenance.commit": record.commit,
             "mirrored.record": stamp,
             "mlflow.source.type": "LOCAL",
             "mlflow.source.name": "run_ablations.py",

@@ -6,18 +6,19 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.record import SuiteRecord
 from experiments.tracking.store import SCORER
 from experiments.tracking.text import as_text
 
 
-def experiment_note(record: dict[str, Any]) -> str:
+def experiment_note(record: SuiteRecord) -> str:
     """The experiment: the suite's question. MLflow's list of experiments shows no Markdown."""
-    title, question = record.get("title") or record["suite"], record.get("question") or ""
+    title, question = record.title, record.question
     return f"{title}. {question}".strip()
 
 
 def suite_note(
-    record: dict[str, Any],
+    record: SuiteRecord,
     verdicts: Mapping[str, str] | None = None,
     report: str | None = None,
     picture: str | None = None,
@@ -28,7 +29,7 @@ def suite_note(
     `picture` an image's address. What was found stands first: MLflow folds long descriptions.
     """
     verdicts = verdicts or {}
-    lines = [f"## {record.get('title') or record['suite']}", "", record.get("question") or "", ""]
+    lines = [f"## {record.title}", "", record.question, ""]
     if verdicts:
         counts = Counter(verdicts.values())
         told = ", ".join(f"{n} {word}" for word, n in counts.items())
@@ -37,21 +38,20 @@ def suite_note(
         lines += [f"The whole report: tab *Artifacts*, `{report}`.", ""]
     if picture:
         lines += [f"![arms by inputs]({picture})", ""]
-    size = record.get("size")
     facts = [
-        f"data set {record['dataset']}",
-        record.get("direction"),
-        f"{record['profile']} profile",
+        f"data set {record.dataset}",
+        record.direction,
+        f"{record.variant} profile",
     ]
-    facts += [f"{size[0]}×{size[1]} pixels" if size else None]
+    facts += ["{}×{} pixels".format(*record.size)]
     # Arms of different lengths have no one number.
-    facts += [f"{record['steps']} steps" if isinstance(record.get("steps"), int) else None]
+    facts += [f"{record.steps} steps" if record.steps else None]
     lines += [", ".join(fact for fact in facts if fact) + ".", ""]
     lines += ["| arm | changes |", "|---|---|"]
-    lines += [f"| {arm['name']} | {_changes(arm.get('changes'))} |" for arm in record["arms"]]
-    if record.get("claims"):
+    lines += [f"| {arm.name} | {_changes(arm.changes)} |" for arm in record.arms]
+    if record.claims:
         lines += ["", "Claims of the paper:", ""]
-        for claim in record["claims"]:
+        for claim in record.claims:
             word = verdicts.get(claim)
             lines.append(f"- {claim}: **{word}**" if word else f"- {claim}")
     return "\n".join(lines)

@@ -67,7 +67,7 @@ def mirror_everything(
     suites = []
     for path in paths:
         record = read_suite_record(path)
-        suites.append((record["suite"], record["dataset"], record["profile"]))
+        suites.append((record.suite, record.dataset, record.variant))
     return _mirror(out, paths, meanwhile), suites
 
 

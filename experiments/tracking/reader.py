@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from experiments.record import SuiteRecord, parse_record
 from experiments.tracking import store as tracking_store
 from experiments.tracking.store import (
     GROUND_TRUTH,
@@ -34,7 +35,6 @@ __all__ = [
 
 CURVES = ("losses/", "validation/", "seconds_per_step", "learning_rate")
 STATUS = {"FINISHED": "done", "FAILED": "failed"}
-NEEDED = ("suite", "dataset", "profile", "arms", "cells")
 NOT_SCORES = (*CURVES, "cost.")
 
 
@@ -69,6 +69,11 @@ class RunRecord:
     run_id: str | None = None
     _store: Store | None = None
     _artifacts: Path | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was trained to its end and scored."""
+        return self.status == "done"
 
     @store_errors()
     def curves(self) -> pd.DataFrame:
@@ -122,8 +127,7 @@ class RunRecord:
 class SuiteRuns:
     """A suite on one data set in one profile."""
 
-    record: dict[str, Any]
-    """The suite record: arms, cells, published numbers, claims, deviations."""
+    record: SuiteRecord
     runs: tuple[RunRecord, ...]
     """One for every cell of the record, in its order, also where MLflow has none."""
     ground_truth: RunRecord | None
@@ -138,13 +142,13 @@ class SuiteRuns:
     def arms(self) -> tuple[str, ...]:
         """The arms that were asked for, in the suite's order: those with a cell in the record."""
         asked = {run.arm for run in self.runs}
-        return tuple(arm["name"] for arm in self.record["arms"] if arm["name"] in asked)
+        return tuple(arm.name for arm in self.record.arms if arm.name in asked)
 
     @property
     def not_asked(self) -> tuple[str, ...]:
         """The suite's other arms: `--arms` left them out, so they are not missing."""
         arms = self.arms
-        return tuple(arm["name"] for arm in self.record["arms"] if arm["name"] not in arms)
+        return tuple(arm.name for arm in self.record.arms if arm.name not in arms)
 
     def of_arm(self, arm: str) -> tuple[RunRecord, ...]:
         """The runs of one arm, by seed."""
@@ -180,25 +184,24 @@ def read_suite(suite: str, dataset: str, profile: str) -> SuiteRuns:
     key = {"suite": suite, "dataset": dataset, "profile": profile}
     runs = list(store.runs(experiment_id, key))
     parent = next((run for run in runs if run.data.tags.get("role") == "suite"), None)
-    record = None
+    path = None
     if parent is not None:
-        record = _record(store, suite, parent, "", None, "").json_artifact("suite.json")
-    if record is None:
+        path = _record(store, suite, parent, "", None, "").artifact("suite.json")
+    if path is None:
         there = [f"{data} ({name})" for other, data, name in list_suites() if other == suite]
         named = ", ".join(there) or "nothing"
         raise UserError(f"suite {suite}: no runs on {dataset} ({profile}); recorded: {named}")
-    lacking = [k for k in NEEDED if not (isinstance(record, dict) and k in record)]
-    if lacking:
+    try:
+        record = parse_record(path.read_bytes())
+    except ValueError as error:
         raise UserError(
-            f"suite {suite} on {dataset} ({profile}): its record in MLflow has no "
-            f"{' and no '.join(lacking)}: written by another version; run the suite again, or "
-            "report with that version"
-        )
+            f"suite {suite} on {dataset} ({profile}): its record in MLflow, {path}: {error}; run "
+            "the suite again with --report-only to write it anew"
+        ) from None
     cells = tuple(
-        _find(store, suite, runs, cell["arm"], cell["seed"], cell["digest"])
-        for cell in record["cells"]
+        _find(store, suite, runs, cell.arm, cell.seed, cell.digest) for cell in record.cells
     )
-    reference = record.get("reference")
+    reference = record.reference
     truth = _find(store, suite, runs, GROUND_TRUTH, None, reference) if reference else None
     scorer = _find(store, suite, runs, SCORER, None, reference) if reference else None
     trained = scorer if scorer and scorer.run_id else None

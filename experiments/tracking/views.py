@@ -8,6 +8,7 @@ from typing import Any
 from mlflow.entities import Experiment
 
 from eval.metrics import METRICS
+from experiments.record import SuiteRecord
 from experiments.tracking.notes import experiment_note
 
 VIEW_NAME = "Scores by arm and seed"
@@ -15,7 +16,7 @@ VIEW_KEY = "scores"
 """In the address: `…/runs?viewStateShareKey=scores`."""
 
 
-def experiment_tags(experiment: Experiment, record: dict[str, Any]) -> dict[str, str]:
+def experiment_tags(experiment: Experiment, record: SuiteRecord) -> dict[str, str]:
     """The description and the saved view that an experiment lacks; what a user changed stays."""
     tags = {"mlflow.note.content": experiment_note(record)}
     scores = headline_scores(record)
@@ -27,10 +28,10 @@ def experiment_tags(experiment: Experiment, record: dict[str, Any]) -> dict[str,
     return {key: value for key, value in tags.items() if key not in experiment.tags}
 
 
-def headline_scores(record: dict[str, Any]) -> list[str]:
+def headline_scores(record: SuiteRecord) -> list[str]:
     """The scores that the paper has numbers of or makes claims on, the first claim's first."""
-    claimed = [claim.rpartition(" on ")[2] for claim in record.get("claims") or []]
-    rows = ((record.get("published") or {}).get("rows") or {}).values()
+    claimed = [claim.rpartition(" on ")[2] for claim in record.claims]
+    rows = record.published_rows.values()
     printed = [score for row in rows for score in row]
     return [score for score in dict.fromkeys([*claimed, *printed]) if score in METRICS]
 

@@ -69,6 +69,6 @@ def _close(runs: SuiteRuns) -> dict[str, tuple[str, float, float]]:
 def _own_scores(runs: SuiteRuns) -> dict[str, float]:
     """The real photos' FCN-scores."""
     truth = runs.ground_truth
-    if truth is None or truth.status != "done":
+    if truth is None or not truth.finished:
         return {}
     return {score: value for score, value in truth.scores.items() if score.startswith("fcn.")}

@@ -31,7 +31,7 @@ def parse_claim(claim: str) -> Claim | None:
 
 def not_judged(runs: SuiteRuns) -> list[str]:
     """The claims on arms that were not asked for: nothing is open there, so they get no verdict."""
-    texts = runs.record.get("claims") or []
+    texts = runs.record.claims
     claims = [(text, parse_claim(text)) for text in texts]
     left = set(runs.not_asked)
     return [text for text, claim in claims if claim and left & {claim.first, claim.second}]
@@ -40,7 +40,7 @@ def not_judged(runs: SuiteRuns) -> list[str]:
 def asked(runs: SuiteRuns) -> int:
     """How many claims are orderings in a score of two arms that were asked for."""
     there = {*runs.arms, GROUND_TRUTH}
-    claims = map(parse_claim, runs.record.get("claims") or [])
+    claims = map(parse_claim, runs.record.claims)
     return sum(
         c is not None and {c.first, c.second} <= there and c.score in METRICS for c in claims
     )

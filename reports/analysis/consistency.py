@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
+from experiments.record import SuiteRecord
 from experiments.tracking.reader import RunRecord, SuiteRuns
 
 OWN = ("seed", "digest")
@@ -27,10 +28,7 @@ def consistent(runs: SuiteRuns) -> SuiteRuns:
     truth = runs.ground_truth
     truth = _of_this_data(_numbers_only(truth), runs.record) if truth else None
     why = {arm: _mixed(arm, kept) for arm in runs.arms} | _unlike(kept, runs)
-    kept = [
-        _out(run, why[run.arm]) if run.status == "done" and why.get(run.arm) else run
-        for run in kept
-    ]
+    kept = [_out(run, why[run.arm]) if run.finished and why.get(run.arm) else run for run in kept]
     return replace(runs, runs=tuple(kept), ground_truth=truth)
 
 
@@ -51,9 +49,9 @@ def _numbers_only(run: RunRecord) -> RunRecord:
     )
 
 
-def _of_this_data(run: RunRecord, record: dict) -> RunRecord:
-    wanted = record.get("fingerprint")
-    if run.status != "done" or not (wanted and run.fingerprint) or run.fingerprint == wanted:
+def _of_this_data(run: RunRecord, record: SuiteRecord) -> RunRecord:
+    wanted = record.fingerprint
+    if not run.finished or not (wanted and run.fingerprint) or run.fingerprint == wanted:
         return run
     return _out(
         run, f"of another data version (fingerprint {run.fingerprint[:12]}…, not {wanted[:12]}…)"
@@ -66,7 +64,7 @@ def _out(run: RunRecord, why: str) -> RunRecord:
 
 def _mixed(arm: str, runs: Iterable[RunRecord]) -> str | None:
     """In which settings the finished seeds of an arm differ; None where in none."""
-    of = [run for run in runs if run.arm == arm and run.status == "done" and run.params]
+    of = [run for run in runs if run.arm == arm and run.finished and run.params]
     said = []
     for key in sorted({key for run in of for key in run.params} - set(OWN)):
         values = dict.fromkeys(run.params.get(key, UNTOLD.get(key, "none")) for run in of)
@@ -78,12 +76,12 @@ def _mixed(arm: str, runs: Iterable[RunRecord]) -> str | None:
 def _unlike(runs: list[RunRecord], suite: SuiteRuns) -> dict[str, str]:
     """{arm: why} for arms that differ in a setting which no arm changes from the value that more of
     them have than any other; for all of them where there is no such value."""
-    changed = {key for arm in suite.record["arms"] for key in arm.get("changes") or {}}
+    changed = {key for arm in suite.record.arms for key in arm.changes}
     if "training.steps" in changed or "training.epochs" in changed:
         changed |= {"training.steps", "training.epochs"}
     first: dict[str, RunRecord] = {}
     for run in runs:
-        if run.status == "done" and run.params:
+        if run.finished and run.params:
             first.setdefault(run.arm, run)
     keys = {key for run in first.values() for key in run.params if key.startswith(SHARED)} - changed
     why: dict[str, str] = {}

@@ -35,10 +35,10 @@ LEAST = 2
 def cost_table(runs: SuiteRuns) -> CostTable:
     """An arm a row; a dash where nothing was recorded."""
     rows = []
-    seconds = [r.cost["seconds"] for r in runs.runs if r.status == "done" and "seconds" in r.cost]
+    seconds = [r.cost["seconds"] for r in runs.runs if r.finished and "seconds" in r.cost]
     unit = unit_of(max(seconds, default=0))  # one for the column, so that arms compare
     for arm in runs.arms:
-        done = [run for run in runs.of_arm(arm) if run.status == "done"]
+        done = [run for run in runs.of_arm(arm) if run.finished]
         training, whole = _mean(done, "training_seconds"), _mean(done, "seconds")
         steps = _steps(done)
         outside = 1 - training / whole if training is not None and whole else None
@@ -75,8 +75,8 @@ def duration(seconds: float) -> str:
 
 def time_in_all(runs: SuiteRuns) -> str | None:
     """`1.5 hours on AMD EPYC (all finished cells, …)`, by device; None where none is recorded."""
-    parts = {"all finished cells": [(run, "seconds") for run in runs.runs if run.status == "done"]}
-    if runs.ground_truth and runs.ground_truth.status == "done":
+    parts = {"all finished cells": [(run, "seconds") for run in runs.runs if run.finished]}
+    if runs.ground_truth and runs.ground_truth.finished:
         parts["the real photos' scores"] = [(runs.ground_truth, "seconds")]
     if runs.scorer:
         parts["the scorer's training"] = [(runs.scorer, "training_seconds")]

@@ -1,23 +1,10 @@
-"""What a store holds of a suite besides its table, and what an older record cannot tell."""
+"""What a store holds of a suite besides its table."""
 
 from __future__ import annotations
 
 from experiments.tracking.reader import RunRecord, SuiteRuns
 from reports.analysis.consistency import OWN
 from reports.pages.notes import names
-
-WRITTEN = {
-    "title": "title",
-    "direction": "direction",
-    "fingerprint": "data fingerprint",
-    "size": "size",
-    "scores": "list of scores",
-    "published": "published numbers",
-    "claims": "claims",
-    "deviations": "deviations",
-    "commit": "commit",
-}
-"""What this version writes into a suite record, in words."""
 
 
 def left_out(runs: SuiteRuns) -> list[str]:
@@ -26,7 +13,7 @@ def left_out(runs: SuiteRuns) -> list[str]:
     for run in runs.left_out:
         same = [other for other in runs.runs if other.arm == run.arm and other.params]
         differences = _differences(run, same[0]) if same else []
-        if run.fingerprint and run.fingerprint != runs.record.get("fingerprint"):
+        if run.fingerprint and run.fingerprint != runs.record.fingerprint:
             differences = [f"other data (fingerprint {run.fingerprint[:12]}…)"]
         words = ", ".join(differences) or (
             "other settings or an earlier version" if same else "an arm of another record"
@@ -38,14 +25,6 @@ def left_out(runs: SuiteRuns) -> list[str]:
     ]
 
 
-def older(runs: SuiteRuns) -> str | None:
-    """What a record that an older version wrote cannot tell."""
-    lacking = [words for key, words in WRITTEN.items() if key not in runs.record]
-    if not lacking:
-        return None
-    return f"the record of this suite was written by an older version: it has no {_list(lacking)}"
-
-
 def _differences(run: RunRecord, other: RunRecord) -> list[str]:
     keys = sorted((run.params.keys() | other.params.keys()) - set(OWN) - {"fingerprint"})
     return [
@@ -53,7 +32,3 @@ def _differences(run: RunRecord, other: RunRecord) -> list[str]:
         for key in keys
         if run.params.get(key) != other.params.get(key)
     ]
-
-
-def _list(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"

@@ -76,5 +76,5 @@ def _distance(runs: list[RunRecord], score: str) -> str:
 
 def _scored(runs: SuiteRuns) -> Iterator[RunRecord]:
     yield from finished(runs)
-    if runs.ground_truth and runs.ground_truth.status == "done":
+    if runs.ground_truth and runs.ground_truth.finished:
         yield runs.ground_truth

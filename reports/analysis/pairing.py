@@ -37,6 +37,5 @@ def compare(first: str, second: str, score: str, runs: SuiteRuns) -> Difference 
 
 
 def _same_order_of_data(first: str, second: str, runs: SuiteRuns) -> bool:
-    changes = {arm["name"]: arm.get("changes") or {} for arm in runs.record["arms"]}
-    a, b = (changes.get(arm, {}) for arm in (first, second))
+    a, b = (runs.record.changes.get(arm, {}) for arm in (first, second))
     return all(a.get(key) == b.get(key) for key in ORDER_OF_DATA)

@@ -104,11 +104,10 @@ def _groups(
 
 def paper_orders(runs: SuiteRuns) -> list[RankOrder]:
     """Our order of the means beside the paper's, for each score with three or more such arms."""
-    rows = (runs.record.get("published") or {}).get("rows") or {}
+    rows = runs.record.published_rows
     orders = []
     for score in METRICS:
-        theirs = {arm: rows.get(arm, {}).get(score) for arm in runs.arms}
-        theirs = {arm: v for arm, v in theirs.items() if isinstance(v, int | float)}
+        theirs = {arm: rows[arm][score] for arm in runs.arms if score in rows.get(arm, {})}
         entries = {arm: entry(runs.of_arm(arm), score).interval for arm in theirs}
         ours = {arm: interval.mean for arm, interval in entries.items() if interval}
         if len(ours) > 1:

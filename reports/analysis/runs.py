@@ -51,17 +51,17 @@ def read(suite: str, dataset: str, profile: str) -> SuiteRuns:
 
 def finished(runs: SuiteRuns) -> list[RunRecord]:
     """The arms' runs that reached their end."""
-    return [run for run in runs.runs if run.status == "done"]
+    return [run for run in runs.runs if run.finished]
 
 
 def tidy(runs: SuiteRuns) -> pd.DataFrame:
     """One row an arm × seed × score of everything finished; the ground truth has no seed."""
     record = runs.record
-    key = [record["suite"], record["dataset"], record["profile"]]
+    key = [record.suite, record.dataset, record.variant]
     truth = [runs.ground_truth] if runs.ground_truth else []
     rows = [
         [*key, run.arm, run.seed, score, run.scores[score]]
-        for run in [*finished(runs), *(run for run in truth if run.status == "done")]
+        for run in [*finished(runs), *(run for run in truth if run.finished)]
         for score in METRICS
         if score in run.scores
     ]
@@ -71,7 +71,7 @@ def tidy(runs: SuiteRuns) -> pd.DataFrame:
 
 def table_scores(runs: SuiteRuns) -> list[str]:
     """The scores that are columns: of the suite's families, with a value or a reason for none."""
-    families = runs.record.get("scores") or [metric.family for metric in METRICS.values()]
+    families = runs.record.scores
     named = {name for run in runs.runs for name in (*run.scores, *run.not_measured)}
 
     def shown(name: str, family: str) -> bool:
@@ -89,11 +89,11 @@ def entry(runs: Sequence[RunRecord], score: str) -> Entry:
     values = arm_values(runs, score)
     if values:
         return Entry(t_interval(list(values.values())), "measured", len(runs))
-    reasons = [reason(run, score) for run in runs if run.status == "done"]
+    reasons = [reason(run, score) for run in runs if run.finished]
     why = next((one for one in reasons if one), None)
     if why:
         return Entry(None, "not measured", len(runs), why)
-    if runs and all(run.arm == GROUND_TRUTH and run.status == "done" for run in runs):
+    if runs and all(run.arm == GROUND_TRUTH and run.finished for run in runs):
         by_nature = METRICS[score].family in NOT_OF_ITSELF
         return Entry(None, "—" if by_nature else "not measured", len(runs))
     remark = next((run.remark for run in runs if standing(run) == LEFT_OUT), None)
@@ -113,7 +113,7 @@ def arm_state(runs: Sequence[RunRecord]) -> str:
 
 def arm_values(runs: Sequence[RunRecord], score: str) -> dict[int | None, float]:
     """{seed: value} of an arm's finished runs; the ground truth's seed is None."""
-    return {r.seed: r.scores[score] for r in runs if r.status == "done" and score in r.scores}
+    return {r.seed: r.scores[score] for r in runs if r.finished and score in r.scores}
 
 
 def decimals(score: str) -> int:

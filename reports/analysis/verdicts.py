@@ -71,7 +71,7 @@ class Verdict:
 def verdicts(runs: SuiteRuns) -> list[Verdict]:
     """One for every claim of the suite record but those that are not judged, in its order."""
     left = not_judged(runs)
-    texts = [text for text in runs.record.get("claims") or [] if text not in left]
+    texts = [text for text in runs.record.claims if text not in left]
     found = [(claim, _evidence(claim, runs)) for claim in map(parse_claim, texts)]
     tested = [
         (claim, evidence) if claim and isinstance(evidence, Difference) else None

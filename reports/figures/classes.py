@@ -32,7 +32,7 @@ def class_iou(runs: SuiteRuns) -> tuple[list[str], dict[str, np.ndarray]]:
     names: list[str] = []
     found: dict[str, np.ndarray] = {}
     for arm, of in runs_by_arm(runs).items():
-        done = [run for run in of if run.status == "done"]
+        done = [run for run in of if run.finished]
         matrices = [m for m in (_confusion(run) for run in done) if m is not None]
         if not matrices:
             continue

@@ -35,7 +35,7 @@ NOT_LOSSES = ("seconds_per_step", "learning_rate")
 def draw_curves(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
     """A thin line every seed, a bold one their mean where there are several."""
     frames = [
-        run.curves().assign(arm=run.arm, seed=run.seed, done=run.status == "done")
+        run.curves().assign(arm=run.arm, seed=run.seed, done=run.finished)
         for run in runs.runs
         if standing(run) != LEFT_OUT
     ]

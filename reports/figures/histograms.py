@@ -22,7 +22,7 @@ def pooled(runs: SuiteRuns) -> dict[str, np.ndarray]:
     """
     found = {}
     for arm, of in runs_by_arm(runs).items():
-        counts = [c for c in (_counts(run) for run in of if run.status == "done") if c is not None]
+        counts = [c for c in (_counts(run) for run in of if run.finished) if c is not None]
         if counts:
             found[arm] = counts
     fewest = min((c.shape[1] for counts in found.values() for c in counts), default=0)

@@ -100,7 +100,7 @@ def _rows(runs: SuiteRuns, arms: list[str], layout: Layout) -> list[Row]:
     by_arm = runs_by_arm(runs)
     rows = []
     for arm in arms:
-        done = sum(run.status == "done" for run in by_arm[arm])
+        done = sum(run.finished for run in by_arm[arm])
         scores = [f"color.{channel}" for channel in CHANNELS]
         texts = (cell_text(entry(by_arm[arm], score), score, done) for score in scores)
         values = tuple(t.replace(" ± ", "\n± ") if layout.stacked else t for t in texts)

@@ -42,7 +42,7 @@ class PictureGrid:
 
 def lowest_seed(runs: tuple[RunRecord, ...]) -> RunRecord | None:
     """The finished run with the lowest seed that has translations."""
-    done = [run for run in runs if run.status == "done" and run.artifacts("translations")]
+    done = [run for run in runs if run.finished and run.artifacts("translations")]
     return min(done, key=lambda run: run.seed or 0, default=None)
 
 
@@ -50,7 +50,7 @@ def grid_columns(runs: SuiteRuns) -> list[tuple[str, RunRecord | None, str]]:
     """(title, run, artifact folder): input, ground truth, then each arm's lowest finished seed."""
     truth = runs.ground_truth
     columns: list[tuple[str, RunRecord | None, str]] = []
-    if truth is not None and truth.status == "done":
+    if truth is not None and truth.finished:
         columns = [("input", truth, "inputs"), (GROUND_TRUTH, truth, "targets")]
     return columns + [(arm, lowest_seed(runs.of_arm(arm)), "translations") for arm in runs.arms]
 

@@ -61,7 +61,7 @@ def draw_seeds(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(width, LEGEND + rows * high), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    truth = runs.ground_truth if runs.ground_truth and runs.ground_truth.status == "done" else None
+    truth = runs.ground_truth if runs.ground_truth and runs.ground_truth.finished else None
     lines = False
     for axes, score, head in zip(panels.flat, shown, heads, strict=False):
         _dots(axes, values[score])
@@ -106,9 +106,9 @@ def _legend(figure: Figure, means: bool, lines: bool, lone: bool) -> str:
 def main_scores(runs: SuiteRuns, measured: list[str]) -> list[str]:
     """The scores that fit into a column: those that the suite's claims are on and the paper prints,
     else the first ones."""
-    claims = (parse_claim(text) for text in runs.record.get("claims") or [])
-    rows = ((runs.record.get("published") or {}).get("rows") or {}).values()
-    wanted = {claim.score for claim in claims if claim} | {s for row in rows for s in row or {}}
+    claims = (parse_claim(text) for text in runs.record.claims)
+    rows = runs.record.published_rows.values()
+    wanted = {claim.score for claim in claims if claim} | {s for row in rows for s in row}
     return ([s for s in measured if s in wanted] or measured)[:MOST_IN_A_COLUMN]
 
 

@@ -43,22 +43,17 @@ def checklist(runs: SuiteRuns, verdicts: Sequence[Verdict]) -> str:
             "The generator after the last step is scored; no checkpoint, seed or setting was "
             "chosen by a score on the test split",
             "Settings are those of the suite and its profile"
-            + (
-                f", changed by hand: {_pairs(record['overrides'])}"
-                if record.get("overrides")
-                else ""
-            ),
+            + (f", changed by hand: {_pairs(record.overrides)}" if record.overrides else ""),
         ],
         "Code and data": [
-            f"commit: {record.get('commit') or UNKNOWN}",
-            f"data set: {record['dataset']}, fingerprint of its decoded pixels: "
-            f"{record.get('fingerprint') or UNKNOWN}",
+            f"commit: {record.commit}",
+            f"data set: {record.dataset}, fingerprint of its decoded pixels: {record.fingerprint}",
         ],
-        "Deviations from the paper": record.get("deviations") or [UNKNOWN],
+        "Deviations from the paper": record.deviations,
     }
-    title = record.get("title") or record["suite"]
+    title = record.title
     lines = [f"# Reproducibility checklist: {escape(title)}", ""]
-    about = f"Suite {record['suite']} on {record['dataset']}, profile {record['profile']}."
+    about = f"Suite {record.suite} on {record.dataset}, profile {record.variant}."
     lines += [escape(about), "", f"Command: {code(command(runs))}"]
     if places := _places(runs):
         lines += ["", escape(f"{places}.")]
@@ -75,14 +70,14 @@ def command(runs: SuiteRuns) -> str:
     there is one.
     """
     record = runs.record
-    own = record.get("own") or ()
+    own = record.own
     seeds = ",".join(str(seed) for seed in sorted({run.seed for run in runs.runs}))
-    overrides = record.get("overrides") or {}
-    profile = record["profile"].partition("+")[0] if overrides else record["profile"]
-    suite = f"{record['suite']}.yaml" if "suite" in own else record["suite"]
-    parts = ["python", "run_ablations.py", "--suite", suite, "--dataset", record["dataset"]]
+    overrides = record.overrides
+    profile = record.variant.partition("+")[0] if overrides else record.variant
+    suite = f"{record.suite}.yaml" if "suite" in own else record.suite
+    parts = ["python", "run_ablations.py", "--suite", suite, "--dataset", record.dataset]
     parts += ["--datasets", SETS] if "dataset" in own else []
-    parts += [] if record["dataset"] == EMBEDDED else ["--data-root", DATA_ROOT]
+    parts += [] if record.dataset == EMBEDDED else ["--data-root", DATA_ROOT]
     parts += ["--profile", profile, "--seeds", f"{seeds}{',' if ',' not in seeds else ''}"]
     parts += ["--arms", ",".join(runs.arms)] if runs.not_asked else []
     for key, value in overrides.items():
@@ -94,19 +89,14 @@ def command(runs: SuiteRuns) -> str:
 def _places(runs: SuiteRuns) -> str:
     """What the command's file names stand for, as no record knows where files lie; or nothing."""
     record = runs.record
-    own = record.get("own") or ()
+    own = record.own
     said = []
     if "suite" in own:
-        said.append(f"{record['suite']}.yaml is the suite's own file")
+        said.append(f"{record.suite}.yaml is the suite's own file")
     if "dataset" in own:
-        said.append(f"{SETS} is the file that describes the data set {record['dataset']}")
-    if record["dataset"] != EMBEDDED:
+        said.append(f"{SETS} is the file that describes the data set {record.dataset}")
+    if record.dataset != EMBEDDED:
         said.append(f"{DATA_ROOT} is the folder that holds the data")
-    if "own" not in record:
-        said.append(
-            "an older version wrote this record: a suite that does not come with the package is "
-            "named by its .yaml file, and a data set that does not by --datasets FILE as well"
-        )
     return "; ".join(said)
 
 
@@ -185,7 +175,7 @@ def _infrastructure(runs: SuiteRuns) -> list[str]:
 def _run_time(runs: SuiteRuns) -> list[str]:
     lines = []
     for arm in runs.arms:
-        done = [run for run in runs.of_arm(arm) if run.status == "done"]
+        done = [run for run in runs.of_arm(arm) if run.finished]
         seconds = [r.cost["training_seconds"] for r in done if "training_seconds" in r.cost]
         peaks = [r.cost["peak_memory_mib"] for r in done if "peak_memory_mib" in r.cost]
         said = [f"{duration(sum(seconds) / len(seconds))} a training"] if seconds else []
@@ -202,7 +192,7 @@ def _parameters(runs: SuiteRuns) -> list[str]:
             key = f"{network}_parameters"
             counts = {run.cost[key] for run in runs.of_arm(arm) if key in run.cost}
             said += [f"{network} {n:,.0f}" for n in sorted(counts) if n]
-        changes = next(a.get("changes") or {} for a in runs.record["arms"] if a["name"] == arm)
+        changes = runs.record.changes[arm]
         said.append(f"changes {_pairs(changes)}" if changes else "changes nothing")
         lines.append(f"{arm}: {', '.join(said)}")
     common = _common(finished(runs))
@@ -218,8 +208,8 @@ def _splits(runs: SuiteRuns) -> list[str]:
 
 
 def _preprocessing(runs: SuiteRuns) -> list[str]:
-    lines = [f"size: {size_text(runs.record) or UNKNOWN} pixels"]
-    lines.append(f"direction: {runs.record.get('direction') or UNKNOWN}")
+    lines = [f"size: {size_text(runs.record)} pixels"]
+    lines.append(f"direction: {runs.record.direction}")
     for key, name in {
         "training.jitter": "jitter (enlarged by, then cropped back at random)",
         "training.mirror": "random mirroring",

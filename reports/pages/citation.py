@@ -26,7 +26,7 @@ def bibtex(runs: SuiteRuns) -> str:
         released = f"version {version(PACKAGE)}, "
     except PackageNotFoundError:  # run from a checkout that was not installed
         released = ""
-    commit = escape(runs.record.get("commit") or "unknown")
+    commit = escape(runs.record.commit)
     return f"""{PAPER}
 @misc{{pix2pixablations,
   author = {{{{The {PACKAGE} authors}}}},

@@ -74,7 +74,7 @@ def verdicts_csv(settings: Sequence[Setting]) -> str:
     out.writerow([*head, "p", "p_holm", "n", "paired"])
     for one in settings:
         record = one.runs.record
-        key = [record["suite"], record["dataset"], record["profile"]]
+        key = [record.suite, record.dataset, record.variant]
         for v in one.verdicts.values():
             low, high = v.interval or (None, None)
             cells = [*key, v.claim, v.word, v.effect, low, high, v.p, v.p_holm, v.n, v.paired]

@@ -90,7 +90,7 @@ def limits(settings: Sequence[Setting]) -> list[str]:
 
 
 def _images(settings: Sequence[Setting]) -> str:
-    prints = (one.runs.record.get("fingerprint") for one in settings)
+    prints = (one.runs.record.fingerprint for one in settings)
     groups = _groups(dict(zip(LETTERS, prints, strict=False)))
     if None in groups:
         return "Whether the images are the same is not recorded: values do not compare."
@@ -105,7 +105,7 @@ def _images(settings: Sequence[Setting]) -> str:
 
 def _scorers(settings: Sequence[Setting]) -> str | None:
     scored = {
-        letter: one.runs.record.get("reference")
+        letter: one.runs.record.reference
         for letter, one in zip(LETTERS, settings, strict=False)
         if any(name.startswith("fcn.") for run in one.runs.runs for name in run.scores)
     }
@@ -138,7 +138,7 @@ def _arms(settings: Sequence[Setting]) -> list[str]:
         empty = [
             f"{arm} {arm_state(of)}"
             for arm, of in ((arm, one.runs.of_arm(arm)) for arm in one.runs.arms)
-            if not any(run.status == "done" for run in of)
+            if not any(run.finished for run in of)
         ]
         told = [f"{', '.join(lacking)} not asked for"] if lacking else []
         told += [", ".join(empty)] if empty else []

@@ -32,11 +32,11 @@ class Setting:
 
     @property
     def name(self) -> str:
-        return f"{self.runs.record['dataset']} ({self.runs.record['profile']})"
+        return f"{self.runs.record.dataset} ({self.runs.record.variant})"
 
     @property
     def key(self) -> str:
-        return f"{self.runs.record['dataset']}-{self.runs.record['profile']}"
+        return f"{self.runs.record.dataset}-{self.runs.record.variant}"
 
     def row(self, arm: str) -> Row | None:
         """The arm's row; None where it was not asked for."""
@@ -50,9 +50,7 @@ def lettered(settings: Sequence[Setting]) -> list[str]:
 
 def claims_of(settings: Sequence[Setting]) -> list[str]:
     """Every claim that one of them makes, each once."""
-    return list(
-        dict.fromkeys(claim for one in settings for claim in one.runs.record.get("claims") or [])
-    )
+    return list(dict.fromkeys(claim for one in settings for claim in one.runs.record.claims))
 
 
 def _has_values(one: Setting, score: str) -> bool:
@@ -90,12 +88,12 @@ def facts(settings: Sequence[Setting]) -> list[list[str]]:
         record, runs = one.runs.record, one.runs
         counts = sorted(notes.finished_seeds(runs))
         seeds = "–".join(str(n) for n in dict.fromkeys((counts[0], counts[-1]))) if counts else "0"
-        done = sum(run.status == "done" for run in runs.runs)
-        steps = record.get("steps")
+        done = sum(run.finished for run in runs.runs)
+        steps = record.steps
         length = f"{steps:,}" if isinstance(steps, int) else "by arm" if steps else "—"
         cells = f"{done} of {len(runs.runs)}"
         size = notes.size_text(record) or "—"
-        rows.append([letter, record["dataset"], record["profile"], size, length, seeds, cells])
+        rows.append([letter, record.dataset, record.variant, size, length, seeds, cells])
     return rows
 
 
@@ -146,7 +144,7 @@ def verdict_cell(setting: Setting, claim: str) -> str:
     """`reproduced (+0.041, n = 5)`, with a word on a broken ceiling, or why there is none."""
     verdict = setting.verdicts.get(claim)
     if verdict is None:
-        made = claim in (setting.runs.record.get("claims") or [])
+        made = claim in setting.runs.record.claims
         return "not judged: an arm was not asked for" if made else "not stated"
     if verdict.effect is None:
         return f"{verdict.word}: {verdict.detail}"

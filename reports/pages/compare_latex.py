@@ -22,13 +22,13 @@ def latex_tables(settings: Sequence[Setting]) -> str:
     """Verdicts side by side, then the means of the scores that the paper's table has."""
     record = settings[0].runs.record
     letters = lettered(settings)
-    suite = latex.numberless(record.get("title") or record["suite"])
+    suite = latex.numberless(record.title)
     names = (f"{a}: {one.name}" for a, one in zip(letters, settings, strict=True))
     about = f"{suite}. {'; '.join(names)}."
-    label = f"tab:{record['suite']}-" + "-".join(one.key for one in settings)
+    label = f"tab:{record.suite}-" + "-".join(one.key for one in settings)
     scores = [s for s in scores_of(settings) if s in settings[0].table.published]
     scores = scores or scores_of(settings)[:3]
-    claims = "the paper's claims" if record.get("published") else "the claims"
+    claims = "the paper's claims" if record.published else "the claims"
     caption = f"{about} Verdicts on {claims}; the difference of the means in brackets"
     lines = latex.opening(f"{caption}, n seeds.", f"{label}-claims")
     columns = latex.WRAPPED.format(0.3) + latex.WRAPPED.format(0.6 / len(settings)) * len(settings)

@@ -25,7 +25,7 @@ def markdown(settings: Sequence[Setting]) -> str:
     record = settings[0].runs.record
     letters = content.lettered(settings)
     told, claims = compare_answer.answer(settings)
-    lines = [f"# {escape(heading(settings))}", "", escape(record.get("question") or ""), ""]
+    lines = [f"# {escape(heading(settings))}", "", escape(record.question), ""]
     lines += [aligned(FACTS, [[*map(escape, row)] for row in content.facts(settings)]), ""]
     lines += ["## Does the ordering carry over?", "", escape(told)]
     lines += ["", *(f"- {escape(line)}" for line in claims)] if claims else []
@@ -81,7 +81,7 @@ def html(settings: Sequence[Setting]) -> str:
         "comparison.html.j2",
         sections,
         heading=heading(settings),
-        question=settings[0].runs.record.get("question") or "",
+        question=settings[0].runs.record.question,
         letters=content.lettered(settings),
         fact_titles=FACTS,
         facts=content.facts(settings),
@@ -103,7 +103,7 @@ def html(settings: Sequence[Setting]) -> str:
 def heading(settings: Sequence[Setting]) -> str:
     """`Table 1: objectives, camvid (quick) beside procedural (quick)`."""
     record = settings[0].runs.record
-    suite = record.get("title") or record["suite"]
+    suite = record.title
     return f"{suite}, {' beside '.join(one.name for one in settings)}"
 
 

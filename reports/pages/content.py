@@ -8,7 +8,7 @@ from experiments.tracking.reader import SuiteRuns
 from reports.analysis.ceiling import RULE, ceiling_warnings
 from reports.analysis.claims import not_judged
 from reports.analysis.cost import CostTable, cost_table
-from reports.analysis.earlier import left_out, older
+from reports.analysis.earlier import left_out
 from reports.analysis.image_intervals import ImageIntervals, distances
 from reports.analysis.ranking import in_words, paper_orders
 from reports.analysis.verdicts import Verdict, verdicts
@@ -54,11 +54,11 @@ def gather(runs: SuiteRuns) -> Report:
     problems += [f"Ceiling: {warning}" for warning in warnings]
     problems += [f"Ceiling {RULE}"] if warnings else []
     under = [notes.interval_note(runs), notes.paper_note(runs), notes.bold_note(runs, table)]
-    under += [*notes.not_measured(runs), notes.not_asked(runs), older(runs)]
+    under += [*notes.not_measured(runs), notes.not_asked(runs)]
     sections = {
         "Order of the arms": _orders(runs),
         "Colour distributions": histograms.bin_notes(runs),
-        "Deviations from the paper": record.get("deviations") or [],
+        "Deviations from the paper": record.deviations,
         "Score names in files": _names(table),
         "Provenance": notes.provenance(runs),
         "Cells": notes.digests(runs),
@@ -68,8 +68,8 @@ def gather(runs: SuiteRuns) -> Report:
         table=table,
         verdicts=judged,
         verdict_notes=tuple(verdict_text.notes(judged, not_judged(runs))),
-        heading=record.get("title") or record["suite"],
-        question=record.get("question") or "",
+        heading=record.title,
+        question=record.question,
         facts=tuple(_facts(runs)),
         problems=tuple(_sentence(line) for line in problems if line),
         notes=tuple(_sentence(line) for line in under if line),
@@ -82,19 +82,19 @@ def gather(runs: SuiteRuns) -> Report:
 
 def _facts(runs: SuiteRuns) -> list[str]:
     record = runs.record
-    said = [f"data set {record['dataset']}", record.get("direction")]
-    said += [f"profile {record['profile']}"]
-    said += [f"{notes.size_text(record)} pixels" if record.get("size") else None]
-    if pairs := notes.pairs(record):
+    said = [f"data set {record.dataset}", record.direction]
+    said += [f"profile {record.variant}"]
+    said += [f"{notes.size_text(record)} pixels"]
+    if pairs := record.pairs:
         said.append(f"{pairs['train']:,} pairs to train on and {pairs['test']:,} to test")
     # Arms of different lengths have no one number.
-    lengths = {kind: record.get(kind) for kind in ("steps", "epochs")}
-    said += [f"{n:,} {kind}" for kind, n in lengths.items() if isinstance(n, int) and n]
+    lengths = {"steps": record.steps, "epochs": record.epochs}
+    said += [f"{n:,} {kind}" for kind, n in lengths.items() if n]
     counts = sorted(set(notes.finished_seeds(runs)))
     if counts:
         many = "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
         said.append(f"{many} seed{'s' if counts != [1] else ''} an arm")
-    return [fact.replace("->", "→") for fact in said if fact]
+    return [fact.replace("->", "→") for fact in said]
 
 
 def _orders(runs: SuiteRuns) -> list[str]:

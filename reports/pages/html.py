@@ -99,7 +99,7 @@ def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
         verdicts_title=_verdicts_title(report),
         verdict_notes=report.verdict_notes,
         blocks=_blocks(report.table),
-        source=f"paper: {(runs.record.get('published') or {}).get('source', '')}",
+        source=f"paper: {runs.record.published.source if runs.record.published else ''}",
         notes=report.notes,
         pictures=pictures,
         drawings=drawings,
@@ -116,7 +116,7 @@ def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
 
 def _verdicts_title(report: Report) -> str:
     """Suites of one's own, without published numbers, claim nothing of the paper's."""
-    ours = not report.runs.record.get("published")
+    ours = not report.runs.record.published
     return "Do the claims hold?" if ours else "Do the paper’s claims hold?"
 
 

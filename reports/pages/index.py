@@ -27,15 +27,15 @@ def summary(report: Report) -> str:
     words = Counter(verdict.word for verdict in report.verdicts)
     weak = Counter(verdict.word for verdict in report.verdicts if verdict.ceiling)
     content = {
-        "suite": record["suite"],
+        "suite": record.suite,
         "title": report.heading,
         "question": report.question,
-        "dataset": record["dataset"],
-        "profile": record["profile"],
+        "dataset": record.dataset,
+        "profile": record.variant,
         "verdicts": {word: words[word] for word in WORDS if words[word]},
         "ceiling": {word: weak[word] for word in WORDS if weak[word]},
         "cells": len(report.runs.runs),
-        "done": sum(run.status == "done" for run in report.runs.runs),
+        "done": sum(run.finished for run in report.runs.runs),
         "seeds": max(finished_seeds(report.runs), default=0),
         "fewest_seeds": min(finished_seeds(report.runs), default=0),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from eval.metrics import METRICS, of_family
+from experiments.record import SuiteRecord
 from experiments.tracking.reader import RunRecord, SuiteRuns
 from reports.analysis.ranking import RULE
 from reports.analysis.runs import GROUND_TRUTH, LEFT_OUT, reason, standing, table_scores
@@ -52,7 +53,7 @@ def not_asked(runs: SuiteRuns) -> str | None:
 
 def finished_seeds(runs: SuiteRuns) -> list[int]:
     """How many seeds are finished, for every arm that has one."""
-    done = (sum(run.status == "done" for run in runs.of_arm(arm)) for arm in runs.arms)
+    done = (sum(run.finished for run in runs.of_arm(arm)) for arm in runs.arms)
     return [n for n in done if n]
 
 
@@ -73,7 +74,7 @@ def gaps(runs: SuiteRuns) -> list[str]:
     truth = runs.ground_truth
     if truth is None:
         said.append("missing: the ground-truth row, the suite has no reference")
-    elif truth.status != "done":
+    elif not truth.finished:
         why = f", {truth.remark}" if standing(truth) == LEFT_OUT else ""
         said.append(f"{standing(truth)}{why}: the ground-truth row")
     return said
@@ -84,7 +85,7 @@ def not_measured(runs: SuiteRuns) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for score in table_scores(runs):
         for run in runs.runs:
-            why = reason(run, score) if run.status == "done" else None
+            why = reason(run, score) if run.finished else None
             if why and score not in reasons.get(why, []):
                 reasons.setdefault(why, []).append(score)
     lines = [f"{', '.join(_folded(s))}: not measured: {why}" for why, s in reasons.items()]
@@ -93,7 +94,7 @@ def not_measured(runs: SuiteRuns) -> list[str]:
 
 def _silent(runs: SuiteRuns) -> list[str]:
     """Finished seeds that lack a score which others have, and say nothing of it."""
-    done = [run for run in runs.runs if run.status == "done"]
+    done = [run for run in runs.runs if run.finished]
     lines = []
     for score in table_scores(runs):
         lacking = [run for run in done if score not in run.scores and not reason(run, score)]
@@ -113,37 +114,26 @@ def table_note(table: Table, scores: Sequence[str]) -> str:
 
 def paper_note(runs: SuiteRuns) -> str | None:
     """Where the paper's columns come from, and what else than the arms ours differ from them in."""
-    published = runs.record.get("published") or {}
-    source = published.get("source")
-    if not source:
-        return None
     record = runs.record
+    if record.published is None:
+        return None
+    source = record.published.source
     differences = []
-    if record["dataset"] not in PAPERS_DATASETS:
-        differences.append(f"another data set than {record['dataset']}")
-    if record.get("size"):
-        ours = {f"{record['size'][0]}{times}{record['size'][1]}" for times in "x×"}
-        if not any(size in source for size in ours):
-            differences.append(f"another size than {size_text(record)}")
-    rows = (published.get("rows") or {}).values()
-    if any(score.startswith("fcn.") for row in rows for score in row):
+    if record.dataset not in PAPERS_DATASETS:
+        differences.append(f"another data set than {record.dataset}")
+    if not any(size in source for size in (size_text(record), size_text(record).replace("×", "x"))):
+        differences.append(f"another size than {size_text(record)}")
+    if any(score.startswith("fcn.") for row in record.published.rows.values() for score in row):
         differences.append("another scorer than ours")
-    if record.get("other_settings"):
+    if record.other_settings:
         differences.append("other settings than ours")
     tail = f": {_listed(differences)}, so compare orders, not values" if differences else ""
     return f"paper: {source}{tail}."
 
 
-def pairs(record: dict) -> dict[str, int]:
-    """How many pairs each split has; empty where the record (an older one) does not say."""
-    said = record.get("pairs")
-    whole = isinstance(said, dict) and all(type(said.get(s)) is int for s in ("train", "test"))
-    return said if whole else {}
-
-
-def few_images(record: dict) -> list[str]:
+def few_images(record: SuiteRecord) -> list[str]:
     """What to say where scores rest on very few images, however many seeds there are."""
-    count = pairs(record).get("test", FEW_IMAGES)
+    count = record.pairs.get("test", FEW_IMAGES)
     if count >= FEW_IMAGES:
         return []
     images = "one test image" if count == 1 else f"{count} test images"
@@ -157,8 +147,8 @@ def _listed(parts: Sequence[str]) -> str:
 
 def provenance(runs: SuiteRuns) -> list[str]:
     """`what: value` lines; a value that is not the same for all runs is counted out."""
-    done = [run for run in (*runs.runs, runs.ground_truth) if run and run.status == "done"]
-    commit = runs.record.get("commit") or "unknown"
+    done = [run for run in (*runs.runs, runs.ground_truth) if run and run.finished]
+    commit = runs.record.commit
     same = {run.provenance.get("commit", commit) for run in done} <= {commit}
     lines = [f"commit: {commit}" if same else f"commit of the suite record: {commit}"]
     keys = dict.fromkeys(key for run in done for key in run.provenance)
@@ -168,8 +158,8 @@ def provenance(runs: SuiteRuns) -> list[str]:
     told = (f"{k[9:]} {_agreed(run.provenance.get(k) for run in done)}" for k in versions)
     lines += [f"versions: {', '.join(told)}"] if versions else []
     recorded = {run.fingerprint for run in done if run.fingerprint}
-    lines.append(f"data fingerprint: {runs.record.get('fingerprint') or 'unknown'}")
-    if recorded - {runs.record.get("fingerprint")}:
+    lines.append(f"data fingerprint: {runs.record.fingerprint}")
+    if recorded - {runs.record.fingerprint}:
         lines.append(f"data fingerprints of the runs differ: {', '.join(sorted(recorded))}")
     return lines
 
@@ -200,10 +190,9 @@ def names(runs: Sequence[RunRecord]) -> str:
     )
 
 
-def size_text(record: dict) -> str:
-    """`128×128`, or nothing where the record has no size."""
-    size = record.get("size")
-    return f"{size[0]}×{size[1]}" if size else ""
+def size_text(record: SuiteRecord) -> str:
+    """`128×128`"""
+    return "{}×{}".format(*record.size)
 
 
 def _folded(scores: list[str]) -> list[str]:

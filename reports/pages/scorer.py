@@ -25,7 +25,7 @@ class ScorerKnowledge:
 def scorer_knowledge(runs: SuiteRuns) -> ScorerKnowledge | None:
     """None where there is no FCN-score or no table of its classes."""
     truth = runs.ground_truth
-    if truth is None or truth.status != "done" or "fcn.class_iou" not in truth.scores:
+    if truth is None or not truth.finished or "fcn.class_iou" not in truth.scores:
         return None
     table = truth.json_artifact("per_class.json")
     if table is None:

@@ -66,11 +66,11 @@ class Table:
 def make_table(runs: SuiteRuns) -> Table:
     """An arm a row in the suite's order, the ground truth last."""
     scores = tuple(table_scores(runs))
-    published = ((runs.record.get("published") or {}).get("rows")) or {}
+    published = runs.record.published_rows
     rows = []
     for arm, of_arm in runs_by_arm(runs).items():
-        done = sum(run.status == "done" for run in of_arm)
-        values = published.get(arm) or {}
+        done = sum(run.finished for run in of_arm)
+        values = published.get(arm, {})
         rows.append(
             Row(
                 arm,
@@ -157,9 +157,7 @@ def as_csv(table: Table) -> str:
     return text.getvalue()
 
 
-def _as_published(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
+def _as_published(value: float) -> str:
     return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
 
 

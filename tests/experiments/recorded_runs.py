@@ -166,7 +166,7 @@ def suite_record(
         "title": "Patch size",
         "question": "How large must the discriminator's receptive field be?",
         "dataset": "procedural",
-        "profile": "quick",
+        "variant": "quick",
         "direction": "labels->photo",
         "overrides": {},
         "commit": "0123abc",
@@ -186,7 +186,7 @@ def suite_record(
         "size": [SIDE, SIDE],
         "steps": 400,
     } | fields
-    path = out / "suites" / record["suite"] / f"{record['dataset']}-{record['profile']}.json"
+    path = out / "suites" / record["suite"] / f"{record['dataset']}-{record['variant']}.json"
     write_json(path, record)
     return path
 

@@ -62,13 +62,11 @@ def read_job(path: Path) -> None:
 
 
 def read_suite_record(path: Path) -> None:
-    from experiments.record import _kept, read_suite_record
+    from experiments.record import parse_record, read_suite_record
 
-    arms = [{"name": "L1", "identity": "0123"}]
-    _kept(path, arms, "fedc", set())
     record = read_suite_record(path)
-    assert all(isinstance(arm["name"], str) for arm in record["arms"])
-    assert all(cell["arm"] and cell["digest"] and cell["seed"] >= 0 for cell in record["cells"])
+    assert all(cell.arm and cell.digest and cell.seed >= 0 for cell in record.cells)
+    assert parse_record(record.model_dump_json()) == record
 
 
 def read_scores(path: Path) -> None:

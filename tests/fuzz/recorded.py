@@ -81,7 +81,7 @@ SUITE_RECORD = {
     "title": "Losses",
     "question": "?",
     "dataset": "procedural",
-    "profile": "smoke",
+    "variant": "smoke",
     "direction": "labels->photo",
     "overrides": {},
     "commit": "abc",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
+from experiments.record import parse_record
 from experiments.tracking.reader import GROUND_TRUTH, RunRecord, SuiteRuns
 
 PIXEL = "fcn.pixel_accuracy"
@@ -21,13 +24,23 @@ def suite(*runs: RunRecord, truth: float | None = 0.9, **fields: Any) -> SuiteRu
     record = {
         "suite": "patch_size",
         "dataset": "camvid",
-        "profile": "quick",
+        "title": "patch_size",
+        "variant": "quick",
+        "direction": "labels->photo",
+        "commit": "0123abc",
+        "fingerprint": "ab12" * 16,
         "size": [128, 128],
         "arms": [{"name": arm, "changes": {}} for arm in arms],
+        "cells": [],
         "scores": ["fcn"],
     } | fields
     reference = None if truth is None else run(GROUND_TRUTH, None, truth)
-    return SuiteRuns(record, runs, reference, "sqlite:///mlflow.db")
+    return SuiteRuns(parse_record(json.dumps(record)), runs, reference, "sqlite:///mlflow.db")
+
+
+def claiming(runs: SuiteRuns, *claims: str) -> SuiteRuns:
+    """The same runs, of a suite that makes these claims alone."""
+    return replace(runs, record=runs.record.model_copy(update={"claims": claims}))
 
 
 def arms(values: dict[str, list[float]], first_seed: int = 1) -> list[RunRecord]:

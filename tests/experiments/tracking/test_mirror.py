@@ -575,9 +575,8 @@ def test_bad_suite_records_are_named(
     path = tmp_path / "record.json"
     path.write_text('{"suite": "x", "dataset": "y"}')
     assert main(["--out", str(tmp_path), "--suite-record", str(path)]) == 2
-    assert (
-        "record.json: not a suite record: profile, arms, cells missing" in capsys.readouterr().err
-    )
+    message = capsys.readouterr().err
+    assert "record.json: not a suite record: " in message and "arms, cells" in message
     path.write_text("{")
     assert main(["--out", str(tmp_path), "--suite-record", str(path)]) == 2
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from suites import PIXEL, arms, run, suite
+from suites import PIXEL, arms, claiming, run, suite
 
 from experiments.tracking.reader import GROUND_TRUTH, SuiteRuns
 from reports.analysis.claims import not_judged, parse_claim
@@ -20,12 +20,8 @@ OTHER_ORDER = [{"name": "a", "changes": {}}, {"name": "b", "changes": {"training
 
 
 def only(runs: SuiteRuns, claim: str = CLAIM) -> Verdict:
-    (verdict,) = verdicts(SuiteRuns(runs.record | {"claims": [claim]}, *_rest(runs)))
+    (verdict,) = verdicts(claiming(runs, claim))
     return verdict
-
-
-def _rest(runs: SuiteRuns) -> tuple:
-    return runs.runs, runs.ground_truth, runs.uri
 
 
 FIVE = {"a": [0.81, 0.82, 0.80, 0.84, 0.83], "b": [0.76, 0.78, 0.74, 0.80, 0.77]}
@@ -197,12 +193,12 @@ def test_what_cannot_be_reached_is_by_holms_steps_not_by_all_claims() -> None:
         *arms({"d": [0.69, 0.725, 0.70, 0.705]}, first_seed=11),
     )
     claims = [CLAIM, f"c > d on {PIXEL}"]
-    strong, weak = verdicts(SuiteRuns(runs.record | {"claims": claims}, *_rest(runs)))
+    strong, weak = verdicts(claiming(runs, *claims))
     assert (strong.word, weak.word) == ("reproduced", "undecided")
     assert weak.advice.startswith("about ")
     alone = {"a": FIVE["a"][:4], "b": FIVE["b"][:4]}
     runs = suite(*arms(alone), *runs.runs[10:], arms=[*OTHER_ORDER, {"name": "c"}, {"name": "d"}])
-    for verdict in verdicts(SuiteRuns(runs.record | {"claims": claims}, *_rest(runs))):
+    for verdict in verdicts(claiming(runs, *claims)):
         assert verdict.advice == (
             "cannot reach p < 0.05 after Holm over 2 claims with 4 seeds unpaired (0.0571 at "
             "best); 5 could"
@@ -249,7 +245,7 @@ def test_holm_over_the_claims_that_can_be_tested() -> None:
     weak = {"c": [0.75, 0.78, 0.76, 0.76, 0.80]}
     runs = suite(*arms(FIVE | weak), run("d", 1, None, status="failed"))
     claims = [f"{x} > {y} on {PIXEL}" for x, y in (("a", "b"), ("b", "c"), ("a", "c"), ("a", "d"))]
-    a_b, b_c, a_c, a_d = verdicts(SuiteRuns(runs.record | {"claims": claims}, *_rest(runs)))
+    a_b, b_c, a_c, a_d = verdicts(claiming(runs, *claims))
     raw = sorted((a_b.p, b_c.p, a_c.p))
     assert sorted((a_b.p_holm, b_c.p_holm, a_c.p_holm)) == pytest.approx(
         [3 * raw[0], 2 * raw[1], raw[2]]
@@ -303,7 +299,7 @@ def test_no_word_without_evidence() -> None:
 def test_the_text_counts_and_lists() -> None:
     runs = suite(*arms(FIVE))
     claims = [CLAIM, f"b > a on {PIXEL}", f"a > {GROUND_TRUTH} on lpips"]
-    judged = verdicts(SuiteRuns(runs.record | {"claims": claims}, *_rest(runs)))
+    judged = verdicts(claiming(runs, *claims))
     lines = notes(judged)
     assert lines[0] == "1 reproduced, 1 contradicted, 1 undecided, of 3 claims"
     # 5 pairs at 0.05 / 2: the noncentral t puts 80 % power at 2.1 standard deviations

@@ -45,8 +45,8 @@ def runs(miniature) -> SuiteRuns:
 def renamed(runs: SuiteRuns, names: tuple[str, ...]) -> SuiteRuns:
     new = dict(zip(runs.arms, names, strict=True))
     kept = tuple(replace(run, arm=new[run.arm]) for run in runs.runs)
-    told = [arm | {"name": new[arm["name"]]} for arm in runs.record["arms"]]
-    return replace(runs, runs=kept, record=runs.record | {"arms": told})
+    arms = tuple(arm.model_copy(update={"name": new[arm.name]}) for arm in runs.record.arms)
+    return replace(runs, runs=kept, record=runs.record.model_copy(update={"arms": arms}))
 
 
 def texts(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> list[Text]:

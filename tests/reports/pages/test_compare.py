@@ -12,7 +12,6 @@ import recorded_runs as recorded
 from suites import PIXEL, arms, run, suite
 
 from experiments.tracking.mirror import mirror
-from experiments.tracking.reader import SuiteRuns
 from reports.__main__ import main
 from reports.analysis.ranking import in_words, paper_orders, rank_order
 from reports.analysis.verdicts import verdicts
@@ -127,7 +126,7 @@ def test_the_papers_order_is_of_the_arms_that_were_run() -> None:
     runs = suite(*arms({"a": A, "b": B}), published={"source": "T", "rows": rows})
     (order,) = paper_orders(runs)
     assert (order.score, order.ours, order.swapped) == (PIXEL, (("a",), ("b",)), (("a", "b"),))
-    assert paper_orders(SuiteRuns(runs.record | {"published": None}, runs.runs, None, "")) == []
+    assert paper_orders(suite(*runs.runs, truth=None)) == []
 
 
 @pytest.mark.parametrize(
@@ -159,7 +158,7 @@ def test_side_by_side_from_a_store(
     claims = [f"70x70 > 1x1 on {PIXEL}"]
     recorded.suite_record(out, cells, reference=None, claims=claims)
     few = [cell for cell in cells if cell[1] < 3]
-    recorded.suite_record(out, few, reference=None, claims=claims, profile="smoke")
+    recorded.suite_record(out, few, reference=None, claims=claims, variant="smoke")
     mirror(out)
     settings = "procedural:quick,procedural:smoke"
     arguments = ["--suite", "patch_size", "--out", str(tmp_path / "out"), "--compare"]

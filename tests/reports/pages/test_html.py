@@ -206,11 +206,11 @@ def test_nothing_is_wider_than_a_phone(tmp_path):
     runs = suite(
         *arms_of({long: [0.8, 0.82, 0.81], "b": [0.7, 0.71, 0.69]}),
         claims=[f"{long} > b on fcn.pixel_accuracy"],
-        profile="smoke+discriminator.patch=16+size=64+training.steps=60",
+        variant="smoke+discriminator.patch=16+size=64+training.steps=60",
         title="Table 1: " + "y" * 60,
     )
     report = gather(runs)
-    folder = tmp_path / f"{runs.record['dataset']}-{runs.record['profile']}" / "patch_size"
+    folder = tmp_path / f"{runs.record.dataset}-{runs.record.variant}" / "patch_size"
     folder.mkdir(parents=True)
     (folder / "index.html").write_text(suite_page(report, {}, folder), encoding="utf-8")
     (folder / "summary.json").write_text(summary(report), encoding="utf-8")

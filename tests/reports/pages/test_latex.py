@@ -124,7 +124,7 @@ def test_verdicts_say_what_would_decide() -> None:
 def test_only_suites_with_published_numbers_claim_what_the_paper_claims() -> None:
     runs = suite(*arms({"a": [0.9], "b": [0.7]}), claims=[f"a > b on {PIXEL}"])
     assert "Claims. The difference" in latex_verdicts(runs, verdicts(runs))
-    paper = suite(*runs.runs, claims=runs.record["claims"], published={"source": "T", "rows": {}})
+    paper = suite(*runs.runs, claims=runs.record.claims, published={"source": "T", "rows": {}})
     assert "Claims of the paper. The" in latex_verdicts(paper, verdicts(paper))
 
 
@@ -168,7 +168,7 @@ def test_every_table_and_figure_compiles(tmp_path: Path, store: Path) -> None:
     cells.append(("failed_arm", 1, "f1"))
     recorded.suite_record(out, cells, reference="ref", **fields)
     other = [(arm, seed, digest) for arm, seed, digest in cells if seed < 4]
-    recorded.suite_record(out, other, reference="ref", profile="smoke", **fields)
+    recorded.suite_record(out, other, reference="ref", variant="smoke", **fields)
     mirror(out)
     folder = write_report("patch_size", "procedural", "quick", tmp_path / "out")
     settings = [("procedural", "quick"), ("procedural", "smoke")]
