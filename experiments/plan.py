@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -14,6 +14,7 @@ from pix2pix.common.errors import UserError
 from pix2pix.common.yaml_files import closest
 from pix2pix.config import (
     CellConfig,
+    CellSettings,
     DiscriminatorSettings,
     GeneratorSettings,
     ObjectiveSettings,
@@ -24,13 +25,26 @@ from pix2pix.data.registry import DatasetEntry
 from pix2pix.patches import smallest_image
 
 
+class SuiteKey(NamedTuple):
+    """What names a suite's results."""
+
+    suite: str
+    dataset: str
+    variant: str
+    """The profile and what was overridden: `quick+training.steps=500`."""
+
+
 @dataclass(frozen=True)
 class Cell:
-    """One training that a suite asks for."""
+    """One training that a suite asks for: an arm with a seed."""
 
     arm: str
     seed: int
-    config: CellConfig
+    settings: CellSettings
+
+    def config(self, fingerprint: str) -> CellConfig:
+        """The training on the images of that fingerprint."""
+        return self.settings.on(fingerprint)
 
 
 @dataclass(frozen=True)
@@ -51,7 +65,11 @@ class Plan:
     overrides: Dotted
 
     @property
-    def label(self) -> str:
+    def key(self) -> SuiteKey:
+        return SuiteKey(self.suite.name, self.entry.name, self.variant)
+
+    @property
+    def variant(self) -> str:
         """The profile's name in records and reports; overrides make it another one."""
         if not self.overrides:
             return self.profile_name
@@ -72,11 +90,11 @@ class Plan:
             )
         )
 
-    def cells(self, fingerprint: str) -> list[Cell]:
+    def cells(self) -> list[Cell]:
         """Every arm × seed; UserError where an arm's settings do not go together."""
-        return [self.cell(arm, seed, fingerprint) for seed in self.seeds for arm in self.arms]
+        return [self.cell(arm, seed) for seed in self.seeds for arm in self.arms]
 
-    def cell(self, arm: str, seed: int, fingerprint: str) -> Cell:
+    def cell(self, arm: str, seed: int) -> Cell:
         """One arm with one seed; UserError as `cells`."""
         nested = sections(self.settings(arm))
         where = f"suite {self.suite.name}, arm {arm}"
@@ -99,9 +117,8 @@ class Plan:
                 f"discriminator needs images of at least {smallest_image(discriminator.patch)} "
                 f"pixels a side (got {self.size[0]}×{self.size[1]})"
             )
-        config = CellConfig(
+        settings = CellSettings(
             dataset=self.entry.name,
-            fingerprint=fingerprint,
             direction=self.direction,
             size=self.size,
             seed=seed,
@@ -110,7 +127,7 @@ class Plan:
             objective=objective,
             training=training,
         )
-        return Cell(arm, seed, config)
+        return Cell(arm, seed, settings)
 
 
 def paper_settings(entry: DatasetEntry) -> Dotted:

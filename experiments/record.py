@@ -14,7 +14,6 @@ from experiments.run.journal import write_json
 from experiments.spec import suite_names
 from pix2pix.common.errors import UserError
 from pix2pix.common.locks import owning
-from pix2pix.config import digest
 from pix2pix.data.registry import load_registry
 
 Name = Annotated[str, Field(pattern=r"^[\w.=+-]+$")]
@@ -126,7 +125,7 @@ def write_record(
 
     `pairs`: how many pairs each split has.
     """
-    path = record_path(out, plan.suite.name, plan.entry.name, plan.label)
+    path = record_path(out, plan.suite.name, plan.entry.name, plan.variant)
     with owning(path.with_name(f".{path.name}.lock")):  # another launch may be adding seeds
         record = _record(plan, cells, fingerprint, commit, pairs or {})
         kept = _kept(path, record)
@@ -144,14 +143,14 @@ def _record(
 ) -> SuiteRecord:
     """The record of these cells alone."""
     suite, published = plan.suite, plan.suite.published
-    lengths = {(c.config.training.steps, c.config.training.epochs) for c in cells}
+    lengths = {(c.settings.training.steps, c.settings.training.epochs) for c in cells}
     steps, epochs = next(iter(lengths)) if len(lengths) == 1 else (None, None)
     return SuiteRecord(
         suite=suite.name,
         title=suite.title,
         question=suite.question,
         dataset=plan.entry.name,
-        variant=plan.label,
+        variant=plan.variant,
         own=_own(plan),
         direction=plan.direction,
         overrides=plan.overrides,
@@ -165,14 +164,14 @@ def _record(
             ArmRecord(
                 name=arm,
                 changes=changes,
-                identity=plan.cell(arm, 0, fingerprint).config.digest,
+                identity=plan.cell(arm, 0).config(fingerprint).digest,
             )
             for arm, changes in suite.arms.items()
         ),
         cells=tuple(
-            CellRecord(arm=cell.arm, seed=cell.seed, digest=cell.config.digest) for cell in cells
+            CellRecord(arm=c.arm, seed=c.seed, digest=c.config(fingerprint).digest) for c in cells
         ),
-        reference=digest(reference_config(plan, fingerprint)),
+        reference=reference_config(plan, fingerprint).digest,
         scores=tuple(suite.scores),
         published=published
         and PublishedRecord(

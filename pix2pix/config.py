@@ -83,12 +83,10 @@ class TrainingSettings(_Settings):
         return self.epochs * -(-pairs // self.batch)
 
 
-class CellConfig(_Settings):
-    """Everything that decides what one training results in, and nothing that does not."""
+class CellSettings(_Settings):
+    """One training of a data set, before its images are read."""
 
     dataset: str
-    fingerprint: str
-    """sha256 of the decoded pixels, so that the same name with other images is another cell."""
     direction: str
     size: tuple[Positive, Positive]
     """Height and width in pixels."""
@@ -97,10 +95,29 @@ class CellConfig(_Settings):
     discriminator: DiscriminatorSettings | None = DiscriminatorSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
     training: TrainingSettings
+
+    def on(self, fingerprint: str) -> CellConfig:
+        """This training on the images of that fingerprint."""
+        return CellConfig(fingerprint=fingerprint, **{name: value for name, value in self})
+
+
+class CellConfig(CellSettings):
+    """Everything that decides what one training results in, and nothing that does not."""
+
+    fingerprint: str
+    """sha256 of the decoded pixels, so that the same name with other images is another cell."""
     protocol: int = PROTOCOL
 
     @property
     def digest(self) -> str:
+        """16 hex digits that name this training."""
+        content = self.model_dump(mode="json")
+        if self.training.precision == "float32":  # as it was before the setting was there
+            del content["training"]["precision"]
+        return digest(content)
+
+
+def digest(self) -> str:
         content = self.model_dump(mode="json")
         if self.training.precision == "float32":  # as it was before the setting was there
             del content["training"]["precision"]

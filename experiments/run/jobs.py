@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+import contextlib
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eval.backbones import on_disk
 from eval.scorer.scorer_header import recorded_sha256
 from experiments.plan import Cell, Plan
-from experiments.run.journal import is_done, last, read_records, replay
+from experiments.run.journal import Journal, is_done, last, read_records, replay, write_json
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import read_json
+from pix2pix.common.locks import Ownership
 from pix2pix.config import CellConfig, digest
 from pix2pix.data.registry import DatasetEntry
 
@@ -29,58 +30,72 @@ CPU_GFLOPS_PER_THREAD = 75.0
 """Measured once with this suite's convolutions on one core; only for the first expected time."""
 
 
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{1,64}$")]
-STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-@with_config(STRICT)
-@dataclass(frozen=True)
-class DataSource:
+class DataSource(_Model):
     """Where a worker finds the pairs: an entry of the registry, its files, its decoded cache."""
 
     name: str
-    registry: str | None
-    root: str
-    cache: str
+    registry: Path | None
+    root: Path
+    cache: Path
 
 
-@with_config(STRICT)
-@dataclass(frozen=True)
-class Job:
+class ReferenceConfig(_Model):
+    """What the real photos' own scores depend on."""
+
+    dataset: str
+    fingerprint: str
+    direction: str
+    size: tuple[int, int]
+    scorer: dict[str, int] | None
+    """`eval.scorer.train.ScorerSettings`; None where the data set has no labels to segment."""
+    protocol: int = SCORES_PROTOCOL
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that name the reference."""
+        return digest(self.model_dump(mode="json"))
+
+
+class Job(_Model):
     """A cell to train and score, or a reference (the real photos) to score."""
 
-    kind: Literal["cell", "reference"]
-    digest: Digest
     title: str
-    out: str
+    out: Path
     data: DataSource
-    config: dict[str, Any]
+    config: CellConfig | ReferenceConfig
     reference: str
     """Digest of the reference that the scores are measured against."""
     scorer: dict[str, int] | None
-    """`eval.scorer.train.ScorerSettings`; None where the data set has no labels to segment."""
+    """As in `ReferenceConfig`."""
     device: str = "cpu"
     threads: Annotated[int, Field(ge=1)] = 1
     checkpoint_seconds: float = 60.0
     commit: str = "unknown"
-    calibration: str = ""
-    """What a precision was chosen by, where it was."""
+
+    @property
+    def kind(self) -> Literal["cell", "reference"]:
+        return "cell" if isinstance(self.config, CellConfig) else "reference"
+
+    @property
+    def digest(self) -> str:
+        return self.config.digest
 
     @property
     def directory(self) -> Path:
-        return Path(self.out) / f"{self.kind}s" / self.digest
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        return self.out / f"{self.kind}s" / self.digest
 
     @classmethod
     def from_json(cls, text: str) -> Job:
-        """The job that `to_json` wrote; UserError for a text that is none."""
+        """The job in `model_dump_json`'s text; UserError for a text that is none."""
         try:
-            return TypeAdapter(cls).validate_json(text)
+            return cls.model_validate_json(text)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))[:100]
+            where = ".".join(map(str, first["loc"]))
             raise UserError(f"job: {where + ': ' if where else ''}{first['msg']}") from None
 
 
@@ -90,17 +105,15 @@ def label_side(entry: DatasetEntry, direction: str) -> str | None:
     return ("input", "target")[roles.index(entry.label_role)] if entry.label_role in roles else None
 
 
-def reference_config(plan: Plan, fingerprint: str) -> dict[str, Any]:
+def reference_config(plan: Plan, fingerprint: str) -> ReferenceConfig:
     """What the real photos' own scores depend on."""
-    scorer = plan.profile.scorer.model_dump() if needs_scorer(plan) else None
-    return {
-        "dataset": plan.entry.name,
-        "fingerprint": fingerprint,
-        "direction": plan.direction,
-        "size": list(plan.size),
-        "scorer": scorer,
-        "protocol": SCORES_PROTOCOL,
-    }
+    return ReferenceConfig(
+        dataset=plan.entry.name,
+        fingerprint=fingerprint,
+        direction=plan.direction,
+        size=plan.size,
+        scorer=plan.profile.scorer.model_dump() if needs_scorer(plan) else None,
+    )
 
 
 def needs_scorer(plan: Plan) -> bool:
@@ -120,20 +133,11 @@ def build_jobs(
 ) -> list[Job]:
     """The reference first, because every cell's scores wait for its scorer; then the cells."""
     config = reference_config(plan, fingerprint)
-    reference = digest(config)
-    shared = {"out": str(out), "data": data, "reference": reference, "scorer": config["scorer"]}
-    jobs = [Job("reference", reference, "ground truth", config=config, **shared, **common)]
+    common |= {"out": out, "data": data, "reference": config.digest, "scorer": config.scorer}
+    jobs = [Job(title="ground truth", config=config, **common)]
     for cell in cells:
-        jobs.append(
-            Job(
-                "cell",
-                cell.config.digest,
-                f"{cell.arm} seed {cell.seed}",
-                config=cell.config.model_dump(mode="json"),
-                **shared,
-                **common,
-            )
-        )
+        title = f"{cell.arm} seed {cell.seed}"
+        jobs.append(Job(title=title, config=cell.config(fingerprint), **common))
     return jobs
 
 
@@ -187,7 +191,7 @@ def scores_current(job: Job) -> bool:
 
 def scorer_path(job: Job) -> Path:
     """Where the scorer of a job's reference lies, once it is trained."""
-    return Path(job.out) / "scorers" / f"{job.reference}.safetensors"
+    return job.out / "scorers" / f"{job.reference}.safetensors"
 
 
 def _by_another_scorer(job: Job, settings: dict) -> bool:
@@ -221,7 +225,7 @@ def step_gflop(config: CellConfig) -> float:
 
 
 def expected_pace(config: CellConfig) -> float:
-    """Seconds a step on one CPU thread, from the arithmetic alone."""
+    """Seconds per step on one CPU thread, from the arithmetic alone."""
     return step_gflop(config) / CPU_GFLOPS_PER_THREAD
 
 
@@ -230,3 +234,44 @@ def checkpoint_bytes(config: CellConfig) -> int:
     generator = 54.4e6 * (config.generator.width / 64) ** 2
     discriminator = 11.2e6 * ((config.discriminator.width if config.discriminator else 0) / 64) ** 2
     return int((generator + discriminator) * 12)
+
+
+LAST = 2000
+"""Characters of the log that a failure is recorded with."""
+
+
+def write_config(job: Job) -> None:
+    """Write config.json, without which nobody knows what a journal is of."""
+    write_json(job.directory / "config.json", {"digest": job.digest, **job.config.model_dump(mode="json")})
+
+
+def log_tail(directory: Path) -> str:
+    """The end of a run directory's log.txt."""
+    try:
+        with open(directory / "log.txt", "rb") as file:
+            file.seek(max(0, file.seek(0, 2) - 4 * LAST))
+            return file.read().decode(errors="replace")[-LAST:]
+    except OSError:
+        return ""
+
+
+def record_death(job: Job, reason: str) -> None:
+    """Record, for a worker that could not do so itself, that and why it failed.
+
+    Nothing is written where it did, or where another process owns the run directory by now, or
+    where nothing can be written: the launcher says the reason in any case.
+    """
+    with contextlib.suppress(OSError):
+        ownership = Ownership(job.directory / "owner.lock")
+        if not ownership.take():
+            return
+        try:
+            records = read_records(job.directory / "journal.jsonl")
+            newest = records[-1] if records else {}
+            if (newest.get("event"), newest.get("error")) != ("failed", reason):
+                if not (job.directory / "config.json").exists():
+                    write_config(job)
+                log = log_tail(job.directory)
+                Journal(job.directory).append("failed", error=reason, log=log)
+        finally:
+            ownership.release()

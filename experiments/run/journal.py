@@ -26,10 +26,10 @@ Records carry `event` and `time` (Unix seconds). The events, in the order in whi
     validation   step, values {FCN-score: of the photos held out} (a scorer's)
     sample       step, file (relative to the run directory)
     checkpoint   step
-    trained      step, seconds (in training steps, all sittings), peak_memory_mib; of a scorer:
+    trained      step, seconds (in training steps, all sessions), peak_memory_mib; of a scorer:
                  step, seconds (this sitting), kept_step (the best validation's)
     scores       values {name: float}, not_measured {name: why}, sha256 {file: of the sheet's files}
-    done         seconds (all sittings), outside (of a cell: the share that was no training step)
+    done         seconds (all sessions), outside (of a cell: the share that was no training step)
     failed       error (one line), log (the last lines)
 
 A cell killed after a checkpoint repeats some steps; `replay` gives each step once.

@@ -13,14 +13,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from experiments.run.environment import worker_environment
-from experiments.run.failures import record_death
-from experiments.run.jobs import Job, state
+from experiments.run.jobs import Job, record_death, state
 from pix2pix.common.files import make_folder
 from pix2pix.common.locks import LOST, owner_of
 
@@ -58,7 +56,7 @@ def gpu_count() -> int:
 
 
 def likely_gpus(devices: Path = Path("/dev")) -> int:
-    """NVIDIA GPUs by their device files, for what must answer before torch could be imported."""
+    """NVIDIA GPUs by their device files, for what answers before torch is imported."""
     found = len([path for path in devices.glob("nvidia*") if path.name[6:].isdigit()])
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
@@ -78,7 +76,7 @@ def unusable_gpus(devices: Path = Path("/dev")) -> str:
 
 
 def choose_workers(requested: int | None, gpus: int, jobs: Sequence[Job]) -> int:
-    """How many jobs run at once: one a GPU, else one a CPU core, never more than there are.
+    """How many jobs run at once: one per GPU, else one per CPU core, never more than there are.
 
     A training on the CPU uses one thread, so that its bits do not depend on the machine, and
     several at once make better use of the cores than one with many threads.
@@ -210,7 +208,7 @@ def _outcome(status: int, reported: Outcome | None) -> Outcome:
 def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> _Running:
     """Start a worker in a session of its own, so that Ctrl-C reaches the launcher alone."""
     if gpus:
-        job = replace(job, device=f"cuda:{slot % gpus}")
+        job = job.model_copy(update={"device": f"cuda:{slot % gpus}"})
     make_folder(job.directory)
     with open(job.directory / "log.txt", "ab") as log:
         process = subprocess.Popen(
@@ -223,7 +221,7 @@ def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> _Running:
             start_new_session=True,
         )
     assert process.stdin is not None
-    process.stdin.write(job.to_json() + "\n")
+    process.stdin.write(job.model_dump_json() + "\n")
     process.stdin.flush()
     threading.Thread(target=_listen, args=(slot, process, events), daemon=True).start()
     return _Running(job, slot, process)
@@ -237,3 +235,21 @@ def _listen(slot: int, process: subprocess.Popen, events: queue.Queue) -> None:
         except ValueError:
             continue
     events.put((slot, None))
+
+
+def worker_environment(threads: int) -> dict[str, str]:
+    """This process's environment with what a training in another process needs."""
+    environment = dict(os.environ)
+    environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    # glibc gives large blocks back at every step and faults them in again: up to a third of the
+    # time (docs/performance.md).
+    environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**25))
+    environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**30))
+    # Errors of a program that runs unattended for days belong in its log at once.
+    environment["PYTHONUNBUFFERED"] = "1"
+    environment["PYTHONFAULTHANDLER"] = "1"
+    root = str(Path(__file__).resolve().parents[2])
+    environment["PYTHONPATH"] = os.pathsep.join(
+        p for p in (root, environment.get("PYTHONPATH")) if p
+    )
+    return environment

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -21,8 +20,8 @@ SEEDS_THAT_DECIDE = 5
 
 def check_precisions(plans: Sequence[Plan]) -> None:
     """UserError where a GPU, or the CPU, lacks the precision of a cell."""
-    cells = [cell for plan in plans for cell in plan.cells("")]
-    lower = {cell.config.training.precision for cell in cells} - {"float32"}
+    cells = [cell for plan in plans for cell in plan.cells()]
+    lower = {cell.settings.training.precision for cell in cells} - {"float32"}
     if not lower:  # everything has float32, and torch need not be imported
         return
     import torch
@@ -37,13 +36,13 @@ def check_precisions(plans: Sequence[Plan]) -> None:
 
 def few_seeds(plans: Sequence[Plan]) -> str:
     """What to say where claims are asked and the seeds are too few for a verdict; else nothing.
-    One seed an arm is a look, and the report says so."""
+    One seed per arm is a look, and the report says so."""
     asked = {len(plan.seeds) for plan in plans if plan.suite.claims}
     few = [count for count in asked if 1 < count < SEEDS_THAT_DECIDE]
     if not few:
         return ""
     return (
-        f"{min(few)} seeds an arm decide no claim of arms that share them; "
+        f"{min(few)} seeds per arm decide no claim of arms that share them; "
         f"--seeds {SEEDS_THAT_DECIDE} can (docs/statistics.md)"
     )
 
@@ -62,9 +61,9 @@ def check_disk(out: Path, todo: list[Job], workers: int) -> None:
     """Refuse what the disk cannot hold: two checkpoints a worker and one that is being written,
     a generator a cell to train."""
     configs = [
-        CellConfig.model_validate_json(json.dumps(job.config))
+        job.config
         for job in todo
-        if job.kind == "cell" and not (job.directory / "generator.pt").exists()
+        if isinstance(job.config, CellConfig) and not (job.directory / "generator.pt").exists()
     ]
     if not configs:
         return

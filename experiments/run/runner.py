@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from experiments.run.scoring import (
     write_image,
 )
 from experiments.run.signals import Stop
-from experiments.run.work import Emit, Work
+from experiments.run.session import Emit, Session
 from pix2pix.checkpoint import ForeignCheckpoint, load_generator, save_generator
 from pix2pix.checkpoint_series import CheckpointSeries
 from pix2pix.common.errors import Unreadable, UserError
@@ -34,7 +33,7 @@ SAMPLE_GRIDS = 8
 
 
 def run(job: Job, emit: Emit, stop: Stop) -> None:
-    """Do a job, going on where an earlier sitting stopped.
+    """Do a job, going on where an earlier session stopped.
 
     Raises UserError and TrainingError for what the user can mend, OSError where a file cannot be
     written, Interrupted or KeyboardInterrupt when asked to stop.
@@ -45,51 +44,52 @@ def run(job: Job, emit: Emit, stop: Stop) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     if job.device != "cpu":
         torch.cuda.set_device(job.device)
-    work = Work(job, emit, stop)
-    (Path(job.out) / "scorers").mkdir(parents=True, exist_ok=True)
-    {"cell": run_cell, "reference": run_reference}[job.kind](work)
-    work.record_done()
+    session = Session(job, emit, stop)
+    (job.out / "scorers").mkdir(parents=True, exist_ok=True)
+    {"cell": run_cell, "reference": run_reference}[job.kind](session)
+    session.record_done()
 
 
-def run_reference(work: Work) -> None:
+def run_reference(session: Session) -> None:
     """Write the test split as PNG files, train the scorer, score the real photos themselves."""
-    work.record("start", step=0)
-    work.record_data()
-    reference = ensure_reference_images(work)
-    scorer = ensure_scorer(work)
+    session.record("start", step=0)
+    session.record_data()
+    reference = ensure_reference_images(session)
+    scorer = ensure_scorer(session)
     # Of an image and itself, LPIPS and the pixel scores say nothing.
-    families = needed_scores(work.entry, work.job.config["direction"])
+    families = needed_scores(session.entry, session.job.config.direction)
     telling = [f for f in families if f not in ("lpips", "pixel")]
-    finish(work, score(work, reference / "targets", telling, scorer))
+    finish(session, score(session, reference / "targets", telling, scorer))
 
 
-def run_cell(work: Work) -> None:
+def run_cell(session: Session) -> None:
     """Train, translate the test split, score the PNG files."""
-    job = work.job
-    config = CellConfig.model_validate_json(json.dumps(job.config))
+    job = session.job
+    config = job.config
+    assert isinstance(config, CellConfig)
     checkpoints = CheckpointSeries(job.directory, config.digest)
     weights = job.directory / "generator.pt"
-    generator = kept_generator(work, config, weights)
+    generator = kept_generator(session, config, weights)
     if generator is None:
-        train_cell(work, config, weights)
-        if work.device.type == "cuda":
+        train_cell(session, config, weights)
+        if session.device.type == "cuda":
             torch.cuda.empty_cache()  # a training's memory, for the scorer and for other workers
         generator, _ = load_generator(weights)
     # The last checkpoint stays until the scores stand: should the generator be damaged until
     # then, it is not trained from the start.
     checkpoints.keep(1)
-    translate_cell(work, config, generator.to(work.device))
-    scorer = ensure_scorer(work)  # first: what another one scored is scored again
-    scored = last(work.journal.records(), "scores") is not None
+    translate_cell(session, config, generator.to(session.device))
+    scorer = ensure_scorer(session)  # first: what another one scored is scored again
+    scored = last(session.journal.records(), "scores") is not None
     if not scored or not scores_current(job):
-        work.emit({"event": "phase", "phase": "scoring"})
-        wanted = needed_scores(work.entry, job.config["direction"])
-        finish(work, score(work, job.directory / "translations", wanted, scorer))
+        session.emit({"event": "phase", "phase": "scoring"})
+        wanted = needed_scores(session.entry, job.config.direction)
+        finish(session, score(session, job.directory / "translations", wanted, scorer))
     checkpoints.keep(0)
 
 
-def kept_generator(work: Work, config: CellConfig, weights: Path) -> torch.nn.Module | None:
-    """The generator of an earlier sitting; None where there is none of this cell that is whole.
+def kept_generator(session: Session, config: CellConfig, weights: Path) -> torch.nn.Module | None:
+    """The generator of an earlier session; None where there is none of this cell that is whole.
     Unreadable, with the file left where it is, where the disk or the memory fails."""
     if not weights.exists():
         return None
@@ -101,34 +101,34 @@ def kept_generator(work: Work, config: CellConfig, weights: Path) -> torch.nn.Mo
         raise
     except UserError as error:
         ending = "foreign" if isinstance(error, ForeignCheckpoint) else "damaged"
-        work.record_set_aside(set_aside(weights, ending), error)
+        session.record_set_aside(set_aside(weights, ending), error)
         return None
-    work.record("start", step=config.training.total_steps(len(work.data.train.names)))
+    session.record("start", step=config.training.total_steps(len(session.data.train.names)))
     return generator
 
 
-def train_cell(work: Work, config: CellConfig, weights: Path) -> None:
+def train_cell(session: Session, config: CellConfig, weights: Path) -> None:
     """Train to the last step and keep the generator."""
-    train_split, val = work.data.train, work.data.val
+    train_split, val = session.data.train, session.data.val
     total = config.training.total_steps(len(train_split.names))
-    work.emit({"event": "phase", "phase": "training", "total": total})
-    work.record_data()
+    session.emit({"event": "phase", "phase": "training", "total": total})
+    session.record_data()
     # Of another generator: neither its images nor their scores may be mistaken for ours.
-    shutil.rmtree(work.job.directory / "translations", ignore_errors=True)
-    (work.job.directory / "scores.json").unlink(missing_ok=True)
-    with work.stop.in_order():
+    shutil.rmtree(session.job.directory / "translations", ignore_errors=True)
+    (session.job.directory / "scores.json").unlink(missing_ok=True)
+    with session.stop.in_order():
         generator = train(
             config,
             (train_split.inputs, train_split.targets),
             (val.inputs, val.targets),
-            work.job.directory,
-            device=work.device,
-            record=work.record,
+            session.job.directory,
+            device=session.device,
+            record=session.record,
             pace=Pace(
-                max(1, total // RECORDS), max(1, total // SAMPLE_GRIDS), work.job.checkpoint_seconds
+                max(1, total // RECORDS), max(1, total // SAMPLE_GRIDS), session.job.checkpoint_seconds
             ),
-            stop=work.stop,
-            flush=work.journal.flush,
+            stop=session.stop,
+            flush=session.journal.flush,
         )
     save_generator(
         weights,
@@ -145,13 +145,13 @@ def train_cell(work: Work, config: CellConfig, weights: Path) -> None:
     )
 
 
-def translate_cell(work: Work, config: CellConfig, generator: torch.nn.Module) -> None:
+def translate_cell(session: Session, config: CellConfig, generator: torch.nn.Module) -> None:
     """What there is not yet of the test split's translations to PNG files, an image at a time."""
-    test, folder = work.data.test, work.job.directory / "translations"
+    test, folder = session.data.test, session.job.directory / "translations"
     left = lacking(folder, test.names, config.size)
     if left:
-        work.emit({"event": "phase", "phase": "translating"})
+        session.emit({"event": "phase", "phase": "translating"})
     names = [test.names[index] for index in left]
-    images = translate(generator, test.inputs[left], names, seed=config.seed, device=work.device)
+    images = translate(generator, test.inputs[left], names, seed=config.seed, device=session.device)
     for name, image in images:
         write_image(folder / f"{name}.png", image)

@@ -21,49 +21,49 @@ from eval.scorer.file import check_scorer, load_scorer, save_scorer
 from eval.scorer.train import ScorerSettings, hold_out, train_scorer
 from experiments.run.jobs import label_side, scorer_path, sheet_checksums
 from experiments.run.journal import Journal, is_done, last, write_json
-from experiments.run.work import Work, waiting
+from experiments.run.session import Session, waiting
 from pix2pix.common.errors import ScoringError
 from pix2pix.common.files import replacing, set_aside
 
 
 def score(
-    work: Work, translations: Path, families: list[str], scorer: torch.nn.Module | None
+    session: Session, translations: Path, families: list[str], scorer: torch.nn.Module | None
 ) -> ScoreSheet:
     """Score PNG files against the reference's PNG files."""
-    reference = ensure_reference_images(work)
+    reference = ensure_reference_images(session)
     lpips: Any = None
     if "lpips" in families:
         # One download is enough, whichever job gets there first.
-        with waiting(work, Path(work.job.out) / "scorers" / "lpips.lock", "LPIPS's weights"):
+        with waiting(session, session.job.out / "scorers" / "lpips.lock", "LPIPS's weights"):
             try:
-                lpips = load_lpips(device=work.job.device)
+                lpips = load_lpips(device=session.job.device)
             except NotMeasured as reason:
                 lpips = reason
     sheet = score_folders(
         translations,
         reference / "targets",
-        reference / "labels" if work.data.test.labels is not None else None,
+        reference / "labels" if session.data.test.labels is not None else None,
         families=families,
         scorer=scorer,
-        palette=work.data.palette,
-        classes=len(work.data.class_names) or None,
-        class_names=work.data.class_names or None,
+        palette=session.data.palette,
+        classes=len(session.data.class_names) or None,
+        class_names=session.data.class_names or None,
         lpips=lpips,
     )
-    side = label_side(work.entry, work.job.config["direction"])
+    side = label_side(session.entry, session.job.config.direction)
     for family, needed in (("fcn", "input"), ("labels", "target")):
-        if work.job.kind == "cell" and family not in families:
-            why = f"the direction {work.job.config['direction']} has no labels as {needed}"
+        if session.job.kind == "cell" and family not in families:
+            why = f"the direction {session.job.config.direction} has no labels as {needed}"
             why = why if side else "the data set has no labels"
             sheet.not_measured.update(dict.fromkeys(of_family(family), why))
     return sheet
 
 
-def ensure_reference_images(work: Work) -> Path:
+def ensure_reference_images(session: Session) -> Path:
     """The test split as PNG files, written by whichever job comes first; their folder."""
-    folder, test = Path(work.job.out) / "references" / work.job.reference, work.data.test
+    folder, test = session.job.out / "references" / session.job.reference, session.data.test
     folder.mkdir(parents=True, exist_ok=True)
-    with waiting(work, folder / "images.lock", "the reference's images"):
+    with waiting(session, folder / "images.lock", "the reference's images"):
         for images in ("inputs", "targets", "labels"):  # all that this lock is of
             clear_leftovers(folder / images)
         write_images(folder / "inputs", test.names, test.inputs)
@@ -73,91 +73,91 @@ def ensure_reference_images(work: Work) -> Path:
     return folder
 
 
-def finish(work: Work, sheet: ScoreSheet) -> None:
+def finish(session: Session, sheet: ScoreSheet) -> None:
     """Write the scores, and record them with the checksums of their files."""
-    sheet.settings["reference"] = work.job.reference
-    sheet.settings["class_names"] = list(work.data.class_names)
+    sheet.settings["reference"] = session.job.reference
+    sheet.settings["class_names"] = list(session.data.class_names)
     sheet.settings["lpips_backbone_on_disk"] = on_disk("alex")
-    sheet.write(work.job.directory)
-    work.record(
+    sheet.write(session.job.directory)
+    session.record(
         "scores",
         values=sheet.values,
         not_measured=sheet.not_measured,
-        sha256=sheet_checksums(work.job.directory),
+        sha256=sheet_checksums(session.job.directory),
     )
 
 
-def ensure_scorer(work: Work) -> torch.nn.Module | None:
+def ensure_scorer(session: Session) -> torch.nn.Module | None:
     """The FCN-8s for this data and size: from its file, or trained now by whoever comes first.
 
     It has a run directory of its own, `scorers/REFERENCE`, whichever job trains it: a job's
     journal holds its own training alone, and its seconds are its own. An interrupted training
     starts anew. A file that is damaged or was altered is set aside, and the scorer trained again.
     """
-    if work.job.scorer is None:
+    if session.job.scorer is None:
         return None
-    path = scorer_path(work.job)
+    path = scorer_path(session.job)
     folder = path.with_suffix("")
     if path.exists() and is_done(folder):
         with contextlib.suppress(ScoringError):
-            return open_scorer(work, path)
-    with waiting(work, Path(f"{path}.lock"), "the scorer"):
+            return open_scorer(session, path)
+    with waiting(session, Path(f"{path}.lock"), "the scorer"):
         began = time.monotonic()
         if path.exists():  # by now
             try:
                 load_scorer(path)
             except ScoringError as error:
-                work.record_set_aside(set_aside(path), error)
+                session.record_set_aside(set_aside(path), error)
         clear_leftovers(path.parent, f"{path.name}.")
         if not path.exists():
-            train_scorer_now(work, folder, path)
+            train_scorer_now(session, folder, path)
         journal = Journal(folder)
         trained = last(journal.records(), "trained")
         if trained and not is_done(folder):
             journal.append("done", seconds=trained["seconds"])
-        work.waited += time.monotonic() - began
-    work.emit({"event": "phase", "phase": "scoring"})  # no longer waiting, nor training it
-    return open_scorer(work, path)
+        session.waited += time.monotonic() - began
+    session.emit({"event": "phase", "phase": "scoring"})  # no longer waiting, nor training it
+    return open_scorer(session, path)
 
 
-def open_scorer(work: Work, path: Path) -> torch.nn.Module:
+def open_scorer(session: Session, path: Path) -> torch.nn.Module:
     """The scorer of a file; ScoringError where it is damaged, or of other data or classes."""
-    model, metadata = load_scorer(path, work.device)
-    check_scorer(path, metadata, work.data.class_names, scorer_source(work))
+    model, metadata = load_scorer(path, session.device)
+    check_scorer(path, metadata, session.data.class_names, scorer_source(session))
     return model
 
 
-def scorer_source(work: Work) -> dict[str, Any]:
+def scorer_source(session: Session) -> dict[str, Any]:
     """What a scorer is trained on, as its file records it."""
     return {
-        "dataset": work.entry.name,
-        "fingerprint": work.data.fingerprint,
-        "size": list(work.job.config["size"]),
+        "dataset": session.entry.name,
+        "fingerprint": session.data.fingerprint,
+        "size": list(session.job.config.size),
     }
 
 
-def train_scorer_now(work: Work, folder: Path, path: Path) -> None:
+def train_scorer_now(session: Session, folder: Path, path: Path) -> None:
     """Train the scorer on the real training photos and their labels, and save it."""
-    assert work.job.scorer is not None
-    settings = ScorerSettings(**work.job.scorer)
-    photos, labels = work.data.train.targets, work.data.train.labels
+    assert session.job.scorer is not None
+    settings = ScorerSettings(**session.job.scorer)
+    photos, labels = session.data.train.targets, session.data.train.labels
     held = hold_out(labels)
-    config = {"digest": work.job.reference, **scorer_source(work)}
+    config = {"digest": session.job.reference, **scorer_source(session)}
     write_json(folder / "config.json", config | {"scorer": dataclasses.asdict(settings)})
-    journal, trained_by = Journal(folder), f"{work.job.kind} {work.job.digest}"
-    journal.append("start", provenance=work.provenance, step=0, trained_by=trained_by)
+    journal, trained_by = Journal(folder), f"{session.job.kind} {session.job.digest}"
+    journal.append("start", provenance=session.provenance, step=0, trained_by=trained_by)
     counts = {"train": len(photos) - len(held), "val": len(held)}
-    journal.append("data", fingerprint=work.data.fingerprint, **counts)
-    work.emit({"event": "phase", "phase": "training the scorer", "total": settings.batches})
-    curves = ScorerCurves(work, journal, settings.batches)
+    journal.append("data", fingerprint=session.data.fingerprint, **counts)
+    session.emit({"event": "phase", "phase": "training the scorer", "total": settings.batches})
+    curves = ScorerCurves(session, journal, settings.batches)
     try:
         model = train_scorer(
             photos,
             labels,
-            len(work.data.class_names),
+            len(session.data.class_names),
             settings,
             curves.batch,
-            work.job.device,
+            session.job.device,
             held_out=held,
             validated=curves.validated,
         )
@@ -168,14 +168,14 @@ def train_scorer_now(work: Work, folder: Path, path: Path) -> None:
     journal.append("parameters", scorer=sum(p.numel() for p in model.parameters()))
     seconds = round(time.monotonic() - curves.began, 3)
     journal.append("trained", step=curves.step, seconds=seconds, kept_step=curves.best[1])
-    save_scorer(path, model, settings, work.data.class_names, scorer_source(work))
+    save_scorer(path, model, settings, session.data.class_names, scorer_source(session))
 
 
 class ScorerCurves:
     """Writes a scorer's losses and validations into its journal, and stops it when asked to."""
 
-    def __init__(self, work: Work, journal: Journal, batches: int) -> None:
-        self.work, self.journal = work, journal
+    def __init__(self, session: Session, journal: Journal, batches: int) -> None:
+        self.session, self.journal = session, journal
         self.every = max(1, batches // 50)
         self.began = time.monotonic()
         self.losses: list[float] = []
@@ -184,7 +184,7 @@ class ScorerCurves:
         """Class IoU of the photos held out, and the batches done; 0 where none is held out."""
 
     def batch(self, step: int, loss: float, learning_rate: float) -> None:
-        self.work.stop.check()
+        self.session.stop.check()
         self.step, self.learning_rate = step, learning_rate
         self.losses.append(loss)
         if step % self.every == 0:
@@ -202,7 +202,7 @@ class ScorerCurves:
         }
         self.losses.clear()
         self.journal.append("losses", **event)
-        self.work.emit({"event": "losses", **event})
+        self.session.emit({"event": "losses", **event})
 
     def validated(self, step: int, values: dict[str, float]) -> None:
         self.journal.append("validation", step=step, values=values)

@@ -19,8 +19,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from experiments.run.failures import describe, log_tail
-from experiments.run.jobs import Job, state
+from experiments.run.jobs import Job, log_tail, state, write_config
 from experiments.run.journal import Journal
 from experiments.run.signals import Stop
 from pix2pix.common.errors import Interrupted, ScoringError, TrainingError, UserError
@@ -94,7 +93,7 @@ def _clear_leftovers(directory: Path) -> None:
 
 def _attempt(job: Job, emit: Any, stop: Stop) -> int:
     try:
-        describe(job)
+        write_config(job)
         # Torch is imported here, so that a worker that is turned down stays small.
         from experiments.run.runner import run
 

@@ -115,7 +115,7 @@ def test_with_both_checkpoints_damaged_the_training_begins_anew(torn, whole, tmp
 
 
 def starts(cell: Path) -> list[int]:
-    """The steps that the sittings of a training began at."""
+    """The steps that the sessions of a training began at."""
     records = read_records(cell / "journal.jsonl")
     return [record["step"] for record in records if record["event"] == "start"]
 

@@ -15,14 +15,14 @@ SITTING = st.tuples(
 )
 
 
-@given(sittings=st.lists(SITTING, min_size=1, max_size=8))
+@given(sessions=st.lists(SITTING, min_size=1, max_size=8))
 @settings(max_examples=60, deadline=None)
-def test_each_step_and_sample_once_after_any_crashes(tmp_path_factory, sittings):
+def test_each_step_and_sample_once_after_any_crashes(tmp_path_factory, sessions):
     """A checkpoint is on the disk after the records before it; what follows may be cut anywhere."""
     journal = Journal(tmp_path_factory.mktemp("journal"))
     kept = [(0, 0)]  # (step, bytes of the journal that are safe by then): the two newest
     reached = 0
-    for steps, every, survives, damaged in sittings:
+    for steps, every, survives, damaged in sessions:
         if damaged and len(kept) > 1:
             kept.pop()
         begin, safe = kept[-1]

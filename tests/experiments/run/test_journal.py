@@ -52,12 +52,12 @@ def test_scan_tells_where_to_go_on(tmp_path):
     assert [r["step"] for r in read_records(journal.path, offsets[1])] == [2, 3]
 
 
-@given(sittings=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=6))
+@given(sessions=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=6))
 @settings(deadline=None)
-def test_replay_gives_each_step_once_after_any_crashes(sittings):
+def test_replay_gives_each_step_once_after_any_crashes(sessions):
     """Every sitting goes on from a checkpoint at or before where the last one died."""
     records, reached = [], 0
-    for back, forward in sittings:
+    for back, forward in sessions:
         begin = max(0, reached - back)
         records.append({"event": "start", "step": begin})
         reached = begin + forward

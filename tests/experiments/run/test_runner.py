@@ -129,7 +129,7 @@ class Killed(BaseException):
 
 def test_killed_at_every_record_it_goes_on_to_the_same_bits(place, whole, data, tmp_path):
     """Each sitting gets one record further than the last, then dies."""
-    sittings = 0
+    sessions = 0
     for allowed in range(1, 100):
         left = iter(range(allowed))
 
@@ -137,13 +137,13 @@ def test_killed_at_every_record_it_goes_on_to_the_same_bits(place, whole, data, 
             if event["event"] != "phase" and next(left, None) is None:
                 raise Killed
 
-        sittings += 1
+        sessions += 1
         try:
             place.run(emit)
             break
         except Killed:
             continue
-    assert sittings > 5
+    assert sessions > 5
     same(place, whole)
 
 

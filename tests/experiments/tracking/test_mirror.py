@@ -280,7 +280,7 @@ def test_a_step_twice_in_one_sitting_is_logged_once(tmp_path: Path, store: Path)
     assert curves[curves.term == "g_l1"].value.tolist() == [1.0, 3.0]
 
 
-def test_every_sittings_commit_and_device_is_told(tmp_path: Path, store: Path) -> None:
+def test_every_sessions_commit_and_device_is_told(tmp_path: Path, store: Path) -> None:
     out = tmp_path / "runs"
     journal = recorded.begin(out / "cells" / "aaa", "aaa", 1)
     recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)

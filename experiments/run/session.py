@@ -16,13 +16,14 @@ from experiments.run.provenance import machine, versions
 from experiments.run.signals import Stop
 from pix2pix.common.errors import UserError
 from pix2pix.common.locks import owning
+from pix2pix.config import CellConfig
 from pix2pix.data.cache import PairedData, prepare
 from pix2pix.data.registry import DatasetEntry, find_entry, load_registry
 
 Emit = Callable[[dict[str, Any]], None]
 
 
-class Work:
+class Session:
     """What a job's phases share: its data, its journal, where progress goes, when to stop."""
 
     def __init__(self, job: Job, emit: Emit, stop: Stop) -> None:
@@ -32,23 +33,21 @@ class Work:
         self.journal = Journal(job.directory)
         self.began = time.monotonic()
         self.waited = 0.0
-        """Seconds of this sitting in which another job was waited for."""
+        """Seconds of this session in which another job was waited for."""
         self.device = torch.device(job.device)
-        registry = load_registry(Path(job.data.registry) if job.data.registry else None)
-        self.entry: DatasetEntry = find_entry(registry, job.data.name)
-        size = job.config["size"]
+        self.entry: DatasetEntry = find_entry(load_registry(job.data.registry), job.data.name)
         self.data: PairedData = prepare(
             self.entry,
-            Path(job.data.root),
-            (size[0], size[1]),
-            job.config["direction"],
-            Path(job.data.cache),
+            job.data.root,
+            job.config.size,
+            job.config.direction,
+            job.data.cache,
             in_memory=False,  # mapped, so that all workers share the pages
         )
-        if self.data.fingerprint != job.config["fingerprint"]:
+        if self.data.fingerprint != job.config.fingerprint:
             raise UserError(
                 f"data set {job.data.name} changed while the suite ran (fingerprint "
-                f"{self.data.fingerprint[:12]} instead of {job.config['fingerprint'][:12]}): "
+                f"{self.data.fingerprint[:12]} instead of {job.config.fingerprint[:12]}): "
                 "start the suite again"
             )
         self.provenance = {
@@ -56,11 +55,8 @@ class Work:
             "versions": versions(),
             **machine(job.device, job.threads),
         }
-        if job.kind == "cell":
-            training = job.config.get("training", {})
-            self.provenance["precision"] = training.get("precision", "float32")
-            if job.calibration:
-                self.provenance["calibration"] = job.calibration
+        if isinstance(job.config, CellConfig):
+            self.provenance["precision"] = job.config.training.precision
 
     def emit(self, event: dict[str, Any]) -> None:
         """Tell the launcher. KeyboardInterrupt where a signal that came was swallowed."""
@@ -84,9 +80,9 @@ class Work:
         self.record("data", fingerprint=self.data.fingerprint, **splits)
 
     def record_done(self) -> None:
-        """The last word, with the time of all sittings: this one, and the earlier ones' spans."""
+        """The last word, with the time of all sessions: this one, and the earlier ones' spans."""
         records = [r for r in self.journal.records() if r["event"] != "set aside"]
-        earlier = sittings(records)[:-1]
+        earlier = sessions(records)[:-1]
         before = sum(one[-1]["time"] - one[0]["time"] for one in earlier)
         here = time.monotonic() - self.began - self.waited
         seconds, fields = round(before + here, 3), {}
@@ -96,20 +92,20 @@ class Work:
 
 
 @contextmanager
-def waiting(work: Work, lock: Path, what: str) -> Iterator[None]:
+def waiting(session: Session, lock: Path, what: str) -> Iterator[None]:
     """Own what a lock file stands for, waiting for whoever has it."""
     began = time.monotonic()
 
     def turned_down(_: object) -> None:
-        work.emit({"event": "phase", "phase": f"waiting for {what}"})
+        session.emit({"event": "phase", "phase": f"waiting for {what}"})
 
     with owning(lock, turned_down):
-        work.waited += time.monotonic() - began
+        session.waited += time.monotonic() - began
         yield
 
 
-def sittings(records: list[Record]) -> list[list[Record]]:
-    """A journal's records by sitting; every sitting begins with `start`."""
+def sessions(records: list[Record]) -> list[list[Record]]:
+    """A journal's records by session; every session begins with `start`."""
     parts: list[list[Record]] = []
     for record in records:
         if record["event"] == "start" or not parts:
