@@ -50,7 +50,7 @@ class Ownership:
         *,
         lease: float = LEASE,
         heartbeat: float = HEARTBEAT,
-        lost: Callable[[], object] = lambda: os._exit(LOST),
+        lost: Callable[[], None] = lambda: os._exit(LOST),
     ) -> None:
         """`lost` is called in another thread if the lease is lost; by default the process ends."""
         self.lock = lock

@@ -101,6 +101,7 @@ class _Loader(yaml.BaseLoader):
     """PyYAML's parser, without tags."""
 
     def fetch_tag(self) -> None:
+        """Called by the scanner at every tag."""
         raise yaml.MarkedYAMLError(problem="tags are not allowed", problem_mark=self.get_mark())
 
 
@@ -136,7 +137,7 @@ def _read(node: yaml.Node, path: Location, positions: Positions) -> Any:
             content[key] = _read(value, (*path, key), positions)
         return content
     _check_characters(node)
-    if node.style is None:
+    if isinstance(node, yaml.ScalarNode) and node.style is None:
         for pattern, convert in _SCALARS.items():
             if re.fullmatch(pattern, node.value):
                 return convert(node.value)
@@ -153,7 +154,7 @@ def _key(node: yaml.Node) -> str:
     return str(node.value)
 
 
-def _check_characters(node: yaml.ScalarNode) -> None:
+def _check_characters(node: yaml.Node) -> None:
     """Refuse what an escape may put into a text: half characters, and orders to a terminal."""
     if found := CONTROL.search(node.value):
         raise _problem(node, f"the text holds the control character U+{ord(found[0]):04X}")
