@@ -33,6 +33,8 @@ HEARTBEAT = 5.0
 """Seconds between two touches of a lease. The owner has lost it if two in a row find it gone."""
 LEASE = 60.0
 """Seconds without a touch after which an owner on another machine counts as dead."""
+TORN = 2.0
+"""The same for a lease without a name; writing one takes far less than a millisecond."""
 LOST = 75
 """Exit status of a process that lost what it owned: try again (EX_TEMPFAIL)."""
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
@@ -50,7 +52,7 @@ class Ownership:
         *,
         lease: float = LEASE,
         heartbeat: float = HEARTBEAT,
-        lost: Callable[[], object] = lambda: os._exit(LOST),
+        lost: Callable[[], None] = lambda: os._exit(LOST),
     ) -> None:
         """`lost` is called in another thread if the lease is lost; by default the process ends."""
         self.lock = lock
@@ -103,20 +105,22 @@ class Ownership:
         return True
 
     def _remove_dead_lease(self, locked: bool) -> None:
-        """Remove the lease of a dead owner: of any on this machine (also in another container)
-        if we hold the kernel's lock, else of one who has not touched it for too long."""
+        """Remove the lease of a dead owner. `locked`: we hold the kernel's lock, so nobody on this
+        machine, also in another container, is the owner or about to be."""
         try:
             with open(self.file, "rb") as file:  # opening makes a network folder look again
                 seen = os.fstat(file.fileno())
         except FileNotFoundError:
             return
-        record = self._lease.owner
+        record, limit = self._lease.owner, self._lease.lease_duration
+        if locked and record is None:
+            limit = TORN
         # On Linux, filelock's start token is the boot's number above 64 bits of start time.
-        here = bool(record and record.start and 0 < record.start >> 64 == _boot_number())
+        elif locked and record and 0 < (record.start or 0) >> 64 == _boot_number():
+            limit = 0.0
         os.utime(self.lock)  # for the time on the folder's own clock
         # A lease of the future is old, too: after a clock was set back, the living touch theirs.
-        age = abs(os.stat(self.lock).st_mtime - seen.st_mtime)
-        if not (locked and here) and age < self._lease.lease_duration:
+        if abs(os.stat(self.lock).st_mtime - seen.st_mtime) < limit:
             return
         aside = self.file.with_name(f".{self.file.name}.{secrets.token_hex(4)}.tmp")
         with contextlib.suppress(FileNotFoundError):  # another process was faster

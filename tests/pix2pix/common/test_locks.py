@@ -236,13 +236,23 @@ def test_a_release_is_no_loss(lock):
 )
 @pytest.mark.parametrize("exchange", [True, False])
 def test_a_torn_lease_counts_until_it_is_old(lock, content, exchange, request):
-    """A living owner may be writing it; a power failure may have left it."""
+    """A living owner may be writing it; a power failure or a kill may have left it."""
     if not exchange:
         request.getfixturevalue("without_exchange")
     lease_of(lock).write_bytes(content)
     mine = Ownership(lock)
     assert not mine.take()
+    age(lock, 10)
+    assert mine.take()
+    mine.release()
+
+
+def test_without_flock_a_torn_lease_counts_as_long_as_a_whole_one(lock, without_flock):
+    lease_of(lock).write_bytes(b"")
+    age(lock, LEASE - 20)
+    assert not Ownership(lock).take()
     age(lock, LEASE + 20)
+    mine = Ownership(lock)
     assert mine.take()
     mine.release()
 
