@@ -38,6 +38,7 @@ from experiments.tracking.run import (
     log_data_set,
     milliseconds,
     read_scores,
+    set_status,
 )
 from experiments.tracking.store import (
     GROUND_TRUTH,
@@ -142,10 +143,7 @@ def _mirror_suite(store: Store, out: Path, record: SuiteRecord) -> list[str]:
             store.client.set_tag(run.info.run_id, "current", "no")
     status = next((s for s in ("RUNNING", "FAILED") if s in statuses), "FINISHED")
     if status != parent.info.status:
-        if status == "RUNNING":
-            store.client.update_run(parent.info.run_id, status)
-        else:
-            store.client.set_terminated(parent.info.run_id, status)
+        set_status(store.client, parent, status)
     return problems
 
 
@@ -333,29 +331,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
     try:
         if options.check:
-            return check()
-        if options.follow:
+            tracking_store.check_store()
+        elif options.follow:
             return follow(lambda: mirror(options.out, options.records))
-        mirror(options.out, options.records)
+        else:
+            mirror(options.out, options.records)
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # MLflow raises many kinds, and a traceback would explain none
-        if isinstance(error, UserError) and not isinstance(error, StoreError):
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        print(f"mlflow: not up to date: {first_line(error)}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def check() -> int:
-    """Whether a suite can be mirrored: 0, or 1 after one line that says why not."""
-    try:
-        tracking_store.check_store()
-    except Exception as error:  # MLflow raises many kinds, and a traceback would explain none
         reason = first_line(error)
-        source = "" if VARIABLE in reason or not os.environ.get(VARIABLE) else f"{VARIABLE}: "
-        print(f"error: {source}{reason}", file=sys.stderr)
+        if options.check:
+            is_named = VARIABLE in reason or not os.environ.get(VARIABLE)
+            print(f"error: {'' if is_named else f'{VARIABLE}: '}{reason}", file=sys.stderr)
+            return 1
+        if isinstance(error, UserError) and not isinstance(error, StoreError):
+            print(f"error: {reason}", file=sys.stderr)
+            return 2
+        print(f"mlflow: not up to date: {reason}", file=sys.stderr)
         return 1
     return 0
 

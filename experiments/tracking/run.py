@@ -146,11 +146,7 @@ class RunMirror:
         for key in self.held:
             if key.startswith(REPLACED_TAGS) and key not in tags:
                 self.client.delete_tag(self.run_id, key)
-        if status != "RUNNING":
-            end = milliseconds(records[-1]["time"])
-            self.client.set_terminated(self.run_id, status, end)
-        elif self.run.info.status != "RUNNING":
-            self.client.update_run(self.run_id, "RUNNING")
+        set_status(self.client, self.run, status, records[-1]["time"])
         log(self.client, self.run_id, tags={"mirrored.journal": stamp})
 
     def _new_values(self, metrics: list[Metric]) -> list[Metric]:
@@ -244,6 +240,14 @@ def log(
         params=[Param(key, as_text(value)) for key, value in (params or {}).items()],
         tags=[RunTag(key, as_text(value)) for key, value in (tags or {}).items()],
     )
+
+
+def set_status(client: MlflowClient, run: Run, status: str, end: float | None = None) -> None:
+    """Set a run's status; one other than RUNNING ends it, at `end` (Unix seconds) or now."""
+    if status != "RUNNING":
+        client.set_terminated(run.info.run_id, status, None if end is None else milliseconds(end))
+    elif run.info.status != "RUNNING":
+        client.update_run(run.info.run_id, "RUNNING")
 
 
 def log_data_set(client: MlflowClient, run: Run, name: str, data: Record) -> None:
