@@ -118,10 +118,10 @@ class CellConfig(CellSettings):
 
 
 def digest(self) -> str:
-        content = self.model_dump(mode="json")
-        if self.training.precision == "float32":  # as it was before the setting was there
-            del content["training"]["precision"]
-        return digest(content)
+    content = self.model_dump(mode="json")
+    if self.training.precision == "float32":  # as it was before the setting was there
+        del content["training"]["precision"]
+    return digest(content)
 
 
 def digest(value: Any) -> str:

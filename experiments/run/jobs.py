@@ -242,7 +242,9 @@ LAST = 2000
 
 def write_config(job: Job) -> None:
     """Write config.json, without which nobody knows what a journal is of."""
-    write_json(job.directory / "config.json", {"digest": job.digest, **job.config.model_dump(mode="json")})
+    write_json(
+        job.directory / "config.json", {"digest": job.digest, **job.config.model_dump(mode="json")}
+    )
 
 
 def log_tail(directory: Path) -> str:

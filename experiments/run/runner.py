@@ -17,8 +17,8 @@ from experiments.run.scoring import (
     score,
     write_image,
 )
-from experiments.run.signals import Stop
 from experiments.run.session import Emit, Session
+from experiments.run.signals import Stop
 from pix2pix.checkpoint import ForeignCheckpoint, load_generator, save_generator
 from pix2pix.checkpoint_series import CheckpointSeries
 from pix2pix.common.errors import Unreadable, UserError
@@ -125,7 +125,9 @@ def train_cell(session: Session, config: CellConfig, weights: Path) -> None:
             device=session.device,
             record=session.record,
             pace=Pace(
-                max(1, total // RECORDS), max(1, total // SAMPLE_GRIDS), session.job.checkpoint_seconds
+                max(1, total // RECORDS),
+                max(1, total // SAMPLE_GRIDS),
+                session.job.checkpoint_seconds,
             ),
             stop=session.stop,
             flush=session.journal.flush,

@@ -1,4 +1,4 @@
-"""Where MLflow's store is and how to look into it. Never imports mlflow, so that all may ask."""
+"""Where the MLflow store is and how to browse it. Never imports mlflow, which takes seconds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^/]*@")
 
 
 def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, or an SQLite file in the current directory where it is unset."""
+    """`MLFLOW_TRACKING_URI`, or an SQLite file in the current directory if it is not set."""
     return os.environ.get(VARIABLE, "").strip() or DEFAULT_URI
 
 
 def ui_command(uri: str, program: str = "mlflow") -> str:
-    """What a user types to browse the store: a shell command, for a server `open URI`.
+    """The shell command that browses the store; for a server, `open URI`.
 
     `program` is how the shell finds MLflow's command. A password is never printed.
     """
@@ -28,5 +28,5 @@ def ui_command(uri: str, program: str = "mlflow") -> str:
 
 
 def without_password(uri: str) -> str:
-    """An address as it may be shown: `postgresql://me:***@host/db`."""
+    """An address with its password hidden: `postgresql://me:***@host/db`."""
     return PASSWORD.sub(r"\1:***@", uri)

@@ -1,68 +1,77 @@
-"""Mirrors run directories into MLflow: an experiment a suite, a child run an arm × seed.
+"""Mirrors run directories into MLflow: one experiment per suite, one child run per arm and seed.
 
     python -m experiments.tracking.mirror --out runs [--suite-record FILE ...] [--follow]
     python -m experiments.tracking.mirror --check
 
-The run directories are the truth; MLflow is a copy that may be away, locked or deleted and then
-catches up at the next pass. With --follow passes repeat until standard input ends, so that the
-mirror outlives its launcher by one last pass and no more. --check opens the store, initialises a
-new one and mirrors nothing: an address that is none is noticed before anything is trained.
+The run directories are the truth. MLflow holds a copy: if the store is away, locked or deleted,
+the next pass brings it up to date. --follow repeats the pass until standard input ends, and then
+once more, so that the mirror outlives its launcher by one pass only. --check opens the store,
+initialises a new one and mirrors nothing: a wrong address is found before anything is trained.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from mlflow.entities import Run
+
 from experiments.record import SuiteRecord, read_suite_record, suite_records
-from experiments.run.journal import last, read_records
+from experiments.run.journal import Record, last, read_records
 from experiments.tracking import store as tracking_store
 from experiments.tracking.address import VARIABLE, tracking_uri
-from experiments.tracking.doubles import one_of_each
-from experiments.tracking.follow import follow
-from experiments.tracking.notes import run_note, suite_note
-from experiments.tracking.run import RunMirror, log, log_data_set
-from experiments.tracking.scores import (
-    OTHER_REFERENCE,
-    ceiling_sheet,
-    read_sheet,
-    reference_of,
-    unscored,
-    with_sheet,
+from experiments.tracking.report import experiment_tags, run_note, suite_note
+from experiments.tracking.run import (
+    STATUS,
+    RunMirror,
+    Scores,
+    log,
+    log_data_set,
+    milliseconds,
+    read_scores,
+    set_status,
 )
 from experiments.tracking.store import (
     GROUND_TRUTH,
     MLFLOW_ERRORS,
     SCORER,
-    Run,
     Store,
     StoreError,
     first_line,
 )
-from experiments.tracking.text import milliseconds
-from experiments.tracking.views import experiment_tags
 from pix2pix.common.errors import UserError
 
-DOUBLED = 3
-"""Times that a pass is done again because runs stood twice."""
+SECONDS_BETWEEN_PASSES = 5.0
+FIRST_RETRY = 0.5
+"""Seconds before a pass that failed is repeated; twice as long after each further failure."""
+LAST_ATTEMPTS = 6
+"""Failures in a row after which the pass that follows the end of standard input is given up."""
+OTHER_REFERENCE = "scored against another reference"
+SOURCE = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "run_ablations.py"}
 
 
 class MirrorError(Exception):
-    """Some run directories could not be mirrored; all the others were."""
+    """Some run directories could not be mirrored; all others were."""
 
 
 def mirror(out: Path, records: Sequence[Path] = ()) -> None:
-    """One idempotent pass of every cell of the suite records (all below `out` where none named).
+    """One pass over every cell of the suite records (without `records`, of all below `out`).
 
-    Raises UserError for a suite record that is not one, MirrorError after the pass where a run
-    directory could not be read, and whatever MLflow raises when it is away.
+    A second pass changes nothing. Raises UserError for a file that is not a suite record,
+    MirrorError after the pass if a run directory could not be read, and MLFLOW_ERRORS or
+    StoreError if the store is away.
     """
     uri = tracking_uri()
-    # Of two that mirror the same run directories each would log what the other is logging.
+    # Two mirrors of the same run directories would log the same things at once.
     with tracking_store.alone(out / "mirror.lock"), tracking_store.writing(uri):
         store = tracking_store.open_store(uri, create=True)
         problems: list[str] = []
@@ -72,13 +81,45 @@ def mirror(out: Path, records: Sequence[Path] = ()) -> None:
         raise MirrorError("; ".join(problems))
 
 
-def _mirror_suite(store: Store, out: Path, record: SuiteRecord, again: int = DOUBLED) -> list[str]:
-    """One suite's pass; what could not be read. Done `again` where runs were found to stand twice,
-    which a server that does not delete would else ask for without end."""
+@dataclass(frozen=True)
+class _Child:
+    """What becomes a child run: an arm with one seed, the ground truth, or the scorer.
+
+    Only arms have a seed. `ceiling`, for the scorer only: the directory of the reference, which
+    holds the scores of the real photos.
+    """
+
+    role: str
+    arm: str
+    seed: int | None
+    directory: Path
+    ceiling: Path | None = None
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags by which the run is found again."""
+        seed = "" if self.seed is None else str(self.seed)
+        return {"arm": self.arm, "seed": seed, "digest": self.directory.name}
+
+
+def _children(record: SuiteRecord, out: Path) -> list[_Child]:
+    """Everything that a suite record wants to see in MLflow."""
+    children = [_Child("cell", c.arm, c.seed, out / "cells" / c.digest) for c in record.cells]
+    if record.reference:
+        reference = out / "references" / record.reference
+        children.append(_Child("reference", GROUND_TRUTH, None, reference))
+        scorer = out / "scorers" / record.reference
+        if scorer.is_dir():  # photo→labels and data without labels need none
+            children.append(_Child("scorer", SCORER, None, scorer, reference))
+    return children
+
+
+def _mirror_suite(store: Store, out: Path, record: SuiteRecord) -> list[str]:
+    """One pass over one suite; returns what could not be read."""
     experiment_id = store.experiment(record.suite, create=True)
     assert experiment_id is not None
     key = {"suite": record.suite, "dataset": record.dataset, "profile": record.variant}
-    known, _ = one_of_each(store, experiment_id, key)
+    known = _known_runs(store, experiment_id, key)
     parent = known.pop(("", "", ""), None) or store.client.create_run(
         experiment_id,
         tags=key | {"role": "suite"},
@@ -88,54 +129,44 @@ def _mirror_suite(store: Store, out: Path, record: SuiteRecord, again: int = DOU
 
     problems: list[str] = []
     statuses: list[str] = []
-    wanted = [_Child(c.arm, c.seed, c.digest, out / "cells") for c in record.cells]
-    if record.reference:
-        wanted.append(_Child(GROUND_TRUTH, None, record.reference, out / "references"))
-        scorer = _Child(SCORER, None, record.reference, out / "scorers")
-        if scorer.directory.is_dir():  # photo→labels, or no labels at all: there is none
-            wanted.append(scorer)
-    for child in wanted:
-        run = known.pop(child.identity, None)
+    for child in _children(record, out):
+        run = known.pop(tuple(child.tags.values()), None)
         try:
             statuses.append(_mirror_child(store, parent, run, child, key, record))
-        except Exception as error:  # a damaged file may raise anything, at whatever reads it
-            if isinstance(error, (*MLFLOW_ERRORS, StoreError)) and not _refused(error):
-                raise  # the store is what fails: every other run would too
+        except Exception as error:  # a damaged file raises whatever its reader raises
+            if isinstance(error, (*MLFLOW_ERRORS, StoreError)) and not _is_refusal(error):
+                raise  # the store failed, and would fail for every other run
             statuses.append("RUNNING")
             problems.append(f"{child.directory}: {type(error).__name__}: {first_line(error)}")
-    for run in known.values():  # an earlier digest of an arm, or an arm that is no longer asked for
+    for run in known.values():  # an earlier digest of an arm, or an arm that is no longer wanted
         if run.data.tags.get("current") != "no":
             store.client.set_tag(run.info.run_id, "current", "no")
     status = next((s for s in ("RUNNING", "FAILED") if s in statuses), "FINISHED")
     if status != parent.info.status:
-        if status == "RUNNING":
-            store.client.update_run(parent.info.run_id, status)
-        else:
-            store.client.set_terminated(parent.info.run_id, status)
-    # Of each two the other one may have been filled.
-    if one_of_each(store, experiment_id, key)[1] and again:
-        return _mirror_suite(store, out, record, again - 1)
+        set_status(store.client, parent, status)
     return problems
 
 
-def _refused(error: Exception) -> bool:
-    """Whether MLflow turned down what a run directory holds, and not us."""
+def _known_runs(
+    store: Store, experiment_id: str, key: dict[str, str]
+) -> dict[tuple[str, ...], Run]:
+    """{(arm, seed, digest): run} of a suite; the suite's own run has three empty strings.
+
+    A server that was slow to create a run may have created it twice. The oldest is kept, so that
+    every pass keeps the same one.
+    """
+    known: dict[tuple[str, ...], Run] = {}
+    for run in store.runs(experiment_id, key):  # newest first
+        identity = tuple(run.data.tags.get(name, "") for name in ("arm", "seed", "digest"))
+        if identity in known:
+            store.client.delete_run(known[identity].info.run_id)
+        known[identity] = run
+    return known
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether MLflow is there and refused a value that a run directory holds."""
     return getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE"
-
-
-class _Child:
-    """An arm × seed of a suite record, its ground truth, or its scorer (both of seed None)."""
-
-    def __init__(self, arm: str, seed: int | None, digest: str, folder: Path) -> None:
-        self.arm = arm
-        self.seed = seed
-        self.digest = digest
-        self.directory = folder / digest
-        self.tags = {"arm": arm, "seed": "" if seed is None else str(seed), "digest": digest}
-        self.identity = (arm, self.tags["seed"], digest)
-        self.name = arm if seed is None else f"{arm} seed {seed}"
-        self.role = folder.name.removesuffix("s")
-        self.ceiling = folder.parent / "references" / digest if self.role == "scorer" else None
 
 
 def _mirror_child(
@@ -146,121 +177,177 @@ def _mirror_child(
     key: dict[str, str],
     record: SuiteRecord,
 ) -> str:
-    """Bring one child up to date; its MLflow status, RUNNING while it has not begun.
+    """Bring one child run up to date; returns its MLflow status, RUNNING if it has not begun.
 
-    Scores of another reference than the record's are another scorer's: the child has none then.
+    Several suites may share a cell but score it with different scorers, and its directory holds
+    the newest scores only. Scores against another reference than the record's are left out.
     """
     journal = child.directory / "journal.jsonl"
     if not journal.is_file() or not (child.directory / "config.json").is_file():
         return "RUNNING"
-    size = journal.stat().st_size  # before reading: what is appended meanwhile is a later pass's
+    stamp = str(journal.stat().st_size)  # before reading: a later pass takes what is added now
     records = read_records(journal)
     if not records:
         return "RUNNING"
-    sheet = ceiling_sheet(child.ceiling) if child.ceiling else read_sheet(child.directory)
+    scores = read_scores(child.ceiling or child.directory)
     wanted = record.reference if child.role == "cell" else None
-    foreign = bool(wanted and sheet) and reference_of(sheet) != wanted
-    records = unscored(records) if foreign else with_sheet(records, sheet)
+    is_foreign = bool(wanted and scores and scores.settings.reference != wanted)
+    if is_foreign:
+        records = [r for r in records if r["event"] not in ("scores", "done")]
+        stamp += f", {OTHER_REFERENCE}"
+    elif child.ceiling and scores:
+        scores = scores.of_fcn()
+        records = _with_scores(records, scores)
+        stamp += ", with its ceiling"
     if run is None:
-        changes = record.changes.get(child.arm)
         run = store.client.create_run(
             parent.info.experiment_id,
             start_time=milliseconds(records[0]["time"]),
-            run_name=child.name,
+            run_name=child.arm if child.seed is None else f"{child.arm} seed {child.seed}",
             tags=key
             | child.tags
             | {"role": child.role, "mlflow.parentRunId": parent.info.run_id, "current": "yes"}
-            | {"mlflow.note.content": run_note(child.arm, child.seed, changes)}
-            | {"mlflow.source.type": "LOCAL", "mlflow.source.name": "run_ablations.py"},
+            | {"mlflow.note.content": run_note(child.arm, child.seed, record)}
+            | SOURCE,
         )
     else:
         for tag, value in (("current", "yes"), ("mlflow.parentRunId", parent.info.run_id)):
             if run.data.tags.get(tag) != value:
                 store.client.set_tag(run.info.run_id, tag, value)
-    tags = run.data.tags
-    if foreign and run.info.status == "FINISHED" and tags.get("mirrored.reference") == wanted:
-        return "FINISHED"  # another suite had the cell scored since; MLflow holds our own scores
-    stamp = f"{size}, {OTHER_REFERENCE}" if foreign else str(size)
+    held = run.data.tags.get("mirrored.reference")
+    if is_foreign and run.info.status == "FINISHED" and held == wanted:
+        return "FINISHED"  # MLflow holds this suite's scores; another suite has re-scored the cell
     RunMirror(store.client, run, child.directory, child.ceiling).update(
-        records,
-        f"{stamp}, with its ceiling" if child.ceiling and sheet else stamp,
-        record.dataset,
-        remark=OTHER_REFERENCE if foreign else None,
-        reference=reference_of(sheet),
+        records, stamp, record.dataset, scores, OTHER_REFERENCE if is_foreign else None
     )
     data = last(records, "data")
-    # MLflow knows equal inputs again, so every child with all the splits may say it.
-    if data is not None and child.role != "scorer":
+    if data is not None and child.role != "scorer":  # a scorer has no validation and test split
         log_data_set(store.client, parent, record.dataset, data)
-    return {"done": "FINISHED", "failed": "FAILED"}.get(records[-1]["event"], "RUNNING")
+    return STATUS.get(records[-1]["event"], "RUNNING")
+
+
+def _with_scores(records: list[Record], scores: Scores) -> list[Record]:
+    """A scorer's journal with a `scores` record before its `done`; unchanged while it trains."""
+    if records[-1]["event"] != "done":
+        return records
+    done = records[-1]
+    values = {"values": scores.values, "not_measured": scores.not_measured}
+    return [*records[:-1], {"event": "scores", "time": done["time"], **values}, done]
 
 
 def _describe(store: Store, parent: Run, record: SuiteRecord) -> None:
-    """The suite record as artifact, description and tags of the parent, when it has changed; what
-    its experiment lacks."""
+    """Bring the suite's own run and its experiment up to date, if the record has changed."""
     text = record.model_dump_json(indent=1)
     stamp = hashlib.sha256(text.encode()).hexdigest()[:16]
     if parent.data.tags.get("mirrored.record") == stamp:
         return
     run_id = parent.info.run_id
     experiment = store.client.get_experiment(parent.info.experiment_id)
-    for key, value in experiment_tags(experiment, record).items():
-        store.client.set_experiment_tag(experiment.experiment_id, key, value)
+    for name, value in experiment_tags(experiment, record).items():
+        store.client.set_experiment_tag(experiment.experiment_id, name, value)
     store.client.log_text(run_id, text, "suite.json")
-    log(
-        store.client,
-        run_id,
-        tags={
-            "mlflow.note.content": suite_note(record),
-            "fingerprint": record.fingerprint,
-            "provenance.commit": record.commit,
-            "mirrored.record": stamp,
-            "mlflow.source.type": "LOCAL",
-            "mlflow.source.name": "run_ablations.py",
-        },
-    )
+    tags = {
+        "mlflow.note.content": suite_note(record),
+        "fingerprint": record.fingerprint,
+        "provenance.commit": record.commit,
+        "mirrored.record": stamp,
+    }
+    log(store.client, run_id, tags=tags | SOURCE)
+
+
+def follow(one_pass: Callable[[], None], seconds: float = SECONDS_BETWEEN_PASSES) -> int:
+    """Repeat a pass until standard input ends, then once more; returns the exit status.
+
+    A pass that fails is repeated soon. A problem is reported once, and again if the last pass
+    ends with it.
+    """
+    if not sys.stdin.isatty():
+        # Ctrl-C reaches the whole process group, but the mirror still has a last pass to do.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ended = threading.Event()
+    threading.Thread(target=_wait_for_end, args=(ended,), daemon=True).start()
+    reported = ""
+    failures = 0
+    while True:
+        is_last = ended.is_set()
+        problem = ""
+        try:
+            one_pass()
+            failures = 0
+        except Exception as error:  # whatever keeps MLflow away: the run directories are safe
+            problem = first_line(error)
+            # Another attempt does not repair a damaged run directory.
+            failures = LAST_ATTEMPTS if isinstance(error, MirrorError) else failures + 1
+        is_over = is_last and (not problem or failures >= LAST_ATTEMPTS)
+        if problem and (problem != reported or is_over):
+            retry = "" if is_over else " (will be tried again until the suite ends)"
+            with contextlib.suppress(BrokenPipeError):  # the launcher may have been killed
+                print(f"mlflow: not up to date: {problem}{retry}", file=sys.stderr, flush=True)
+        reported = problem
+        if is_over:
+            return 1 if problem else 0
+        pause = min(seconds, FIRST_RETRY * 2 ** (failures - 1)) if failures else seconds
+        if is_last:
+            time.sleep(pause)
+        else:
+            ended.wait(pause)
+
+
+def _wait_for_end(ended: threading.Event) -> None:
+    """Set the event when standard input ends."""
+    # os.read: a thread inside sys.stdin's buffer would block the interpreter's end.
+    try:
+        while os.read(0, 4096):
+            pass
+    except OSError:
+        pass  # standard input is closed already
+    ended.set()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; 0 up to date, 1 MLflow or a run directory failed, 2 bad input."""
+    """The command line. Returns 0 if MLflow is up to date, 1 if MLflow or a run directory failed,
+    2 for bad input."""
     parser = argparse.ArgumentParser(
         prog="python -m experiments.tracking.mirror", description=__doc__
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="the run directories")
     parser.add_argument(
-        "--suite-record", type=Path, action="append", default=[], metavar="FILE", dest="records"
+        "--out", type=Path, default=Path("runs"), help="folder of the run directories"
     )
-    parser.add_argument("--follow", action="store_true", help="until standard input ends")
+    parser.add_argument(
+        "--suite-record",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        dest="records",
+        help="mirror this suite only (may be repeated; default: all suites below --out)",
+    )
+    parser.add_argument("--follow", action="store_true", help="repeat until standard input ends")
     parser.add_argument("--check", action="store_true", help="only open or initialise the store")
     options = parser.parse_args(arguments)
-    if options.check:
-        return check()
-    if options.follow:
-        return follow(lambda: mirror(options.out, options.records))
+    # A client that repeats a request may create a run twice. A pass is repeated instead: it first
+    # asks which runs there are.
+    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
     try:
-        mirror(options.out, options.records)
+        if options.check:
+            tracking_store.check_store()
+        elif options.follow:
+            return follow(lambda: mirror(options.out, options.records))
+        else:
+            mirror(options.out, options.records)
     except KeyboardInterrupt:
         return 130
-    except Exception as error:  # MLflow raises many kinds; none is worth a traceback here
+    except Exception as error:  # MLflow raises many kinds, and a traceback would explain none
+        reason = first_line(error)
+        if options.check:
+            is_named = VARIABLE in reason or not os.environ.get(VARIABLE)
+            print(f"error: {'' if is_named else f'{VARIABLE}: '}{reason}", file=sys.stderr)
+            return 1
         if isinstance(error, UserError) and not isinstance(error, StoreError):
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {reason}", file=sys.stderr)
             return 2
-        print(f"mlflow: not up to date: {first_line(error)}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def check() -> int:
-    """Whether a suite could be mirrored: 0, or 1 with one line that says why not."""
-    try:
-        tracking_store.check_store()
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:  # as above
-        said = first_line(error)
-        named = "" if VARIABLE in said or not os.environ.get(VARIABLE) else f"{VARIABLE}: "
-        print(f"error: {named}{said}", file=sys.stderr)
+        print(f"mlflow: not up to date: {reason}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,8 +1,9 @@
-"""Brings one MLflow run up to date with one run directory, logging only what the run lacks.
+"""Brings one MLflow run up to date with its run directory.
 
-Nothing is kept between passes: what is there already is asked of MLflow (metric history, params)
-or read off `mirrored.*` tags, which are set after the artifacts they stand for. Artifacts have
-names that follow from the journal, so that an upload cut short is overwritten, never doubled.
+Nothing is kept between passes. What MLflow already holds is read from MLflow (metric history,
+params, tags), and a pass logs only what is missing. The tags `mirrored.*` are set after the
+artifacts that they stand for. The names of artifacts follow from the journal, so a pass that comes
+after an interrupted upload overwrites its files.
 """
 
 from __future__ import annotations
@@ -12,88 +13,87 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+import pandas as pd
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from eval.fcn_score import per_class
 from experiments.run.journal import Record, last, replay
-from experiments.tracking.artifacts import TABLES, stage_classes, stage_scores
-from experiments.tracking.scores import image_intervals, read_sheet
-from experiments.tracking.text import (
-    as_text,
-    flatten,
-    metric_name,
-    milliseconds,
-    provenance_tags,
-)
 from pix2pix.common.files import read_json
 
-METRICS_A_CALL = 1000  # MLflow's limits
-OTHERS_A_CALL = 100
 PREVIEW_SIDE = 1024
-"""The image grid shows previews; MLflow's own 256 pixels would be too few for a sample grid."""
-OF_SCORES = ("not_measured.", "image_interval.")
-"""Tags that go with the newest scores."""
+"""Pixels. MLflow's image grid shows previews; at `log_image`'s own 256 pixels the rows of a sample
+grid cannot be told apart."""
+FIXED_IMAGES = 8
+"""Test images whose translations are kept in MLflow, evenly spaced by name: in a split that was
+taken from a video, the first ones would all show the same street."""
 STATUS = {"done": "FINISHED", "failed": "FAILED"}
-SAMPLE = re.compile(r"samples/step-[0-9]+\.png")
-"""Where a sample grid may lie, relative to the run directory."""
 CURVES = ("losses", "validation")
 """Events whose values are points of curves."""
+TABLES = ("per_image.json", "per_class.json")
+"""Artifacts that MLflow's web interface shows as tables."""
+REPLACED_TAGS = ("not_measured.", "image_interval.", "provenance.scores_commit", "remark", "error")
+"""Tags, or their beginnings, that are deleted when the newest records no longer give them."""
 
 T = TypeVar("T")
 
 
-def log(
-    client: MlflowClient,
-    run_id: str,
-    *,
-    metrics: Sequence[Metric] = (),
-    params: dict[str, Any] | None = None,
-    tags: dict[str, Any] | None = None,
-) -> None:
-    """Log any number of metrics, params and tags within MLflow's limits a call."""
-    for part in _chunks(list(metrics), METRICS_A_CALL):
-        client.log_batch(run_id, metrics=part)
-    for part in _chunks([Param(k, as_text(v)) for k, v in (params or {}).items()], OTHERS_A_CALL):
-        client.log_batch(run_id, params=part)
-    for part in _chunks([RunTag(k, as_text(v)) for k, v in (tags or {}).items()], OTHERS_A_CALL):
-        client.log_batch(run_id, tags=part)
+class ScoreSettings(BaseModel):
+    """How a run directory was scored."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    reference: str | None = None
+    """Digest of the reference that it was scored against."""
+    class_names: list[str] | None = None
 
 
-def log_data_set(client: MlflowClient, run: Run, name: str, data: Record) -> None:
-    """The `data` record as an MLflow input, once; its digest is the fingerprint's head."""
-    if run.inputs is not None and run.inputs.dataset_inputs:
-        return
-    fingerprint = data["fingerprint"]
-    counts = data_counts(data)
-    source = {"tags": {"data set": name, "fingerprint": fingerprint}}
-    columns = [{"name": side, "type": "uint8 (H, W, 3)"} for side in ("input", "target")]
-    data_set = Dataset(
-        name,
-        fingerprint[:16],
-        "code",
-        json.dumps(source),
-        schema=json.dumps({"mlflow_colspec": columns}),
-        profile=json.dumps({"num_rows": sum(counts.values())} | counts),
-    )
-    context = InputTag("mlflow.data.context", "training and test")
-    client.log_inputs(run.info.run_id, [DatasetInput(data_set, [context])])
+class Scores(BaseModel):
+    """The part of scores.json (`eval.results`) that MLflow needs."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    values: dict[str, float] = {}
+    not_measured: dict[str, str] = {}
+    """{score: why, and how to get it}"""
+    intervals_over_images: dict[str, tuple[float, float]] = {}
+    """{score: (low, high)}, 95 % over test images"""
+    settings: ScoreSettings = ScoreSettings()
+
+    def of_fcn(self) -> Scores:
+        """The FCN-scores alone: for a reference, what its scorer reaches on the real photos."""
+        values = {name: value for name, value in self.values.items() if name.startswith("fcn.")}
+        reasons = {name: why for name, why in self.not_measured.items() if name.startswith("fcn.")}
+        return Scores(values=values, not_measured=reasons, settings=self.settings)
 
 
-def data_counts(data: Record) -> dict[str, int]:
-    """{split: number of pairs} of a `data` record."""
-    return {split: data[split] for split in ("train", "val", "test") if split in data}
+def read_scores(directory: Path) -> Scores | None:
+    """scores.json of a run directory; None if it has none.
+
+    Raises ValueError, naming the file and the field, if the file is damaged.
+    """
+    path = directory / "scores.json"
+    try:
+        return Scores.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(map(str, problem["loc"])) or "not JSON"
+        raise ValueError(f"{path.name}: {field}: {problem['msg']}") from None
 
 
 class RunMirror:
     """One MLflow run and the run directory that it mirrors.
 
-    A scorer's scores are those of the real photos, which lie in the reference's directory:
-    `ceiling` names it.
+    A scorer is scored on the real photos, whose scores lie in the directory of the reference:
+    `ceiling` names that directory, for a scorer only.
     """
 
     def __init__(
@@ -111,80 +111,50 @@ class RunMirror:
         records: list[Record],
         stamp: str,
         dataset: str,
+        scores: Scores | None = None,
         remark: str | None = None,
-        reference: str | None = None,
     ) -> None:
-        """One pass over a journal; one with the same stamp as the last pass's costs nothing.
+        """One pass over a journal. A pass with the same `stamp` as the last one does nothing.
 
-        `remark` says why an ended run counts as not ended; `reference` is that of its scores.
+        `scores`: the content of scores.json. `remark`: why a finished run counts as unfinished.
         """
         if self.held.get("mirrored.journal") == stamp:
             return
-        self._params()
-        self._facts(records, dataset)
-        self._curves(records)
-        self._samples(records)
-        self._scores(records, reference)
-        self._status(records)
-        self._tag({"remark": remark} if remark else {}, without=[] if remark else ["remark"])
-        self._tag({"mirrored.journal": stamp})
-
-    def _tag(self, tags: dict[str, Any], without: Iterable[str] = ()) -> None:
-        log(self.client, self.run_id, tags=tags)
-        for key in without:
-            if key in self.held:
-                self.client.delete_tag(self.run_id, key)
-
-    def _params(self) -> None:
-        config = read_json(self.directory / "config.json")
-        flat = flatten(config)
-        new = {key: value for key, value in flat.items() if key not in self.run.data.params}
-        log(self.client, self.run_id, params=new)
-
-    def _facts(self, records: list[Record], dataset: str) -> None:
-        tags: dict[str, Any] = {}
-        numbers: dict[str, tuple[float, float]] = {}
-        for record in records:
-            event, time = record["event"], record["time"]
-            if event == "data":
-                tags |= {"fingerprint": record["fingerprint"]}
-                tags |= {f"data.{split}": n for split, n in data_counts(record).items()}
-                log_data_set(self.client, self.run, dataset, record)
-            elif event == "parameters":
-                for network in ("generator", "discriminator", "scorer"):
-                    if network in record:
-                        numbers[f"cost.{network}_parameters"] = (record[network], time)
-            elif event == "trained":
-                numbers["cost.training_seconds"] = (record["seconds"], time)
-                if "kept_step" in record:
-                    numbers["cost.batches"] = (record["step"], time)
-                    numbers["cost.kept_batch"] = (record["kept_step"], time)
-                if record.get("peak_memory_mib") is not None:
-                    numbers["cost.peak_memory_mib"] = (record["peak_memory_mib"], time)
-                    tags["peak memory"] = f"{record['peak_memory_mib']:.0f} MiB"
-            elif event == "done":
-                numbers["cost.seconds"] = (record["seconds"], time)
-                tags["duration"] = f"{record['seconds']:.0f} s"
-        self._numbers(numbers)
-        tags |= provenance_tags(records)
-        self._tag(
-            {key: value for key, value in tags.items() if self.held.get(key) != str(value)},
-            without={"provenance.scores_commit"} - set(tags),
-        )
-
-    def _numbers(self, numbers: dict[str, tuple[float, float]]) -> None:
-        """Values that have no step: {name: (value, Unix seconds)}, logged where they are new."""
+        data = last(records, "data")
+        if data is not None:
+            log_data_set(self.client, self.run, dataset, data)
+        config = flatten(read_json(self.directory / "config.json"))
+        params = {key: v for key, v in config.items() if key not in self.run.data.params}
+        status = STATUS.get(records[-1]["event"], "RUNNING")
+        tags = provenance_tags(records) | _score_tags(records, scores) | _data_tags(data)
+        if remark:
+            tags["remark"] = remark
+        if status == "FAILED":
+            tags["error"] = records[-1].get("error", "no reason given")
+            log_file = str(records[-1].get("log", "")) + "\n"
+            self.client.log_text(self.run_id, log_file, "failure.log")
+        numbers, cost_tags = _costs(records)
         log(
             self.client,
             self.run_id,
-            metrics=[
-                Metric(name, float(value), milliseconds(time), 0)
-                for name, (value, time) in numbers.items()
-                if self.run.data.metrics.get(name) != float(value)
-            ],
+            metrics=self._new_values(numbers + _score_values(records)) + self._curves(records),
+            params=params,
+            tags=tags | cost_tags,
         )
+        self._samples(records)
+        self._score_files(records, scores)
+        for key in self.held:
+            if key.startswith(REPLACED_TAGS) and key not in tags:
+                self.client.delete_tag(self.run_id, key)
+        set_status(self.client, self.run, status, records[-1]["time"])
+        log(self.client, self.run_id, tags={"mirrored.journal": stamp})
 
-    def _curves(self, records: list[Record]) -> None:
+    def _new_values(self, metrics: list[Metric]) -> list[Metric]:
+        """The metrics whose newest value MLflow does not hold."""
+        return [m for m in metrics if self.run.data.metrics.get(m.key) != m.value]
+
+    def _curves(self, records: list[Record]) -> list[Metric]:
+        """The points of curves that MLflow does not hold, by step."""
         curves: dict[str, dict[int, Metric]] = {}
         for record in replay(records):
             if record["event"] not in CURVES:
@@ -192,92 +162,279 @@ class RunMirror:
             values = {f"{record['event']}/{term}": v for term, v in record["values"].items()}
             values |= {k: record[k] for k in ("seconds_per_step", "learning_rate") if k in record}
             for name, value in values.items():
-                point = Metric(
-                    metric_name(name), float(value), milliseconds(record["time"]), record["step"]
-                )
+                point = _metric(name, value, record["time"], record["step"])
                 curves.setdefault(point.key, {})[point.step] = point  # the newest of a step
         missing: list[Metric] = []
         for name, points in curves.items():
-            held = set()
+            held: set[int] = set()
             if name in self.run.data.metrics:
                 held = {m.step for m in self.client.get_metric_history(self.run_id, name)}
             missing += [point for step, point in points.items() if step not in held]
-        log(self.client, self.run_id, metrics=sorted(missing, key=lambda point: point.step))
+        return sorted(missing, key=lambda point: point.step)
 
     def _samples(self, records: list[Record]) -> None:
+        """Upload new sample grids under the names by which MLflow shows images by step.
+
+        The names are those of `MlflowClient.log_image`, which draws a new one for each call, so
+        that a grid uploaded again after an interruption would show twice.
+        """
+        first_times: dict[int, float] = {}  # a resumed training may record a step again
+        for record in records:
+            if record["event"] == "sample":
+                first_times.setdefault(record["step"], record["time"])
         newest = int(self.held.get("mirrored.sample", -1))
-        held: list[str] | None = None
         for record in replay(records):
             if record["event"] != "sample" or record["step"] <= newest:
                 continue
-            newest = record["step"]
-            name = record.get("file", "")
-            file = self.directory / name
-            if not SAMPLE.fullmatch(name) or not file.is_file():
+            newest = step = record["step"]
+            file = self.directory / "samples" / Path(record.get("file", "")).name
+            if not file.is_file():
                 continue
-            # The names that MLflow's own log_image gives and its image grid reads; log_image
-            # itself draws a new name each time, so that a repeated upload would show twice.
-            step, time = record["step"], milliseconds(record["time"])
+            time = milliseconds(first_times[step])
             key = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.run_id}/{step}")
-            if held is None:
-                held = [one.path for one in self.client.list_artifacts(self.run_id, "images")]
-            # One that a pass before this was cut off at keeps its name, whose time may be that of
-            # a record which a later sitting has replaced.
-            there = next((one for one in held if str(key) in one), None)
-            stem = f"samples+step+{step}+timestamp+{time}+{key}"
-            if there is not None:
-                stem = PurePosixPath(there).name.partition(str(key))[0] + str(key)
+            name = f"samples+step+{step}+timestamp+{time}+{key}"
             with tempfile.TemporaryDirectory() as folder:
-                shutil.copyfile(file, Path(folder, f"{stem}.png"))
+                shutil.copyfile(file, Path(folder, f"{name}.png"))
                 with Image.open(file, formats=("PNG",)) as image:
-                    small = image.convert("RGB")
-                small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-                small.save(Path(folder, f"{stem}+compressed.webp"))
+                    preview = image.convert("RGB")
+                preview.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+                preview.save(Path(folder, f"{name}+compressed.webp"))
                 self.client.log_artifacts(self.run_id, folder, "images")
-            self._tag({"mirrored.sample": step, "mlflow.loggedImages": True})
+            tags = {"mirrored.sample": step, "mlflow.loggedImages": True}
+            log(self.client, self.run_id, tags=tags)
 
-    def _scores(self, records: list[Record], reference: str | None) -> None:
+    def _score_files(self, records: list[Record], scores: Scores | None) -> None:
+        """Upload the files of the newest scores, once."""
         record = last(records, "scores")
-        if record is None:
+        if record is None or self.held.get("mirrored.scores") == str(record["time"]):
             return
-        self._numbers({name: (v, record["time"]) for name, v in record["values"].items()})
-        if self.held.get("mirrored.scores") == str(record["time"]):
-            return
+        settings = scores.settings if scores else ScoreSettings()
         with tempfile.TemporaryDirectory() as folder:
             if self.ceiling is not None:
-                stage_classes(self.ceiling, Path(folder))
+                stage_classes(self.ceiling, Path(folder), settings.class_names)
             else:
-                stage_scores(self.directory, Path(folder))
+                stage_scores(self.directory, Path(folder), settings.class_names)
             tables = [name for name in TABLES if Path(folder, name).is_file()]
             self.client.log_artifacts(self.run_id, folder)
-        reasons = {f"not_measured.{name}": why for name, why in record["not_measured"].items()}
-        intervals = {
-            f"image_interval.{name}": json.dumps(pair)
-            for name, pair in image_intervals(read_sheet(self.directory)).items()
+        tags = {
+            "mlflow.loggedArtifacts": [{"path": name, "type": "table"} for name in tables],
+            "mirrored.scores": record["time"],
         }
-        told = reasons | intervals
-        self._tag(
-            told
-            | {"mlflow.loggedArtifacts": [{"path": name, "type": "table"} for name in tables]}
-            | ({"mirrored.reference": reference} if reference else {})
-            | {"mirrored.scores": record["time"]},
-            without={key for key in self.held if key.startswith(OF_SCORES)} - set(told),
-        )
-
-    def _status(self, records: list[Record]) -> None:
-        newest = records[-1]
-        status = STATUS.get(newest["event"], "RUNNING")
-        if status == "FAILED":
-            self.client.log_text(self.run_id, str(newest.get("log", "")) + "\n", "failure.log")
-            self._tag({"error": newest.get("error", "no reason given")})
-        else:
-            self._tag({}, without=["error"])
-        if status == "RUNNING":
-            if self.run.info.status != "RUNNING":
-                self.client.update_run(self.run_id, "RUNNING")
-        else:
-            self.client.set_terminated(self.run_id, status, milliseconds(newest["time"]))
+        if settings.reference:
+            tags["mirrored.reference"] = settings.reference
+        log(self.client, self.run_id, tags=tags)
 
 
-def _chunks(items: list[T], size: int) -> Iterator[list[T]]:
-    return (items[i : i + size] for i in range(0, len(items), size))
+def log(
+    client: MlflowClient,
+    run_id: str,
+    *,
+    metrics: list[Metric] | None = None,
+    params: dict[str, Any] | None = None,
+    tags: dict[str, Any] | None = None,
+) -> None:
+    """`MlflowClient.log_batch`, which splits what exceeds MLflow's limits, with plain values."""
+    client.log_batch(
+        run_id,
+        metrics=metrics or [],
+        params=[Param(key, as_text(value)) for key, value in (params or {}).items()],
+        tags=[RunTag(key, as_text(value)) for key, value in (tags or {}).items()],
+    )
+
+
+def set_status(client: MlflowClient, run: Run, status: str, end: float | None = None) -> None:
+    """Set a run's status; one other than RUNNING ends it, at `end` (Unix seconds) or now."""
+    if status != "RUNNING":
+        client.set_terminated(run.info.run_id, status, None if end is None else milliseconds(end))
+    elif run.info.status != "RUNNING":
+        client.update_run(run.info.run_id, "RUNNING")
+
+
+def log_data_set(client: MlflowClient, run: Run, name: str, data: Record) -> None:
+    """Log a journal's `data` record as the run's MLflow input, if the run has none.
+
+    The input's digest is the first 16 characters of the fingerprint.
+    """
+    if run.inputs is not None and run.inputs.dataset_inputs:
+        return
+    fingerprint = data["fingerprint"]
+    counts = _pairs(data)
+    columns = [{"name": side, "type": "uint8 (H, W, 3)"} for side in ("input", "target")]
+    data_set = Dataset(
+        name,
+        fingerprint[:16],
+        "code",
+        json.dumps({"tags": {"data set": name, "fingerprint": fingerprint}}),
+        schema=json.dumps({"mlflow_colspec": columns}),
+        profile=json.dumps({"num_rows": sum(counts.values())} | counts),
+    )
+    context = InputTag("mlflow.data.context", "training and test")
+    client.log_inputs(run.info.run_id, [DatasetInput(data_set, [context])])
+
+
+def _pairs(data: Record) -> dict[str, int]:
+    """{split: number of pairs} of a `data` record."""
+    return {split: data[split] for split in ("train", "val", "test") if split in data}
+
+
+def _data_tags(data: Record | None) -> dict[str, Any]:
+    """The fingerprint and the number of pairs per split."""
+    if data is None:
+        return {}
+    counts = {f"data.{split}": count for split, count in _pairs(data).items()}
+    return {"fingerprint": data["fingerprint"]} | counts
+
+
+def _costs(records: list[Record]) -> tuple[list[Metric], dict[str, str]]:
+    """`cost.*`: parameters, seconds, memory; and the tags that show some of them with a unit."""
+    costs: list[Metric] = []
+    tags: dict[str, str] = {}
+    for record in records:
+        event = record["event"]
+        values: dict[str, float | None] = {}
+        if event == "parameters":
+            networks = ("generator", "discriminator", "scorer")
+            values = {f"{name}_parameters": record.get(name) for name in networks}
+        elif event == "trained":
+            memory = record.get("peak_memory_mib")
+            values = {"training_seconds": record["seconds"], "peak_memory_mib": memory}
+            if "kept_step" in record:  # a scorer's
+                values |= {"batches": record["step"], "kept_batch": record["kept_step"]}
+            if memory is not None:
+                tags["peak memory"] = f"{memory:.0f} MiB"
+        elif event == "done":
+            values = {"seconds": record["seconds"]}
+            tags["duration"] = f"{record['seconds']:.0f} s"
+        known = {name: value for name, value in values.items() if value is not None}
+        costs += [_metric(f"cost.{name}", v, record["time"]) for name, v in known.items()]
+    return list({metric.key: metric for metric in costs}.values()), tags  # the newest of each
+
+
+def _score_values(records: list[Record]) -> list[Metric]:
+    """The newest scores."""
+    record = last(records, "scores")
+    if record is None:
+        return []
+    return [_metric(name, value, record["time"]) for name, value in record["values"].items()]
+
+
+def _score_tags(records: list[Record], scores: Scores | None) -> dict[str, str]:
+    """Why scores are missing, and the intervals over images of those that are not."""
+    record = last(records, "scores")
+    if record is None:
+        return {}
+    intervals = scores.intervals_over_images if scores else {}
+    return {f"not_measured.{name}": why for name, why in record["not_measured"].items()} | {
+        f"image_interval.{name}": json.dumps(interval) for name, interval in intervals.items()
+    }
+
+
+def provenance_tags(records: list[Record]) -> dict[str, str]:
+    """Commit, device and versions of every session, each once; the scores' commit if it differs."""
+    seen: dict[str, dict[str, None]] = {}
+    for record in records:
+        if record["event"] == "start":
+            for key, value in flatten(record.get("provenance") or {}).items():
+                seen.setdefault(key, {})[value] = None
+        elif record["event"] == "execution":
+            engine = str(record.get("engine"))
+            if record.get("instead_of"):
+                engine += f" instead of {record['instead_of']}: {record.get('error')}"
+            seen.setdefault("engine", {})[engine] = None
+    tags = {f"provenance.{key}": ", ".join(values) for key, values in seen.items()}
+    if seen.get("commit"):
+        tags["mlflow.source.git.commit"] = list(seen["commit"])[-1]
+    scores = last(records, "scores") or {}
+    commit = (scores.get("provenance") or {}).get("commit")
+    if commit and commit != tags.get("provenance.commit"):
+        tags["provenance.scores_commit"] = commit
+    return tags
+
+
+def stage_scores(directory: Path, folder: Path, class_names: list[str] | None) -> None:
+    """Put what a scored run directory gives MLflow into `folder`: tables, summed counts, images."""
+    for name in ("scores.json", "per_image.csv"):
+        if (directory / name).is_file():
+            shutil.copyfile(directory / name, folder / name)
+    if (folder / "per_image.csv").is_file():
+        table = pd.read_csv(folder / "per_image.csv", encoding="utf-8")
+        # An image may be called "NA", which is no missing value in this column.
+        names = pd.read_csv(folder / "per_image.csv", usecols=["name"], dtype=str, na_filter=False)
+        table["name"] = names["name"]
+        # MLflow's table view reads a dot in a column's name as a path and shows nothing.
+        table.columns = table.columns.str.replace(".", "/", regex=False)
+        # The format of MLflow's log_table, which would append to the table that is there.
+        table.to_json(folder / "per_image.json", orient="split", index=False)
+    if (directory / "per_image.npz").is_file():
+        with np.load(directory / "per_image.npz", allow_pickle=False) as arrays:
+            for key, name in (("lab", "histograms.json"), ("confusion", "confusion.json")):
+                if key in arrays:
+                    counts = arrays[key]
+                    sums = {key: counts.sum(axis=0).tolist(), "images": len(counts)}
+                    (folder / name).write_text(json.dumps(sums), encoding="utf-8")
+    stage_classes(directory, folder, class_names)
+    for kind in ("inputs", "targets", "translations"):
+        for image in evenly_spaced(sorted((directory / kind).glob("*.png")), FIXED_IMAGES):
+            (folder / kind).mkdir(exist_ok=True)
+            shutil.copyfile(image, folder / kind / image.name)
+
+
+def stage_classes(directory: Path, folder: Path, class_names: list[str] | None) -> None:
+    """Write per_class.json: one row per class, from the confusion matrix of all test images.
+
+    A directory that was not scored by class gets none.
+    """
+    try:
+        with np.load(directory / "per_image.npz", allow_pickle=False) as arrays:
+            confusion = arrays["confusion"].sum(axis=0)
+    except (FileNotFoundError, KeyError):
+        return
+    accuracy, iou = per_class(confusion)
+    table = pd.DataFrame(
+        {
+            "class": class_names or [str(i) for i in range(len(confusion))],
+            "share of pixels": confusion.sum(axis=1) / max(1, confusion.sum()),
+            "accuracy": accuracy,
+            "IoU": iou,
+        }
+    )
+    table.to_json(folder / "per_class.json", orient="split", index=False, double_precision=15)
+
+
+def evenly_spaced(items: list[T], count: int) -> list[T]:
+    """At most `count` items at equal distances, the first among them."""
+    if len(items) <= count:
+        return items
+    return [items[i * len(items) // count] for i in range(count)]
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, str]:
+    """{"a": {"b": 1}} to {"a.b": "1"}; None is "none", lists are JSON."""
+    if isinstance(value, dict):
+        flat: dict[str, str] = {}
+        for key, inner in value.items():
+            flat |= flatten(inner, f"{prefix}.{key}" if prefix else _name(str(key)))
+        return flat
+    return {prefix: as_text(value)}
+
+
+def as_text(value: Any) -> str:
+    """A value as MLflow shows it."""
+    if isinstance(value, str):
+        return value
+    return "none" if value is None else json.dumps(value)
+
+
+def milliseconds(seconds: float) -> int:
+    """Unix seconds to MLflow's Unix milliseconds."""
+    return round(seconds * 1000)
+
+
+def _metric(name: str, value: float, time: float, step: int = 0) -> Metric:
+    """A value of a metric at a time (Unix seconds)."""
+    return Metric(_name(name), float(value), milliseconds(time), step)
+
+
+def _name(name: str) -> str:
+    """A name with the characters that MLflow refuses replaced."""
+    return re.sub(r"[^\w\-. :/]", "_", name)

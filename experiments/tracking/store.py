@@ -1,6 +1,6 @@
-"""The MLflow store: where it is, how it is opened, how a suite's runs are found in it again.
+"""The MLflow store: how it is opened, locked, and asked for a suite's runs.
 
-It and `tracking_run` are the only modules that import mlflow; before that, telemetry goes off.
+This module sets MLflow's switches before it imports mlflow, so import it before mlflow itself.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read at the import
-os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"  # "written" has to mean written
-# A server that is away is asked again at the next pass, not for minutes within one.
+os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"  # a call returns when its data are stored
+# MLflow would wait for minutes for a server that is away.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-# Reading a store that was moved or is remote shows no bar for every image.
+# No progress bar for every image that is downloaded from a remote store.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-# MLflow tells of every migration, and logs a traceback of what it raises as well.
+# MLflow logs every migration, and a traceback for what it raises as well.
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
 logging.getLogger("alembic").setLevel(logging.ERROR)
 
 from mlflow.entities import Run, ViewType  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.store.tracking import SEARCH_MAX_RESULTS_THRESHOLD as ALL  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 from requests import RequestException  # noqa: E402
 from sqlalchemy.engine import make_url  # noqa: E402
@@ -37,26 +38,20 @@ from pix2pix.common.locks import owning  # noqa: E402
 
 LOCK_SECONDS = 60.0
 GROUND_TRUTH = "ground truth"
-"""The arm of the real photos' own scores."""
+"""The `arm` tag of the run that holds the scores of the real photos."""
 SCORER = "scorer"
-"""The `arm` tag of the training of the in-suite FCN-8s."""
+"""The `arm` tag of the run that holds the training of the in-suite FCN-8s."""
+MLFLOW_ERRORS = (MlflowException, SQLAlchemyError, RequestException)
+"""What MLflow raises when the store is away, locked, or of another version."""
 
 
 class StoreError(UserError):
-    """The store is away, locked, or none that this MLflow reads: one line says which."""
-
-
-MLFLOW_ERRORS = (MlflowException, SQLAlchemyError, RequestException)
-"""What MLflow raises where the store is away, locked, or of another version."""
-
-
-class StoreBusy(StoreError):
-    """Another process is writing into the store and did not finish in time."""
+    """The store is away, locked, or not readable by this MLflow; the message is one line."""
 
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Whatever MLflow raises within, as StoreError."""
+    """Raise MLflow's errors as StoreError."""
     try:
         yield
     except MLFLOW_ERRORS as error:
@@ -64,13 +59,16 @@ def store_errors() -> Iterator[None]:
 
 
 def database_path(uri: str) -> Path | None:
-    """The file behind an SQLite address; None for every other kind of store."""
+    """The file behind an SQLite address; None for every other kind of store.
+
+    Raises UserError for an address that SQLAlchemy cannot read or that names no file.
+    """
     if not uri.startswith("sqlite"):
         return None
     try:
         database = make_url(uri).database
     except ArgumentError as error:
-        raise UserError(f"{VARIABLE}: not an address of a store: {uri}") from error
+        raise UserError(f"{VARIABLE}: not the address of a store: {uri}") from error
     if not database or database == ":memory:":
         raise UserError(f"{VARIABLE}: names no file: {uri}")
     return Path(database).absolute()
@@ -85,19 +83,13 @@ class Store:
     artifacts: Path | None
 
     def experiment(self, suite: str, create: bool = False) -> str | None:
-        """The id of a suite's experiment; None where there is none and none is made."""
+        """The id of a suite's experiment. If there is none: None, or with `create` a new one."""
         found = self.client.get_experiment_by_name(suite)
         if found is None:
             if not create:
                 return None
             location = str(self.artifacts / suite) if self.artifacts else None
-            try:
-                return self.client.create_experiment(suite, artifact_location=location)
-            except MlflowException as error:
-                # The server had made it and its answer was lost, so that the client asked again.
-                found = self.client.get_experiment_by_name(suite)
-                if error.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:
-                    raise
+            return self.client.create_experiment(suite, artifact_location=location)
         if found.lifecycle_stage != "active":
             if not create:
                 return None
@@ -106,32 +98,19 @@ class Store:
 
     def experiments(self) -> dict[str, str]:
         """{name: id} of every experiment that is not deleted."""
-        names: dict[str, str] = {}
-        token = None
-        while True:
-            page = self.client.search_experiments(ViewType.ACTIVE_ONLY, page_token=token)
-            names |= {experiment.name: experiment.experiment_id for experiment in page}
-            token = page.token
-            if not token:
-                return names
+        found = self.client.search_experiments(ViewType.ACTIVE_ONLY, max_results=ALL)
+        return {experiment.name: experiment.experiment_id for experiment in found}
 
-    def runs(self, experiment_id: str, tags: dict[str, str]) -> Iterator[Run]:
+    def runs(self, experiment_id: str, tags: dict[str, str]) -> list[Run]:
         """The runs of an experiment that carry all of these tags, newest first."""
-        token = None
-        while True:
-            page = self.client.search_runs([experiment_id], max_results=1000, page_token=token)
-            for run in page:
-                if all(run.data.tags.get(key) == value for key, value in tags.items()):
-                    yield run
-            token = page.token
-            if not token:
-                return
+        query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        return list(self.client.search_runs([experiment_id], query, max_results=ALL))
 
 
 def open_store(uri: str | None = None, create: bool = False) -> Store:
-    """Open the store; with `create`, make and initialise an SQLite file that is not there.
+    """Open the store; with `create`, make and initialise an SQLite file that does not exist.
 
-    Raises UserError where there is no store to read, StoreError where it cannot be opened.
+    Raises UserError if there is no store to read, StoreError if it cannot be opened.
     """
     uri = uri or tracking_uri()
     database = database_path(uri)
@@ -143,7 +122,7 @@ def open_store(uri: str | None = None, create: bool = False) -> Store:
     shown = without_password(uri)
     try:
         client = MlflowClient(uri)
-    except Exception as error:  # MLflow's, SQLAlchemy's, Alembic's, or a driver not installed
+    except Exception as error:  # of MLflow, SQLAlchemy, Alembic, or a driver not installed
         if "out-of-date database schema" in str(error):
             raise StoreError(
                 f"{shown}: written by another version of MLflow; copy it, then run "
@@ -154,9 +133,9 @@ def open_store(uri: str | None = None, create: bool = False) -> Store:
 
 
 def check_store() -> None:
-    """Open the store, initialise it where it is new, and ask it something.
+    """Open the store, initialise it if it is new, and read its experiments.
 
-    Raises StoreError, UserError or OSError where a suite could not be mirrored into it.
+    Raises StoreError, UserError or OSError if no suite could be mirrored into it.
     """
     uri = tracking_uri()
     with writing(uri):
@@ -169,9 +148,9 @@ def check_store() -> None:
 
 
 def writing(uri: str) -> AbstractContextManager[object]:
-    """Holds an SQLite store's lock file, so that one process at a time writes and initialises.
+    """Hold the lock file of an SQLite store, so that one process at a time writes into it.
 
-    Entering raises StoreBusy when another process holds it for longer than LOCK_SECONDS.
+    Entering raises StoreError if another process holds the lock for more than LOCK_SECONDS.
     """
     database = database_path(uri)
     if database is None:
@@ -182,24 +161,24 @@ def writing(uri: str) -> AbstractContextManager[object]:
 
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    """Own what a lock file stands for; StoreBusy where another does for longer than LOCK_SECONDS.
+    """Hold a lock file; StoreError if another process holds it for more than LOCK_SECONDS.
 
-    In a folder that cannot be written nobody runs a suite, so its mirrors need no lock.
+    A folder that is read-only needs no lock: no suite can run in it.
     """
     began = time.monotonic()
 
-    def turned_down(owner: object) -> None:
+    def give_up(owner: object) -> None:
         if time.monotonic() - began > LOCK_SECONDS:
-            raise StoreBusy(f"{lock}: held by {owner or 'another process'}")
+            raise StoreError(f"{lock}: held by {owner or 'another process'}")
 
     if not os.access(lock.parent, os.W_OK):
         yield
         return
-    with owning(lock, turned_down):
+    with owning(lock, give_up):
         yield
 
 
 def first_line(error: BaseException) -> str:
-    """An exception as one line."""
+    """The first line of an exception's message, or the exception's name if it has none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

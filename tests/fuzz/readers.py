@@ -135,7 +135,12 @@ READERS: dict[str, Reader] = {
         "quick.json",
         lay=lambda _: ready("experiments.tracking.mirror"),
     ),
-    "scores": Reader(lambda _: recorded.json_files(recorded.SCORES), read_scores, "scores.json"),
+    "scores": Reader(
+        lambda _: recorded.json_files(recorded.SCORES),
+        read_scores,
+        "scores.json",
+        lay=lambda _: ready("experiments.tracking.mirror"),
+    ),
 }
 if importlib.util.find_spec("eval.scorer.caffemodel"):
     READERS["caffemodel"] = Reader(

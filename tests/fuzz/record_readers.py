@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -71,23 +69,16 @@ def read_suite_record(path: Path) -> None:
 
 def read_scores(path: Path) -> None:
     from experiments.run import jobs
-    from experiments.tracking.scores import read_sheet, reference_of, with_sheet
-
-    sheet = documented(lambda: read_sheet(path.parent))
-    reference_of(sheet)
-    with_sheet([{"event": "done", "time": 1.0}], sheet)
-    job = jobs.Job("cell", path.parent.name, "t", str(path.parents[2]), None, {}, "fedc", None)
-    jobs.scores_current(job)
-
-
-def documented(read: Callable[[], Any]) -> Any:
-    """What `read_sheet` says: ValueError where it is not JSON."""
+    from experiments.tracking.run import read_scores
     from pix2pix.common.errors import UserError
 
     try:
-        return read()
-    except ValueError as error:
-        raise UserError(f"scores.json: {error}") from None
+        read_scores(path.parent)
+    except ValueError as error:  # what it raises for a damaged file
+        raise UserError(str(error)) from None
+    finally:
+        job = jobs.Job("cell", path.parent.name, "t", str(path.parents[2]), None, {}, "fedc", None)
+        jobs.scores_current(job)
 
 
 def read_caffemodel(path: Path) -> None:

@@ -19,7 +19,6 @@ from experiments.run.journal import Journal, last, read_records, write_json
 from experiments.run.runner import run
 from experiments.run.scoring import ensure_scorer
 from experiments.run.signals import Stop
-from experiments.run.session import Session
 from experiments.tracking.mirror import mirror
 from experiments.tracking.reader import read_suite
 from experiments.tracking.store import open_store

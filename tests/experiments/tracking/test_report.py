@@ -1,7 +1,8 @@
-"""A report on its suite's parent run, in a real MLflow store."""
+"""Descriptions, the saved table and the attached report, in a real MLflow store."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import recorded_runs as recorded
@@ -15,7 +16,7 @@ KEY = ("patch_size", "procedural", "quick")
 SCORES = {"lpips": 0.3}
 
 
-def test_an_attached_report_stands_in_the_description(tmp_path: Path, store: Path) -> None:
+def test_an_attached_report_is_in_the_description(tmp_path: Path, store: Path) -> None:
     out, report = tmp_path / "runs", tmp_path / "report"
     recorded.cell(out, "aaa", 1, SCORES)
     claims = ["70x70 > 1x1 on lpips", "a, b > c on lpips"]
@@ -41,3 +42,29 @@ def test_an_attached_report_stands_in_the_description(tmp_path: Path, store: Pat
     with Image.open(folder / "arms_by_inputs_small.png") as small:
         assert small.size == (800, 200)
     assert not attach_report("losses", "procedural", "quick", report)
+
+
+def test_an_experiment_has_its_question_and_a_ready_table(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    recorded.cell(out, "aaa", 1, SCORES)
+    cells = [("70x70", 1, "aaa")]
+    recorded.suite_record(out, cells, reference=None, claims=["70x70 < 1x1 on lpips"])
+    mirror(out)
+    client = open_store().client
+    experiment = client.get_experiment(open_store().experiment("patch_size"))
+    assert "receptive field" in experiment.tags["mlflow.note.content"]
+    view = json.loads(experiment.tags["mlflow.sharedViewState.scores"])
+    table = json.loads(view["state"])
+    assert (table["orderByKey"], table["orderByAsc"]) == ("metrics.`lpips`", True)
+    assert "metrics.`lpips`" in table["selectedColumns"]
+    found = client.search_runs([experiment.experiment_id], table["searchFilter"])
+    assert [run.info.run_name for run in found] == ["70x70 seed 1"]
+    for key, value in (("arm", "70x70"), ("seed", "1"), ("profile", "quick")):
+        asked = f'tags.{key} = "{value}" and tags.role = "cell"'
+        assert len(client.search_runs([experiment.experiment_id], asked)) == 1
+    # A description that a user wrote stays, also when the record changes.
+    client.set_experiment_tag(experiment.experiment_id, "mlflow.note.content", "mine")
+    recorded.suite_record(out, cells, reference=None, claims=[])
+    mirror(out)
+    again = client.get_experiment(experiment.experiment_id)
+    assert again.tags["mlflow.note.content"] == "mine"

@@ -1,0 +1,96 @@
+"""The store: its address, its lock, and the check before a suite begins."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.tracking.address import DEFAULT_URI, tracking_uri, ui_command
+from experiments.tracking.mirror import main
+from experiments.tracking.reader import list_suites
+from experiments.tracking.store import StoreError, database_path, writing
+from pix2pix.common.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_one_process_at_a_time_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.tracking.store.LOCK_SECONDS", 0.1)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with writing(uri), pytest.raises(Exception, match=r"held by process \d+ on "), writing(uri):
+        pass
+    with writing(uri):
+        pass
+
+
+def test_addresses_of_stores() -> None:
+    assert database_path("sqlite:////a/b.db") == Path("/a/b.db")
+    assert database_path("sqlite:///b.db") == Path.cwd() / "b.db"
+    assert database_path("http://localhost:5000") is None
+    with pytest.raises(UserError, match="names no file"):
+        database_path("sqlite://")
+
+
+def test_the_check_initialises_a_new_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/deep/mlflow.db")
+    assert main(["--check"]) == 0
+    assert list_suites() == []
+    assert main(["--check"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("foo://bar", "foo://bar: cannot be opened"),
+        ("postgresql://me:secret@localhost/x", "postgresql://me:***@localhost/x: cannot be opened"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///{folder}/text.db", "text.db: cannot be opened"),
+        ("sqlite:///{folder}/text.db/mlflow.db", "text.db"),
+    ],
+)
+def test_the_check_names_what_is_wrong_in_one_line(
+    uri: str,
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "text.db").write_text("this is no database, it is a text file" * 100)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(folder=tmp_path))
+    assert main(["--check"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: MLFLOW_TRACKING_URI: ")
+    assert error.count("\n") == 1
+    assert reason in error
+    assert "secret" not in error
+
+
+def test_a_store_of_another_version_is_named(store: Path) -> None:
+    with contextlib.closing(sqlite3.connect(store)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = 'fffffffffff'")
+    with pytest.raises(StoreError, match="written by another version of MLflow"):
+        list_suites()
+
+
+def test_where_the_store_is_and_how_to_look_into_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert tracking_uri() == DEFAULT_URI == "sqlite:///mlflow.db"
+    assert ui_command(tracking_uri()) == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
+    assert ui_command("sqlite:////my runs/m.db", ".venv/bin/mlflow") == (
+        ".venv/bin/mlflow ui --backend-store-uri 'sqlite:////my runs/m.db'"
+    )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@runs.example.org")
+    assert ui_command(tracking_uri()) == "open https://me:***@runs.example.org"
+    assert ui_command("postgresql://me:secret@host/runs") == (
+        'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'
+    )
+
+
+def test_asking_for_the_address_does_not_import_mlflow() -> None:
+    code = "import sys, experiments.tracking.address; sys.exit('mlflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
