@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from experiments.tracking.reader import read_suite
 from pix2pix.common.errors import UserError
-from reports.analysis.runs import finished, read, tidy
+from reports.analysis.runs import finished, tidy
 from reports.analysis.verdicts import verdicts
 from reports.pages import compare_pages
 from reports.pages.compare_content import LETTERS, Setting
@@ -46,11 +47,11 @@ def write_comparison(suite: str, pairs: Sequence[tuple[str, str]], out: Path) ->
     """Write comparison.html, .md, .tex, comparison_verdicts.csv and comparison_results.csv.
 
     Returns the folder, `out`/compare/SUITE/DATASET-PROFILE+…; UserError where a setting is not
-    recorded or has no finished cell, and as `reports.analysis.runs.read`.
+    recorded or has no finished cell, and as `read_suite`.
     """
     settings = []
     for dataset, profile in pairs:
-        runs = read(suite, dataset, profile)
+        runs = read_suite(suite, dataset, profile)
         if not finished(runs):
             raise UserError(f"suite {suite} on {dataset}:{profile}: no finished cell")
         judged = {verdict.claim: verdict for verdict in verdicts(runs)}
