@@ -20,12 +20,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.dry_run import dry_run
 from experiments.progress import duration
 from experiments.run.signals import NUMBERS, Terminated, interrupt_on_signals
-from experiments.settings import SETTINGS, parse_override
-from experiments.spec import load_profiles, load_suite, suite_names
-from experiments.study import Options, execute, make_study
+from experiments.spec import SETTINGS, load_profiles, load_suite, parse_override, suite_names
+from experiments.study import Options, dry_run, execute, make_study
 from experiments.tracking.address import tracking_uri, ui_command
 from experiments.tracking.process import mirror_everything, mirror_only
 from pix2pix.common.errors import UserError

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,13 @@ from experiments.plan import Plan, make_plan
 from experiments.progress import duration
 from experiments.record import write_record
 from experiments.run import jobs
-from experiments.run.calibration import KEY, Calibration, calibrate, calibrated, subject
 from experiments.run.jobs import DataSource, Job
 from experiments.run.launcher import (
     Outcome,
     choose_workers,
     gpu_count,
     launch,
+    likely_gpus,
     unusable_gpus,
     usable_cores,
 )
@@ -34,7 +33,7 @@ from experiments.spec import load_suite, suite_names
 from experiments.tracking.process import Ending, say, start_mirror, stop_mirror
 from pix2pix.common.errors import UserError
 from pix2pix.config import CellConfig
-from pix2pix.data.cache import check_source, prepare
+from pix2pix.data.cache import cached_counts, cached_fingerprint, check_source, prepare
 from pix2pix.data.registry import DatasetEntry, find_entry, load_registry
 
 
@@ -68,55 +67,16 @@ class Study:
     options: Options
     entry: DatasetEntry
     plans: tuple[Plan, ...]
-    calibration: str = ""
-    """What the precision was chosen by, where that was left to a measurement."""
 
     @property
     def size(self) -> tuple[int, int]:
         return self.plans[0].size
 
 
-def make_study(options: Options, measure: bool = False) -> Study:
-    """Check everything that can be checked without reading an image; UserError otherwise.
-
-    Where `--set training.precision=auto` leaves the precision to a measurement, `measure` allows
-    one; else only an earlier one is looked up, and float32 is taken where there is none.
-    """
+def make_study(options: Options) -> Study:
+    """Check everything that can be checked without reading an image; UserError otherwise."""
     entry = find_entry(load_registry(options.datasets), options.dataset)
-    overrides = dict(options.overrides)
-    if overrides.get(KEY) != "auto":
-        return Study(options, entry, _plans(options, entry))
-    del overrides[KEY]
-    options = replace(options, overrides=tuple(overrides.items()))
-    plans = _plans(options, entry)
-    timed = subject(plans)
-    if measure:
-        _check_places(options, entry, plans)
-        found = _measured(options, timed)
-    else:
-        found = calibrated(timed, options.out)
-    if found is None:
-        print(
-            f"{KEY}: not measured in {options.out} yet; shown as float32, a run may choose another",
-            file=sys.stderr,
-        )
-        return Study(options, entry, plans)
-    say(f"{KEY}: {found.text}")
-    if found.precision != "float32":
-        chosen = (*options.overrides, (KEY, found.precision))
-        options = replace(options, overrides=chosen)
-        plans = _plans(options, entry)
-    return Study(options, entry, plans, found.text)
-
-
-def _measured(options: Options, timed: CellConfig) -> Calibration:
-    if calibrated(timed, options.out) is None:
-        say(f"{KEY}: timing steps to choose")
-    if gpus := gpu_count():
-        cells = -(-(options.workers or gpus) // gpus)
-        return calibrate(timed, options.out, "cuda:0", options.threads, cells)
-    cells = options.workers or usable_cores()
-    return calibrate(timed, options.out, "cpu", options.threads, cells)
+    return Study(options, entry, _plans(options, entry))
 
 
 def _plans(options: Options, entry: DatasetEntry) -> tuple[Plan, ...]:
@@ -133,7 +93,7 @@ def _plans(options: Options, entry: DatasetEntry) -> tuple[Plan, ...]:
                 arms=options.arms,
                 overrides=dict(options.overrides),
             )
-            plan.cells("")
+            plan.cells()
         except UserError as error:
             if not everything:
                 raise
@@ -157,12 +117,11 @@ def execute(study: Study) -> Ending:
     here = commit()
     records, planned = [], {}
     for plan in study.plans:
-        cells = plan.cells(fingerprint)
-        records.append(write_record(plan, cells, fingerprint, options.out, here, pairs))
+        records.append(write_record(plan, plan.cells(), fingerprint, options.out, here, pairs))
         for job in plan_jobs(study, plan, fingerprint, here, options.threads):
             planned.setdefault(job.digest, job)
     todo = [job for job in planned.values() if jobs.state(job).word != "done"]
-    todo.sort(key=_turn)
+    todo.sort(key=_priority)
     gpus = gpu_count() if todo else 0
     workers = choose_workers(options.workers, gpus, todo) if todo else 0
     if todo and (unusable := unusable_gpus()):
@@ -172,14 +131,14 @@ def execute(study: Study) -> Ending:
         say(few)
     say(
         f"{len(planned) - len(todo)} of {len(planned)} jobs are done; {len(todo)} to do"
-        + (f" on {gpus} GPU(s)" if gpus else f", {workers} at a time on the CPU" if todo else "")
+        + (f" on {gpus} GPU(s)" if gpus else f", {workers} in parallel on the CPU" if todo else "")
     )
     tracker = start_mirror(options.out, records)
     with collected_signals() as signals:
         outcomes = _launch(todo, workers, gpus, signals) if todo else {}
         again = [] if signals or not todo else _to_score_again(planned.values(), outcomes)
         if again:
-            say(f"scored again, by what came after their scores: {len(again)} of the jobs")
+            say(f"re-scoring {len(again)} runs: their scorer or the LPIPS weights changed")
             workers = choose_workers(options.workers, gpus, again)
             outcomes |= _launch(again, workers, gpus, signals)
             todo += [job for job in again if job not in todo]
@@ -191,8 +150,8 @@ def execute(study: Study) -> Ending:
         say(f"FAILED {job.title}: {reason} (log: {job.directory / 'log.txt'})")
     seconds = time.monotonic() - began
     if stopped or signals:
-        say("stopped; the same command goes on where this one ended")
-        # Where only a worker was told to, by whom we do not know, it was SIGTERM.
+        say("stopped; the same command continues from here")
+        # If only a worker was signalled, assume SIGTERM.
         return Ending(128 + (signals[0] if signals else signal.SIGTERM), False, seconds)
     if not tracked and importlib.util.find_spec("mlflow"):
         return Ending(1, False, seconds)
@@ -210,41 +169,39 @@ def _launch(
 
 
 def _to_score_again(planned: Iterable[Job], outcomes: dict[str, Outcome]) -> list[Job]:
-    """Jobs that are done but for scores by another scorer than these outcomes': it was damaged or
-    lost, and trained again meanwhile (or without LPIPS, whose weights have come)."""
+    """Jobs that are trained, but whose scores are outdated: the scorer was lost and trained again
+    meanwhile, or the LPIPS weights have arrived."""
     ended = {digest for digest, outcome in outcomes.items() if outcome.word != "done"}
     late = (j for j in planned if j.digest not in ended and jobs.state(j).word == "to score")
-    return sorted(late, key=_turn)
+    return sorted(late, key=_priority)
 
 
-def _turn(job: Job) -> tuple[float, ...]:
-    """References first, because every cell's scores wait for them; then seed by seed, so that a
-    study that was cut short has all arms of some; in a seed the long ones first, so that no
+def _priority(job: Job) -> tuple[float, ...]:
+    """References first, because every cell's scores wait for them; then seed by seed, so that an
+    interrupted study has all arms of some seeds; within a seed the long ones first, so that no
     processor waits for one at the end."""
-    if job.kind == "reference":
+    if not isinstance(job.config, CellConfig):
         return (0.0,)
-    config = CellConfig.model_validate_json(json.dumps(job.config))
-    return (1.0, config.seed, -jobs.step_gflop(config))
+    return (1.0, job.config.seed, -jobs.step_gflop(job.config))
 
 
 def plan_jobs(study: Study, plan: Plan, fingerprint: str, here: str, threads: int) -> list[Job]:
+    """The jobs of a plan on images of that fingerprint, by code of the commit `here`."""
     options = study.options
-    registry = str(options.datasets.resolve()) if options.datasets else None
     data = DataSource(
-        study.entry.name,
-        registry,
-        str(options.data_root.resolve()),
-        str(options.cache.resolve()),
+        name=study.entry.name,
+        registry=options.datasets.resolve() if options.datasets else None,
+        root=options.data_root.resolve(),
+        cache=options.cache.resolve(),
     )
     return jobs.build_jobs(
         plan,
-        plan.cells(fingerprint),
+        plan.cells(),
         fingerprint,
         data,
         options.out.resolve(),
         commit=here,
         threads=threads,
-        calibration=study.calibration,
         checkpoint_seconds=options.checkpoint_seconds,
     )
 
@@ -277,14 +234,14 @@ def _prepare(study: Study) -> tuple[str, dict[str, int]]:
 
 
 def _now_and_then(what: str, seconds: float = 10.0) -> Callable[[int, int], None]:
-    """A progress callback that speaks up where something takes long, with the time left."""
-    began = said = time.monotonic()
+    """A progress callback that prints a line now and then, with the time left."""
+    began = printed = time.monotonic()
 
     def progress(done: int, total: int) -> None:
-        nonlocal said
-        if time.monotonic() - said >= seconds:
-            said = time.monotonic()
-            left = (said - began) / done * (total - done)
+        nonlocal printed
+        if time.monotonic() - printed >= seconds:
+            printed = time.monotonic()
+            left = (printed - began) / done * (total - done)
             say(f"{what} {done} of {total}, {duration(left)} left")
 
     return progress
@@ -295,3 +252,80 @@ def _check_places(options: Options, entry: DatasetEntry, plans: Sequence[Plan]) 
     check_source(entry, options.data_root, plans[0].suite.direction)
     check_folder("--out", options.out)
     check_folder("--reports", options.reports)
+
+
+def dry_run(study: Study) -> str:
+    """Cells, steps, which are done and the expected time, without reading an image."""
+    options = study.options
+    known = cached_fingerprint(study.entry, options.data_root, study.size, options.cache)
+    counts = cached_counts(study.entry, options.data_root, study.size, options.cache)
+    pairs = counts["train"] if counts else study.entry.paper.train_images
+    rows, open_cells, seen, paces = [], [], set(), []
+    for plan in study.plans:
+        planned = plan_jobs(study, plan, known or "", "unknown", 1)[1:]
+        for cell, job in zip(plan.cells(), planned, strict=True):
+            config = cell.config(known or "")
+            training = config.training
+            steps = training.steps or (training.total_steps(pairs) if pairs else None)
+            state = jobs.state(job) if known else jobs.State("new")
+            if state.seconds_per_step:
+                paces.append(state.seconds_per_step / jobs.expected_pace(config))
+            again = config.digest in seen
+            seen.add(config.digest)
+            if not again and state.word not in ("done", "to score"):
+                open_cells.append((config, max(0, (steps or 0) - state.step)))
+            word = {"stopped": f"stopped at {state.step}"}.get(state.word, state.word)
+            rows.append(
+                (
+                    plan.suite.name,
+                    cell.arm,
+                    str(cell.seed),
+                    str(steps or f"{training.epochs} epochs"),
+                    "shared" if again and state.word == "new" else word,
+                    config.digest if known else "after decoding",
+                )
+            )
+    head = ("suite", "arm", "seed", "steps", "state", "digest")
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in [head, *rows]]
+    summary = f"{len(rows)} cells, {len(seen)} different, {len(open_cells)} to train"
+    if open_cells:
+        counted = bool(pairs) or all(c.training.steps for c, _ in open_cells)
+        summary += f"; {_time_left(open_cells, paces, options.workers, counted)}"
+    lines += ["", summary]
+    if few := few_seeds(study.plans):
+        lines.append(few)
+    try:
+        check_precisions(study.plans)
+    except UserError as error:  # a cluster's front end has no GPU
+        lines.append(f"this machine would refuse it: {error}")
+    if not known:
+        lines.append(
+            f"data set {study.entry.name} is not decoded at {study.size[0]}×{study.size[1]} yet: "
+            "what is done is known after the first run"
+        )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _time_left(
+    cells: Sequence[tuple[CellConfig, int]],
+    paces: Sequence[float],
+    workers: int | None,
+    counted: bool,
+) -> str:
+    """How long training so many steps of these cells takes. `paces`: what was measured, over what
+    arithmetic expects of a CPU; `counted`: whether the number of steps is known."""
+    if not counted:
+        return "how long is unknown until the training pairs are counted"
+    gpus = likely_gpus()
+    if gpus and not paces:
+        return "how long is known when a cell has trained on a GPU here"
+    at_once = min(workers or gpus or usable_cores(), len(cells))
+    scale = sum(paces) / len(paces) if paces else 1.0
+    left = scale * sum(n * jobs.expected_pace(config) for config, n in cells) / at_once
+    where = "" if gpus else " of this CPU"
+    basis = "at the pace measured here" if paces else "estimated from the arithmetic, ± half"
+    return (
+        f"training alone takes about {duration(max(1.0, left))} on {at_once} "
+        f"worker{'s' * (at_once > 1)}{where} ({basis})"
+    )

@@ -117,13 +117,6 @@ class CellConfig(CellSettings):
         return digest(content)
 
 
-def digest(self) -> str:
-    content = self.model_dump(mode="json")
-    if self.training.precision == "float32":  # as it was before the setting was there
-        del content["training"]["precision"]
-    return digest(content)
-
-
 def digest(value: Any) -> str:
     """The first 16 hex digits of the sha256 of a value's canonical JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

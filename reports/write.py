@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.tracking.reader import SuiteRuns
+from experiments.tracking.reader import SuiteRuns, read_suite
 from pix2pix.common.errors import UserError
 from reports.analysis.claims import not_judged
 from reports.analysis.image_intervals import image_intervals
-from reports.analysis.runs import finished, read, standing, tidy
+from reports.analysis.runs import finished, standing, tidy
 from reports.analysis.verdicts import Verdict
 from reports.figures import draw as figures
 from reports.pages import citation, latex, notes, verdict_text
@@ -29,7 +29,7 @@ def write_report(suite: str, dataset: str, profile: str, out: Path) -> Path:
     cannot be written, where MLflow is away or locked (StoreError, which is a UserError), and where
     no cell is finished: the report then says so as well.
     """
-    report = gather(read(suite, dataset, profile))
+    report = gather(read_suite(suite, dataset, profile))
     runs, table, judged = report.runs, report.table, report.verdicts
     folder = out / f"{dataset}-{profile}" / suite
     with writing(folder):

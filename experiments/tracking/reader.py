@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -251,18 +252,24 @@ def _record(
     reasons = _below("not_measured.", tags)
     # MLflow cannot forget a value; one that the newest scores have a reason not to hold is gone.
     unwanted = (*NOT_SCORES, *reasons)
+    values = {name: v for name, v in metrics.items() if not name.startswith(unwanted)}
+    scores = {name: v for name, v in values.items() if math.isfinite(v)}
+    reasons |= {
+        name: f"the recorded value is {v}" for name, v in values.items() if name not in scores
+    }
     return RunRecord(
         arm=arm,
         seed=seed,
         digest=digest,
         status=STATUS.get(run.info.status, "running"),
         params=dict(run.data.params),
-        scores={name: v for name, v in metrics.items() if not name.startswith(unwanted)},
+        scores=scores,
         not_measured=reasons,
         image_intervals={
             name: (low, high)
             for name, pair in _below("image_interval.", tags).items()
             for low, high in [json.loads(pair)]
+            if name in scores and math.isfinite(low) and math.isfinite(high)
         },
         cost=_below("cost.", metrics),
         provenance=_below("provenance.", tags),

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from eval.metrics import METRICS
-from experiments.tracking.reader import GROUND_TRUTH, RunRecord, SuiteRuns, read_suite
-from reports.analysis.consistency import consistent
+from experiments.tracking.reader import GROUND_TRUTH, RunRecord, SuiteRuns
 from reports.analysis.statistics import Interval, t_interval
 
-EARLIER_DOWNLOAD = (
-    r"no (?P<path>.+?) \(<urlopen error (?:\[Errno -?\d+\] )?(?P<why>[^>]*)>\); "
-    r"(?P<how>.+) put it there$"
-)
-LATER_DOWNLOAD = r"the weights could not be downloaded (\g<why>): \g<how> put the file at \g<path>"
-"""How earlier versions recorded that LPIPS's weights are missing, and how `eval.backbones` says it
-now."""
 NOT_OF_ITSELF = ("lpips", "pixel")
 """Families that say nothing of a photo and itself: the ground truth has no value by nature."""
 LEFT_OUT = "left out"
@@ -39,14 +30,6 @@ class Entry:
     """How many seeds the suite asked for."""
     why: str | None = None
     """Why it was not measured, or was left out."""
-
-
-def read(suite: str, dataset: str, profile: str) -> SuiteRuns:
-    """A suite as reports see it: what must not be averaged over counts as missing and says why.
-
-    Raises UserError where nothing is recorded, StoreError where the store is away or locked.
-    """
-    return consistent(read_suite(suite, dataset, profile))
 
 
 def finished(runs: SuiteRuns) -> list[RunRecord]:
@@ -123,8 +106,7 @@ def decimals(score: str) -> int:
 
 def reason(run: RunRecord, score: str) -> str | None:
     """Why a run has no value for a score, where it says so for the score or its family."""
-    why = run.not_measured.get(score) or run.not_measured.get(METRICS[score].family)
-    return why and re.sub(EARLIER_DOWNLOAD, LATER_DOWNLOAD, why)
+    return run.not_measured.get(score) or run.not_measured.get(METRICS[score].family)
 
 
 def runs_by_arm(runs: SuiteRuns) -> dict[str, list[RunRecord]]:

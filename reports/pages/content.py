@@ -8,7 +8,6 @@ from experiments.tracking.reader import SuiteRuns
 from reports.analysis.ceiling import RULE, ceiling_warnings
 from reports.analysis.claims import not_judged
 from reports.analysis.cost import CostTable, cost_table
-from reports.analysis.earlier import left_out
 from reports.analysis.image_intervals import ImageIntervals, distances
 from reports.analysis.ranking import in_words, paper_orders
 from reports.analysis.verdicts import Verdict, verdicts
@@ -50,7 +49,7 @@ def gather(runs: SuiteRuns) -> Report:
     table = make_table(runs)
     judged = tuple(verdicts(runs))
     warnings = ceiling_warnings(runs)
-    problems = [*notes.gaps(runs), *notes.few_images(record), *left_out(runs)]
+    problems = [*notes.gaps(runs), *notes.few_images(record), *notes.earlier_runs(runs)]
     problems += [f"Ceiling: {warning}" for warning in warnings]
     problems += [f"Ceiling {RULE}"] if warnings else []
     under = [notes.interval_note(runs), notes.paper_note(runs), notes.bold_note(runs, table)]

@@ -80,6 +80,30 @@ def gaps(runs: SuiteRuns) -> list[str]:
     return said
 
 
+def earlier_runs(runs: SuiteRuns) -> list[str]:
+    """Which runs of the same name, recorded with other settings or data, the table leaves out."""
+    groups: dict[str, list[RunRecord]] = {}
+    for run in runs.left_out:
+        groups.setdefault(_difference(run, runs), []).append(run)
+    return [
+        f"left out, recorded under the same name with {difference}: {names(group)}"
+        for difference, group in groups.items()
+    ]
+
+
+def _difference(run: RunRecord, runs: SuiteRuns) -> str:
+    """What tells a run of the same name from those in the table."""
+    if run.fingerprint and run.fingerprint != runs.record.fingerprint:
+        return f"other data (fingerprint {run.fingerprint[:12]}…)"
+    other = next((o for o in runs.runs if o.arm == run.arm and o.params), None)
+    if other is None:
+        return "an arm of another record"
+    keys = sorted((run.params.keys() | other.params.keys()) - {"seed", "digest", "fingerprint"})
+    pairs = ((key, run.params.get(key, "none"), other.params.get(key, "none")) for key in keys)
+    differences = [f"{key} {a}, not {b}" for key, a, b in pairs if a != b]
+    return ", ".join(differences) or "other settings"
+
+
 def not_measured(runs: SuiteRuns) -> list[str]:
     """`SCORE: why, and how to get it`, each reason once; a whole family is named as one."""
     reasons: dict[str, list[str]] = {}

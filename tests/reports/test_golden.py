@@ -18,8 +18,7 @@ import imagehash
 import pytest
 from PIL import Image
 
-from experiments.tracking.reader import list_suites
-from reports.analysis.runs import read
+from experiments.tracking.reader import list_suites, read_suite
 from reports.figures.draw import FIGURES, drawings
 from reports.figures.style import COLUMN_WIDTH, IN_COLUMN, save
 from reports.write import write_report
@@ -39,7 +38,7 @@ def report(tmp_path_factory, miniature) -> Path:
         patch.setenv("MLFLOW_TRACKING_URI", miniature)
         ((suite, dataset, profile),) = list_suites()
         written = write_report(suite, dataset, profile, folder)
-        for name, figure, _ in drawings(read(suite, dataset, profile), COLUMN_WIDTH):
+        for name, figure, _ in drawings(read_suite(suite, dataset, profile), COLUMN_WIDTH):
             save(figure, written, f"{name}{IN_COLUMN}", "png")
     return written
 

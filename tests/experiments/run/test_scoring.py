@@ -18,6 +18,7 @@ from experiments.run.jobs import DataSource, Job
 from experiments.run.journal import Journal, last, read_records, write_json
 from experiments.run.runner import run
 from experiments.run.scoring import ensure_scorer
+from experiments.run.session import Session
 from experiments.run.signals import Stop
 from experiments.tracking.mirror import mirror
 from experiments.tracking.reader import read_suite
@@ -88,8 +89,8 @@ def cut_at(step: int) -> Callable[[dict[str, Any]], None]:
     return emit
 
 
-def work_of(job: Job, emit=unheard) -> Work:
-    return Work(job, emit, Stop())
+def work_of(job: Job, emit=unheard) -> Session:
+    return Session(job, emit, Stop())
 
 
 def events(directory: Path) -> list[str]:

@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from suites import PIXEL, arms, run, suite
 
-from experiments.tracking.reader import SuiteRuns, list_suites
-from reports.analysis.runs import read
+from experiments.tracking.reader import SuiteRuns, list_suites, read_suite
 from reports.figures.curves import draw_curves
 from reports.figures.draw import FIGURES, draw_all, drawings
 from reports.figures.seeds import draw_seeds, main_scores, whole_range
@@ -39,7 +38,7 @@ OVERLAP = 1.0
 def runs(miniature) -> SuiteRuns:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", miniature)
-        return read(*list_suites()[0])
+        return read_suite(*list_suites()[0])
 
 
 def renamed(runs: SuiteRuns, names: tuple[str, ...]) -> SuiteRuns:

@@ -129,19 +129,6 @@ def test_not_measured_tells_how_to_get_it_once() -> None:
     assert not_measured(runs) == [f"LPIPS: not measured: {WHY}"]
 
 
-def test_an_earlier_versions_failed_download_is_told_in_words() -> None:
-    why = (
-        "no ~/.cache/alexnet.pth (<urlopen error [Errno -2] Name or service not known>); download "
-        "https://example.org/alexnet.pth on a machine with a network and put it there"
-    )
-    (said,) = not_measured(suite(run("a", 1, 0.8, not_measured={"lpips": why}), scores=["lpips"]))
-    assert said == (
-        "LPIPS: not measured: the weights could not be downloaded (Name or service not known): "
-        "download https://example.org/alexnet.pth on a machine with a network and put the file at "
-        "~/.cache/alexnet.pth"
-    )
-
-
 def test_a_table_of_one_seed_promises_no_interval() -> None:
     for values, told in (((0.8,), "one seed gives no interval"), ((0.8, 0.9), "± half-width")):
         runs = suite(*(run("a", seed, value) for seed, value in enumerate(values)))
