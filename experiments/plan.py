@@ -34,16 +34,21 @@ class SuiteKey(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One training that a suite asks for: an arm with a seed."""
+class Training:
+    """An arm with a seed, before the data are read."""
 
     arm: str
     seed: int
     settings: CellSettings
 
-    def config(self, fingerprint: str) -> CellConfig:
-        """The training on the images of that fingerprint."""
-        return self.settings.on(fingerprint)
+
+@dataclass(frozen=True)
+class Cell:
+    """An arm with a seed on decoded data: what is trained, and named by a digest."""
+
+    arm: str
+    seed: int
+    config: CellConfig
 
 
 @dataclass(frozen=True)
@@ -89,12 +94,16 @@ class Plan:
             )
         )
 
-    def cells(self) -> list[Cell]:
-        """Every arm × seed; UserError where an arm's settings do not go together."""
-        return [self.cell(arm, seed) for seed in self.seeds for arm in self.arms]
+    def cells(self, fingerprint: str) -> list[Cell]:
+        """Every arm × seed on images of that fingerprint; UserError as `trainings`."""
+        return [Cell(t.arm, t.seed, t.settings.on(fingerprint)) for t in self.trainings()]
 
-    def cell(self, arm: str, seed: int) -> Cell:
-        """One arm with one seed; UserError as `cells`."""
+    def trainings(self) -> list[Training]:
+        """Every arm × seed; UserError where an arm's settings do not go together."""
+        return [self.training(arm, seed) for seed in self.seeds for arm in self.arms]
+
+    def training(self, arm: str, seed: int) -> Training:
+        """One arm with one seed; UserError as `trainings`."""
         nested = sections(self.settings(arm))
         where = f"suite {self.suite.name}, arm {arm}"
         try:
@@ -126,7 +135,7 @@ class Plan:
             objective=objective,
             training=training,
         )
-        return Cell(arm, seed, settings)
+        return Training(arm, seed, settings)
 
 
 def paper_settings(entry: DatasetEntry) -> Dotted:

@@ -143,7 +143,7 @@ def _record(
 ) -> SuiteRecord:
     """The record of these cells alone."""
     suite, published = plan.suite, plan.suite.published
-    lengths = {(c.settings.training.steps, c.settings.training.epochs) for c in cells}
+    lengths = {(c.config.training.steps, c.config.training.epochs) for c in cells}
     steps, epochs = next(iter(lengths)) if len(lengths) == 1 else (None, None)
     return SuiteRecord(
         suite=suite.name,
@@ -164,13 +164,11 @@ def _record(
             ArmRecord(
                 name=arm,
                 changes=changes,
-                identity=plan.cell(arm, 0).config(fingerprint).digest,
+                identity=plan.training(arm, 0).settings.on(fingerprint).digest,
             )
             for arm, changes in suite.arms.items()
         ),
-        cells=tuple(
-            CellRecord(arm=c.arm, seed=c.seed, digest=c.config(fingerprint).digest) for c in cells
-        ),
+        cells=tuple(CellRecord(arm=c.arm, seed=c.seed, digest=c.config.digest) for c in cells),
         reference=reference_config(plan, fingerprint).digest,
         scores=tuple(suite.scores),
         published=published

@@ -93,7 +93,7 @@ def _plans(options: Options, entry: DatasetEntry) -> tuple[Plan, ...]:
                 arms=options.arms,
                 overrides=dict(options.overrides),
             )
-            plan.cells()
+            plan.trainings()
         except UserError as error:
             if not everything:
                 raise
@@ -117,7 +117,9 @@ def execute(study: Study) -> Ending:
     here = commit()
     records, planned = [], {}
     for plan in study.plans:
-        records.append(write_record(plan, plan.cells(), fingerprint, options.out, here, pairs))
+        records.append(
+            write_record(plan, plan.cells(fingerprint), fingerprint, options.out, here, pairs)
+        )
         for job in plan_jobs(study, plan, fingerprint, here, options.threads):
             planned.setdefault(job.digest, job)
     todo = [job for job in planned.values() if jobs.state(job).word != "done"]
@@ -196,7 +198,7 @@ def plan_jobs(study: Study, plan: Plan, fingerprint: str, here: str, threads: in
     )
     return jobs.build_jobs(
         plan,
-        plan.cells(),
+        plan.cells(fingerprint),
         fingerprint,
         data,
         options.out.resolve(),
@@ -263,8 +265,8 @@ def dry_run(study: Study) -> str:
     rows, open_cells, seen, paces = [], [], set(), []
     for plan in study.plans:
         planned = plan_jobs(study, plan, known or "", "unknown", 1)[1:]
-        for cell, job in zip(plan.cells(), planned, strict=True):
-            config = cell.config(known or "")
+        for one, job in zip(plan.trainings(), planned, strict=True):
+            config = one.settings.on(known or "")
             training = config.training
             steps = training.steps or (training.total_steps(pairs) if pairs else None)
             state = jobs.state(job) if known else jobs.State("new")
@@ -278,8 +280,8 @@ def dry_run(study: Study) -> str:
             rows.append(
                 (
                     plan.suite.name,
-                    cell.arm,
-                    str(cell.seed),
+                    one.arm,
+                    str(one.seed),
                     str(steps or f"{training.epochs} epochs"),
                     "shared" if again and state.word == "new" else word,
                     config.digest if known else "after decoding",

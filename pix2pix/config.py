@@ -118,7 +118,9 @@ class CellConfig(CellSettings):
 
 
 def digest(value: Any) -> str:
-    """The first 16 hex digits of the sha256 of a value's canonical JSON."""
+    """The first 16 hex digits of the sha256 of the canonical JSON of a value or a model."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -57,12 +57,14 @@ class ReferenceConfig(_Model):
     @property
     def digest(self) -> str:
         """16 hex digits that name the reference."""
-        return digest(self.model_dump(mode="json"))
+        return digest(self)
 
 
 class Job(_Model):
     """A cell to train and score, or a reference (the real photos) to score."""
 
+    digest: str
+    """Of `config`; it names the run directory."""
     title: str
     out: Path
     data: DataSource
@@ -79,10 +81,6 @@ class Job(_Model):
     @property
     def kind(self) -> Literal["cell", "reference"]:
         return "cell" if isinstance(self.config, CellConfig) else "reference"
-
-    @property
-    def digest(self) -> str:
-        return self.config.digest
 
     @property
     def directory(self) -> Path:
@@ -134,10 +132,10 @@ def build_jobs(
     """The reference first, because every cell's scores wait for its scorer; then the cells."""
     config = reference_config(plan, fingerprint)
     common |= {"out": out, "data": data, "reference": config.digest, "scorer": config.scorer}
-    jobs = [Job(title="ground truth", config=config, **common)]
+    jobs = [Job(digest=config.digest, title="ground truth", config=config, **common)]
     for cell in cells:
         title = f"{cell.arm} seed {cell.seed}"
-        jobs.append(Job(title=title, config=cell.config(fingerprint), **common))
+        jobs.append(Job(digest=cell.config.digest, title=title, config=cell.config, **common))
     return jobs
 
 

@@ -20,8 +20,8 @@ SEEDS_THAT_DECIDE = 5
 
 def check_precisions(plans: Sequence[Plan]) -> None:
     """UserError where a GPU, or the CPU, lacks the precision of a cell."""
-    cells = [cell for plan in plans for cell in plan.cells()]
-    lower = {cell.settings.training.precision for cell in cells} - {"float32"}
+    trainings = [training for plan in plans for training in plan.trainings()]
+    lower = {one.settings.training.precision for one in trainings} - {"float32"}
     if not lower:  # everything has float32, and torch need not be imported
         return
     import torch

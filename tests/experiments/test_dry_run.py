@@ -11,7 +11,7 @@ from pix2pix.data.registry import find_entry, load_registry
 def cells():
     entry = find_entry(load_registry(None), "procedural")
     plan = make_plan(load_suite("losses"), entry, "quick")
-    return [(cell.config, 3000) for cell in plan.cells("")]
+    return [(one.settings.on(""), 3000) for one in plan.trainings()]
 
 
 def test_time_left_is_of_the_processors_that_would_train(cells, monkeypatch):

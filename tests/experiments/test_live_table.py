@@ -1,17 +1,17 @@
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
+from some_jobs import a_job
 
 from experiments.live_table import LiveTable, shortened
-from experiments.run.jobs import DataSource, Job
 
 VALUES = {"d_real": 0.6, "d_fake": 0.5, "g_gan": 1.25, "g_l1": 0.2}
 
 
 def job(digest, title):
-    data = DataSource("procedural", None, "data", "cache")
-    return Job("cell", digest, title, "runs", data, {}, "r", None)
+    return a_job(Path("runs"), digest, title=title)
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
+from pathlib import Path
+
 import pytest
+from some_jobs import a_job
 
 from experiments.progress import (
     Lines,
@@ -8,14 +11,12 @@ from experiments.progress import (
     losses_text,
     scores_text,
 )
-from experiments.run.jobs import DataSource, Job
 
 VALUES = {"d_real": 0.6, "d_fake": 0.5, "g_gan": 1.25, "g_l1": 0.2}
 
 
 def job(title="70x70 seed 1"):
-    data = DataSource("procedural", None, "data", "cache")
-    return Job("cell", "abc", title, "runs", data, {}, "r", None)
+    return a_job(Path("runs"), title=title)
 
 
 @pytest.mark.parametrize(

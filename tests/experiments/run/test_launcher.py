@@ -7,8 +7,8 @@ import sys
 
 import pytest
 import torch
+from some_jobs import a_job
 
-from experiments.run.jobs import DataSource, Job
 from experiments.run.journal import Journal, write_json
 from experiments.run.launcher import (
     Outcome,
@@ -20,20 +20,6 @@ from experiments.run.launcher import (
 )
 from experiments.run.signals import collected_signals
 from pix2pix.common.locks import Ownership
-
-
-def job(out, digest, **changes):
-    values = {
-        "kind": "cell",
-        "digest": digest,
-        "title": digest,
-        "out": str(out),
-        "data": DataSource("nothing-of-that-name", None, str(out), str(out / "cache")),
-        "config": {"size": [32, 32], "direction": "labels->photo", "fingerprint": "f"},
-        "reference": "r",
-        "scorer": None,
-    }
-    return Job(**{**values, **changes})
 
 
 def test_workers_default_to_a_gpu_else_a_core_each():
@@ -69,13 +55,13 @@ def test_gpus_that_torch_cannot_use_are_told(tmp_path, monkeypatch):
 
 def test_every_job_fails_for_itself_and_says_why(tmp_path):
     events = []
-    jobs = [job(tmp_path, "a"), job(tmp_path, "b")]
+    jobs = [a_job(tmp_path, "a"), a_job(tmp_path, "b")]
     outcomes = launch(jobs, 2, 0, lambda j, e: events.append((j.digest, e["event"])))
     for one in jobs:
         assert outcomes[one.digest].word == "failed"
-        assert "nothing-of-that-name" in outcomes[one.digest].reason
+        assert "nowhere" in outcomes[one.digest].reason
         (record,) = [r for r in Journal(one.directory).records() if r["event"] == "failed"]
-        assert "nothing-of-that-name" in record["error"]
+        assert "nowhere" in record["error"]
         assert (one.digest, "ended") in events
 
 
@@ -90,7 +76,7 @@ def own(*jobs):
 
 
 def test_others_come_first_while_another_process_owns_a_cell(tmp_path):
-    jobs = [job(tmp_path, "a"), job(tmp_path, "b")]
+    jobs = [a_job(tmp_path, "a"), a_job(tmp_path, "b")]
     (lock,) = own(jobs[0])
     order = []
 
@@ -108,7 +94,7 @@ def test_others_come_first_while_another_process_owns_a_cell(tmp_path):
 def test_a_worker_that_is_turned_down_gives_its_slot_back(tmp_path, monkeypatch):
     """Another process takes the cell after the launcher asked who owns it."""
     monkeypatch.setattr("experiments.run.launcher.owner_of", lambda _: None)
-    jobs = [job(tmp_path, "a"), job(tmp_path, "b")]
+    jobs = [a_job(tmp_path, "a"), a_job(tmp_path, "b")]
     (lock,) = own(jobs[0])
     ended = []
 
@@ -123,7 +109,7 @@ def test_a_worker_that_is_turned_down_gives_its_slot_back(tmp_path, monkeypatch)
 
 
 def test_what_its_owner_has_done_meanwhile_is_done(tmp_path):
-    one = job(tmp_path, "a")
+    one = a_job(tmp_path, "a")
     (lock,) = own(one)
 
     def watch(_, event):
@@ -137,7 +123,7 @@ def test_what_its_owner_has_done_meanwhile_is_done(tmp_path):
 
 def test_a_signal_stops_what_runs_and_what_waits(tmp_path, monkeypatch):
     monkeypatch.setattr("experiments.run.launcher.owner_of", lambda _: None)
-    jobs = [job(tmp_path, name) for name in ("a", "b", "c")]
+    jobs = [a_job(tmp_path, name) for name in ("a", "b", "c")]
     held = own(*jobs)  # so that two workers are started and turned down, again and again
 
     def watch(_, event):
@@ -161,7 +147,7 @@ def test_a_worker_that_dies_leaves_its_reason_and_its_log(tmp_path, number, monk
             f"import os, sys; print('on my way', file=sys.stderr); os.kill(os.getpid(), {number})",
         ],
     )
-    one, told = job(tmp_path, "a"), []
+    one, told = a_job(tmp_path, "a"), []
     outcomes = launch([one], 1, 0, lambda _, event: told.append(event))
     assert f"killed by signal {int(number)}" in outcomes["a"].reason
     (record,) = Journal(one.directory).records()
@@ -172,11 +158,11 @@ def test_a_worker_that_dies_leaves_its_reason_and_its_log(tmp_path, number, monk
 
 
 def test_a_folder_that_cannot_be_written_fails_its_job_alone(tmp_path):
-    blocked, other = job(tmp_path / "x", "a"), job(tmp_path, "b")
+    blocked, other = a_job(tmp_path / "x", "a"), a_job(tmp_path, "b")
     (tmp_path / "x").write_text("a file where a folder should be")
     outcomes = launch([blocked, other], 1, 0, lambda *_: None)
     assert f"{tmp_path}/x" in outcomes["a"].reason and "\n" not in outcomes["a"].reason
-    assert "nothing-of-that-name" in outcomes["b"].reason
+    assert "nowhere" in outcomes["b"].reason
 
 
 @pytest.mark.parametrize("line", ["", "{}", "no json", '{"kind": "cell"}'])

@@ -59,7 +59,7 @@ class Place:
         plan = make_plan(load_suite(str(data / "mine.yaml")), entry, "smoke", overrides=overrides)
         cache = data / "cache"
         made = prepare(entry, data, plan.size, plan.suite.direction, cache)
-        source = DataSource("streets", str(registry), str(data), str(cache))
+        source = DataSource(name="streets", registry=registry, root=data, cache=cache)
         cells = plan.cells(made.fingerprint)
         options = {"checkpoint_seconds": 0.0}
         self.reference, self.cell = build_jobs(
@@ -202,7 +202,8 @@ def test_asked_to_stop_while_another_decodes_it_ends_at_once(place, data):
     folder = caching.folder(source, data / "cache")
     lock = Ownership(folder.with_name(f".{folder.name}.lock"))
     assert lock.take()
-    place.cell.config["size"] = [64, 64]
+    config = place.cell.config.model_copy(update={"size": (64, 64)})
+    place.cell = place.cell.model_copy(update={"config": config})
     stop = Stop()
     stop.listen()
     timer = threading.Timer(0.3, stop.ask)

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import recorded_runs as recorded
 from PIL import Image
+from some_jobs import a_job, a_reference, cell_config
 
 from eval.fcn_score import per_class, scores
 from eval.scorer.file import load_scorer, save_scorer
-from experiments.run.jobs import DataSource, Job
-from experiments.run.journal import Journal, last, read_records, write_json
+from experiments.run.jobs import DataSource, Job, write_config
+from experiments.run.journal import Journal, last, read_records
 from experiments.run.runner import run
 from experiments.run.scoring import ensure_scorer
 from experiments.run.session import Session
@@ -58,21 +59,27 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[DataSource, str]:
     (root / "mine.yaml").write_text(REGISTRY)
     entry = find_entry(load_registry(root / "mine.yaml"), "streets")
     paired = prepare(entry, root, (SIDE, SIDE), "labels->photo", root / "cache")
-    source = DataSource("streets", str(root / "mine.yaml"), str(root), str(root / "cache"))
+    source = DataSource(
+        name="streets", registry=root / "mine.yaml", root=root, cache=root / "cache"
+    )
     return source, paired.fingerprint
 
 
 def job_of(data: tuple[DataSource, str], out: Path, kind: str = "reference") -> Job:
     source, fingerprint = data
-    digest = "ref" if kind == "reference" else "aaa"
-    config = {
-        "size": [SIDE, SIDE],
-        "direction": "labels->photo",
-        "fingerprint": fingerprint,
-    }
+    of = {"dataset": "streets", "fingerprint": fingerprint, "size": (SIDE, SIDE)}
+    is_reference = kind == "reference"
+    job = a_job(
+        out,
+        "ref" if is_reference else "aaa",
+        data=source,
+        config=a_reference(**of, scorer=SCORER) if is_reference else cell_config(**of),
+        reference="ref",
+        scorer=SCORER,
+    )
     (out / "scorers").mkdir(parents=True, exist_ok=True)
-    write_json(out / f"{kind}s" / digest / "config.json", {"digest": digest, **config})
-    return Job(kind, digest, kind, str(out), source, config, "ref", SCORER)
+    write_config(job)
+    return job
 
 
 def unheard(event: dict[str, Any]) -> None:
