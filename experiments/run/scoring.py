@@ -17,7 +17,7 @@ from eval.backbones import on_disk
 from eval.errors import ScoringError
 from eval.lpips import NotMeasured, load_lpips
 from eval.metrics import of_family
-from eval.score import ScoreSheet, score_folders
+from eval.score import ScoreResults, Scoring, score_folders
 from eval.scorer.file import check_scorer, load_scorer, save_scorer
 from eval.scorer.train import ScorerSettings, hold_out, train_scorer
 from experiments.run.jobs import label_side, scorer_path, sheet_checksums
@@ -28,7 +28,7 @@ from pix2pix.common.atomic import replacing, set_aside
 
 def score(
     work: Work, translations: Path, families: list[str], scorer: torch.nn.Module | None
-) -> ScoreSheet:
+) -> ScoreResults:
     """Score PNG files against the reference's PNG files."""
     reference = ensure_reference_images(work)
     lpips: Any = None
@@ -43,12 +43,14 @@ def score(
         translations,
         reference / "targets",
         reference / "labels" if work.data.test.labels is not None else None,
-        families=families,
-        scorer=scorer,
-        palette=work.data.palette,
-        classes=len(work.data.class_names) or None,
-        class_names=work.data.class_names or None,
-        lpips=lpips,
+        Scoring(
+            families=families,
+            scorer=scorer,
+            palette=work.data.palette,
+            classes=len(work.data.class_names) or None,
+            class_names=work.data.class_names or None,
+            lpips=lpips,
+        ),
     )
     side = label_side(work.entry, work.job.config["direction"])
     for family, needed in (("fcn", "input"), ("labels", "target")):
@@ -73,7 +75,7 @@ def ensure_reference_images(work: Work) -> Path:
     return folder
 
 
-def finish(work: Work, sheet: ScoreSheet) -> None:
+def finish(work: Work, sheet: ScoreResults) -> None:
     """Write the scores, and record them with the checksums of their files."""
     sheet.settings["reference"] = work.job.reference
     sheet.settings["class_names"] = list(work.data.class_names)

@@ -156,7 +156,7 @@ READERS: dict[str, Reader] = {
     ),
     "scores": Reader(lambda _: recorded.json_files(recorded.SCORES), read_scores, "scores.json"),
 }
-if importlib.util.find_spec("eval.scorer.caffemodel"):
+if importlib.util.find_spec("eval.scorer.convert_caffemodel"):
     READERS["caffemodel"] = Reader(
         _bytes(caffe.caffemodels), read_caffemodel, "fcn.caffemodel", lay=ready_for_caffe
     )
