@@ -349,7 +349,7 @@ DATA = ("--dataset", "streets", "--datasets", "sets.yaml")
         (transparent, ("--scores", "pixel"), "it is RGB with alpha, 8 bit"),
         (not_a_number, ("--scores", "pixel"), "it is floating point, 32 bit"),
         (class_2, FCN, "labels/b.png: class 2 is not one of the 2 classes"),
-        (class_2, (*FCN, *DATA), "labels/b.png: the value 2 is no class of streets"),
+        (class_2, (*FCN, *DATA), "labels/b.png: the value 2 is not a class of streets"),
         (painted_wrongly, (*FCN, *DATA), "colour of no class, mostly (1, 2, 3)"),
         (painted_wrongly, FCN, "labels/b.png: must be grey or palette"),
         (truncated_scorer, FCN, "scorer.safetensors: not a scorer, or damaged"),
