@@ -175,8 +175,8 @@ class ColorScores:
 
     def values(self, width: float = color.SCORED_WIDTH) -> dict[str, float]:
         """The scores in bins of `width` Lab units, one of `color.BIN_WIDTHS`."""
-        pooled = (np.sum(side, axis=0) for side in (self.translations, self.targets))
-        found = color.intersections(*pooled, width)
+        translations, targets = np.sum(self.translations, axis=0), np.sum(self.targets, axis=0)
+        found = color.intersections(translations, targets, width)
         return {f"color.{channel}": value for channel, value in found.items()}
 
     def intervals(self) -> dict[str, bootstrap.Interval]:

@@ -60,7 +60,7 @@ def ssim(translation: np.ndarray, target: np.ndarray) -> float:
         k1=0.01,
         k2=0.03,
     )
-    return float(value)
+    return float(value)  # type: ignore[arg-type]  # a pair only on request
 
 
 def _unit(image: np.ndarray, dtype: torch.dtype | None = None) -> torch.Tensor:

@@ -62,7 +62,7 @@ class ScoreResults:
             arrays["lab"], arrays["lab_targets"] = self.lab, self.lab_targets
             arrays["lab_bin_width"] = np.array(COUNTED_WIDTH)
         packed = io.BytesIO()
-        np.savez_compressed(packed, **arrays)
+        np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]  # no name is an option
         write_whole(directory / "per_image.npz", packed.getvalue())
         write_whole(directory / "per_image.csv", self._csv().encode())
         self.write_json(directory / "scores.json")

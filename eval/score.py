@@ -131,10 +131,13 @@ def _with_protocol(scoring: Scoring) -> tuple[Scoring, Size | None]:
         return scoring, None
     from eval.scorer import cityscapes
 
-    class_names = cityscapes.CLASS_NAMES[: cityscapes.SCORED]
-    endings = (LABEL_IDS, TRAIN_IDS)
-    changed = {"class_names": class_names, "label_endings": endings, "label_reader": None}
-    return dataclasses.replace(scoring, **changed), cityscapes.SIZE
+    scoring = dataclasses.replace(
+        scoring,
+        class_names=cityscapes.CLASS_NAMES[: cityscapes.SCORED],
+        label_endings=(LABEL_IDS, TRAIN_IDS),
+        label_reader=None,
+    )
+    return scoring, cityscapes.SIZE
 
 
 def _build_families(

@@ -118,7 +118,8 @@ def load_scorer(path: Path, device: str | torch.device = "cpu") -> tuple[FCN8s, 
         raise ScoringError(f"{path}: holds weights that are not finite numbers")
     if not record_intact:
         raise ScoringError(f"{path}: altered: its record does not match the recorded sha256")
-    return model.to(device, memory_format=torch.channels_last).eval(), record
+    model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.eval(), record
 
 
 def is_published(record: Mapping[str, Any]) -> bool:
