@@ -31,7 +31,7 @@ from eval.color import BIN_WIDTHS, CHANNELS
 from eval.fcn_score import confusion_matrix, per_class, scores
 from eval.lpips import load_lpips
 from eval.metrics import METRICS
-from eval.score import score_folders
+from eval.score import Scoring, score_folders
 from eval.scorer.file import check_scorer, load_scorer, save_scorer
 from eval.scorer.train import ScorerSettings, hold_out, segment, train_scorer
 from experiments.spec import load_profiles
@@ -150,9 +150,7 @@ def effects(data: PairedData, originals: list[Path], model: torch.nn.Module) -> 
                 Path(root, "changed"),
                 targets,
                 labels,
-                families=("fcn", "lpips", "color", "pixel"),
-                scorer=model,
-                lpips=lpips,
+                Scoring(scorer=model, lpips=lpips),
             )
             table[name] = {
                 "scores": sheet.values,

@@ -122,10 +122,10 @@ def make_images(place: Path, count: int, side: int) -> None:
 def by_family(place: Path, count: int) -> dict[str, float]:
     """Images a second of each family alone, reading included, in this process."""
     import torch
+    from eval.images import read_labels, read_rgb
 
-    from eval.ready import ready_family
+    from eval.families import Scoring, build_family
     from eval.scorer.file import load_scorer
-    from pix2pix.data.decode import read_labels, read_rgb
 
     torch.set_num_threads(1)
     scorer, _ = load_scorer(place / "scorer.safetensors")
@@ -133,7 +133,7 @@ def by_family(place: Path, count: int) -> dict[str, float]:
     names = names[: min(IMAGES_A_FAMILY, count)]
     found = {}
     for family in FAMILIES:
-        ready = ready_family(family, True, scorer, None, CLASSES, None, (16, 16))
+        ready = build_family(family, Scoring(scorer=scorer, classes=CLASSES), True, (16, 16))
         for index, name in enumerate([names[0], *names]):
             if index == 1:  # the first one loads libraries
                 began = time.perf_counter()

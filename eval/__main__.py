@@ -1,4 +1,4 @@
-"""Score a folder of translated images, made by any program, with the scores of pix2pix."""
+"""Score a folder of translated images, from any program, with the scores of pix2pix."""
 
 from __future__ import annotations
 
@@ -12,56 +12,59 @@ from pathlib import Path
 from eval.metrics import FAMILIES, LABEL_VALUES, PROTOCOLS
 from pix2pix.common.errors import ScoringError
 
-IMAGES_A_WORKER = 32  # fewer are measured sooner than another process has started
+IMAGES_PER_WORKER = 32  # fewer are measured sooner than another process starts
 EXAMPLES = """\
 examples:
-  colour and pixel scores of two folders of equal names:
+  colour and pixel scores of two folders with equal names:
     python -m eval --translations out/ --targets real/ --scores color,pixel
   the PyTorch port's results (NAME_fake_B.png beside NAME_real_B.png):
     python -m eval --translations results/NAME/test_latest/images
   the Torch code's results (folders output, target, input):
     python -m eval --translations results/NAME/latest_net_G_val/images
-  the FCN-score with a scorer that run_ablations.py trained for the data set:
+  the FCN-score, with a scorer that run_ablations.py trained for the data set:
     python -m eval --translations out/ --targets real/ --labels maps/ --dataset camvid
-  photo to labels: painted translations, read by nearest palette colour:
+  photo to labels: painted translations, read by the nearest palette colour:
     python -m eval --translations out/ --targets painted/ --labels maps/ \\
         --dataset cityscapes --scores labels
-  the published Cityscapes score (256x256 translations, labels of 1024x2048):
+  the published Cityscapes score (translations of 256x256, labels of 1024x2048):
     python -m eval --translations out/ --targets real/ --labels gtFine/val \\
         --protocol cityscapes-fcn8s --scorer fcn8s.safetensors --scores fcn
 
-Images are 8-bit RGB; other formats than PNG are scored with a warning where they lose values.
-Label maps are index PNG files (255 ignored); with --dataset also maps in the classes' colours.
+Images are 8-bit RGB; lossy formats are scored with a warning.
+Label maps are index PNG files (255 ignored); with --dataset also maps in class colours.
 Exit status: 0 scored, 2 bad input (one line), 130 interrupted. docs/scores.md defines the scores.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the scores; exit status 0, or 2 with one line where something does not fit."""
-    written = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(written)
-    options.written = written
-    # One thread a process, before numpy and torch are loaded: bits depend on their number.
+    """Print the scores; returns 0, 2 with one line for bad input, or 130 if interrupted."""
+    command_line = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(command_line)
+    options.command_line = command_line
+    # One thread per process, set before numpy and torch are loaded: bits depend on the number.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
     try:
-        # Imported late: a mistake on the command line is answered at once.
-        from eval.printed import table
-        from eval.request import score, show
+        # Imported late: mistakes on the command line are reported at once.
+        from eval.request import score
+        from eval.results import table
 
         if options.json is not None:
             _check_writable(options.json)
         with _progress() as progress:
-            sheet, notes = score(options, _workers(options), progress)
-        show(notes)
+            results, notes = score(options, _workers(options), progress)
+        for note in notes:
+            print(note, file=sys.stderr)
         if options.json is not None:
-            sheet.write_json(options.json, images=True)
-        print(table(sheet))
+            results.write_json(options.json, images=True)
+        print(table(results))
         if options.json is not None:
-            print(f"\nwritten: {options.json}")
+            print(f"\nwrote {options.json}")
     except ScoringError as error:
-        return _refuse(str(error))
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except OSError as error:
-        return _refuse(f"{error.filename}: {error.strerror}")
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted: nothing was written", file=sys.stderr)
         return 130
@@ -83,53 +86,68 @@ def _parser() -> argparse.ArgumentParser:
         "--targets",
         type=Path,
         metavar="DIR",
-        help="the real images; may be left out where the translations' folder holds them too",
+        help="the real images; optional if they are in the translations folder",
     )
     add("--labels", type=Path, metavar="DIR", help="true label maps (for fcn and labels)")
-    what = parser.add_argument_group("what is scored, and with what")
+    what = parser.add_argument_group("what to score, and with what")
     add = what.add_argument
     add(
         "--scores",
         type=_families,
         metavar="LIST",
-        help=f"of {','.join(FAMILIES)}; default: all that the options given allow",
+        help=f"some of {','.join(FAMILIES)}; default: all that the other options allow",
     )
-    add("--dataset", metavar="NAME", help="classes, palette and direction, from datasets.yaml")
+    add("--dataset", metavar="NAME", help="data set that defines the classes, in datasets.yaml")
     add(
         "--label-values",
         choices=LABEL_VALUES,
-        help="what --dataset's index maps hold: class positions, or the values of its own files;"
-        " default: found out from the files",
+        help="what the index maps hold: class positions, or the data set's own values;"
+        " default: detected from the files",
     )
-    add("--datasets", type=Path, metavar="FILE", help="more data sets, as in datasets.yaml")
+    add(
+        "--datasets",
+        type=Path,
+        metavar="FILE",
+        help="a file with more data sets, like datasets.yaml",
+    )
     add(
         "--scorer",
         type=Path,
         metavar="FILE",
-        help="a trained FCN-8s (for fcn); default: that of --dataset in runs/scorers",
+        help="a trained FCN-8s (for fcn); default: the one for --dataset in runs/scorers",
     )
-    add("--protocol", choices=PROTOCOLS, help="a published way to get the FCN-score")
+    add("--protocol", choices=PROTOCOLS, help="a published protocol for the FCN-score")
     add(
         "--lpips-net",
         choices=("alex", "vgg", "squeeze"),
-        help="LPIPS's backbone (default: alex)",
+        help="backbone of LPIPS (default: alex)",
     )
-    add("--lpips-weights", type=Path, metavar="FILE", help="its weights, if not in torch's cache")
-    how = parser.add_argument_group("how")
+    add(
+        "--lpips-weights",
+        type=Path,
+        metavar="FILE",
+        help="weights of the backbone (default: in torch's cache)",
+    )
+    how = parser.add_argument_group("execution and output")
     add = how.add_argument
     add(
         "--workers",
         type=_count,
         metavar="N",
-        help="processes; default: one a core. The scores do not depend on it",
+        help="number of processes (default: one per core); it does not change the scores",
     )
     add(
         "--device",
         choices=("cpu", "cuda"),
         default="cpu",
-        help="for fcn and lpips (default: cpu); cuda is used by one process",
+        help="device for fcn and lpips (default: cpu); with cuda, one process",
     )
-    add("--json", type=Path, metavar="FILE", help="write scores, images and settings here")
+    add(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write the scores, per-image values and settings to FILE",
+    )
     return parser
 
 
@@ -137,7 +155,9 @@ def _families(text: str) -> tuple[str, ...]:
     families = tuple(dict.fromkeys(text.split(",")))
     for family in families:
         if family not in FAMILIES:
-            raise argparse.ArgumentTypeError(f"must be of {','.join(FAMILIES)} (got {family!r})")
+            raise argparse.ArgumentTypeError(
+                f"must be some of {','.join(FAMILIES)} (got {family!r})"
+            )
     return families
 
 
@@ -148,9 +168,9 @@ def _count(text: str) -> int:
 
 
 def _workers(options: argparse.Namespace) -> int:
-    """As many processes as there are cores, but no more than are worth starting.
+    """The number of processes: one per core, but no more than are worth starting.
 
-    A GPU is shared by nobody, and the published scorer fills gigabytes in every process.
+    One process uses a GPU, and the published scorer takes gigabytes in every process.
     """
     if options.device != "cpu":
         return 1
@@ -159,25 +179,25 @@ def _workers(options: argparse.Namespace) -> int:
     if options.protocol is not None:
         return 1
     images = sum(1 for _ in options.translations.rglob("*.*"))
-    return max(1, min(os.cpu_count() or 1, images // IMAGES_A_WORKER))
+    return max(1, min(os.cpu_count() or 1, images // IMAGES_PER_WORKER))
 
 
 def _check_writable(path: Path) -> None:
-    """Now, and not after minutes of scoring."""
+    """Check --json before minutes of scoring, not after; raises ScoringError."""
     if path.is_dir():
         raise ScoringError(f"--json {path}: is a folder")
     if path.exists():
         with open(path, "rb") as file:
-            if file.read(1) != b"{":  # an image or a scorer must not be lost to a slip
-                raise ScoringError(f"--json {path}: is there already and is no JSON file")
+            if file.read(1) != b"{":  # never overwrite an image or a scorer by mistake
+                raise ScoringError(f"--json {path}: exists and is not a JSON file")
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
-        raise ScoringError(f"--json {path}: {above} is no folder that can be written")
+        raise ScoringError(f"--json {path}: {above} is not a writable folder")
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None] | None]:
-    """A bar with the time left on a terminal; nothing elsewhere."""
+    """A progress bar with the time left, if stderr is a terminal; otherwise None."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -189,11 +209,6 @@ def _progress() -> Iterator[Callable[[int, int], None] | None]:
     with Progress(*columns, TimeLeft(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("scoring", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _refuse(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

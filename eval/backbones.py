@@ -1,8 +1,8 @@
-"""ImageNet backbones for LPIPS: found on disk or downloaded once, and always hashed.
+"""ImageNet backbones for LPIPS: found on disk or downloaded once, and always verified by sha256.
 
-The files are torchvision's, the heads on them the `lpips` package's (version 0.1 of the heads).
-Part of a file's sha256 is in its name, but torch checks it only while downloading, so a file that
-was put there by hand would be believed.
+The backbones are files of torchvision, the heads are part of the `lpips` package (version 0.1). The
+names of the files contain part of their sha256, but torch checks it only when it downloads: a file
+that was copied by hand would not be checked.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ URL = "https://download.pytorch.org/models/"
 
 @dataclass(frozen=True)
 class Backbone:
-    """A weights file of torchvision's, and LPIPS's network on it."""
+    """A weights file of torchvision, and the LPIPS network that uses it."""
 
     file: str
     sha256: str
     heads_sha256: str
     """Of `weights/v0.1/NET.pth` in the package lpips 0.1.4."""
     smallest: int
-    """The smallest image side that it takes, in pixels."""
+    """The smallest image side that the network accepts, in pixels."""
 
 
 BACKBONES: dict[str, Backbone] = {
@@ -56,15 +56,16 @@ BACKBONES: dict[str, Backbone] = {
 
 
 def find_backbone(net: str, weights: Path | None, download: bool, sha256: str) -> Path:
-    """A file with the backbone's weights, whose sha256 is `sha256`.
+    """A file with the weights of the backbone, whose sha256 is `sha256`.
 
     Args:
-        weights: the file to take; None looks into torch hub's folder of checkpoints.
-        download: whether to fetch it there, once, where it is missing.
+        weights: the file to use; None: in torch hub's folder of checkpoints.
+        download: whether to download it into that folder if it is missing.
 
     Raises:
         ScoringError: `weights` is missing or altered.
-        NotMeasured: nothing in torch hub's folder, and no download; or an altered file there.
+        NotMeasured: the file is missing and could not be downloaded, or the one in torch hub's
+            folder is altered.
     """
     if weights is not None:
         if not weights.is_file():
@@ -84,7 +85,7 @@ def find_backbone(net: str, weights: Path | None, download: bool, sha256: str) -
 
 
 def checkpoints_folder() -> Path:
-    """Where torch hub keeps weights, by its documented rule, without importing torch."""
+    """The folder where torch hub keeps weights, by its documented rule, without importing torch."""
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))
     return Path(home).expanduser() / "hub" / "checkpoints"

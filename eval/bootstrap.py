@@ -1,16 +1,22 @@
-"""How much a single model's scores depend on which test images there happen to be.
+"""How much the scores of a single model depend on the choice of test images.
 
 A bootstrap over images (Efron 1979): images are drawn with replacement, as many as there are, and
-the score of each draw is computed anew from the drawn images' confusion matrices, histograms of
-translation and target, and values. The interval says nothing about another training: that is the
-interval over seeds, which the reports have.
+the score of each draw is computed from the confusion matrices, the histograms or the values of the
+drawn images. The interval says nothing about another training: the reports have intervals over
+seeds for that.
 
-Percentiles of the draws alone would be wrong where draws are biased: a draw repeats some images
-and lacks others, so its pooled histograms are rougher and intersect less, up to missing the score
-altogether. The draws are therefore moved, so that their mean is the score (the bootstrap's
-estimate of bias, Efron & Tibshirani 1993, chapter 10), and their percentiles cut at the score's
-range. An interval always holds its score: where one rare image makes it lie beyond the percentiles,
-the interval reaches to it. Means over images have no bias; theirs move by the draws' noise alone.
+Plain percentiles of the draws would be wrong where draws are biased. A draw repeats some images and
+omits others, so its pooled histograms are rougher and intersect less; all draws may lie below the
+score. Therefore the draws are shifted so that their mean is the score (the bootstrap estimate of
+bias, Efron & Tibshirani 1993, chapter 10), and their percentiles are clipped to the range of the
+score. An interval always contains its score: if one rare image puts the score beyond the
+percentiles, the interval is extended to it. Means over images have no bias; the shift corrects only
+the noise of their draws.
+
+`scipy.stats.bootstrap` does not serve here. Its default, BCa, takes a normal quantile of the share
+of draws below the score: if all of them lie below it, as colour intersections do, that quantile is
+infinite and the interval NaN. Its percentile and basic methods would then give an interval that
+lies wholly below or above the score.
 """
 
 from __future__ import annotations
@@ -26,14 +32,14 @@ from eval.metrics import METRICS
 LEVEL = 0.95
 RESAMPLES = 2000
 SEED = 0
-DRAWN_AT_ONCE = 200  # resamples; with IMAGES_AT_ONCE it bounds the memory
+DRAWN_AT_ONCE = 200  # resamples; together with IMAGES_AT_ONCE this bounds the memory
 IMAGES_AT_ONCE = 512
 
 Interval = tuple[float, float]
 
 
 def settings(images: int) -> dict[str, Any]:
-    """What `intervals` did, for the record."""
+    """How the intervals are computed, for the record."""
     if images < 2:
         return {"method": "none: one image has no interval over images"}
     return {
@@ -45,9 +51,9 @@ def settings(images: int) -> dict[str, Any]:
 
 
 def mean_intervals(per_image: Mapping[str, np.ndarray]) -> dict[str, Interval]:
-    """Intervals of scores that are means over images, {score: (N,) finite values}.
+    """Intervals of scores that are means over images, from {score: (N,) finite values}.
 
-    A name that is no score has no range to be cut at.
+    The interval of a name that is not in METRICS is not clipped.
     """
     names = list(per_image)
     if not names or len(per_image[names[0]]) < 2:
@@ -61,7 +67,7 @@ def mean_intervals(per_image: Mapping[str, np.ndarray]) -> dict[str, Interval]:
 
 
 def color_intervals(translations: np.ndarray, targets: np.ndarray) -> dict[str, Interval]:
-    """Intervals of color.L, color.a, color.b from (N, 3, BINS) counts of both sides."""
+    """Intervals of color.L, color.a and color.b, from (N, 3, BINS) counts of both sides."""
     if len(translations) < 2:
         return {}
     pairs = np.stack([color.merged(translations), color.merged(targets)], axis=1)
@@ -83,11 +89,11 @@ def class_intervals(
 ) -> dict[str, Interval]:
     """Intervals of the three class scores from (N, C, C) matrices, rows the true class.
 
+    A draw without any labelled pixel has no score and does not count.
+
     Args:
         family: "fcn" or "labels".
-        scored: the first K classes that are averaged; None means all.
-
-    A draw without any labelled pixel has no score and does not count.
+        scored: K; only the first K classes are averaged. None means all.
     """
     if len(confusion) < 2 or not confusion.any():
         return {}
@@ -96,8 +102,7 @@ def class_intervals(
     for sums in _resampled(confusion.reshape(len(confusion), -1)):
         for name, values in class_scores(sums.reshape(-1, classes, classes), scored).items():
             drawn.setdefault(name, []).append(values)
-    some = {} if scored is None else {"scored": scored}
-    scores = fcn_score.scores(confusion.sum(0), **some)
+    scores = fcn_score.scores(confusion.sum(0), scored)
     return {
         f"{family}.{name}": _interval(f"{family}.{name}", np.concatenate(values), scores[name])
         for name, values in drawn.items()
@@ -105,7 +110,7 @@ def class_intervals(
 
 
 def class_scores(confusions: np.ndarray, scored: int | None = None) -> dict[str, np.ndarray]:
-    """`eval.fcn_score.scores` of (R, C, C) matrices at once, (R,) each."""
+    """`eval.fcn_score.scores` of R matrices (R, C, C) at once, (R,) each."""
     kept = slice(scored)
     correct = np.diagonal(confusions, axis1=1, axis2=2)[:, kept]
     true, predicted = confusions.sum(2)[:, kept], confusions.sum(1)[:, kept]
@@ -120,14 +125,14 @@ def class_scores(confusions: np.ndarray, scored: int | None = None) -> dict[str,
 
 
 def _mean_where(values: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Row means over the entries that are there; NaN where none is."""
+    """Row means over the entries that are there; NaN if there are none."""
     return np.where(there, values, 0).sum(1) / there.sum(1)
 
 
 def _resampled(rows: np.ndarray) -> Iterator[np.ndarray]:
     """Sums of N rows drawn with replacement: (DRAWN_AT_ONCE, K) float64, until all are drawn.
 
-    Every call draws the same images. Counts stay exact: they are integers below 2⁵³.
+    Every call draws the same images. Counts are exact: they are integers below 2⁵³.
     """
     count = len(rows)
     random = np.random.default_rng(SEED)
@@ -144,7 +149,7 @@ def _resampled(rows: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _interval(name: str, drawn: np.ndarray, score: float) -> Interval:
-    """Of a score's draws (NaN: none in that draw), moved to have the score as their mean."""
+    """The interval from the draws of a score (NaN: no score in that draw), see the module."""
     tail = 100 * (1 - LEVEL) / 2
     ends = np.nanpercentile(drawn, [tail, 100 - tail]) + (score - np.nanmean(drawn))
     lowest, highest = METRICS[name].range if name in METRICS else (-np.inf, np.inf)

@@ -1,7 +1,7 @@
 """Colour distributions in Lab and their intersection (pix2pix, section 4.2, Figure 7).
 
-L in [0, 100], a and b in [-110, 110]. The paper does not publish its bins: the score has bins of
-one unit, and counts are kept in bins of half a unit, so that other widths can be told beside it.
+L in [0, 100], a and b in [-110, 110]. The paper does not publish its bins. The score uses bins of
+one unit; counts are kept in bins of half a unit, so that other bin widths can be reported too.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ import numpy as np
 CHANNELS = ("L", "a", "b")
 LOWEST = np.array([0, -110, -110])
 HIGHEST = np.array([100, 110, 110])
-COUNTED_WIDTH = 0.5  # units a bin, of the counts that are kept
+COUNTED_WIDTH = 0.5
+"""Lab units per bin of the counts that are kept."""
 SCORED_WIDTH = 1
+"""Lab units per bin of the score."""
 BIN_WIDTHS = (0.5, 1, 2, 4)
-BINS = 440  # of a and b, at COUNTED_WIDTH; L has 200 and leaves the rest empty
+BINS = 440
+"""Bins of a and b at COUNTED_WIDTH; L has 200 and leaves the rest empty."""
 
 
 def lab_histograms(image: np.ndarray) -> np.ndarray:
@@ -24,7 +27,10 @@ def lab_histograms(image: np.ndarray) -> np.ndarray:
         image: (H, W, 3) uint8.
 
     Returns:
-        (3, BINS) int32; every row sums to H·W: values beyond the ends count in the last bins.
+        (3, BINS) int32; every row sums to H·W. Values out of range count in the outermost bins.
+
+    Raises:
+        ValueError: wrong shape or type.
     """
     from skimage.color import rgb2lab
 
@@ -38,7 +44,7 @@ def lab_histograms(image: np.ndarray) -> np.ndarray:
 
 
 def merged(counts: np.ndarray, width: float = SCORED_WIDTH) -> np.ndarray:
-    """(…, 3, BINS) counts in bins of `width` units instead, one of BIN_WIDTHS."""
+    """(…, 3, BINS) counts, merged into bins of `width` units, one of BIN_WIDTHS."""
     if width not in BIN_WIDTHS:
         raise ValueError(f"width: must be one of {', '.join(map(str, BIN_WIDTHS))} (got {width})")
     together = round(width / COUNTED_WIDTH)
@@ -46,7 +52,7 @@ def merged(counts: np.ndarray, width: float = SCORED_WIDTH) -> np.ndarray:
 
 
 def intersections(p: np.ndarray, q: np.ndarray, width: float = SCORED_WIDTH) -> dict[str, float]:
-    """{"L": …, "a": …, "b": …}: each channel's intersection of two (3, BINS) counts."""
+    """{"L": …, "a": …, "b": …}: the intersection of two (3, BINS) counts, by channel."""
     first, second = merged(p, width), merged(q, width)
     return {
         channel: histogram_intersection(first[c], second[c]) for c, channel in enumerate(CHANNELS)
@@ -54,10 +60,10 @@ def intersections(p: np.ndarray, q: np.ndarray, width: float = SCORED_WIDTH) -> 
 
 
 def histogram_intersection(p: np.ndarray, q: np.ndarray) -> float:
-    """Σ min(p, q) of two histograms of equal bins, each normalised to sum 1: 1 means equal.
+    """Σ min(p, q) of two histograms with the same bins, each normalised to sum 1; 1 means equal.
 
     Args:
-        p, q: (bins,) counts or densities, not negative.
+        p, q: (bins,) non-negative counts or densities.
 
     Raises:
         ValueError: different shapes, negative or non-finite values, or an empty histogram.

@@ -1,42 +1,104 @@
 """The families of scores: what each measures of one image, and makes of all of them.
 
-`measure` has no memory, so that images can be measured in any order and in several processes;
-`add` is called with its results in the order of the images.
+`measure` keeps no state, so images can be measured in any order and in several processes; `add`
+takes its results in the order of the images. `build_family` chooses a family's class by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from eval import bootstrap, color, fcn_score, pixel
+from eval.matching import TRAIN_IDS, Matched
+from eval.metrics import PROTOCOLS, of_family
+from pix2pix.common.errors import NotMeasured, ScoringError
+
+if TYPE_CHECKING:
+    from eval.scorer.fcn8s import FCN8s
 
 Array = np.ndarray
+Distance = Callable[[Array, Array], Array]
+"""(N, H, W, 3) uint8 twice to (N,) distances, as `eval.lpips.LPIPSDistance`."""
+
+
+class LabelReading(Protocol):
+    """How the label maps of a folder are read (`eval.labels.LabelReader`)."""
+
+    def __call__(self, path: Path) -> Array:
+        """(H, W) uint8 class indices, 255 ignored."""
+
+    def record(self, paths: Sequence[Path]) -> dict[str, Any]:
+        """What to record about the reading of these files."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What is scored, and with what.
+
+    Attributes:
+        families: some of FAMILIES. "fcn" is for translations that are photos, "labels" for
+            translations that are painted label maps: never both.
+        scorer: the network of "fcn".
+        protocol: one of PROTOCOLS: `scorer` is the published network, used as published. It sets
+            the label files, their size and the names of the classes.
+        palette: (C, 3) uint8, the colours of "labels".
+        classes: the number of classes of the labels; None: as many as the scorer or the palette.
+        class_names: for the table by class; None: the class indices.
+        lpips: from `eval.lpips.load_lpips`, or the NotMeasured that it raised.
+        label_reader: takes the matched files and returns how to read the label maps; None: as
+            index maps.
+        label_endings: which of the label files of Cityscapes can be read, the best first.
+
+    Raises:
+        ValueError: an unknown family or protocol, or "fcn" together with "labels".
+    """
+
+    families: Sequence[str] = ("fcn", "lpips", "color", "pixel")
+    scorer: FCN8s | None = None
+    protocol: str | None = None
+    palette: Array | None = None
+    classes: int | None = None
+    class_names: Sequence[str] | None = None
+    lpips: Distance | NotMeasured | None = None
+    label_reader: Callable[[Matched], LabelReading] | None = None
+    label_endings: Sequence[str] = (TRAIN_IDS,)
+
+    def __post_init__(self) -> None:
+        for family in self.families:
+            of_family(family)
+        if "fcn" in self.families and "labels" in self.families:
+            raise ValueError("families: translations are photos (fcn) or label maps (labels)")
+        if self.protocol not in (None, *PROTOCOLS):
+            raise ValueError(f"protocol: must be one of {PROTOCOLS} (got {self.protocol!r})")
 
 
 class FamilyScores(Protocol):
-    """A family while it is measured; its memory grows by numbers, not by images."""
+    """One family during the measurement; it stores numbers, never images."""
 
     settings: dict[str, Any]
     per_image: dict[str, list[float]]
 
     def measure(self, translation: Array, target: Array, labels: Array | None) -> Any:
-        """One image's numbers, of (H, W, 3) uint8 twice and class indices (H, W) uint8."""
+        """Measure one image: (H, W, 3) uint8 twice, and (H, W) uint8 class indices."""
 
     def add(self, measured: Any) -> None:
-        """Take the next image's numbers."""
+        """Add the measurement of the next image."""
 
     def values(self) -> dict[str, float]:
-        """The data set's scores; NaN where nothing was labelled."""
+        """The scores of the whole set; NaN if no pixel was labelled."""
 
     def intervals(self) -> dict[str, bootstrap.Interval]:
-        """The scores' 95 % intervals over test images; empty where there is no such thing."""
+        """The 95 % intervals over test images; empty if there are none."""
 
 
 class MeanScores:
-    """Scores that every image has, and the test split their mean."""
+    """Scores of single images, whose mean is the score of the set."""
 
     def __init__(self, names: tuple[str, ...], settings: dict[str, Any]) -> None:
         self.per_image: dict[str, list[float]] = {name: [] for name in names}
@@ -58,7 +120,7 @@ PIXEL_MEASURES = {"pixel.l1": pixel.l1, "pixel.psnr": pixel.psnr, "pixel.ssim": 
 
 
 class PixelScores(MeanScores):
-    """pixel.l1, pixel.psnr, pixel.ssim; the last one only `with_ssim`."""
+    """pixel.l1, pixel.psnr and, if `with_ssim`, pixel.ssim."""
 
     def __init__(self, with_ssim: bool) -> None:
         settings = {
@@ -74,9 +136,9 @@ class PixelScores(MeanScores):
 
 
 class LPIPSScores(MeanScores):
-    """lpips."""
+    """lpips, from a distance that may name its `net` and the `sha256` of its backbone."""
 
-    def __init__(self, distance: Callable[[Array, Array], Array]) -> None:
+    def __init__(self, distance: Distance) -> None:
         self.distance = distance
         settings = {
             "net": getattr(distance, "net", "unnamed"),
@@ -90,7 +152,7 @@ class LPIPSScores(MeanScores):
 
 
 class ColorScores:
-    """color.L, color.a, color.b: of the pooled histograms, never a mean over images."""
+    """color.L, color.a and color.b, from pooled histograms: never a mean over images."""
 
     def __init__(self) -> None:
         self.translations: list[Array] = []
@@ -112,9 +174,9 @@ class ColorScores:
         self.targets.append(measured[1])
 
     def values(self, width: float = color.SCORED_WIDTH) -> dict[str, float]:
-        """In bins of `width` units, one of `color.BIN_WIDTHS`; the scores have one unit."""
-        pooled = (np.sum(side, axis=0) for side in (self.translations, self.targets))
-        found = color.intersections(*pooled, width)
+        """The scores in bins of `width` Lab units, one of `color.BIN_WIDTHS`."""
+        translations, targets = np.sum(self.translations, axis=0), np.sum(self.targets, axis=0)
+        found = color.intersections(translations, targets, width)
         return {f"color.{channel}": value for channel, value in found.items()}
 
     def intervals(self) -> dict[str, bootstrap.Interval]:
@@ -122,13 +184,13 @@ class ColorScores:
 
 
 class ClassScores:
-    """fcn.* or labels.*: of the summed confusion matrix, never a mean over images.
+    """fcn.* or labels.*, from the summed confusion matrix: never a mean over images.
 
     Args:
         family: "fcn" or "labels".
-        predict: (H, W, 3) uint8 to class indices of the labels' shape.
+        predict: (H, W, 3) uint8 to class indices, of the same shape as the labels.
         classes: rows and columns of the confusion matrix.
-        scored: the first K classes that are averaged; None means all.
+        scored: K; only the first K classes are averaged. None means all.
     """
 
     def __init__(
@@ -162,5 +224,98 @@ class ClassScores:
         return bootstrap.class_intervals(np.stack(self.confusions), self.family, self.scored)
 
     def _scores(self, confusion: Array) -> dict[str, float]:
-        some = {} if self.scored is None else {"scored": self.scored}
-        return fcn_score.scores(confusion, **some)
+        return fcn_score.scores(confusion, self.scored)
+
+
+def build_family(
+    family: str, scoring: Scoring, labelled: bool, smallest: tuple[int, int]
+) -> FamilyScores:
+    """One of FAMILIES, ready to measure images of at least `smallest` (H, W) pixels.
+
+    Args:
+        labelled: whether there are label maps.
+
+    Raises:
+        NotMeasured: something that the family needs is missing.
+        ScoringError: the scorer or the palette does not fit the number of classes.
+    """
+    if family == "pixel":
+        return PixelScores(with_ssim=min(smallest) >= pixel.SSIM_MINIMUM)
+    if family == "color":
+        return ColorScores()
+    if family == "lpips":
+        return _build_lpips(scoring.lpips, smallest)
+    if not labelled:
+        raise NotMeasured("the data set has no labels")
+    if family == "labels":
+        return _build_labels(scoring.palette, scoring.classes)
+    if scoring.scorer is None:
+        raise NotMeasured("no scorer was given")
+    build = _build_fcn if scoring.protocol is None else _build_published_fcn
+    return build(scoring.scorer, scoring)
+
+
+def _build_lpips(lpips: Distance | NotMeasured | None, smallest: tuple[int, int]) -> LPIPSScores:
+    if lpips is None:
+        raise NotMeasured("LPIPS was not loaded")
+    if isinstance(lpips, NotMeasured):
+        raise lpips
+    needed = getattr(lpips, "smallest", 0)
+    if min(smallest) < needed:
+        raise NotMeasured(
+            f"an image has {smallest[0]}x{smallest[1]} pixels;"
+            f" LPIPS ({getattr(lpips, 'net', 'unnamed')}) needs {needed} per side"
+        )
+    return LPIPSScores(lpips)
+
+
+def _build_labels(palette: Array | None, classes: int | None) -> ClassScores:
+    if palette is None:
+        raise NotMeasured("the data set has no palette")
+    if classes not in (None, len(palette)):
+        raise ScoringError(f"the palette has {len(palette)} colours, the labels {classes} classes")
+    predict = functools.partial(fcn_score.nearest_class, palette=palette)
+    return ClassScores("labels", predict, len(palette), {"palette": palette.tolist()})
+
+
+def _build_fcn(scorer: FCN8s, scoring: Scoring) -> ClassScores:
+    """fcn with a scorer that was trained for the data set."""
+    # torch is loaded only when a network scores.
+    from eval.scorer.cityscapes import OUTPUTS
+    from eval.scorer.file import weights_sha256
+    from eval.scorer.train import segment_image
+
+    if scorer.padding == "published" and scorer.classes == OUTPUTS:
+        raise ScoringError(
+            f"the published scorer gives valid scores only with --protocol {PROTOCOLS[0]}"
+        )
+    if scoring.classes not in (None, scorer.classes):
+        raise ScoringError(
+            f"the scorer was trained for {scorer.classes} classes, the labels have"
+            f" {scoring.classes}"
+        )
+    settings = {
+        "network": "FCN-8s",
+        "width": scorer.width,
+        "batch_norm": scorer.batch_norm,
+        "padding": scorer.padding,
+        "weights_sha256": weights_sha256(scorer),
+    }
+    predict = functools.partial(segment_image, scorer)
+    return ClassScores("fcn", predict, scorer.classes, settings)
+
+
+def _build_published_fcn(scorer: FCN8s, scoring: Scoring) -> ClassScores:
+    """fcn as published for Cityscapes: 19 of the 20 outputs are scored."""
+    from eval.scorer import cityscapes
+    from eval.scorer.file import weights_sha256
+
+    settings = {
+        "network": "FCN-8s, published",
+        "protocol": scoring.protocol,
+        "scored_classes": cityscapes.SCORED,
+        "input": "bilinear to 1024x2048, BGR, mean subtracted",
+        "weights_sha256": weights_sha256(scorer),
+    }
+    predict = functools.partial(cityscapes.segment_published, scorer)
+    return ClassScores("fcn", predict, cityscapes.OUTPUTS, settings, cityscapes.SCORED)

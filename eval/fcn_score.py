@@ -1,7 +1,7 @@
 """Per-pixel accuracy, per-class accuracy and class IoU from a confusion matrix.
 
 Definitions: Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segmentation",
-CVPR 2015, section 5. A data set's scores come from the sum of its images' matrices.
+CVPR 2015, section 5. The scores of a data set come from the sum of its images' matrices.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ def confusion_matrix(
     """Count pixels by true class (rows) and predicted class (columns).
 
     Args:
-        prediction: integer classes, any shape; never `ignore` where the target is labelled.
-        target: integer classes of the same shape; pixels equal to `ignore` are left out.
-        classes: C.
+        prediction: integer classes, any shape; must not be `ignore` where the target is labelled.
+        target: integer classes of the same shape; pixels equal to `ignore` are not counted.
+        classes: C, the number of classes.
 
     Returns:
         (C, C) int64.
 
     Raises:
-        ValueError: shapes that differ, or a class outside 0 to C − 1.
+        ValueError: the shapes differ, or a class is outside 0 to C − 1.
     """
     prediction, target = np.asarray(prediction), np.asarray(target)
     if prediction.shape != target.shape:
@@ -43,15 +43,15 @@ def scores(confusion: np.ndarray, scored: int | None = None) -> dict[str, float]
     """The three FCN-scores of a (C, C) confusion matrix, each in [0, 1].
 
     `class_accuracy` is the mean over the classes that have a true pixel, `class_iou` over those
-    that have a true or a predicted one: absent classes are left out, not counted as 0 (the
-    original pix2pix script counts them as 0). All three are NaN where no pixel is labelled.
+    that have a true or a predicted pixel. Absent classes are left out of the mean (the original
+    pix2pix script counts them as 0). All three scores are NaN if no pixel is labelled.
 
     Args:
-        scored: K, the first classes, which alone are averaged; by default all. A later one is no
-            class but an output of the network: never the truth, and wrong where it is predicted.
+        scored: K; only the first K classes are averaged. Default: all. The outputs after them are
+            not classes: they are never the truth, and predicting one is an error.
 
     Raises:
-        ValueError: another shape, K not in 1 to C, or pixels whose truth is not scored.
+        ValueError: wrong shape, K not in 1 to C, or pixels whose truth is not a scored class.
     """
     confusion = np.asarray(confusion)
     accuracy, iou = per_class(confusion, scored)
@@ -66,7 +66,7 @@ def scores(confusion: np.ndarray, scored: int | None = None) -> dict[str, float]
 
 
 def per_class(confusion: np.ndarray, scored: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """(K,) accuracy and (K,) IoU of each scored class; NaN where it is absent, as in `scores`."""
+    """(K,) accuracy and (K,) IoU of the scored classes; NaN for absent ones, as in `scores`."""
     confusion = np.asarray(confusion)
     if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
         raise ValueError(f"confusion: must be (C, C) (got {confusion.shape})")
@@ -84,3 +84,35 @@ def per_class(confusion: np.ndarray, scored: int | None = None) -> tuple[np.ndar
         np.divide(correct, true, out=missing.copy(), where=true > 0),
         np.divide(correct, union, out=missing.copy(), where=union > 0),
     )
+
+
+def nearest_class(image: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Read a painted label map: the class whose colour is nearest to each pixel.
+
+    The distance is Euclidean in RGB; on a tie the lower class wins. The photo→labels scores use
+    this, because there the translation is a label map.
+
+    Args:
+        image: (H, W, 3) uint8.
+        palette: (C, 3) uint8, row c the colour of class c; C at most 255.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        ValueError: wrong shape or type of either.
+    """
+    image, palette = np.asarray(image), np.asarray(palette)
+    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"image: must be (H, W, 3) uint8 (got {image.shape} {image.dtype})")
+    if palette.ndim != 2 or palette.shape[-1] != 3 or not 1 <= len(palette) <= 255:
+        raise ValueError(f"palette: must be (C, 3), C from 1 to 255 (got {palette.shape})")
+    pixels = image.astype(np.int32)
+    nearest = np.zeros(image.shape[:2], np.uint8)
+    least = np.full(image.shape[:2], np.iinfo(np.int32).max, np.int32)
+    for index, colour in enumerate(palette.astype(np.int32)):
+        distance = np.square(pixels - colour).sum(-1)
+        nearer = distance < least
+        nearest[nearer] = index
+        least[nearer] = distance[nearer]
+    return nearest

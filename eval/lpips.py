@@ -1,8 +1,8 @@
 """LPIPS (Zhang et al., CVPR 2018): the `lpips` package, version 0.1 heads, verified weights.
 
-The package would download a backbone by itself and load its heads without checking that they
-are there. Here the backbone comes from a hashed file, every tensor of it and of the heads must
-be found, and nothing is measured otherwise: never a random network under that name.
+The package would download a backbone by itself, and load its heads without checking that all of
+them are there. Here the backbone comes from a hashed file, and every tensor of the backbone and the
+heads must be found; otherwise nothing is measured. So a random network never passes for LPIPS.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ __all__ = ["LPIPSDistance", "NotMeasured", "load_lpips"]
 
 
 class LPIPSDistance:
-    """Distances of translations to their targets, 0 for identical ones; made by `load_lpips`.
+    """Distances of translations to their targets, 0 if identical; created by `load_lpips`.
 
     Attributes:
         net: "alex", "vgg" or "squeeze".
-        sha256: of the backbone's weights file; the heads are those of version 0.1.
+        sha256: of the weights file of the backbone; the heads are of version 0.1.
         smallest: smallest image side in pixels.
     """
 
@@ -41,7 +41,7 @@ class LPIPSDistance:
         """(N, H, W, 3) uint8 twice -> (N,) float64, image by image.
 
         Raises:
-            ValueError: other shapes or types, or an image smaller than `smallest`.
+            ValueError: wrong shapes or types, or an image smaller than `smallest`.
         """
         import torch
 
@@ -51,7 +51,7 @@ class LPIPSDistance:
                 " must both be (N, H, W, 3)"
             )
         if min(translations.shape[1:3]) < self.smallest:
-            raise ValueError(f"LPIPS ({self.net}) needs {self.smallest} pixels a side")
+            raise ValueError(f"LPIPS ({self.net}) needs {self.smallest} pixels per side")
         device = next(self._network.parameters()).device
         distances = np.empty(len(translations))
         with torch.inference_mode():
@@ -68,17 +68,17 @@ def load_lpips(
     sha256: str | None = None,
     device: str = "cpu",
 ) -> LPIPSDistance:
-    """LPIPS with a backbone from disk, or downloaded once to torch hub's folder.
+    """LPIPS with a backbone from disk, or downloaded once into the folder of torch hub.
 
     Args:
         net: "alex", "vgg" or "squeeze".
-        weights: the backbone's file; None looks into torch hub's folder of checkpoints.
-        download: whether the network may be used.
-        sha256: the file's; None means torchvision's published file.
+        weights: the file of the backbone; None: in torch hub's folder of checkpoints.
+        download: whether a missing backbone may be downloaded.
+        sha256: of the file; None: of the file that torchvision published.
 
     Raises:
-        NotMeasured: the package, the file or the network is missing; says how to get it.
-        ScoringError: a named file that is missing, altered or not this backbone's weights.
+        NotMeasured: the package or the file is missing, or the download failed; says how to get it.
+        ScoringError: `weights` is missing, altered or not the weights of this backbone.
         ValueError: an unknown `net`.
     """
     if net not in BACKBONES:
@@ -92,8 +92,8 @@ def load_lpips(
     expected = sha256 or BACKBONES[net].sha256
     path = find_backbone(net, weights, download, expected)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torchvision's, about arguments that lpips passes
-        # pnet_rand: the package leaves the backbone alone; it is filled below.
+        warnings.simplefilter("ignore")  # from torchvision, about arguments that lpips passes
+        # pnet_rand: the package does not load the backbone; _load_backbone does.
         network = lpips.LPIPS(net=net, version="0.1", pnet_rand=True, verbose=False)
     _load_backbone(network.net, path)
     heads = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
@@ -102,17 +102,17 @@ def load_lpips(
 
 
 def _load_backbone(backbone: nn.Module, path: Path) -> None:
-    """Fill every tensor of the backbone from torchvision's file, or raise ScoringError.
+    """Load every tensor of the backbone from the file of torchvision, or raise ScoringError.
 
-    lpips cuts torchvision's `features` into slices and keeps their numbers: slice2.3.weight is
-    features.3.weight.
+    lpips splits the `features` of torchvision into slices and keeps their numbers: slice2.3.weight
+    is features.3.weight.
     """
     import torch
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler may raise anything on damaged bytes
-        raise ScoringError(f"{path}: not a file of weights that can be read") from error
+    except Exception as error:  # the unpickler may raise any exception on damaged bytes
+        raise ScoringError(f"{path}: not a readable weights file") from error
     renamed = {
         name: state.get(re.sub(r"^slice\d+\.", "features.", name))
         if isinstance(state, dict)
@@ -121,16 +121,18 @@ def _load_backbone(backbone: nn.Module, path: Path) -> None:
     }
     absent = [name for name, tensor in renamed.items() if tensor is None]
     if absent:
-        raise ScoringError(f"{path}: lacks {len(absent)} tensors of the network ({absent[0]}, …)")
+        raise ScoringError(
+            f"{path}: {len(absent)} tensors of the network are missing ({absent[0]}, …)"
+        )
     try:
         backbone.load_state_dict(renamed, strict=True)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise ScoringError(f"{path}: not this network's weights ({reason})") from error
+        raise ScoringError(f"{path}: not the weights of this network ({reason})") from error
 
 
 def _check_heads(network: nn.Module, path: Path, sha256: str) -> None:
-    """lpips loads its heads with strict=False: hash the file, and find all of it in the network."""
+    """Check that all heads of the file are in the network: lpips loads them with strict=False."""
     import torch
 
     found = file_sha256(path)
@@ -147,7 +149,7 @@ def _check_heads(network: nn.Module, path: Path, sha256: str) -> None:
 
 
 def _signed(image: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) uint8 -> (1, 3, H, W) float in [-1, 1], which lpips expects and does not check."""
+    """(H, W, 3) uint8 -> (1, 3, H, W) float in [-1, 1], the range that lpips expects."""
     import torch
 
     if image.dtype != np.uint8 or image.shape[-1] != 3:

@@ -1,18 +1,18 @@
-"""Which translation belongs to which target and label map: by name, as the public programs write.
+"""Match each translation with its target and label map, by the names that public programs write.
 
-Recognised, in this order:
+These are recognised, in this order:
 
 - `NAME_fake_B` beside `NAME_real_B` and `NAME_real_A`: the well-known PyTorch port. Its pix2pix
-  calls the input A and the output B whatever `--direction` is; `NAME_fake_A` comes from its
+  calls the input A and the output B, whatever `--direction` is; `NAME_fake_A` comes from its
   CycleGAN, and its target is `NAME_real_A`.
 - `NAME-outputs` beside `NAME-targets` and `NAME-inputs`: the TensorFlow port.
 - folders `output`, `target` and `input`: the original Torch code.
-- `NAME_leftImg8bit`, and `NAME_gtFine_labelIds`, `_labelTrainIds` or `_color` for labels, in
-  folders of cities or not: Cityscapes.
+- `NAME_leftImg8bit`, and `NAME_gtFine_labelIds`, `_labelTrainIds` or `_color` for labels, with or
+  without folders of cities: Cityscapes.
 - otherwise equal names.
 
-Never a part of the images: a name that one side lacks is an error, and so is one without any of
-the endings that the other images of its folder have.
+All images are matched or none: a name that is missing on one side is an error, and so is a name
+without any of the endings of the program that wrote the others in its folder.
 """
 
 from __future__ import annotations
@@ -22,12 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from eval.images import OTHER_IMAGES, READABLE
 from pix2pix.common.errors import ScoringError
-from pix2pix.data.layouts import SUFFIXES
 
-OTHER_IMAGES = {".gif", ".ppm", ".pgm", ".pnm", ".exr", ".hdr", ".jp2", ".avif", ".heic"}
-
-NAMED = 3  # names that an error lists
+LISTED = 3  # names that an error lists
 PHOTO = "_leftImg8bit"
 TRAIN_IDS, LABEL_IDS, COLOURS = "_gtFine_labelTrainIds", "_gtFine_labelIds", "_gtFine_color"
 LABEL_KINDS = (TRAIN_IDS, LABEL_IDS, COLOURS)
@@ -58,7 +56,7 @@ CONVENTIONS = (
     ),
 )
 
-# All that these programs write beside each other, whether it is scored or not.
+# All endings that these programs write side by side, whether they are scored or not.
 PROGRAM_ENDINGS = (
     *(f"_{kind}_{side}" for kind in ("real", "fake", "rec", "idt") for side in "AB"),
     *("-inputs", "-outputs", "-targets"),
@@ -70,8 +68,8 @@ class Matched:
     """N images on every side, in the order of `names`.
 
     Attributes:
-        convention: what was recognised, for people.
-        label_ending: the Cityscapes ending that chose the label maps, or None.
+        convention: the naming convention that was recognised, as text for the user.
+        label_ending: the Cityscapes ending by which the label maps were chosen, or None.
     """
 
     names: tuple[str, ...]
@@ -90,39 +88,41 @@ def match(
     labels_are: Literal["input", "target"] = "input",
     label_endings: Sequence[str] = (TRAIN_IDS,),
 ) -> Matched:
-    """Find every translation's target and label map.
+    """Find the target and the label map of every translation.
 
     Args:
-        targets: may be None, or the translations' folder, where one folder holds both.
-        labels_are: which side of a program's own results the label maps are.
-        label_endings: of Cityscapes' label files, those that can be read, the best first.
+        targets: None, or the same as `translations`, if one folder holds both.
+        labels_are: the side of a program's results that the label maps are.
+        label_endings: which of the label files of Cityscapes can be read, the best first.
 
     Raises:
-        ScoringError: no such folder, no image in it, a name twice, or unmatched names; names the
-            first ones on both sides.
+        ScoringError: a folder is missing or holds no image, a name occurs twice, or names are
+            unmatched; the message lists the first ones on both sides.
     """
-    told: list[str] = []
-    files = _files(_inner(translations, "translations", told))
+    recognised: list[str] = []
+    files = _files(_inner(translations, "translations", recognised))
     convention = _convention(files, translations)
     if convention is not None:
-        told.append(convention.title)
-        _refuse_strangers(translations, files, PROGRAM_ENDINGS)
+        recognised.append(convention.title)
+        _refuse_other_endings(translations, files, PROGRAM_ENDINGS)
         files = _ending_in(files, convention.translation)
     if targets is None:
-        if not told:
-            raise ScoringError(f"{translations}: holds plain names, so --targets DIR is needed")
+        if not recognised:
+            raise ScoringError(
+                f"{translations}: holds plain names of no known program; give --targets DIR"
+            )
         targets = translations
-    listings = [files, _targets(targets, convention, told)]
+    listings = [files, _targets(targets, convention, recognised)]
     folders, ending = [translations, targets], None
     if labels is not None:
-        inner = _inner(labels, "targets" if labels_are == "target" else "labels", told)
+        inner = _inner(labels, "targets" if labels_are == "target" else "labels", recognised)
         found, ending = _labels(inner, convention, labels_are, label_endings)
         listings.append(found)
         folders.append(labels)
     if ending is not None or len({frozenset(listing) for listing in listings}) > 1:
         shortened = [_without_cityscapes_endings(listing) for listing in listings]
         if shortened != listings:
-            told.append("Cityscapes names")
+            recognised.append("Cityscapes names")
             listings = shortened
     _refuse_unmatched(folders, listings)
     names = tuple(sorted(listings[0]))
@@ -132,19 +132,19 @@ def match(
         chosen[0],
         chosen[1],
         chosen[2] if labels is not None else None,
-        ", ".join(dict.fromkeys(told)) or "equal names",
+        ", ".join(dict.fromkeys(recognised)) or "equal names",
         ending,
     )
 
 
-def _targets(folder: Path, convention: Convention | None, told: list[str]) -> Files:
-    files = _files(_inner(folder, "targets", told))
+def _targets(folder: Path, convention: Convention | None, recognised: list[str]) -> Files:
+    files = _files(_inner(folder, "targets", recognised))
     for known in (convention,) if convention else CONVENTIONS:
-        # Without the translations beside it, NAME_real_B is a name like any other.
+        # NAME_real_B is an ordinary name unless the translations are in the same folder.
         if convention or _ending_in(files, known.translation):
             chosen = _ending_in(files, known.target)
             if chosen:
-                _refuse_strangers(folder, files, PROGRAM_ENDINGS)
+                _refuse_other_endings(folder, files, PROGRAM_ENDINGS)
                 return chosen
     return files
 
@@ -155,47 +155,47 @@ def _labels(
     labels_are: str,
     endings: Sequence[str],
 ) -> tuple[Files, str | None]:
-    """The label maps by name, and the Cityscapes ending that they were chosen by."""
+    """The label maps by name, and the Cityscapes ending by which they were chosen."""
     files = _files(folder)
     for known in (convention,) if convention else CONVENTIONS:
         role = known.input if labels_are == "input" else known.target
         if (convention or _ending_in(files, known.translation)) and _ending_in(files, role):
-            _refuse_strangers(folder, files, PROGRAM_ENDINGS)
+            _refuse_other_endings(folder, files, PROGRAM_ENDINGS)
             return _ending_in(files, role), None
     for ending in endings:
         chosen = {stem: path for stem, path in files.items() if stem.endswith(ending)}
         if chosen:
-            _refuse_strangers(folder, files, CITYSCAPES)
+            _refuse_other_endings(folder, files, CITYSCAPES)
             return chosen, ending
     for ending in LABEL_KINDS:
         if any(stem.endswith(ending) for stem in files):
             raise ScoringError(
-                f"{folder}: holds NAME{ending} files, whose values are no class positions;"
-                " name the data set by --dataset or the protocol by --protocol"
+                f"{folder}: the values of NAME{ending} files are not class positions;"
+                " give --dataset or --protocol"
             )
     return files, None
 
 
-def _refuse_strangers(folder: Path, files: Files, endings: tuple[str, ...]) -> None:
-    """A program's images are chosen by their endings; one without any would go unscored unseen."""
-    strangers = {stem for stem in files if not stem.endswith(endings)}
-    if strangers:
+def _refuse_other_endings(folder: Path, files: Files, endings: tuple[str, ...]) -> None:
+    """ScoringError for images without an ending: they would be left out without a notice."""
+    others = {stem for stem in files if not stem.endswith(endings)}
+    if others:
         raise ScoringError(
-            f"{folder}: {len(strangers)} of {len(files)} images have no ending of the others'"
-            f" program ({_first_names(strangers)}); put those that are to be scored into a folder"
-            " of their own"
+            f"{folder}: {len(others)} of {len(files)} images have no ending of the program that"
+            f" wrote the others ({_first_names(others)}); put the images to score into a folder of"
+            " their own"
         )
 
 
-def _inner(folder: Path, role: Role, told: list[str]) -> Path:
-    """The folder that holds a role's images: this one, or below it as the programs make it."""
+def _inner(folder: Path, role: Role, recognised: list[str]) -> Path:
+    """The folder that holds the images of a role: this one, or one that a program makes in it."""
     if not folder.is_dir():
         raise ScoringError(f"{folder}: no such folder")
     for outer in (folder, folder / "images"):
         if _images_in(outer):
             return outer
         if all((outer / TORCH[side]).is_dir() for side in ("translations", "targets")):
-            told.append("folders output and target (Torch code)")
+            recognised.append("folders output and target (Torch code)")
             inner = outer / TORCH[role]
             if not inner.is_dir():
                 raise ScoringError(f"{inner}: no such folder")
@@ -204,7 +204,7 @@ def _inner(folder: Path, role: Role, told: list[str]) -> Path:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    """A folder's images, by name. Files that are no images are passed over."""
+    """The images of a folder, sorted by name. Other files are ignored."""
     if not folder.is_dir():
         return []
     found = []
@@ -213,22 +213,22 @@ def _images_in(folder: Path) -> list[Path]:
         if path.name.startswith(".") or not path.is_file():
             continue
         if suffix in OTHER_IMAGES:
-            raise ScoringError(f"{path}: this format is not scored; save it as PNG")
-        if suffix in SUFFIXES:
+            raise ScoringError(f"{path}: this format is not supported; save it as PNG")
+        if suffix in READABLE:
             found.append(path)
     return found
 
 
 def _files(folder: Path) -> Files:
-    """{stem: path} of a folder's images, or of those in its folders of cities."""
+    """{stem: path} of the images in a folder, or in its folders of cities."""
     paths = _images_in(folder)
     if not paths:
         cities = [city for city in sorted(folder.iterdir()) if city.is_dir()]
         below = [path for city in cities for path in _images_in(city)]
         paths = [path for path in below if path.stem.endswith(CITYSCAPES)]
         if not paths:
-            hint = f"; its folders do, give one of them ({below[0].parent})" if below else ""
-            raise ScoringError(f"{folder}: holds no image that can be scored{hint}")
+            hint = f"; give one of the folders in it ({below[0].parent})" if below else ""
+            raise ScoringError(f"{folder}: holds no image{hint}")
     return _keyed((path.stem, path) for path in paths)
 
 
@@ -236,7 +236,7 @@ def _keyed(pairs: Iterable[tuple[str, Path]]) -> Files:
     found: Files = {}
     for name, path in pairs:
         if name in found:
-            raise ScoringError(f"{path}: same name as {found[name]}")
+            raise ScoringError(f"{path}: has the same name as {found[name]}")
         found[name] = path
     return found
 
@@ -247,13 +247,13 @@ def _convention(files: Mapping[str, Path], folder: Path) -> Convention | None:
     if len(found) > 1:
         raise ScoringError(
             f"{folder}: holds both {found[0].translation} and {found[1].translation} images;"
-            " put those that are to be scored into a folder of their own"
+            " put the images to score into a folder of their own"
         )
     return found[0] if found else None
 
 
 def _ending_in(files: Mapping[str, Path], ending: str) -> Files:
-    """The files whose stem has that ending, by what comes before it."""
+    """The files whose stem has that ending, by the stem without it."""
     return {
         stem.removesuffix(ending): path for stem, path in files.items() if stem.endswith(ending)
     }
@@ -284,5 +284,5 @@ def _refuse_unmatched(folders: Sequence[Path], listings: Sequence[Files]) -> Non
 
 
 def _first_names(names: set[str]) -> str:
-    listed = sorted(names)[:NAMED]
-    return ", ".join(listed) + (", …" if len(names) > NAMED else "")
+    listed = sorted(names)[:LISTED]
+    return ", ".join(listed) + (", …" if len(names) > LISTED else "")

@@ -1,6 +1,6 @@
-"""Every score by name: what it is measured in, its range, and which way is better.
+"""Every score by name: its unit, its range, and which direction is better.
 
-Imports nothing heavy, so that reports can ask.
+Imports nothing heavy: specs and reports read this table.
 """
 
 from __future__ import annotations
@@ -9,23 +9,25 @@ from dataclasses import dataclass
 from typing import Literal
 
 FAMILIES = ("fcn", "labels", "lpips", "color", "pixel")
-PROTOCOLS = ("cityscapes-fcn8s",)  # published ways to get fcn, in place of an own scorer
-
-LABEL_VALUES = ("positions", "own")  # what a data set's index maps hold
+"""The families of scores; `--scores` chooses among them."""
+PROTOCOLS = ("cityscapes-fcn8s",)
+"""Published protocols for the FCN-score, instead of a scorer trained by this suite."""
+LABEL_VALUES = ("positions", "own")
+"""What the index maps of a data set hold: class indices, or the values of its own files."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A score.
+    """One score.
 
     Attributes:
         label: short column title.
-        unit: "" where it is a plain ratio.
-        better: which way is better.
+        unit: "" for a plain ratio.
+        better: which direction is better.
         range: lowest and highest possible value.
-        family: how scores are asked for, one of FAMILIES.
-        per_image: whether an image has a value of its own. The others exist only for a whole
-            set, from summed confusion matrices or pooled histograms.
+        family: one of FAMILIES.
+        per_image: whether each image has a value of its own. The other scores exist only for a
+            whole set of images, from summed confusion matrices or pooled histograms.
     """
 
     label: str
@@ -44,24 +46,24 @@ METRICS: dict[str, Metric] = {
     "fcn.pixel_accuracy": _share("Per-pixel acc.", "fcn", per_image=True),
     "fcn.class_accuracy": _share("Per-class acc.", "fcn"),
     "fcn.class_iou": _share("Class IoU", "fcn"),
-    # photo→labels: the translation itself is the label map, read by nearest palette colour.
+    # photo→labels: the translation is a label map, read by the nearest palette colour.
     "labels.pixel_accuracy": _share("Per-pixel acc.", "labels", per_image=True),
     "labels.class_accuracy": _share("Per-class acc.", "labels"),
     "labels.class_iou": _share("Class IoU", "labels"),
-    # No proven bound above; identical images give 0, and unlike ones stay below 1 in practice.
+    # No proven upper bound; identical images give 0, and in practice values stay below 1.
     "lpips": Metric("LPIPS", "", "lower", (0.0, float("inf")), "lpips", True),
     "color.L": _share("L", "color"),
     "color.a": _share("a", "color"),
     "color.b": _share("b", "color"),
     "pixel.l1": Metric("L1 error", "", "lower", (0.0, 1.0), "pixel", True),
-    # Capped at 100, which is what identical images get: see eval.pixel.
+    # Capped at 100, the value of identical images: see eval.pixel.
     "pixel.psnr": Metric("PSNR", "dB", "higher", (0.0, 100.0), "pixel", True),
     "pixel.ssim": Metric("SSIM", "", "higher", (-1.0, 1.0), "pixel", True),
 }
 
 
 def of_family(family: str) -> tuple[str, ...]:
-    """The names of a family's scores, in table order; ValueError on an unknown family."""
+    """The names of the scores of a family, in table order; ValueError on an unknown family."""
     if family not in FAMILIES:
         raise ValueError(f"scores: must be one of {', '.join(FAMILIES)} (got {family!r})")
     return tuple(name for name, metric in METRICS.items() if metric.family == family)

@@ -9,10 +9,11 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-# Identical images have no finite PSNR. Without a cap one of them makes a mean infinite; a single
-# value wrong by one unit gives 96 dB at 128×128 and 101 dB at 256×256 pixels.
 PSNR_CAP = 100.0
-SSIM_MINIMUM = 11  # pixels a side: the Gaussian window's
+"""dB. The PSNR of identical images is infinite, and so would be a mean that includes one. A single
+value that differs by one unit gives 96 dB at 128×128 and 101 dB at 256×256 pixels."""
+SSIM_MINIMUM = 11
+"""Smallest image side in pixels: the size of the Gaussian window."""
 
 
 def l1(translation: np.ndarray, target: np.ndarray) -> float:
@@ -24,7 +25,7 @@ def l1(translation: np.ndarray, target: np.ndarray) -> float:
 def psnr(translation: np.ndarray, target: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB of two (H, W, 3) uint8 images, capped at `PSNR_CAP`.
 
-    The cap is what identical images get, whose PSNR is infinite.
+    Identical images, whose PSNR is infinite, get the cap.
     """
     import torch
     from torchmetrics.functional.image import peak_signal_noise_ratio
@@ -38,8 +39,8 @@ def ssim(translation: np.ndarray, target: np.ndarray) -> float:
     """Structural similarity of two (H, W, 3) uint8 images, -1 to 1 (Wang et al. 2004).
 
     11×11 Gaussian window of sigma 1.5, k 0.01 and 0.03, value range 1, mean over the channels.
-    In single precision, 15 to 25 times as fast: within 1e-5 of double precision on photos, and
-    up to 1e-3 below it where both images are perfectly flat.
+    Single precision is 15 to 25 times as fast as double. It differs by up to 1e-5 on photos, and
+    by up to 1e-3 where both images are perfectly flat.
 
     Raises:
         ValueError: an image smaller than the window.
@@ -47,9 +48,9 @@ def ssim(translation: np.ndarray, target: np.ndarray) -> float:
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     if min(translation.shape[:2]) < SSIM_MINIMUM:
-        raise ValueError(f"SSIM needs {SSIM_MINIMUM} pixels a side (got {translation.shape[:2]})")
+        raise ValueError(f"SSIM needs {SSIM_MINIMUM} pixels per side (got {translation.shape[:2]})")
     if np.array_equal(translation, target):
-        return 1.0  # by definition; single precision misses it by up to 1e-3 on flat images
+        return 1.0  # by definition; single precision is off by up to 1e-3 on flat images
     value = structural_similarity_index_measure(
         _unit(translation)[None],
         _unit(target)[None],
@@ -59,11 +60,11 @@ def ssim(translation: np.ndarray, target: np.ndarray) -> float:
         k1=0.01,
         k2=0.03,
     )
-    return float(value)
+    return float(value)  # type: ignore[arg-type]  # a pair only on request
 
 
 def _unit(image: np.ndarray, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """(H, W, 3) uint8 -> (3, H, W) in [0, 1], float32 unless `dtype` says otherwise."""
+    """(H, W, 3) uint8 -> (3, H, W) in [0, 1], float32 or `dtype`."""
     import torch
 
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)

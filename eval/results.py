@@ -1,4 +1,4 @@
-"""What scoring a folder gives: the scores, each image's own values, and how they were made."""
+"""Results of scoring a folder: scores, values per image and settings; as files and as text."""
 
 from __future__ import annotations
 
@@ -12,28 +12,31 @@ from typing import Any
 
 import numpy as np
 
+from eval.bootstrap import LEVEL
 from eval.color import COUNTED_WIDTH
+from eval.metrics import METRICS
 from pix2pix.common.files import write_whole
 
 
-@dataclass(frozen=True)
-class ScoreSheet:
+@dataclass
+class ScoreResults:
     """The scores of a folder of translations.
 
     Attributes:
-        names: N stems, in the order of everything per image.
+        names: N stems, the order of everything per image.
         values: {score: value}, all finite.
-        not_measured: {score: why}; every score asked for is here or in `values`.
-        intervals: {score: (low, high)}, 95 % over test images (eval.bootstrap); of a single
-            model, so never to be taken for an interval over seeds. Empty for one image.
-        per_image: {score: (N,) float64}; NaN where an image has no labelled pixel.
-        per_class: a row a class, {"class", "accuracy", "iou"}; None where the class is absent.
-        color_by_bin_width: {units: {score: value}} of the colour scores; empty if not asked.
+        not_measured: {score: reason}; every requested score is here or in `values`.
+        intervals: {score: (low, high)}, 95 % over test images (eval.bootstrap). They hold for a
+            single model: they are not intervals over seeds. Empty for one image.
+        per_image: {score: (N,) float64}; NaN for an image without a labelled pixel.
+        per_class: a row per class, {"class", "accuracy", "iou"}; None if the class is absent.
+        color_by_bin_width: {units: {score: value}} of the colour scores; empty without them.
         confusion: (N, C, C) int64, rows the true class; None without labels.
-        lab, lab_targets: (N, 3, BINS) int32 counts of both sides, see `eval.color`; None if not
-            asked.
-        original_script: what the published protocol's script would print; None for any other.
-        settings: all that the values depend on, ready for JSON.
+        lab, lab_targets: (N, 3, BINS) int32 counts of both sides, see `eval.color`; None without
+            colour scores.
+        original_script: what the script of the published protocol would print, from
+            `eval.scorer.cityscapes.original_script_scores`; None without the protocol.
+        settings: everything that the values depend on, ready for JSON.
     """
 
     names: tuple[str, ...]
@@ -50,7 +53,7 @@ class ScoreSheet:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def write(self, directory: Path) -> None:
-        """Write scores.json, per_image.csv and per_image.npz, each whole; scores.json last."""
+        """Write per_image.npz, per_image.csv and, last, scores.json, each atomically."""
         arrays: dict[str, np.ndarray] = {"names": np.array(self.names)}
         arrays |= {f"values/{name}": column for name, column in self.per_image.items()}
         if self.confusion is not None:
@@ -59,15 +62,19 @@ class ScoreSheet:
             arrays["lab"], arrays["lab_targets"] = self.lab, self.lab_targets
             arrays["lab_bin_width"] = np.array(COUNTED_WIDTH)
         packed = io.BytesIO()
-        np.savez_compressed(packed, **arrays)
+        np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]  # no name is an option
         write_whole(directory / "per_image.npz", packed.getvalue())
         write_whole(directory / "per_image.csv", self._csv().encode())
         self.write_json(directory / "scores.json")
 
     def write_json(self, path: Path, images: bool = False) -> None:
-        """Write everything but counts as one JSON file, whole or not at all.
+        """Write everything except the counts as one JSON file, atomically.
 
-        `images` adds every image's own values, for those who keep this file alone.
+        Args:
+            images: add the values of each image, for readers who keep only this file.
+
+        Raises:
+            OSError: the file cannot be written.
         """
         record: dict[str, Any] = {
             "values": self.values,
@@ -88,7 +95,7 @@ class ScoreSheet:
         write_whole(path, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
 
     def _csv(self) -> str:
-        """A row an image, a column a score, full precision; empty where there is no value."""
+        """A row per image, a column per score, full precision; empty if there is no value."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["name", *self.per_image])
@@ -96,3 +103,66 @@ class ScoreSheet:
             row = [float(column[index]) for column in self.per_image.values()]
             writer.writerow([name, *(repr(v) if math.isfinite(v) else "" for v in row)])
         return text.getvalue()
+
+
+def table(results: ScoreResults) -> str:
+    """Text for a terminal: scores with their intervals, then classes and bin widths if measured."""
+    smallest, largest = (
+        f"{h}x{w}" for h, w in (results.settings[k] for k in ("smallest", "largest"))
+    )
+    sizes = smallest if results.settings["sizes"] == 1 else f"{smallest} to {largest}"
+    matched_by = results.settings["matched_by"]
+    lines = [f"{len(results.names)} images of {sizes}, matched by {matched_by}", ""]
+    interval = f"{LEVEL:.0%} over images"
+    lines.append(f"{'score':22}{'value':>9}  {interval:<22}{'unit':5}better")
+    for name, value in results.values.items():
+        metric = METRICS[name]
+        low_high = ""
+        if name in results.intervals:
+            low_high = "{:.4f} to {:.4f}".format(*results.intervals[name])
+        lines.append(f"{name:22}{value:9.4f}  {low_high:<22}{metric.unit:5}{metric.better}")
+    lines += [f"{name:22}not measured: {why}" for name, why in results.not_measured.items()]
+    if results.intervals:
+        lines.append("Intervals are over test images, of this single model, not over trainings.")
+    return "\n".join([*lines, *_by_class(results), *_by_bin_width(results), *_original(results)])
+
+
+def _by_class(results: ScoreResults) -> list[str]:
+    if not any(row["iou"] is not None for row in results.per_class):
+        return []
+    width = max(len(row["class"]) for row in results.per_class) + 2
+    lines = ["", f"{'class':{width}}{'accuracy':>9}{'IoU':>9}"]
+    for row in results.per_class:
+        cells = ("absent" if row[k] is None else f"{row[k]:.4f}" for k in ("accuracy", "iou"))
+        lines.append(f"{row['class']:{width}}" + "".join(f"{cell:>9}" for cell in cells))
+    return lines
+
+
+def _by_bin_width(results: ScoreResults) -> list[str]:
+    if not results.color_by_bin_width:
+        return []
+    names = list(next(iter(results.color_by_bin_width.values())))
+    lines = ["", f"{'bin width (Lab units)':22}" + "".join(f"{name:>9}" for name in names)]
+    for width, values in results.color_by_bin_width.items():
+        lines.append(f"{width:22}" + "".join(f"{values[name]:9.4f}" for name in names))
+    return lines
+
+
+def _original(results: ScoreResults) -> list[str]:
+    """What the published script would print, next to ours."""
+    found = results.original_script
+    if found is None:
+        return []
+    quirks = "it counts absent classes as 0, misplaces pixels and drops images"
+    lines = ["", f"the original script would print ({quirks}):"]
+    lines += [
+        f"{'fcn.' + key:22}{value:9.4f}" for key, value in found.items() if isinstance(value, float)
+    ]
+    dropped, absent = found["dropped_images"], found["absent_classes"]
+    lines.append(
+        f"images it drops: {len(dropped)}" + (f" ({', '.join(dropped[:3])})" * bool(dropped))
+    )
+    misplaced = found["misplaced_pixels"]
+    lines.append(f"pixels of output 19 that it counts for another class: {misplaced}")
+    lines.append(f"classes it counts as 0: {', '.join(absent) or 'none'}")
+    return lines

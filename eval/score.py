@@ -1,35 +1,45 @@
-"""Scores of a folder of translated images, from the files alone, one image at a time."""
+"""Score a folder of translated images, from the files alone, one image at a time.
+
+The measurement of an image depends only on its files, and measurements are added in the order of
+the images, so the number of processes changes no bit of any score. Each process has one thread,
+because sums of floating-point numbers depend on how they are split.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
 import importlib.metadata
 import math
+import multiprocessing
+import os
+import pickle
 import platform
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from eval import bootstrap, fcn_score
 from eval.color import BIN_WIDTHS
-from eval.families import ClassScores, ColorScores, FamilyScores
-from eval.headers import check_headers
-from eval.matching import TRAIN_IDS, Matched, match
-from eval.measuring import ImageFiles, ImageMeasurement, measure_all
+from eval.families import ClassScores, ColorScores, FamilyScores, Scoring, build_family
+from eval.images import check_image, read_labels, read_rgb
+from eval.matching import LABEL_IDS, TRAIN_IDS, Matched, match
 from eval.metrics import FAMILIES, of_family
 from eval.pixel import SSIM_MINIMUM
-from eval.ready import ready_family
-from eval.results import ScoreSheet
-from eval.scorer.published import PublishedProtocol, read_train_ids
+from eval.results import ScoreResults
 from pix2pix.common.errors import NotMeasured, ScoringError
-from pix2pix.data.decode import read_labels
 
-if TYPE_CHECKING:
-    from eval.scorer.fcn8s import FCN8s
-
-__all__ = ["ScoreSheet", "ScoringError", "score_folders"]
+__all__ = ["ScoreResults", "Scoring", "ScoringError", "score_folders"]
 
 PACKAGES = (
     "pix2pix-ablations",
@@ -40,124 +50,146 @@ PACKAGES = (
     "scikit-image",
     "lpips",
 )
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Environment in which numpy and torch use one thread; they read it when they are loaded."""
+QUEUED_PER_WORKER = 4
+"""Images that wait for a process; this bounds the measurements in memory."""
 
-
-class LabelReading(Protocol):
-    """How the label maps of a folder are read (`eval.labels.LabelReader`)."""
-
-    def __call__(self, path: Path) -> np.ndarray:
-        """(H, W) uint8 class indices, 255 ignored."""
-
-    def record(self, paths: Sequence[Path]) -> dict[str, Any]:
-        """What to record of how these files are read."""
+Size = tuple[int, int]
+Measured = dict[str, Any]
 
 
 def score_folders(
     translations: Path,
     targets: Path | None,
-    labels: Path | None = None,
+    labels: Path | None,
+    scoring: Scoring,
     *,
-    families: Sequence[str] = ("fcn", "lpips", "color", "pixel"),
-    scorer: FCN8s | None = None,
-    palette: np.ndarray | None = None,
-    classes: int | None = None,
-    class_names: Sequence[str] | None = None,
-    lpips: Callable[[np.ndarray, np.ndarray], np.ndarray] | NotMeasured | None = None,
-    label_reader: Callable[[Matched], LabelReading] | None = None,
-    label_endings: Sequence[str] = (TRAIN_IDS,),
-    protocol: PublishedProtocol | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
-) -> ScoreSheet:
-    """Score translations against targets and labels, matched by name (eval.matching).
+) -> ScoreResults:
+    """Score translations against targets and label maps, matched by name (eval.matching).
 
     Args:
-        translations, targets: folders of 8-bit RGB images of the same sizes.
-        labels: folder of 8-bit index PNG files; 255 is ignored. "fcn" and "labels" need it.
-        families: of FAMILIES. "fcn" is for translations that are photos, "labels" for those that
-            are painted label maps: never both.
-        scorer: the network of "fcn".
-        palette: (C, 3) uint8, the colours of "labels".
-        classes: how many the labels have; by default as many as the scorer or the palette.
-        class_names: for the table by class; by default their indices.
-        lpips: from `load_lpips`, or the NotMeasured that it raised.
-        label_reader: given what was matched, how to read the label files; by default as index maps.
-        label_endings: of Cityscapes' label files, those that can be read, the best first.
-        protocol: a published way to get "fcn", in place of `scorer`.
-        workers: processes that measure; the scores do not depend on them.
+        translations, targets: folders of 8-bit RGB images, of equal size pair by pair. `targets`
+            may be None if the translations' folder holds them too.
+        labels: folder of label maps, by default 8-bit index PNG files, 255 ignored. Needed for
+            "fcn" and "labels".
+        workers: processes that measure; the scores do not depend on their number.
         progress: called with (images done, images in all).
 
     Returns:
-        A sheet in which every score of `families` has a value or a reason why it has none.
+        Results in which every score of `scoring.families` has a value, or a reason why not.
 
     Raises:
-        ScoringError: images that are missing, unmatched, unreadable or of different size, labels
-            out of range, or a scorer for another number of classes.
-        ValueError: an unknown family, or "fcn" together with "labels".
+        ScoringError: images that are missing, unmatched, unreadable or of different size; labels
+            out of range; a scorer for another number of classes; or a process that died.
     """
-    wanted = [name for family in families for name in of_family(family)]
-    if "fcn" in families and "labels" in families:
-        raise ValueError("families: translations are photos (fcn) or label maps (labels)")
-    labels_are = "target" if "labels" in families else "input"
+    scoring, label_size = _with_protocol(scoring)
     matched = match(
-        translations, targets, labels, labels_are=labels_are, label_endings=label_endings
+        translations,
+        targets,
+        labels,
+        labels_are="target" if "labels" in scoring.families else "input",
+        label_endings=scoring.label_endings,
     )
-    label_kinds = ("grey", "palette", *(("RGB", "RGB with alpha") if label_reader else ()))
-    label_size = protocol.label_size if protocol else None
-    sizes, formats = check_headers(matched, label_kinds, label_size)
+    painted = ("RGB", "RGB with alpha") if scoring.label_reader else ()
+    sizes, formats = check_headers(matched, ("grey", "palette", *painted), label_size)
     smallest = min(sizes, key=lambda size: (min(size), size))
-
-    reasons: dict[str, str] = {}
-    measured: dict[str, FamilyScores] = {}
-    for family in FAMILIES:
-        if family not in families:
-            continue
-        try:
-            measured[family] = ready_family(
-                family, labels is not None, scorer, palette, classes, lpips, smallest, protocol
-            )
-        except NotMeasured as reason:
-            reasons.update(dict.fromkeys(of_family(family), str(reason)))
-    if min(smallest) < SSIM_MINIMUM and "pixel" in families:
-        size = f"{smallest[0]}x{smallest[1]}"
-        reasons["pixel.ssim"] = f"an image of {size} pixels is below {SSIM_MINIMUM}"
-
+    measured, reasons = _build_families(scoring, labels is not None, smallest)
     labelled = next((m for m in measured.values() if isinstance(m, ClassScores)), None)
-    coloured = next((m for m in measured.values() if isinstance(m, ColorScores)), None)
-    read, label_maps = None, {}
+    read: Callable[[Path], np.ndarray] | None = None
+    label_maps: dict[str, Any] = {}
     if labelled is not None:
-        read = functools.partial(read_labels, classes=labelled.classes)
-        label_maps = {"ending": matched.label_ending, "read_as": "class positions"}
-        if protocol is not None:
-            read = read_train_ids
-            label_maps["read_as"] = "Cityscapes' trainIds"
-        elif label_reader is not None:
-            read = label_reader(matched)
-            label_maps |= read.record(matched.labels or ())
-    files = [
-        ImageFiles(translation, target, label)
-        for translation, target, label in zip(
-            matched.translations,
-            matched.targets,
-            matched.labels or [None] * len(matched.names),
-            strict=True,
-        )
-    ]
-    for one in measure_all(files, ImageMeasurement(measured, read), workers, progress):
+        read, label_maps = _label_reading(scoring, matched, labelled.classes)
+    for one in measure_all(matched, ImageMeasurement(measured, read), workers, progress):
         for name, family in measured.items():
             family.add(one[name])
-
-    values = {name: v for family in measured.values() for name, v in family.values().items()}
-    for name, value in values.items():
-        if not math.isfinite(value):
-            reasons[name] = "no pixel is labelled"
-    intervals = {n: i for family in measured.values() for n, i in family.intervals().items()}
-    confusion = np.stack(labelled.confusions) if labelled else None
-    if confusion is not None:
+    if labelled is not None:
         pixels = sum(n * math.prod(label_size or size) for size, n in sizes.items())
-        label_maps["ignored_share"] = 1 - int(confusion.sum()) / pixels
-    return ScoreSheet(
-        names=matched.names,
+        counted = sum(int(confusion.sum()) for confusion in labelled.confusions)
+        label_maps["ignored_share"] = 1 - counted / pixels
+    settings = {
+        "images": len(matched.names),
+        "smallest": list(smallest),
+        "largest": list(max(sizes)),
+        "sizes": len(sizes),
+        "matched_by": matched.convention,
+        "formats": formats,
+        **({"label_maps": label_maps} if label_maps else {}),
+        **({"protocol": scoring.protocol} if scoring.protocol else {}),
+        **{family: measure.settings for family, measure in measured.items()},
+        "bootstrap": bootstrap.settings(len(matched.names)),
+        "versions": _versions(),
+    }
+    return _results(matched.names, scoring, measured, reasons, settings)
+
+
+def _with_protocol(scoring: Scoring) -> tuple[Scoring, Size | None]:
+    """What the protocol says about the label maps and classes; the size of all label maps."""
+    if scoring.protocol is None:
+        return scoring, None
+    from eval.scorer import cityscapes
+
+    scoring = dataclasses.replace(
+        scoring,
+        class_names=cityscapes.CLASS_NAMES[: cityscapes.SCORED],
+        label_endings=(LABEL_IDS, TRAIN_IDS),
+        label_reader=None,
+    )
+    return scoring, cityscapes.SIZE
+
+
+def _build_families(
+    scoring: Scoring, labelled: bool, smallest: Size
+) -> tuple[dict[str, FamilyScores], dict[str, str]]:
+    """The families that can be measured, and {score: why not} of the others."""
+    measured: dict[str, FamilyScores] = {}
+    reasons: dict[str, str] = {}
+    for family in FAMILIES:
+        if family not in scoring.families:
+            continue
+        try:
+            measured[family] = build_family(family, scoring, labelled, smallest)
+        except NotMeasured as reason:
+            reasons.update(dict.fromkeys(of_family(family), str(reason)))
+    if min(smallest) < SSIM_MINIMUM and "pixel" in scoring.families:
+        reasons["pixel.ssim"] = (
+            f"an image of {_text(smallest)} pixels is below {SSIM_MINIMUM} pixels per side"
+        )
+    return measured, reasons
+
+
+def _label_reading(
+    scoring: Scoring, matched: Matched, classes: int
+) -> tuple[Callable[[Path], np.ndarray], dict[str, Any]]:
+    """How label maps are read, and what is recorded about it."""
+    record = {"ending": matched.label_ending, "read_as": "class positions"}
+    if scoring.protocol is not None:
+        from eval.scorer.cityscapes import read_train_ids
+
+        return read_train_ids, record | {"read_as": "Cityscapes' trainIds"}
+    if scoring.label_reader is not None:
+        reader = scoring.label_reader(matched)
+        return reader, record | reader.record(matched.labels or ())
+    return functools.partial(read_labels, classes=classes), record
+
+
+def _results(
+    names: tuple[str, ...],
+    scoring: Scoring,
+    measured: Mapping[str, FamilyScores],
+    reasons: dict[str, str],
+    settings: dict[str, Any],
+) -> ScoreResults:
+    """The results of all families once every image is added."""
+    wanted = [name for family in scoring.families for name in of_family(family)]
+    values = {name: v for family in measured.values() for name, v in family.values().items()}
+    intervals = {n: i for family in measured.values() for n, i in family.intervals().items()}
+    unlabelled = [name for name, value in values.items() if not math.isfinite(value)]
+    reasons = reasons | dict.fromkeys(unlabelled, "no pixel is labelled")
+    results = ScoreResults(
+        names=names,
         values={name: values[name] for name in wanted if name not in reasons},
         not_measured={name: reasons[name] for name in wanted if name in reasons},
         intervals={name: intervals[name] for name in wanted if name in intervals},
@@ -166,40 +198,30 @@ def score_folders(
             for family in measured.values()
             for name, column in family.per_image.items()
         },
-        per_class=_by_class(labelled, confusion, class_names),
-        color_by_bin_width={f"{width:g}": coloured.values(width) for width in BIN_WIDTHS}
-        if coloured
-        else {},
-        confusion=confusion,
-        lab=np.stack(coloured.translations) if coloured else None,
-        lab_targets=np.stack(coloured.targets) if coloured else None,
-        original_script=protocol.original_script(confusion, matched.names)
-        if protocol and confusion is not None
-        else None,
-        settings={
-            "images": len(matched.names),
-            "smallest": list(smallest),
-            "largest": list(max(sizes)),
-            "sizes": len(sizes),
-            "matched_by": matched.convention,
-            "formats": formats,
-            **({"label_maps": label_maps} if label_maps else {}),
-            **({"protocol": protocol.name} if protocol else {}),
-            **{family: measure.settings for family, measure in measured.items()},
-            "bootstrap": bootstrap.settings(len(matched.names)),
-            "versions": _versions(),
-        },
+        settings=settings,
     )
+    for family in measured.values():
+        if isinstance(family, ClassScores):
+            results.confusion = np.stack(family.confusions)
+            results.per_class = _by_class(results.confusion, family.scored, scoring.class_names)
+        if isinstance(family, ColorScores):
+            results.lab = np.stack(family.translations)
+            results.lab_targets = np.stack(family.targets)
+            results.color_by_bin_width = {f"{w:g}": family.values(w) for w in BIN_WIDTHS}
+    if scoring.protocol is not None and results.confusion is not None:
+        from eval.scorer.cityscapes import original_script_scores
+
+        script = original_script_scores(results.confusion)
+        script["dropped_images"] = [names[index] for index in script["dropped_images"]]
+        results.original_script = script
+    return results
 
 
 def _by_class(
-    labelled: ClassScores | None, confusion: np.ndarray | None, names: Sequence[str] | None
+    confusion: np.ndarray, scored: int | None, names: Sequence[str] | None
 ) -> list[dict[str, Any]]:
-    """A row a scored class: name, accuracy and IoU, None where it is absent."""
-    if labelled is None or confusion is None:
-        return []
-    some = {} if labelled.scored is None else {"scored": labelled.scored}
-    table = zip(*fcn_score.per_class(confusion.sum(0), **some), strict=True)
+    """A row per scored class: name, accuracy and IoU; None if the class is absent."""
+    table = zip(*fcn_score.per_class(confusion.sum(0), scored), strict=True)
     return [
         {
             "class": names[index] if names else str(index),
@@ -213,8 +235,200 @@ def _by_class(
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return versions
+
+
+def check_headers(
+    matched: Matched, label_kinds: Sequence[str], label_size: Size | None
+) -> tuple[Counter[Size], dict[str, dict[str, int]]]:
+    """Check the kind and size of every file by its header, before anything is measured.
+
+    Args:
+        label_kinds: the kinds that label maps may have, of `eval.images.KINDS`.
+        label_size: the size of all label maps; None: each has the size of its image.
+
+    Returns:
+        How many images have which (H, W), and how many files per side have which format.
+
+    Raises:
+        ScoringError: a wrong kind, or unequal sizes.
+    """
+    sizes: Counter[Size] = Counter()
+    formats: dict[str, Counter[str]] = {"translations": Counter(), "targets": Counter()}
+    for index, translation in enumerate(matched.translations):
+        first = check_image(translation)
+        target = check_image(matched.targets[index])
+        _check_size(matched.targets[index], target.size, translation, first.size)
+        formats["translations"][first.format] += 1
+        formats["targets"][target.format] += 1
+        if matched.labels is not None:
+            label = matched.labels[index]
+            found = check_image(label, label_kinds)
+            formats.setdefault("labels", Counter())[found.format] += 1
+            if label_size is None:
+                _check_size(label, found.size, translation, first.size)
+            elif found.size != label_size:
+                raise ScoringError(
+                    f"{label}: must have {_text(label_size)} pixels, not {_text(found.size)}"
+                )
+        sizes[first.size] += 1
+    return sizes, {side: dict(count) for side, count in formats.items()}
+
+
+def _check_size(path: Path, size: Size, other: Path, wanted: Size) -> None:
+    if size != wanted:
+        raise ScoringError(
+            f"{path}: {_text(size)} pixels (height x width), but {other} has {_text(wanted)}"
+        )
+
+
+def _text(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+class ImageFiles(NamedTuple):
+    """The files of one test image; `labels` is None if no family needs a label map."""
+
+    translation: Path
+    target: Path
+    labels: Path | None
+
+
+@dataclass(frozen=True)
+class ImageMeasurement:
+    """Measures one image with every family; pickled for the worker processes."""
+
+    families: Mapping[str, FamilyScores]
+    read_labels: Callable[[Path], np.ndarray] | None
+
+    def __call__(self, files: ImageFiles) -> Measured:
+        translation = read_rgb(files.translation)
+        target = read_rgb(files.target)
+        labels = None
+        if self.read_labels is not None and files.labels is not None:
+            labels = self.read_labels(files.labels)
+        return {
+            name: family.measure(translation, target, labels)
+            for name, family in self.families.items()
+        }
+
+    @property
+    def needs_torch(self) -> bool:
+        return not set(self.families) <= {"color", "labels"}
+
+
+def measure_all(
+    matched: Matched,
+    measurement: ImageMeasurement,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Measured]:
+    """What each family measures, in the order of the images.
+
+    Args:
+        workers: processes; 1 measures in this process.
+        progress: called with (images done, images in all).
+
+    Raises:
+        ScoringError: an image cannot be scored, or a worker process died.
+    """
+    labels = matched.labels or (None,) * len(matched.names)
+    triples = zip(matched.translations, matched.targets, labels, strict=True)
+    images = [ImageFiles(*triple) for triple in triples]
+    workers = min(workers, len(images))
+    measure = _measure_here if workers == 1 else functools.partial(_measure_in, workers)
+    for done, measured in enumerate(measure(images, measurement), 1):
+        yield measured
+        if progress is not None:
+            progress(done, len(images))
+
+
+def _measure_here(
+    images: Sequence[ImageFiles], measurement: ImageMeasurement
+) -> Iterator[Measured]:
+    with _one_torch_thread() if measurement.needs_torch else contextlib.nullcontext():
+        yield from map(measurement, images)
+
+
+def _measure_in(
+    workers: int, images: Sequence[ImageFiles], measurement: ImageMeasurement
+) -> Iterator[Measured]:
+    """In worker processes. They end at once when this generator or this process ends."""
+    context = multiprocessing.get_context("spawn")  # torch does not survive a fork
+    reading, lifeline = context.Pipe(duplex=False)
+    initial = (pickle.dumps(measurement), reading)
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=initial)
+    queue: deque[Future[Measured]] = deque()
+    try:
+        for files in images:
+            with _worker_environment():
+                queue.append(pool.submit(_measure, files))
+            if len(queue) == workers * QUEUED_PER_WORKER:
+                yield queue.popleft().result()
+        while queue:
+            yield queue.popleft().result()
+        pool.shutdown()
+    except BrokenProcessPool:
+        raise ScoringError(
+            "a worker process died, possibly out of memory; try fewer --workers"
+        ) from None
+    finally:
+        lifeline.close()
+        pool.shutdown(cancel_futures=True)
+        reading.close()
+
+
+_measurement: ImageMeasurement
+"""Of a worker process: what it measures."""
+
+
+def _start_worker(pickled: bytes, lifeline: Connection) -> None:
+    """Initialise a worker process, which ends when the other end of `lifeline` is closed."""
+    global _measurement
+    threading.Thread(target=_exit_after, args=(lifeline,), daemon=True).start()
+    _measurement = pickle.loads(pickled)
+    if _measurement.needs_torch:
+        import torch
+
+        torch.set_num_threads(1)
+
+
+def _exit_after(lifeline: Connection) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        lifeline.recv_bytes()
+    os._exit(1)
+
+
+def _measure(files: ImageFiles) -> Measured:
+    return _measurement(files)
+
+
+@contextlib.contextmanager
+def _worker_environment() -> Iterator[None]:
+    """Processes that start in this block use one thread, and leave Ctrl-C to this process."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.environ.update(ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+@contextlib.contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

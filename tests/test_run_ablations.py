@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from eval.scorer.scorer_header import recorded_sha256
+from eval.scorer.file import recorded_sha256
 from experiments.run.journal import read_records, replay
 
 ROOT = Path(__file__).parent.parent
@@ -212,12 +212,13 @@ def test_the_report_holds_every_arm_score_and_the_ground_truth(place):
 
 
 def test_the_scores_are_of_the_png_files(place):
-    from eval.score import score_folders
+    from eval.score import Scoring, score_folders
 
     cell = place.cells()["both"]
     recorded = json.loads((cell / "scores.json").read_text())
     reference = place.folder / "runs/references" / recorded["settings"]["reference"]
-    sheet = score_folders(cell / "translations", reference / "targets", families=("color", "pixel"))
+    scoring = Scoring(families=("color", "pixel"))
+    sheet = score_folders(cell / "translations", reference / "targets", None, scoring)
     for name, value in sheet.values.items():
         assert recorded["values"][name] == value
     unscored = {name for name in recorded["not_measured"] if not name.startswith("labels.")}

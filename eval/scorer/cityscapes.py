@@ -1,16 +1,18 @@
-"""The published Cityscapes protocol `cityscapes-fcn8s`, step by step as the original script has it.
+"""The published Cityscapes protocol `cityscapes-fcn8s`, step by step as in the original script.
 
 Followed: phillipi/pix2pix, `scripts/eval_cityscapes/` (`evaluate.py`, `cityscapes.py`, `util.py`,
 `caffemodel/deploy.prototxt`), the same files as in junyanz/pytorch-CycleGAN-and-pix2pix.
 
-1. A photo of 256×256 (the scorer was trained on such photos) becomes 2048×1024 (width × height)
-   through `scipy.misc.imresize`. That was Pillow's bilinear filter on 8-bit values, rounded to 8
-   bits again; SciPy 1.3 dropped it, so Pillow is called directly here.
-2. Channels go from RGB to BGR, and a mean is taken off; values are not scaled.
+1. A photo of 256×256 (the scorer was trained on such photos) is enlarged to 2048×1024 (width ×
+   height). The script calls `scipy.misc.imresize`: the bilinear filter of Pillow on 8-bit values,
+   rounded to 8 bits. SciPy 1.3 dropped it, so Pillow is called directly.
+2. RGB becomes BGR, and a mean is subtracted; values are not scaled.
 3. The class of a pixel is the largest of 20 outputs.
-4. The truth is `*_gtFine_labelIds.png` at full resolution, as cityscapesScripts' trainIds: 19
-   classes; 255 is ignored. The 20th output is no class: predicted, it is wrong.
-5. Confusion matrices of all images are added, and scored by `eval.fcn_score.scores(…, scored=19)`.
+4. The truth is `*_gtFine_labelIds.png` at full resolution, converted to the trainIds of
+   cityscapesScripts: 19 classes; 255 is ignored. The 20th output is not a class: predicting it is
+   an error.
+5. The confusion matrices of all images are added, and scored by
+   `eval.fcn_score.scores(…, scored=19)`.
 """
 
 from __future__ import annotations
@@ -22,14 +24,17 @@ import numpy as np
 import torch
 from PIL import Image
 
+from eval import matching
+from eval.images import read_labels
 from eval.scorer.fcn8s import FCN8s
-from eval.scorer.file import load_scorer
+from eval.scorer.file import is_published, load_scorer
 from pix2pix.common.errors import ScoringError
-from pix2pix.data.decode import read_labels
 
 PROTOCOL = "cityscapes-fcn8s"
-SIZE = (1024, 2048)  # height and width of labels and network input
-PHOTO_SIZE = (256, 256)  # what the scorer was trained on; others are scored, but do not compare
+SIZE = (1024, 2048)
+"""Height and width of the label maps and of the network's input."""
+PHOTO_SIZE = (256, 256)
+"""Of the photos that the scorer was trained on. Scores of other sizes are not comparable."""
 MEAN_BGR = np.array((72.78044, 83.21195, 73.45286), np.float32)  # cityscapes.py
 SCORED = 19
 OUTPUTS = 20
@@ -60,18 +65,16 @@ LABEL_IDS = {
 }
 LABEL_ID_COUNT = 34
 CLASS_NAMES = (*LABEL_IDS, "output 19 (no class)")
-LABEL_IDS_SUFFIX, TRAIN_IDS_SUFFIX = "_gtFine_labelIds", "_gtFine_labelTrainIds"
 
 
 def load_published_scorer(path: Path, device: str | torch.device = "cpu") -> FCN8s:
     """The published network, from a file that `python -m eval.scorer.convert_caffemodel` wrote.
 
     Raises:
-        ScoringError: `load_scorer`'s, or another network than the published one.
+        ScoringError: from `load_scorer`, or it is not the published network.
     """
     model, record = load_scorer(path, device)
-    source = record.get("source")
-    if not isinstance(source, dict) or "caffemodel_sha256" not in source:
+    if not is_published(record):
         raise ScoringError(
             f"{path}: this scorer was trained for other photos ({model.classes} classes);"
             f" {PROTOCOL} needs the published one, from python -m eval.scorer.convert_caffemodel"
@@ -80,23 +83,23 @@ def load_published_scorer(path: Path, device: str | torch.device = "cpu") -> FCN
     if network != (OUTPUTS, WIDTH, False, "published"):
         raise ScoringError(
             f"{path}: not the published network: it has {model.classes} outputs and width"
-            f" {model.width}, the published one {OUTPUTS} and {WIDTH}, without BatchNorm"
+            f" {model.width}; the published one has {OUTPUTS} and {WIDTH}, without BatchNorm"
         )
     return model
 
 
 def segment_published(model: FCN8s, image: np.ndarray) -> np.ndarray:
-    """Steps 1 to 3: the network's class of every pixel of the enlarged photo.
+    """Steps 1 to 3: the predicted class of every pixel of the enlarged photo.
 
     Args:
         model: in evaluation mode, with 20 outputs.
-        image: (H, W, 3) uint8 RGB; `PHOTO_SIZE` is what the scorer knows.
+        image: (H, W, 3) uint8 RGB; the scorer was trained on `PHOTO_SIZE`.
 
     Returns:
         (1024, 2048) uint8, 0 to 19.
 
     Raises:
-        ValueError: an image or a network of another kind.
+        ValueError: the image or the network is of another kind.
     """
     if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise ValueError(f"image: must be (H, W, 3) uint8 (got {image.shape} {image.dtype})")
@@ -104,7 +107,7 @@ def segment_published(model: FCN8s, image: np.ndarray) -> np.ndarray:
         raise ValueError(f"model: must have {OUTPUTS} outputs and be in evaluation mode")
     device = next(model.parameters()).device
     batch = torch.from_numpy(network_input(image)[np.newaxis])
-    # Single precision throughout, as in Caffe: a GPU would otherwise round to TF32.
+    # Full single precision, as in Caffe: a GPU would otherwise round to TF32.
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         scores = model(batch.to(device, memory_format=torch.channels_last))
         return scores.argmax(1)[0].byte().cpu().numpy()
@@ -119,58 +122,60 @@ def network_input(image: np.ndarray) -> np.ndarray:
 
 
 def read_train_ids(path: Path) -> np.ndarray:
-    """Step 4's truth: (1024, 2048) uint8 of trainIds 0 to 18 and 255.
+    """The truth of step 4: (1024, 2048) uint8, trainIds 0 to 18 and 255.
 
-    The kind of file is known by its name: `*_gtFine_labelIds.png`, or
-    `*_gtFine_labelTrainIds.png`, which cityscapesScripts makes of it.
+    The name tells the kind of file: `*_gtFine_labelIds.png`, or `*_gtFine_labelTrainIds.png`, which
+    cityscapesScripts writes.
 
     Raises:
-        ScoringError: another name, kind or size, or an index that this kind of file cannot hold.
+        ScoringError: wrong name, kind or size, or an index that this kind of file cannot hold.
     """
-    if path.stem.endswith(LABEL_IDS_SUFFIX):
+    if path.stem.endswith(matching.LABEL_IDS):
         ids = read_labels(path, 256)
         if ids.max() >= LABEL_ID_COUNT:
             raise ScoringError(
-                f"{path}: {ids.max()} is no label id (0 to {LABEL_ID_COUNT - 1});"
-                f" trainIds are read from *{TRAIN_IDS_SUFFIX}.png"
+                f"{path}: {ids.max()} is not a label id (0 to {LABEL_ID_COUNT - 1});"
+                f" trainIds are read from *{matching.TRAIN_IDS}.png"
             )
         train_ids = _train_id_of_label_id()[ids]
-    elif path.stem.endswith(TRAIN_IDS_SUFFIX):
+    elif path.stem.endswith(matching.TRAIN_IDS):
         train_ids = read_labels(path, SCORED, IGNORED)
     else:
         raise ScoringError(
-            f"{path}: must be a *{LABEL_IDS_SUFFIX}.png or *{TRAIN_IDS_SUFFIX}.png of Cityscapes"
+            f"{path}: must be a *{matching.LABEL_IDS}.png or *{matching.TRAIN_IDS}.png"
+            " of Cityscapes"
         )
     if train_ids.shape != SIZE:
         height, width = train_ids.shape
         raise ScoringError(
-            f"{path}: {PROTOCOL} compares at 1024x2048, the labels' full size"
-            f" (these are {height}x{width})"
+            f"{path}: {PROTOCOL} needs label maps of 1024x2048, their full size"
+            f" (this one has {height}x{width})"
         )
     return train_ids
 
 
 def original_script_scores(confusions: np.ndarray) -> dict[str, Any]:
-    """What the original script prints for these images, so that a difference can be traced.
+    """What the original script would print for these images, to explain differences from ours.
 
-    Its `util.py` differs from ours in three ways:
+    Its `util.py` differs from our scores in three ways:
 
-    - `fast_hist` counts pixels at 19·truth + prediction. Output 19 of class a lands on
-      19·(a + 1) + 0: a pixel of class a + 1 that is predicted as road.
-    - For class 18 that is beyond the last count, so `np.bincount` is longer than 19² and the whole
-      image is dropped.
-    - `get_scores` adds 1e-12 to every denominator: an absent class counts as 0 in both class
-      means (its `nanmean` never sees a NaN).
+    - `fast_hist` counts pixels at 19·truth + prediction. Output 19 for a pixel of class a is
+      counted at 19·(a + 1) + 0: as a pixel of class a + 1 that is predicted as road.
+    - For class 18 this index is out of range: `np.bincount` returns more than 19² counts, and the
+      script drops the whole image.
+    - `get_scores` adds 1e-12 to every denominator: an absent class counts as 0 in both means over
+      classes (its `nanmean` never gets a NaN).
 
     Args:
-        confusions: (N, 20, 20) int, an image each; rows truth (19 is empty), columns prediction.
+        confusions: (N, 20, 20) int, one matrix per image; rows truth (19 is empty), columns
+            prediction.
 
     Returns:
-        pixel_accuracy, class_accuracy, class_iou; dropped_images (indices of images);
-        misplaced_pixels (of the others); absent_classes (names that count as 0).
+        pixel_accuracy, class_accuracy, class_iou; dropped_images (indices); misplaced_pixels (in
+        the other images); absent_classes (names of classes that count as 0).
 
     Raises:
-        ValueError: another shape, or pixels whose truth is class 19.
+        ValueError: wrong shape, or pixels whose truth is class 19.
     """
     confusions = np.asarray(confusions)
     if confusions.ndim != 3 or confusions.shape[1:] != (OUTPUTS, OUTPUTS):

@@ -2,21 +2,21 @@
 
 With `padding="published"`, width 64 and 20 classes this is the network of pix2pix's Cityscapes
 score, layer for layer (phillipi/pix2pix, `scripts/eval_cityscapes/caffemodel/deploy.prototxt`):
-134,473,084 weights. Narrow and with BatchNorm it is the scorer that is trained from scratch on a
-data set's own photos (see `eval.scorer.train`).
+134,473,084 weights. Narrow and with BatchNorm, it is the scorer that `eval.scorer.train` trains on
+the photos of a data set.
 
-How the outputs line up with the input. A pooled map with cells of s pixels has its cell j centred
-on s·j + (s − 1)/2 of conv1_1's output, which lies `conv1_1 padding − 1` pixels left of the input.
-A bilinear deconvolution k/s puts cell j on s·j + (k − 1)/2. fc6 sees 7 cells, so its output m is
-centred on cell m + 3 of pool5, or on cell m if pool5 is padded by 3. Equating the positions:
+How outputs align with the input. Cell j of a pooled map with cells of s pixels has its centre at
+s·j + (s − 1)/2 of the output of conv1_1, which begins `conv1_1 padding − 1` pixels left of the
+input. A bilinear deconvolution k/s puts cell j at s·j + (k − 1)/2. fc6 sees 7 cells, so its output
+m has its centre at cell m + 3 of pool5, or at cell m if pool5 is padded by 3. Equal positions give:
 
                  conv1_1 pads  fc6 pads  pool4 crop  pool3 crop  last crop
     published    100           0         5           9           31
     same         1             3         −1          −1          4
 
-A negative crop is taken from the upsampled scores instead of from the pooled map's. "Published"
-pads by 100 so that fc6 never runs out of cells; "same" pads where the cells are missing, and
-does not spend most of its time on a black frame: 128×128 pixels are 326×326 with that frame.
+A negative crop is taken from the upsampled scores instead of the pooled map's scores. "Published"
+pads the image by 100 so that fc6 always has enough cells; "same" pads only where cells are missing,
+and does not spend most of its time on a black frame: 128×128 pixels become 326×326 with it.
 """
 
 from __future__ import annotations
@@ -53,17 +53,17 @@ class FCN8s(nn.Module):
 
     Args:
         classes: outputs of the network.
-        width: channels of conv1_1; 64 is the published one, fc6 and fc7 have 64 times as many.
-        batch_norm: BatchNorm behind every convolution of VGG16, fc6 and fc7, which then have no
-            bias. Not published, but training from scratch wants it.
-        padding: "published" or "same"; see the module's text.
-        dropout: share of fc6's and fc7's outputs dropped in training mode; 0.5 is published.
+        width: channels of conv1_1, 64 in the published network; fc6 and fc7 have 64 times as many.
+        batch_norm: BatchNorm after every convolution of VGG16, fc6 and fc7, which then have no
+            bias. Not in the published network, but needed for training from scratch.
+        padding: "published" or "same"; see the module docstring.
+        dropout: share of the outputs of fc6 and fc7 dropped in training mode; 0.5 is published.
 
-    Convolutions start as He et al. 2015 have it, score layers at zero and deconvolutions at
-    bilinear interpolation of each class on its own, as in the published training.
+    Initial values are those of the published training: convolutions by He et al. 2015, score
+    layers zero, deconvolutions bilinear interpolation of each class by itself.
 
     Raises:
-        ValueError: on an unknown padding, or fewer than one class or channel.
+        ValueError: an unknown padding, or fewer than one class or channel.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class FCN8s(nn.Module):
             nn.init.zeros_(score.weight)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Class scores; `images` in whatever range the network was trained on."""
+        """Class scores of `images`, which must be in the range that the network was trained on."""
         height, width = images.shape[-2:]
         pooled = []
         features = images
@@ -142,7 +142,7 @@ class FCN8s(nn.Module):
 
 
 def bilinear_weight(classes: int, kernel: int) -> Tensor:
-    """(classes, classes, kernel, kernel): interpolation of each class by itself, for stride k/2."""
+    """(classes, classes, kernel, kernel): interpolates each class by itself, for stride k/2."""
     factor = (kernel + 1) // 2
     centre = (kernel - 1) / 2
     ramp = 1 - (torch.arange(kernel, dtype=torch.float32) - centre).abs() / factor
@@ -160,7 +160,7 @@ def _convolution(
 
 
 def _fuse(upsampled: Tensor, skip: Tensor, crop: int) -> Tensor:
-    """Their sum where they overlap, in the cropped one's new frame."""
+    """The sum of both where they overlap, in the frame of the cropped one."""
     if crop >= 0:
         return upsampled + _crop(skip, crop, *upsampled.shape[-2:])
     return _crop(upsampled, -crop, *skip.shape[-2:]) + skip

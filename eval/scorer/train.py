@@ -1,18 +1,24 @@
-"""The FCN-score's scorer: an FCN-8s trained from scratch on real photos and their labels.
+"""Train the scorer of the FCN-score: an FCN-8s, from scratch, on real photos and their labels.
 
-The published score uses one network trained on Cityscapes; any other data set needs its own.
-Narrow and with BatchNorm, which training from scratch wants, it takes minutes on one core.
-BatchNorm has running statistics when it scores: an image's score never depends on the others.
+The published score uses one network trained on Cityscapes; any other data set needs its own. A
+narrow network with BatchNorm trains in minutes on one core. BatchNorm uses its running statistics
+when it scores, so the score of an image never depends on the other images.
 
-Some photos are held out of the training; when the scorer gets no better on them, it has learned
-enough (`eval.scorer.stopping`). They come from the training split: a data set's own validation
-split would be optimistic wherever it is also the test split, as on Cityscapes and CamVid.
+Some photos are held out of the training; it ends when the network no longer improves on them. They
+come from the training split: the validation split of a data set would be optimistic where it is
+also the test split, as on Cityscapes and CamVid.
+
+The learning rate stays constant while the validation score rises, and falls in a straight line to 0
+over the last 30 % of the training, whenever that begins (Hägele et al. 2024, "Scaling Laws and
+Compute-Optimal Training Beyond Fixed Training Durations", section 3). A rate that falls from the
+first batch on would tie the end of the training to the length that was planned: stopping early
+would stop at a high rate, and lose the gain of the low one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,27 +28,16 @@ from torch.nn import functional
 
 from eval.fcn_score import confusion_matrix, scores
 from eval.scorer.fcn8s import FCN8s
-from eval.scorer.file import load_scorer, save_scorer
-from eval.scorer.scorer_data import (
-    IGNORED,
-    augmented,
-    check_training_data,
-    endless_order,
-    hold_out,
-    normalise,
-)
-from eval.scorer.stopping import Stopping
 from pix2pix.common.errors import ScoringError
 
-__all__ = [
-    "ScorerSettings",
-    "hold_out",
-    "load_scorer",
-    "normalise",
-    "save_scorer",
-    "segment",
-    "train_scorer",
-]
+IGNORED = 255
+HELD_OUT_EVERY = 10
+HELD_OUT_MOST = 64
+"""Photos held out at most: more would slow the validation more than they would improve it."""
+COOL_DOWN = 0.3
+"""Share of a training over which the learning rate falls to 0."""
+RISE = 0.005
+"""A validation score has risen if it exceeds the last risen one by more than this."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +46,16 @@ class ScorerSettings:
 
     Attributes:
         width: channels of the first convolution; the published network has 64.
-        batches: optimiser steps, at most.
-        batch: photos a step, at least 2 (BatchNorm).
-        validate_every: batches between two looks at the photos that are held out.
-        patience: such looks without a rise of their class IoU, after which the learning rate
-            falls to 0 and the training ends.
-        learning_rate: AdamW's, until then.
+        batches: maximal number of optimiser steps.
+        batch: photos per step, at least 2 (BatchNorm).
+        validate_every: batches between two validations on the photos held out.
+        patience: validations without a rise of class IoU, after which the learning rate falls to
+            0 and the training ends.
+        learning_rate: of AdamW, before it falls.
         seed: of the weights, the order of the photos, mirroring and dropout.
+
+    Raises:
+        ValueError: a value is too small or not finite.
     """
 
     width: int = 16
@@ -77,6 +75,20 @@ class ScorerSettings:
             raise ValueError(f"learning_rate: must be above 0 (got {self.learning_rate})")
 
 
+def hold_out(labels: np.ndarray) -> np.ndarray:
+    """Indices of the photos to hold out: every tenth one with a labelled pixel, at most 64.
+
+    They are evenly spaced, because neighbours in a split are often neighbours in a video. Of fewer
+    than ten photos, none is held out.
+
+    Args:
+        labels: (N, H, W) uint8; 255 is ignored.
+    """
+    labelled = np.array([i for i, image in enumerate(labels) if (image != IGNORED).any()], np.int64)
+    count = min(HELD_OUT_MOST, len(labelled) // HELD_OUT_EVERY)
+    return labelled[[(2 * i + 1) * len(labelled) // (2 * count) for i in range(count)]]
+
+
 def train_scorer(
     photos: np.ndarray,
     labels: np.ndarray,
@@ -88,38 +100,38 @@ def train_scorer(
     held_out: np.ndarray | None = None,
     validated: Callable[[int, dict[str, float]], None] | None = None,
 ) -> FCN8s:
-    """Train an FCN-8s on photos and labels; the trained network is in evaluation mode.
+    """Train an FCN-8s on photos and labels, and return it in evaluation mode.
 
     With photos held out, its weights are those of the validation with the best class IoU, and the
-    training ends once that rises no more; without, it takes all of `settings.batches`.
+    training ends when that stops rising. Without, it takes all of `settings.batches`.
 
     The same arguments give the same weights, bit for bit on the CPU with the same number of
-    threads. The caller's random generators are left as they were.
+    threads. The global random generators are not changed.
 
     Args:
         photos: (N, H, W, 3) uint8.
         labels: (N, H, W) uint8, classes 0 to `classes` − 1; 255 is ignored.
         progress: called with (batches done, loss of the last one, its learning rate).
-        held_out: positions of photos that are validated on and never trained on (`hold_out`);
-            None: none.
+        held_out: indices of photos for validation only (`hold_out`); None: none.
         validated: called with (batches done, FCN-scores of the photos held out).
 
     Raises:
-        ScoringError: photos and labels that do not fit each other, a class out of range, no
-            labelled pixel among the photos held out or the others, or a loss that is no number.
+        ScoringError: photos and labels do not fit each other, a class is out of range, no pixel is
+            labelled in the photos held out or in the others, or a loss is not finite.
     """
     held = np.unique(np.asarray([] if held_out is None else held_out, np.int64))
     check_training_data(photos, labels, classes, held)
     device = torch.device(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        # The device's generators alone: torch.manual_seed would touch every other GPU's.
+        # Not torch.manual_seed: it would seed the generators of all GPUs.
         torch.random.default_generator.manual_seed(settings.seed)
         if device.type == "cuda":
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(settings.seed)
         model = FCN8s(classes, settings.width, batch_norm=True, padding="same")
         # Channels last: measured 15 % faster on the CPU.
-        model = model.to(device, memory_format=torch.channels_last)
+        model = model.to(device)
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         validate = None
         if len(held):
             validate = _Validation(model, photos[held], labels[held], validated)
@@ -129,26 +141,26 @@ def train_scorer(
 
 
 class _Validation:
-    """The FCN-scores of photos held out, and the weights that were best on them."""
+    """Computes the FCN-scores of the photos held out, and keeps the weights with the best."""
 
     def __init__(
         self,
         model: FCN8s,
         photos: np.ndarray,
         labels: np.ndarray,
-        told: Callable[[int, dict[str, float]], None] | None,
+        validated: Callable[[int, dict[str, float]], None] | None,
     ) -> None:
-        self.model, self.photos, self.labels, self.told = model, photos, labels, told
+        self.model, self.photos, self.labels, self.validated = model, photos, labels, validated
         self.best: dict[str, Tensor] = {}
 
     def __call__(self, done: int, stopping: Stopping) -> None:
         predictions = segment(self.model, self.photos)
         values = scores(confusion_matrix(predictions, self.labels, self.model.classes))
-        if stopping.told(done, values["class_iou"]):
+        if stopping.add(done, values["class_iou"]):
             state = self.model.state_dict().items()
             self.best = {name: value.detach().clone() for name, value in state}
-        if self.told is not None:
-            self.told(done, values)
+        if self.validated is not None:
+            self.validated(done, values)
 
 
 def _descend(
@@ -160,6 +172,7 @@ def _descend(
     validate: _Validation | None,
     progress: Callable[[int, float, float], None] | None,
 ) -> None:
+    """The training loop; at the end, the model gets the best weights of `validate`."""
     generator = torch.Generator().manual_seed(settings.seed)
     optimiser = torch.optim.AdamW(model.parameters(), settings.learning_rate, fused=True)
     stopping = Stopping(settings.batches, settings.patience)
@@ -193,7 +206,10 @@ def _descend(
 def segment(model: FCN8s, photos: np.ndarray, batch: int = 8) -> np.ndarray:
     """The most likely class of every pixel: (N, H, W, 3) uint8 -> (N, H, W) uint8.
 
-    The network is used in evaluation mode and given back in the mode that it was in.
+    The network runs in evaluation mode; its mode is restored afterwards.
+
+    Raises:
+        ValueError: wrong shape or type.
     """
     if photos.ndim != 4 or photos.shape[-1] != 3 or photos.dtype != np.uint8:
         raise ValueError(f"photos: must be (N, H, W, 3) uint8 (got {photos.shape} {photos.dtype})")
@@ -212,7 +228,109 @@ def segment(model: FCN8s, photos: np.ndarray, batch: int = 8) -> np.ndarray:
     return predictions
 
 
+def segment_image(model: FCN8s, image: np.ndarray) -> np.ndarray:
+    """`segment` for one image: (H, W, 3) uint8 -> (H, W) uint8."""
+    return segment(model, image[None])[0]
+
+
 def _cross_entropy(scores: Tensor, truth: Tensor) -> Tensor:
-    """Mean over the labelled pixels; 0 where a batch has none, instead of 0/0."""
+    """Mean over the labelled pixels; 0 (not 0/0) if a batch has none."""
     total = functional.cross_entropy(scores, truth, ignore_index=IGNORED, reduction="sum")
     return total / (truth != IGNORED).sum().clamp(min=1)
+
+
+class Stopping:
+    """Decides when a training of at most `batches` batches cools down and ends.
+
+    The cool-down begins after `patience` validations in a row without a rise, and at the latest
+    after 70 % of `batches`.
+
+    Attributes:
+        end: batches after which the training ends, as known so far.
+        cooling_from: batches after which the learning rate begins to fall.
+        best_at: batches done at the best score so far; 0 before the first score.
+    """
+
+    def __init__(self, batches: int, patience: int) -> None:
+        self.patience = patience
+        self.end = batches
+        self.cooling_from = batches - math.ceil(COOL_DOWN * batches)
+        self.best_at = 0
+        self._best = -math.inf
+        self._risen = -math.inf
+        self._flat = 0
+
+    def factor(self, done: int) -> float:
+        """The factor, in (0, 1], of the learning rate of the batch after `done` batches."""
+        return min(1.0, (self.end - done) / (self.end - self.cooling_from))
+
+    def add(self, done: int, score: float) -> bool:
+        """Record the score after `done` batches; return whether it is the best so far."""
+        self._flat += 1
+        if score > self._risen + RISE:
+            self._risen, self._flat = score, 0
+        if self._flat >= self.patience and done < self.cooling_from:
+            self.cooling_from = done
+            self.end = math.ceil(done / (1 - COOL_DOWN))
+        best = score > self._best  # False for NaN
+        if best:
+            self._best, self.best_at = score, done
+        return best
+
+
+def normalise(photos: Tensor) -> Tensor:
+    """(N, H, W, 3) uint8 -> (N, 3, H, W) float in [-1, 1]."""
+    return photos.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def augmented(
+    photos: np.ndarray, labels: np.ndarray, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Normalised photos and their labels, half of them mirrored.
+
+    Brightness and contrast are not augmented: a scorer trained to ignore them cannot tell a dull,
+    grey translation from a photo (docs/scores.md has measurements of both).
+    """
+    images = normalise(torch.from_numpy(np.array(photos)))
+    truth = torch.from_numpy(np.array(labels)).long()
+    mirrored = torch.rand(len(images), generator=generator) < 0.5
+    images[mirrored] = images[mirrored].flip(-1)
+    truth[mirrored] = truth[mirrored].flip(-1)
+    return images, truth
+
+
+def endless_order(count: int, generator: torch.Generator) -> Iterator[int]:
+    """Indices of all photos in a random order, then in another, without end."""
+    while True:
+        yield from torch.randperm(count, generator=generator).tolist()
+
+
+def check_training_data(
+    photos: np.ndarray, labels: np.ndarray, classes: int, held: np.ndarray
+) -> None:
+    """Check what `train_scorer` is given; `held` are sorted indices. Raises ScoringError."""
+    if photos.ndim != 4 or photos.shape[-1] != 3 or photos.dtype != np.uint8:
+        raise ScoringError(
+            f"photos: must be (N, H, W, 3) uint8 (got {photos.shape} {photos.dtype})"
+        )
+    if labels.shape != photos.shape[:3] or labels.dtype != np.uint8:
+        raise ScoringError(
+            f"labels: must be {photos.shape[:3]} uint8 like the photos"
+            f" (got {labels.shape} {labels.dtype})"
+        )
+    if len(photos) == 0:
+        raise ScoringError("training the scorer: there are no photos")
+    if not 1 <= classes <= IGNORED:
+        raise ScoringError(f"classes: must be 1 to {IGNORED} (got {classes})")
+    if len(held) and not 0 <= held[0] <= held[-1] < len(photos):
+        raise ScoringError(f"held_out: must be 0 to {len(photos) - 1} (got {held[0]}, {held[-1]})")
+    seen = np.zeros((2, 256), bool)  # rows: the photos trained on, those held out
+    for index, image in enumerate(labels):
+        seen[1 if index in held else 0, np.unique(image)] = True
+    found = np.flatnonzero(seen[:, :IGNORED].any(axis=0))
+    if len(found) == 0 or not seen[0, :IGNORED].any():
+        raise ScoringError("training the scorer: no pixel is labelled")
+    if found[-1] >= classes:
+        raise ScoringError(f"labels: class {found[-1]} is not one of the {classes} classes")
+    if len(held) and not seen[1, :IGNORED].any():
+        raise ScoringError("training the scorer: the photos held out have no labelled pixel")

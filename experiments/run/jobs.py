@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eval.backbones import on_disk
-from eval.scorer.scorer_header import recorded_sha256
+from eval.scorer.file import recorded_sha256
 from experiments.plan import Cell, Plan
 from experiments.run.journal import Journal, is_done, last, read_records, replay, write_json
 from pix2pix.common.errors import UserError

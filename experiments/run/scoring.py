@@ -16,7 +16,7 @@ from PIL import Image
 from eval.backbones import on_disk
 from eval.lpips import NotMeasured, load_lpips
 from eval.metrics import of_family
-from eval.score import ScoreSheet, score_folders
+from eval.score import ScoreResults, Scoring, score_folders
 from eval.scorer.file import check_scorer, load_scorer, save_scorer
 from eval.scorer.train import ScorerSettings, hold_out, train_scorer
 from experiments.run.jobs import label_side, scorer_path, sheet_checksums
@@ -28,7 +28,7 @@ from pix2pix.common.files import replacing, set_aside
 
 def score(
     session: Session, translations: Path, families: list[str], scorer: torch.nn.Module | None
-) -> ScoreSheet:
+) -> ScoreResults:
     """Score PNG files against the reference's PNG files."""
     reference = ensure_reference_images(session)
     lpips: Any = None
@@ -43,12 +43,14 @@ def score(
         translations,
         reference / "targets",
         reference / "labels" if session.data.test.labels is not None else None,
-        families=families,
-        scorer=scorer,
-        palette=session.data.palette,
-        classes=len(session.data.class_names) or None,
-        class_names=session.data.class_names or None,
-        lpips=lpips,
+        Scoring(
+            families=families,
+            scorer=scorer,
+            palette=session.data.palette,
+            classes=len(session.data.class_names) or None,
+            class_names=session.data.class_names or None,
+            lpips=lpips,
+        ),
     )
     side = label_side(session.entry, session.job.config.direction)
     for family, needed in (("fcn", "input"), ("labels", "target")):
@@ -73,7 +75,7 @@ def ensure_reference_images(session: Session) -> Path:
     return folder
 
 
-def finish(session: Session, sheet: ScoreSheet) -> None:
+def finish(session: Session, sheet: ScoreResults) -> None:
     """Write the scores, and record them with the checksums of their files."""
     sheet.settings["reference"] = session.job.reference
     sheet.settings["class_names"] = list(session.data.class_names)

@@ -49,7 +49,7 @@ def read(tmp_path):
     return reading
 
 
-def test_tells_classes_palette_and_direction(streets):
+def test_a_data_set_has_classes_a_palette_and_a_direction(streets):
     assert streets.class_names == ("road", "sky", "car")
     assert streets.palette.tolist() == [[128, 64, 128], [70, 130, 180], [0, 0, 142]]
     assert (streets.direction, streets.labels_are) == ("labels->photo", "input")
@@ -70,7 +70,7 @@ def test_index_maps_in_positions_where_no_value_could_be_the_data_sets_own(stree
     assert read(streets, {"a.png": [[0, 1, 2, 255]]}) == [[[0, 1, 2, 255]]]
 
 
-def test_what_could_be_either_is_refused_until_it_is_said(streets, read):
+def test_ambiguous_index_maps_are_refused_without_label_values(streets, read):
     with pytest.raises(ScoringError, match=r"values of streets's own .*--label-values own or pos"):
         read(streets, {"a.png": [[1, 2]]})
     assert read(streets, {"a.png": [[1, 2]]}, "positions") == [[[1, 2]]]
@@ -79,7 +79,7 @@ def test_what_could_be_either_is_refused_until_it_is_said(streets, read):
     assert read.record["read_as"] == "the data set's own values"
 
 
-def test_what_could_be_either_is_refused_also_where_the_rest_is_ignored(read):
+def test_ambiguous_index_maps_are_refused_also_if_the_rest_is_ignored(read):
     full = read_data_set("cityscapes_gtfine")
     with pytest.raises(ScoringError, match=r"values of cityscapes_gtfine's own"):
         read(full, {"a.png": [[7, 8, 11]]})
@@ -88,7 +88,7 @@ def test_what_could_be_either_is_refused_also_where_the_rest_is_ignored(read):
     assert read(full, {"a.png": [[7, 8, 33]]}) == [[[0, 1, 18]]]
 
 
-def test_where_both_readings_agree_nothing_need_be_said(streets, read):
+def test_index_maps_with_the_same_meaning_either_way_are_read(streets, read):
     assert read(streets, {"a.png": [[1, 1]]}) == [[[1, 1]]]
 
 
@@ -97,7 +97,7 @@ def test_a_runs_own_labels_are_positions(streets, read, tmp_path):
     assert read(streets, {"a.png": [[1, 2]]}) == [[[1, 2]]]
 
 
-def test_cityscapes_names_say_what_is_in_them_and_nobody_says_otherwise(read):
+def test_label_values_must_not_contradict_cityscapes_names(read):
     with pytest.raises(ScoringError, match=r"NAME_gtFine_labelIds files hold own"):
         read(read_data_set("cityscapes_gtfine"), {"a_gtFine_labelIds.png": [[7]]}, "positions")
 
@@ -120,7 +120,7 @@ def test_a_palette_of_the_classes_colours_is_read_by_its_colours(streets, read):
     assert read(read_data_set("cityscapes_gtfine"), {"a.png": image}) == [[[13, 0, 255]]]
 
 
-def test_a_palette_of_greys_or_of_other_colours_is_no_reading(read):
+def test_a_palette_of_greys_or_of_other_colours_is_read_by_index(read):
     camvid = read_data_set("camvid")
     greys = of_palette([[0, 10, 11]], [(i, i, i) for i in range(256)])
     assert read(camvid, {"a.png": greys}) == [[[0, 10, 255]]]
@@ -131,13 +131,13 @@ def test_a_palette_of_greys_or_of_other_colours_is_no_reading(read):
 
 def test_a_palette_of_some_classes_colours_and_others_is_refused(streets, read):
     image = of_palette([[1, 2, 3]], [(0, 0, 0), CAR, ROAD, (1, 2, 3)])
-    with pytest.raises(ScoringError, match=r"a\.png: .*index 3 has \(1, 2, 3\), which is none"):
+    with pytest.raises(ScoringError, match=r"a\.png: .*\(1, 2, 3\) of index 3"):
         read(streets, {"a.png": image})
     unused = of_palette([[1, 2, 1]], [(0, 0, 0), CAR, ROAD, (1, 2, 3)])
     assert read(streets, {"a.png": unused}) == [[[2, 0, 2]]]
     # The labels of this data set are painted: another palette is no display of indices.
     other = of_palette([[1]], [(9, i, 200) for i in range(9)])
-    with pytest.raises(ScoringError, match=r"a\.png: .*\(9, 1, 200\) is of no class of facades"):
+    with pytest.raises(ScoringError, match=r"a\.png: .*\(9, 1, 200\) .*not a class of facades"):
         read(read_data_set("facades"), {"a.png": other})
 
 
@@ -167,14 +167,14 @@ def test_painted_jpeg_is_read_by_the_nearest_colour(streets, read):
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "reason"),
     [
-        ([[2, 5]], r"a\.png: the value 5 is no class of streets \(3 classes; 255 is ignored\)"),
+        ([[2, 5]], r"a\.png: the value 5 is not a class of streets \(3 classes; 255 is ignored\)"),
         ([[[70, 130, 181]]], r"a\.png: .*colour of no class, mostly \(70, 130, 181\)"),
     ],
 )
-def test_unknown_values_and_colours_are_named_with_the_file(streets, read, values, said):
-    with pytest.raises(ScoringError, match=said):
+def test_unknown_values_and_colours_are_named_with_the_file(streets, read, values, reason):
+    with pytest.raises(ScoringError, match=reason):
         read(streets, {"a.png": values})
 
 

@@ -128,14 +128,14 @@ def test_a_file_that_lacks_a_tensor_is_refused(tmp_path, lacking):
     state = alexnet_state()
     del state[lacking]
     torch.save(state, tmp_path / "part.pth")
-    with pytest.raises(ScoringError, match="lacks 1 tensors"):
+    with pytest.raises(ScoringError, match="1 tensors of the network are missing"):
         load_lpips("alex", tmp_path / "part.pth", sha256=file_sha256(tmp_path / "part.pth"))
 
 
 def test_a_tensor_of_another_shape_is_refused(tmp_path):
     state = alexnet_state() | {"features.3.bias": torch.zeros(5)}
     torch.save(state, tmp_path / "wrong.pth")
-    with pytest.raises(ScoringError, match="not this network's weights"):
+    with pytest.raises(ScoringError, match="not the weights of this network"):
         load_lpips("alex", tmp_path / "wrong.pth", sha256=file_sha256(tmp_path / "wrong.pth"))
 
 
@@ -149,7 +149,7 @@ class Malicious:
 
 def test_a_malicious_pickle_never_runs(tmp_path):
     torch.save({"features.0.weight": Malicious(tmp_path / "ran")}, tmp_path / "bad.pth")
-    with pytest.raises(ScoringError, match="not a file of weights"):
+    with pytest.raises(ScoringError, match="not a readable weights file"):
         load_lpips("alex", tmp_path / "bad.pth", sha256=file_sha256(tmp_path / "bad.pth"))
     assert not (tmp_path / "ran").exists()
 

@@ -97,7 +97,7 @@ def test_the_smallest_size_is_the_smallest_that_the_network_takes(hub, distance)
     side = BACKBONES[hub[0]].smallest
     first, second = pairs(side, side)
     assert (distance(first, second) > 0).all()
-    with pytest.raises(ValueError, match=f"LPIPS .{hub[0]}. needs {side} pixels a side"):
+    with pytest.raises(ValueError, match=f"LPIPS .{hub[0]}. needs {side} pixels per side"):
         distance(first[:, 1:], second[:, 1:])
     with pytest.raises(RuntimeError, match=r"[Oo]utput size"):
         distance._network(*(torch.zeros(1, 3, side - 1, side) for _ in range(2)))

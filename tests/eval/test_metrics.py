@@ -30,8 +30,8 @@ def test_families_partition_the_scores():
 
 def test_the_light_modules_import_nothing_heavy():
     code = (
-        "import sys, eval.metrics, eval.fcn_score, eval.color, eval.results, eval.palette,"
-        " eval.pixel, eval.score;"
+        "import sys, eval.metrics, eval.fcn_score, eval.color, eval.results, eval.request,"
+        " eval.pixel, eval.score, eval.scorer.file;"
         "print([m for m in ('torch', 'skimage', 'torchmetrics', 'lpips') if m in sys.modules])"
     )
     loaded = subprocess.run(

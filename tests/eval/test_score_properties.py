@@ -8,7 +8,7 @@ from PIL import Image
 
 from eval import color, fcn_score
 from eval.metrics import METRICS
-from eval.score import score_folders
+from eval.score import Scoring, score_folders
 from eval.scorer.fcn8s import FCN8s
 
 PALETTE = np.array([[0, 0, 170], [0, 85, 255], [255, 170, 0]], np.uint8)
@@ -36,7 +36,7 @@ def draw(seed, count):
     return *images, labels
 
 
-def score(folder, sides, names, families=FAMILIES, **options):
+def score(folder, sides, names, families=FAMILIES, workers=1):
     folders = [folder / side for side in ("t", "g", "l")]
     for place, images in zip(folders, sides, strict=True):
         place.mkdir(parents=True, exist_ok=True)
@@ -44,20 +44,21 @@ def score(folder, sides, names, families=FAMILIES, **options):
             old.unlink()
         for name, image in zip(names, images, strict=True):
             Image.fromarray(image).save(place / f"{name}.png")
-    return score_folders(*folders, families=families, palette=PALETTE, scorer=NETWORK, **options)
+    scoring = Scoring(families=families, palette=PALETTE, scorer=NETWORK)
+    return score_folders(*folders, scoring, workers=workers)
 
 
 @FEW
 @given(seeds, st.integers(1, 4), st.sampled_from([FAMILIES, ("fcn",)]))
 def test_every_score_is_within_its_range_and_its_interval_too(tmp_path, seed, count, families):
-    sheet = score(tmp_path, draw(seed, count), range(count), families)
-    assert set(sheet.values) | set(sheet.not_measured) == {
+    results = score(tmp_path, draw(seed, count), range(count), families)
+    assert set(results.values) | set(results.not_measured) == {
         name for name, metric in METRICS.items() if metric.family in families
     }
-    for name, value in sheet.values.items():
+    for name, value in results.values.items():
         lowest, highest = METRICS[name].range
         assert lowest <= value <= highest
-        low, high = sheet.intervals.get(name, (value, value))
+        low, high = results.intervals.get(name, (value, value))
         assert lowest <= low <= value <= high <= highest
 
 
@@ -87,11 +88,11 @@ def test_the_number_of_workers_changes_no_bit(tmp_path, seed, workers, families)
 @given(seeds)
 def test_identical_images_are_perfect(tmp_path, seed):
     _, targets, labels = draw(seed, 2)
-    sheet = score(tmp_path, (targets, targets, labels), "ab")
+    results = score(tmp_path, (targets, targets, labels), "ab")
     # Equal shares may sum to 1 − 1e-16.
-    assert np.allclose([sheet.values[f"color.{c}"] for c in "Lab"], 1, rtol=0, atol=1e-12)
-    assert sheet.values["pixel.l1"] == 0 and sheet.values["pixel.ssim"] == 1
-    assert sheet.values["pixel.psnr"] == METRICS["pixel.psnr"].range[1]
+    assert np.allclose([results.values[f"color.{c}"] for c in "Lab"], 1, rtol=0, atol=1e-12)
+    assert results.values["pixel.l1"] == 0 and results.values["pixel.ssim"] == 1
+    assert results.values["pixel.psnr"] == METRICS["pixel.psnr"].range[1]
 
 
 @given(classes, classes)

@@ -142,7 +142,7 @@ READERS: dict[str, Reader] = {
         lay=lambda _: ready("experiments.tracking.mirror"),
     ),
 }
-if importlib.util.find_spec("eval.scorer.caffemodel"):
+if importlib.util.find_spec("eval.scorer.convert_caffemodel"):
     READERS["caffemodel"] = Reader(
         _bytes(caffe.caffemodels), read_caffemodel, "fcn.caffemodel", lay=ready_for_caffe
     )

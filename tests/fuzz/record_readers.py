@@ -105,14 +105,14 @@ def read_scores(path: Path) -> None:
 
 
 def read_caffemodel(path: Path) -> None:
-    from eval.scorer.caffemodel import read_caffemodel
+    from eval.scorer.convert_caffemodel import read_caffemodel
 
     for layer in read_caffemodel(path).layers:
         assert all(np.isfinite(blob).all() for blob in layer.blobs)
 
 
 def ready_for_caffe(_: Path) -> None:
-    ready("eval.scorer.caffemodel")
+    ready("eval.scorer.convert_caffemodel")
 
 
 def ready(module: str) -> None:

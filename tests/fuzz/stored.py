@@ -172,11 +172,12 @@ def checkpoint_files(folder: Path) -> st.SearchStrategy[bytes]:
 @functools.cache
 def scorer_file(folder: Path) -> bytes:
     from eval.scorer.fcn8s import FCN8s
-    from eval.scorer.train import ScorerSettings, save_scorer
+    from eval.scorer.file import save_scorer
+    from eval.scorer.train import ScorerSettings
 
     path = folder / "scorer.safetensors"
     model = FCN8s(2, width=1, batch_norm=True, padding="same")
-    save_scorer(path, model, ScorerSettings(), ["a", "b"], "made for this test")
+    save_scorer(path, model, ScorerSettings(), ["a", "b"], {"dataset": "fuzz"})
     return path.read_bytes()
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from eval import matching
+from eval.families import build_family
 from eval.fcn_score import confusion_matrix, scores
+from eval.results import table
+from eval.score import Scoring, score_folders
 from eval.scorer import cityscapes
 from eval.scorer.cityscapes import (
     LABEL_IDS,
@@ -77,7 +83,7 @@ def test_refuses_images_and_networks_of_another_kind():
 
 def test_a_scorer_of_other_photos_or_shape_is_refused(narrow, tmp_path, monkeypatch):
     own = tmp_path / "own.safetensors"
-    for source in ("fingerprint", {"dataset": "camvid", "fingerprint": "f", "size": [128, 128]}):
+    for source in ({}, {"dataset": "camvid", "fingerprint": "f", "size": [128, 128]}):
         save_scorer(own, FCN8s(3, 1, True, "same"), {}, ["a", "b", "c"], source)
         with pytest.raises(ScoringError) as refused:
             load_published_scorer(own)
@@ -115,10 +121,10 @@ def test_train_ids_are_read_as_they_are(tmp_path):
 @pytest.mark.parametrize(
     ("name", "values", "size", "message"),
     [
-        ("a_gtFine_labelIds.png", [7, 255], (1024, 2048), "255 is no label id (0 to 33)"),
-        ("a_gtFine_labelIds.png", [34], (1024, 2048), "34 is no label id (0 to 33)"),
+        ("a_gtFine_labelIds.png", [7, 255], (1024, 2048), "255 is not a label id (0 to 33)"),
+        ("a_gtFine_labelIds.png", [34], (1024, 2048), "34 is not a label id (0 to 33)"),
         ("a_gtFine_labelTrainIds.png", [19], (1024, 2048), "class 19 is not one of the 19 classes"),
-        ("a_gtFine_labelIds.png", [7], (256, 256), "labels' full size (these are 256x256)"),
+        ("a_gtFine_labelIds.png", [7], (256, 256), "needs label maps of 1024x2048"),
         ("a.png", [7], (1024, 2048), "must be a *_gtFine_labelIds.png or *_gtFine_labelTrainIds"),
         ("a_gtFine_color.png", [7], (1024, 2048), "must be a *_gtFine_labelIds.png"),
     ],
@@ -200,3 +206,74 @@ def test_original_scores_refuse_what_is_no_confusion_of_the_protocol():
         original_script_scores(np.zeros((20, 20)))
     with pytest.raises(ValueError, match="class 19 is never the truth"):
         original_script_scores(np.ones((1, 20, 20)))
+
+
+# The protocol through score_folders, with a network of the same form but width 1.
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two photos of 256×256, and the label ids of road and sky at 1024×2048."""
+    random = np.random.default_rng(0)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "gt" / "bonn").mkdir(parents=True)
+    ids = np.full((1024, 2048), 7, np.uint8)
+    ids[:256], ids[256:300] = 23, 0
+    for name in ("bonn_0", "bonn_1"):
+        photo = random.integers(0, 256, (256, 256, 3), dtype=np.uint8)
+        Image.fromarray(photo).save(tmp_path / "out" / f"{name}_leftImg8bit_fake_B.png")
+        Image.fromarray(photo).save(tmp_path / "out" / f"{name}_leftImg8bit_real_B.png")
+        Image.fromarray(ids).save(tmp_path / "gt" / "bonn" / f"{name}{matching.LABEL_IDS}.png")
+    return tmp_path
+
+
+@pytest.fixture
+def published():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = FCN8s(20, width=1).eval()
+        torch.nn.init.normal_(model.score_pool3.weight)
+    return model
+
+
+def score(folders, scorer):
+    scoring = Scoring(families=["fcn"], protocol="cityscapes-fcn8s", scorer=scorer)
+    return score_folders(folders / "out", None, folders / "gt", scoring)
+
+
+def test_labels_of_full_size_and_19_of_20_outputs(folders, published):
+    results = score(folders, published)
+    assert results.names == ("bonn_0", "bonn_1")
+    assert results.confusion.shape == (2, 20, 20)
+    assert results.confusion.sum() == 2 * (1024 - 44) * 2048
+    assert [row["class"] for row in results.per_class] == list(cityscapes.CLASS_NAMES[:19])
+    assert set(results.intervals) == set(results.values) and len(results.values) == 3
+    found = results.original_script
+    assert {f"fcn.{key}" for key in found} >= set(results.values)
+    assert found["class_accuracy"] < results.values["fcn.class_accuracy"]  # 17 absent ones as 0
+    assert results.settings["protocol"] == "cityscapes-fcn8s"
+    printed = table(results)
+    assert "the original script would print" in printed and "images it drops: 0" in printed
+    assert found["misplaced_pixels"] == results.confusion[:, :, 19].sum()
+    more = dataclasses.replace(results, original_script=found | {"misplaced_pixels": 77})
+    assert "pixels of output 19 that it counts for another class: 77\n" in table(more)
+    record = results.settings["label_maps"]
+    assert record["ending"] == matching.LABEL_IDS and record["read_as"] == "Cityscapes' trainIds"
+    assert record["ignored_share"] == 44 / 1024
+
+
+def test_the_published_network_is_refused_without_the_protocol(published):
+    with pytest.raises(ScoringError, match=r"published scorer .*--protocol cityscapes-fcn8s"):
+        build_family("fcn", Scoring(scorer=published), True, (256, 256))
+
+
+def test_labels_of_another_size_are_refused(folders, published):
+    path = folders / "gt" / "bonn" / f"bonn_1{matching.LABEL_IDS}.png"
+    Image.new("L", (256, 256), 7).save(path)
+    with pytest.raises(ScoringError, match=r"must have 1024x2048 pixels, not 256x256"):
+        score(folders, published)
+
+
+def test_an_unknown_protocol_is_refused():
+    with pytest.raises(ValueError, match="protocol: must be one of"):
+        Scoring(protocol="mine")

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -7,8 +8,19 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from eval.fcn_score import confusion_matrix, scores
-from eval.scorer.file import check_scorer
-from eval.scorer.train import ScorerSettings, load_scorer, save_scorer, segment, train_scorer
+from eval.scorer.file import check_scorer, load_scorer, save_scorer
+from eval.scorer.train import (
+    RISE,
+    ScorerSettings,
+    Stopping,
+    augmented,
+    check_training_data,
+    endless_order,
+    hold_out,
+    normalise,
+    segment,
+    train_scorer,
+)
 from pix2pix.common.errors import ScoringError
 
 QUICK = ScorerSettings(width=4, batches=100, batch=4, learning_rate=5e-3)
@@ -82,7 +94,7 @@ SATURATING = dataclasses.replace(QUICK, batches=200, validate_every=5, patience=
 
 @pytest.fixture(scope="module")
 def stopped():
-    """A training that has nothing more to learn long before its last batch; what it told."""
+    """A training with nothing more to learn long before its last batch; what it reported."""
     losses, validations = [], []
     model = train_scorer(
         *two_classes(12),
@@ -95,7 +107,7 @@ def stopped():
     return model, losses, validations
 
 
-def test_it_stops_when_the_score_of_photos_held_out_rises_no_more(stopped):
+def test_it_stops_when_the_score_of_the_photos_held_out_stops_rising(stopped):
     _, losses, validations = stopped
     batches = losses[-1][0]
     assert batches < SATURATING.batches
@@ -113,12 +125,12 @@ def test_the_weights_of_the_best_validation_are_kept(stopped):
     assert got["class_iou"] == max(values["class_iou"] for _, values in validations)
 
 
-def test_stopped_early_it_is_still_the_same_bit_for_bit(stopped):
+def test_an_early_stop_is_repeatable_bit_for_bit(stopped):
     again = train_scorer(*two_classes(12), 2, SATURATING, held_out=HELD)
     assert equal(weights(stopped[0]), weights(again))
 
 
-def test_what_is_held_out_is_never_trained_on():
+def test_photos_held_out_are_never_trained_on():
     photos, labels = two_classes(12)
     spoilt = photos.copy()
     spoilt[HELD] = 255 - spoilt[HELD]
@@ -129,19 +141,19 @@ def test_what_is_held_out_is_never_trained_on():
     assert not equal(weights(first), weights(train_scorer(spoilt, labels, 2, brief)))
 
 
-def test_progress_is_told_every_batch():
-    told = []
+def test_progress_is_reported_for_every_batch():
+    records = []
     train_scorer(
         *two_classes(6),
         2,
         dataclasses.replace(QUICK, batches=3),
-        lambda *record: told.append(record),
+        lambda *record: records.append(record),
     )
-    assert [batch for batch, _, _ in told] == [1, 2, 3]
-    assert told[0][1] == pytest.approx(np.log(2), abs=1e-5)
+    assert [batch for batch, _, _ in records] == [1, 2, 3]
+    assert records[0][1] == pytest.approx(np.log(2), abs=1e-5)
 
 
-def test_a_batch_without_labels_moves_nothing_to_nan():
+def test_a_batch_without_labels_makes_no_weight_nan():
     photos, labels = two_classes(8)
     labels[:7] = 255
     model = train_scorer(photos, labels, 2, ScorerSettings(width=2, batches=4, batch=2))
@@ -239,7 +251,7 @@ def test_weights_that_do_not_fit_their_description_are_refused(saved):
         load_scorer(saved)
 
 
-def test_a_name_for_every_class(trained, tmp_path):
+def test_every_class_needs_a_name(trained, tmp_path):
     with pytest.raises(ValueError, match="3 names for 2 classes"):
         save_scorer(tmp_path / "x.safetensors", trained, QUICK, ["a", "b", "c"], {})
 
@@ -249,7 +261,7 @@ def test_a_scorer_for_other_photos_or_classes_is_refused(saved):
     check_scorer(saved, metadata, ["ground", "box"], SOURCE)
     check_scorer(saved, metadata)
     check_scorer(saved, metadata, source={"dataset": "toys"})
-    for change, said in [
+    for change, reason in [
         ({"dataset": "camvid"}, "for toys, not for camvid"),
         ({"size": [256, 128]}, "at 48x48 pixels (height x width), not at 256x128"),
         (
@@ -260,14 +272,118 @@ def test_a_scorer_for_other_photos_or_classes_is_refused(saved):
         with pytest.raises(ScoringError) as refusal:
             check_scorer(saved, metadata, source=SOURCE | change)
         assert str(refusal.value).startswith(f"{saved}: this scorer was trained ")
-        assert str(refusal.value).endswith(said) and "\n" not in str(refusal.value)
+        assert str(refusal.value).endswith(reason) and "\n" not in str(refusal.value)
     with pytest.raises(ScoringError, match=r"other classes: its class 1 is box, not sky"):
         check_scorer(saved, metadata, ["ground", "sky"])
     with pytest.raises(ScoringError, match=r"other classes: 2 classes, not 3"):
         check_scorer(saved, metadata, ["ground", "box", "sky"])
 
 
-@pytest.mark.parametrize("source", ["ab12" * 16, {"caffemodel_sha256": "f", "file": "x"}, None])
-def test_a_source_that_names_no_data_set_is_not_compared(saved, source):
+def test_a_source_that_names_no_data_set_is_not_compared(saved):
     _, metadata = load_scorer(saved)
+    source = {"caffemodel_sha256": "f", "file": "x"}
     check_scorer(saved, metadata | {"source": source}, ["ground", "box"], SOURCE)
+
+
+def labels_of(count: int, unlabelled: tuple[int, ...] = ()) -> np.ndarray:
+    labels = np.zeros((count, 2, 2), np.uint8)
+    labels[list(unlabelled)] = 255
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("photos", "held"), [(3, []), (9, []), (10, [5]), (20, [5, 15]), (40, [5, 15, 25, 35])]
+)
+def test_every_tenth_photo_is_held_out(photos, held):
+    assert hold_out(labels_of(photos)).tolist() == held
+
+
+def test_of_many_photos_64_are_held_out_evenly_spaced():
+    held = hold_out(labels_of(6400))
+    assert len(held) == 64 and set(np.diff(held)) == {100}
+
+
+def test_photos_without_a_label_are_not_held_out():
+    assert hold_out(labels_of(13, unlabelled=(5, 6, 7))).tolist() == [8]
+    assert hold_out(labels_of(12, unlabelled=(5, 6, 7))).tolist() == []
+
+
+def test_held_out_photos_must_exist_and_leave_labels_on_both_sides():
+    photos = np.zeros((4, 2, 2, 3), np.uint8)
+    check_training_data(photos, labels_of(4), 1, np.array([3]))
+    with pytest.raises(ScoringError, match="held_out: must be 0 to 3"):
+        check_training_data(photos, labels_of(4), 1, np.array([4]))
+    with pytest.raises(ScoringError, match="photos held out have no labelled pixel"):
+        check_training_data(photos, labels_of(4, unlabelled=(3,)), 1, np.array([3]))
+    with pytest.raises(ScoringError, match="no pixel is labelled"):
+        check_training_data(photos, labels_of(4, unlabelled=(0, 1, 2)), 1, np.array([3]))
+
+
+def test_photos_are_normalised_to_minus_one_to_one():
+    images = normalise(torch.tensor([[[[0, 255, 51]]]], dtype=torch.uint8))
+    assert images.flatten().tolist() == pytest.approx([-1, 1, -0.6])
+    assert images.shape == (1, 3, 1, 1)
+
+
+def test_photo_and_labels_are_mirrored_together():
+    photos = np.arange(64 * 4, dtype=np.uint8).reshape(64, 1, 4, 1).repeat(3, 3)
+    images, truth = augmented(photos, photos[..., 0], torch.Generator().manual_seed(0))
+    assert torch.equal(((images[:, 0] + 1) * 127.5).round().long(), truth)
+    mirrored = (truth[:, 0, 0] > truth[:, 0, 3]).sum()
+    assert 20 < mirrored < 44
+
+
+def test_every_photo_comes_once_before_any_comes_again():
+    order = endless_order(5, torch.Generator().manual_seed(0))
+    first, second = (list(itertools.islice(order, 5)) for _ in range(2))
+    assert sorted(first) == sorted(second) == [0, 1, 2, 3, 4] and first != second
+
+
+def test_without_a_flat_stretch_the_last_30_percent_cool_down():
+    stopping = Stopping(100, patience=2)
+    for done in range(10, 101, 10):
+        assert stopping.add(done, done / 100)
+    assert (stopping.end, stopping.cooling_from, stopping.best_at) == (100, 70, 100)
+    assert stopping.factor(0) == stopping.factor(70) == 1
+    assert stopping.factor(71) == pytest.approx(29 / 30)
+    assert stopping.factor(99) == pytest.approx(1 / 30)
+
+
+def test_patience_without_a_rise_starts_the_cool_down_and_shortens_the_training():
+    stopping = Stopping(1000, patience=2)
+    best = [stopping.add(done, score) for done, score in [(10, 0.5), (20, 0.4), (28, 0.5)]]
+    assert best == [True, False, False]
+    assert (stopping.cooling_from, stopping.end) == (28, 40)  # 28 is 70 % of 40
+    assert [stopping.factor(done) for done in (28, 34, 39)] == [1, 0.5, pytest.approx(1 / 12)]
+
+
+def test_a_creeping_score_is_flat_but_its_weights_are_kept():
+    stopping = Stopping(1000, patience=3)
+    creep = [0.5 + i * RISE / 4 for i in range(4)]
+    assert all(stopping.add(10 * (i + 1), score) for i, score in enumerate(creep))
+    assert (stopping.best_at, stopping.cooling_from) == (40, 40)
+
+
+def test_a_rise_resets_the_patience():
+    stopping = Stopping(1000, patience=2)
+    for done, score in [(10, 0.5), (20, 0.5), (30, 0.6), (40, 0.6)]:
+        stopping.add(done, score)
+    assert stopping.end == 1000
+
+
+def test_a_flat_stretch_in_the_cool_down_changes_nothing():
+    stopping = Stopping(100, patience=1)
+    stopping.add(60, 0.5)
+    assert not stopping.add(80, 0.5)
+    assert not stopping.add(90, 0.4)
+    assert (stopping.end, stopping.cooling_from) == (100, 70)
+
+
+@pytest.mark.parametrize("batches", [1, 2, 3, 20])
+def test_in_the_shortest_trainings_every_batch_has_a_learning_rate_above_0(batches):
+    stopping = Stopping(batches, patience=1)
+    assert all(0 < stopping.factor(done) <= 1 for done in range(batches))
+
+
+def test_nan_is_never_the_best_score():
+    assert not Stopping(10, 1).add(1, float("nan"))
