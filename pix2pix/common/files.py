@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -114,3 +115,9 @@ def parse_json(text: str | bytes) -> Any:
 
 def _no_number(text: str) -> Any:
     raise ValueError(f"holds {text}, which is no number")
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, in hex; OSError where it cannot be read."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -22,12 +22,7 @@ from pix2pix.common.errors import CONTROL, NotMeasured, ScoringError, TrainingEr
 DOCUMENTED = (UserError, ScoringError, NotMeasured, TrainingError)
 IMPORTED_LATE = (
     *("experiments.run.jobs", "experiments.run.journal", "experiments.plan"),
-    *(
-        "pix2pix.data.decode",
-        "pix2pix.data.download",
-        "pix2pix.data.cache",
-        "pix2pix.data.unpack",
-    ),
+    *("pix2pix.data.cache", "pix2pix.data.decode", "pix2pix.data.download"),
 )
 """What the readers import on their first input; that time is not the input's."""
 LONGEST = 1000

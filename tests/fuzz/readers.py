@@ -120,7 +120,8 @@ READERS: dict[str, Reader] = {
         _bytes(served.answers),
         served.read_download,
         names_file=False,
-        writes=("got", "got.part", "got.part.json"),
+        # filelock asks for the folder itself, which exists.
+        writes=("", "got", "got.part", "got.part.etag", ".got.lock"),
         lay=served.serve,
         network=True,
     ),
