@@ -20,7 +20,7 @@ import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import IO, Annotated
+from typing import IO, Annotated, Any
 
 from filelock import FileLock
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
@@ -264,7 +264,7 @@ def unpack(archive: Path, place: Path, keep: tuple[str, ...] = ()) -> int:
     return files
 
 
-def _opener(archive: Path) -> Callable[..., IO[bytes]]:
+def _opener(archive: Path) -> Callable[[Path, str], Any]:
     """How to open an archive for its tar stream.
 
     tarfile itself would also open xz, which may ask for 4 GiB of memory at its first byte.
