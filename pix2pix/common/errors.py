@@ -1,15 +1,15 @@
-"""The ways in which a command stops with one line instead of a traceback."""
+"""The errors with which a command stops with one line instead of a traceback."""
 
 import re
 
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters that steer a terminal, turn the direction of a text, or are none: no name has them."""
+"""Characters that control a terminal or the direction of text, and halves of characters."""
 
 
 def printable(text: str) -> str:
-    """The text with its control characters written out, as `\\x1b`.
+    """The text with control characters written out, such as `\\x1b`.
 
-    A name from a stranger's file must not steer the terminal that an error is printed on.
+    A name from a downloaded file must not control the terminal that shows it.
     """
     return CONTROL.sub(lambda m: m[0].encode("unicode_escape").decode("ascii"), text)
 
@@ -21,12 +21,12 @@ class UserError(Exception):
         super().__init__(printable(message))
 
 
-class Unreadable(UserError):
-    """A file that cannot be read now (the disk, the rights, the memory); it may well be whole."""
-
-
 ScoringError = UserError
-"""An older name: its users are to write UserError."""
+"""The former name of eval's errors; use UserError."""
+
+
+class Unreadable(UserError):
+    """A file that cannot be read now (disk, permissions, memory), although it may be whole."""
 
 
 class NotMeasured(Exception):
@@ -34,8 +34,8 @@ class NotMeasured(Exception):
 
 
 class TrainingError(Exception):
-    """A training cannot go on: a loss or a weight is not a finite number; exit status 1."""
+    """A training cannot continue: a loss or a weight is not a finite number; exit status 1."""
 
 
 class Interrupted(Exception):
-    """The work was asked to stop; what is needed to go on is written."""
+    """A stop was requested; everything that is needed to continue is on disk."""

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written beside, flushed to the disk, renamed."""
+"""Files that are whole or absent, also after a power failure; JSON without surprises."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import IO, Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes the place of `path` when the block ends without an error.
+    """A binary file that replaces `path` when the block ends without an error.
 
-    The file and its folder are flushed to the disk, so that a power failure too leaves the old
-    content or the new. OSError names `path`, also where the disk is full.
+    It is written beside `path`, flushed to the disk and renamed. Raises OSError with the name of
+    `path`, also if the disk is full; then the old content stays and nothing is left beside it.
     """
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -37,25 +37,35 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is either whole or absent; OSError names `path`."""
+    """Replace a file by `content` at once; OSError names `path`."""
     with replacing(path) as file:
         file.write(content)
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Add the file's name to an OSError of the block; a full disk does not name the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise type(error)(error.errno, os.strerror(error.errno), str(path)) from error
+
+
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it; each new one survives a power failure."""
-    above = folder.parent
+    """Create a folder and its parents; each new one survives a power failure."""
     if folder.is_dir():
         return
-    if above != folder:
-        make_folder(above)
+    if folder.parent != folder:
+        make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    with contextlib.suppress(PermissionError):  # a folder that may be entered but not listed
-        flush_folder(above)
+    with contextlib.suppress(PermissionError):  # a parent that may be entered but not listed
+        flush_folder(folder.parent)
 
 
 def flush_file(path: Path) -> None:
-    """Flush a file that another has written. OSError where it cannot be put on the disk."""
+    """Flush a file that was written by other code; OSError if the disk cannot take it."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)
@@ -73,51 +83,32 @@ def flush_folder(folder: Path) -> None:
         os.close(number)
 
 
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Gives an OSError of the block the file's name: a full disk does not say whose it was."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise type(error)(error.errno, os.strerror(error.errno), str(path)) from error
-
-
 def set_aside(path: Path, ending: str = "damaged") -> Path:
-    """Rename a file that cannot be used to NAME.`ending`, in the place of an earlier one."""
+    """Rename an unusable file to NAME.`ending`, replacing an earlier one; returns the new path."""
     aside = path.with_name(f"{path.name}.{ending}")
     os.replace(path, aside)
     return aside
 
 
-MAX_BYTES = 64_000_000
-"""The records of the largest study stay far below."""
-
-
 def read_json(path: Path) -> Any:
-    """The content of a JSON file; OSError, or ValueError for whatever is wrong with it."""
-    with open(path, "rb") as file:
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise ValueError(f"has more than {MAX_BYTES:,} bytes")
-    return parse_json(content)
+    """The content of a JSON file; OSError if it cannot be read, ValueError if it is not JSON."""
+    return parse_json(path.read_bytes())
 
 
 def parse_json(text: str | bytes) -> Any:
-    """A JSON text as Python values; ValueError also for NaN, for lone surrogates in UTF-8 and for
-    what is nested too deeply."""
+    """A JSON text as Python values; ValueError also for NaN, bytes that are not UTF-8, and values
+    that are nested too deeply."""
     try:
-        return json.loads(text, parse_constant=_no_number)
+        return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("is nested too deeply") from None
 
 
-def _no_number(text: str) -> Any:
-    raise ValueError(f"holds {text}, which is no number")
-
-
 def file_sha256(path: Path) -> str:
-    """The sha256 of a file, in hex; OSError where it cannot be read."""
+    """The sha256 of a file, in hex; OSError if it cannot be read."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"contains {text}, which is not a number")

@@ -137,7 +137,7 @@ WRONG = {
     "title: t\narms:\n  a: {discriminator.pach: 70}\n": (
         r"mine\.yaml:3:7: arms\.a\.discriminator\.pach: unknown setting.*discriminator\.patch"
     ),
-    "title: t\narms:\n  a: {}\n  a: {}\n": r"mine\.yaml:4:3: .*stands twice",
+    "title: t\narms:\n  a: {}\n  a: {}\n": r"mine\.yaml:4:3: .*occurs twice",
     "title: t\narms:\n  no: {}\n": r"mine\.yaml:3:3: .*quote it",
     "title: t\narms:\n  a: {}\nclaim: []\n": r"mine\.yaml:4:1: claim: unknown key.*claims",
     "title: t\narms: {}\n": r"mine\.yaml:2:1: arms",

@@ -105,11 +105,11 @@ def test_others_come_first_while_another_process_owns_a_cell(tmp_path):
     assert outcomes["a"].word == "failed"  # its turn came, and its data set does not exist
 
 
-def test_a_worker_that_is_turned_down_gives_its_slot_back(tmp_path):
-    """The kernel's lock alone: what a launcher finds out only by trying."""
+def test_a_worker_that_is_turned_down_gives_its_slot_back(tmp_path, monkeypatch):
+    """Another process takes the cell after the launcher asked who owns it."""
+    monkeypatch.setattr("experiments.run.launcher.owner_of", lambda _: None)
     jobs = [job(tmp_path, "a"), job(tmp_path, "b")]
     (lock,) = own(jobs[0])
-    lock.file.unlink()
     ended = []
 
     def watch(one, event):
@@ -135,11 +135,10 @@ def test_what_its_owner_has_done_meanwhile_is_done(tmp_path):
     assert launch([one], 1, 0, watch) == {"a": Outcome("done")}
 
 
-def test_a_signal_stops_what_runs_and_what_waits(tmp_path):
+def test_a_signal_stops_what_runs_and_what_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr("experiments.run.launcher.owner_of", lambda _: None)
     jobs = [job(tmp_path, name) for name in ("a", "b", "c")]
-    locks = own(*jobs)
-    for lock in locks[:2]:
-        lock.file.unlink()  # so that two workers are started and turned down, again and again
+    held = own(*jobs)  # so that two workers are started and turned down, again and again
 
     def watch(_, event):
         if event["event"] == "phase":
@@ -148,6 +147,8 @@ def test_a_signal_stops_what_runs_and_what_waits(tmp_path):
     with collected_signals() as signals:
         outcomes = launch(jobs, 2, 0, watch, signals)
     assert {o.word for o in outcomes.values()} == {"stopped"}
+    for lock in held:
+        lock.release()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])

@@ -1,7 +1,8 @@
+import errno
+
 import pytest
 
-from pix2pix.common import files
-from pix2pix.common.files import parse_json, read_json
+from pix2pix.common.files import parse_json, read_json, replacing, set_aside, write_whole
 
 
 def test_json_is_read(tmp_path):
@@ -17,10 +18,36 @@ def test_what_is_not_plain_json_is_a_value_error(text):
         parse_json(text)
 
 
-def test_size_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_BYTES", 10)
-    (tmp_path / "a.json").write_text("1234567890")
-    assert read_json(tmp_path / "a.json") == 1234567890
-    (tmp_path / "a.json").write_text("12345678901")
-    with pytest.raises(ValueError, match="more than 10 bytes"):
-        read_json(tmp_path / "a.json")
+def test_a_file_is_replaced_only_when_its_block_ends_well(tmp_path):
+    path = tmp_path / "new" / "a.bin"
+    write_whole(path, b"old")
+    with pytest.raises(KeyError), replacing(path) as file:
+        file.write(b"half")
+        raise KeyError
+    assert path.read_bytes() == b"old"
+    with replacing(path) as file:
+        file.write(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    assert [one.name for one in path.parent.iterdir()] == ["a.bin"]
+
+
+def test_an_error_names_the_file(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match=r"No space left.*a\.bin") as caught:
+        write_whole(tmp_path / "a.bin", b"new")
+    assert caught.value.errno == errno.ENOSPC and not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"file/a\.bin"):
+        write_whole(tmp_path / "file" / "a.bin", b"new")
+
+
+def test_an_unusable_file_is_set_aside_over_an_earlier_one(tmp_path):
+    for content in ("first", "second"):
+        (tmp_path / "a.pt").write_text(content)
+        assert set_aside(tmp_path / "a.pt") == tmp_path / "a.pt.damaged"
+    assert [one.name for one in tmp_path.iterdir()] == ["a.pt.damaged"]
+    assert (tmp_path / "a.pt.damaged").read_text() == "second"

@@ -89,8 +89,8 @@ def test_an_own_entry_of_eight_lines(tmp_path) -> None:
             "sky: [128, 128, 256]",
             "7:29: mine.classes.sky[2]: must be at most 255",
         ),
-        ("sky: [128, 128, 128]", "no: [128, 128, 128]", "7:13: the key no means a switch"),
-        ("sky:", "road:", "7:36: the key mine.classes.road stands twice"),
+        ("sky: [128, 128, 128]", "no: [128, 128, 128]", "7:13: the key no is a boolean"),
+        ("sky:", "road:", "7:36: the key mine.classes.road occurs twice"),
         (
             "[128, 64, 128]",
             "[128, 128, 128]",
