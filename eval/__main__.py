@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from eval.metrics import FAMILIES, LABEL_VALUES, PROTOCOLS
-from pix2pix.common.errors import ScoringError
+from pix2pix.common.errors import UserError
 
 IMAGES_PER_WORKER = 32  # fewer are measured sooner than another process starts
 EXAMPLES = """\
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(table(results))
         if options.json is not None:
             print(f"\nwrote {options.json}")
-    except ScoringError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -183,16 +183,16 @@ def _workers(options: argparse.Namespace) -> int:
 
 
 def _check_writable(path: Path) -> None:
-    """Check --json before minutes of scoring, not after; raises ScoringError."""
+    """Check --json before minutes of scoring, not after; raises UserError."""
     if path.is_dir():
-        raise ScoringError(f"--json {path}: is a folder")
+        raise UserError(f"--json {path}: is a folder")
     if path.exists():
         with open(path, "rb") as file:
             if file.read(1) != b"{":  # never overwrite an image or a scorer by mistake
-                raise ScoringError(f"--json {path}: exists and is not a JSON file")
+                raise UserError(f"--json {path}: exists and is not a JSON file")
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
-        raise ScoringError(f"--json {path}: {above} is not a writable folder")
+        raise UserError(f"--json {path}: {above} is not a writable folder")
 
 
 @contextmanager

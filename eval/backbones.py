@@ -7,17 +7,15 @@ that was copied by hand would not be checked.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import http.client
 import os
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from pix2pix.common.errors import NotMeasured, ScoringError
+from pix2pix.common.errors import NotMeasured, UserError
+from pix2pix.common.files import file_sha256
 
-SECONDS_TO_CONNECT = 10
+ATTEMPTS = 2
+"""Tries without progress: a machine without a network should not wait for long."""
 URL = "https://download.pytorch.org/models/"
 
 
@@ -63,16 +61,15 @@ def find_backbone(net: str, weights: Path | None, download: bool, sha256: str) -
         download: whether to download it into that folder if it is missing.
 
     Raises:
-        ScoringError: `weights` is missing or altered.
-        NotMeasured: the file is missing and could not be downloaded, or the one in torch hub's
-            folder is altered.
+        UserError: `weights` is missing or altered.
+        NotMeasured: nothing in torch hub's folder, and no download; or an altered file there.
     """
     if weights is not None:
         if not weights.is_file():
-            raise ScoringError(f"{weights}: no such file (LPIPS weights of {net})")
+            raise UserError(f"{weights}: no such file (LPIPS weights of {net})")
         found = file_sha256(weights)
         if found != sha256:
-            raise ScoringError(f"{weights}: sha256 is {found}, not {sha256}: not the weights file")
+            raise UserError(f"{weights}: sha256 is {found}, not {sha256}: not the weights file")
         return weights
     path = checkpoints_folder() / BACKBONES[net].file
     if not path.is_file():
@@ -96,43 +93,23 @@ def on_disk(net: str) -> bool:
     return (checkpoints_folder() / BACKBONES[net].file).is_file()
 
 
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file, in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _how_to_get(path: Path) -> str:
     return f"download {URL}{path.name} on a machine with a network and put the file at {path}"
 
 
-def _why(error: Exception) -> str:
-    """What kept a download from its end, in words."""
-    if isinstance(error, urllib.error.HTTPError):
-        return f"the server answered {error.code} {error.reason}"
-    reason = getattr(error, "reason", error)
-    return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-
-
 def _download(path: Path, sha256: str) -> None:
-    """Fetch beside `path`, verify and rename; several processes may do it at once."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Fetch to torch hub's folder; several processes may do it at once."""
+    # Imported late: the network libraries are needed once per machine.
+    from pix2pix.data.fetch import fetch
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            urllib.request.urlopen(URL + path.name, timeout=SECONDS_TO_CONNECT) as answer,
-            open(beside, "wb") as file,
-        ):
-            while block := answer.read(1 << 20):
-                file.write(block)
-        found = file_sha256(beside)
-        if found != sha256:
-            raise NotMeasured(f"{URL}{path.name}: sha256 of the download is {found}, not {sha256}")
-        os.replace(beside, path)
-    except (OSError, http.client.HTTPException) as error:
+        fetch(URL + path.name, path, _no_report, sha256=sha256, attempts=ATTEMPTS)
+    except (UserError, OSError) as error:
         raise NotMeasured(
-            f"the weights could not be downloaded ({_why(error)}): {_how_to_get(path)}"
+            f"the weights could not be downloaded ({error}): {_how_to_get(path)}"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
+
+
+def _no_report(line: str) -> None:
+    """Scores go on without LPIPS, and the reason stands in the report: no lines before that."""

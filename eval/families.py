@@ -17,7 +17,7 @@ import numpy as np
 from eval import bootstrap, color, fcn_score, pixel
 from eval.matching import TRAIN_IDS, Matched
 from eval.metrics import PROTOCOLS, of_family
-from pix2pix.common.errors import NotMeasured, ScoringError
+from pix2pix.common.errors import NotMeasured, UserError
 
 if TYPE_CHECKING:
     from eval.scorer.fcn8s import FCN8s
@@ -237,7 +237,7 @@ def build_family(
 
     Raises:
         NotMeasured: something that the family needs is missing.
-        ScoringError: the scorer or the palette does not fit the number of classes.
+        UserError: the scorer or the palette does not fit the number of classes.
     """
     if family == "pixel":
         return PixelScores(with_ssim=min(smallest) >= pixel.SSIM_MINIMUM)
@@ -273,7 +273,7 @@ def _build_labels(palette: Array | None, classes: int | None) -> ClassScores:
     if palette is None:
         raise NotMeasured("the data set has no palette")
     if classes not in (None, len(palette)):
-        raise ScoringError(f"the palette has {len(palette)} colours, the labels {classes} classes")
+        raise UserError(f"the palette has {len(palette)} colours, the labels {classes} classes")
     predict = functools.partial(fcn_score.nearest_class, palette=palette)
     return ClassScores("labels", predict, len(palette), {"palette": palette.tolist()})
 
@@ -286,11 +286,11 @@ def _build_fcn(scorer: FCN8s, scoring: Scoring) -> ClassScores:
     from eval.scorer.train import segment_image
 
     if scorer.padding == "published" and scorer.classes == OUTPUTS:
-        raise ScoringError(
+        raise UserError(
             f"the published scorer gives valid scores only with --protocol {PROTOCOLS[0]}"
         )
     if scoring.classes not in (None, scorer.classes):
-        raise ScoringError(
+        raise UserError(
             f"the scorer was trained for {scorer.classes} classes, the labels have"
             f" {scoring.classes}"
         )

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pix2pix.data.registry import IGNORED, DatasetEntry
-from pix2pix.data.label_positions import from_colours
 
 from eval.images import check_image, decode, is_lossy, read_palette
 from eval.matching import COLOURS, LABEL_IDS, TRAIN_IDS, Matched
 from eval.metrics import LABEL_VALUES
-from pix2pix.common.errors import ScoringError, UserError
-from pix2pix.data.registry import find_entry, load_registry
+from pix2pix.common.errors import UserError
+from pix2pix.data.decode import from_colours
+from pix2pix.data.registry import IGNORED, DatasetEntry, find_entry, load_registry
 
 NO_CLASS = 254
 BLACK = (0, 0, 0)
@@ -61,18 +60,18 @@ class DataSet:
             values: what index maps hold, one of LABEL_VALUES; None: detected from the files.
 
         Returns:
-            A function that raises ScoringError if the files contradict `values`, or could be both.
+            A function that raises UserError if the files contradict `values`, or could be both.
         """
         return functools.partial(_choose_reader, self.entry, values)
 
 
 def read_data_set(name: str, file: Path | None = None) -> DataSet:
-    """The data set `name` in `datasets.yaml` or in `file`; ScoringError if there is none."""
+    """The data set `name` in `datasets.yaml` or in `file`; UserError if there is none."""
     try:
         entry = find_entry(load_registry(file), name)
         inputs, _ = entry.roles()
     except UserError as error:
-        raise ScoringError(str(error)) from None
+        raise UserError(str(error)) from None
     side = entry.label_role
     return DataSet(
         name=name,
@@ -97,12 +96,12 @@ class LabelReader:
     entry: DatasetEntry
 
     def __call__(self, path: Path) -> np.ndarray:
-        """(H, W) uint8 class positions, 255 ignored; ScoringError on an unknown value or colour."""
+        """(H, W) uint8 class positions, 255 ignored; UserError on an unknown value or colour."""
         header = check_image(path, LABEL_KINDS)
         values = decode(path)
         if values.ndim == 3:
             if values.shape[-1] == 4 and values[..., 3].min() < 255:
-                raise ScoringError(f"{path}: a painted label map must be opaque")
+                raise UserError(f"{path}: a painted label map must be opaque")
             return self._from_colours(path, values[..., :3], is_lossy(header.format))
         palette = read_palette(path)
         if palette is not None and self._has_class_colour(palette):
@@ -112,7 +111,7 @@ class LabelReader:
         positions = self.table[values]
         unknown = np.unique(values[positions == NO_CLASS])
         if unknown.size:
-            raise ScoringError(
+            raise UserError(
                 f"{path}: the value {unknown[0]} is not a class of {self.entry.name}"
                 f" ({len(self.entry.classes)} classes; {IGNORED} is ignored)"
             )
@@ -148,7 +147,7 @@ class LabelReader:
         for value in np.unique(values).tolist():
             colour = tuple(colours[value].tolist())
             if value >= len(palette) or colour not in known:
-                raise ScoringError(
+                raise UserError(
                     f"{path}: its palette has class colours of {self.entry.name}, but the colour"
                     f" {colour} of index {value} is not one; save it as RGB to have it read by"
                     " its colours, or as grey to have it read by its indices"
@@ -166,7 +165,7 @@ class LabelReader:
         for value in np.unique(values[values < len(palette)]).tolist():
             colour = tuple(palette[value].tolist())
             if colour != (value, value, value):
-                raise ScoringError(
+                raise UserError(
                     f"{path}: the colour {colour} in its palette is not a class of"
                     f" {self.entry.name}; save it as grey to have it read by its indices"
                 )
@@ -177,11 +176,11 @@ class LabelReader:
         try:
             return from_colours(self.entry, self.entry.sides[role], str(path), colours, lossy)
         except UserError as error:
-            raise ScoringError(str(error)) from None
+            raise UserError(str(error)) from None
 
 
 def _choose_reader(entry: DatasetEntry, values: str | None, matched: Matched) -> LabelReader:
-    """A reader for these files; ScoringError if `values` is wrong, or cannot be detected."""
+    """A reader for these files; UserError if `values` is wrong, or cannot be detected."""
     readers = {
         POSITIONS: LabelReader(POSITIONS, _position_table(entry), _with_black(entry)),
         OWN: LabelReader(OWN, _own_table(entry), _with_black(entry)),
@@ -190,14 +189,12 @@ def _choose_reader(entry: DatasetEntry, values: str | None, matched: Matched) ->
         return readers[POSITIONS]  # the two are the same
     by_name = {TRAIN_IDS: POSITIONS, LABEL_IDS: OWN}.get(matched.label_ending or "")
     if by_name and values not in (None, by_name):
-        raise ScoringError(
-            f"--label-values {values}: NAME{matched.label_ending} files hold {by_name}"
-        )
+        raise UserError(f"--label-values {values}: NAME{matched.label_ending} files hold {by_name}")
     return readers[by_name or values or _detect_values(matched, readers)]
 
 
 def _detect_values(matched: Matched, readers: dict[str, LabelReader]) -> str:
-    """What index maps hold, one of LABEL_VALUES; ScoringError if they could hold either."""
+    """What index maps hold, one of LABEL_VALUES; UserError if they could hold either."""
     labels, entry = matched.labels or (), readers[POSITIONS].entry
     if labels and (labels[0].parent.parent / "journal.jsonl").is_file():
         return POSITIONS  # the folder of a run
@@ -210,7 +207,7 @@ def _detect_values(matched: Matched, readers: dict[str, LabelReader]) -> str:
     ignored_is_a_class = any(one.index == IGNORED for one in entry.classes)
     if entry.ignore == "rest" and IGNORED in seen and not ignored_is_a_class:
         return POSITIONS  # the data set's own files never hold 255
-    raise ScoringError(
+    raise UserError(
         f"--labels: these index maps may hold the values of {entry.name}'s own files or class"
         f" positions; choose with --label-values {OWN} or {POSITIONS}"
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eval.backbones import BACKBONES, file_sha256, find_backbone
-from pix2pix.common.errors import NotMeasured, ScoringError
+from pix2pix.common.errors import NotMeasured, UserError
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +78,7 @@ def load_lpips(
 
     Raises:
         NotMeasured: the package or the file is missing, or the download failed; says how to get it.
-        ScoringError: `weights` is missing, altered or not the weights of this backbone.
+        UserError: `weights` is missing, altered or not the weights of this backbone.
         ValueError: an unknown `net`.
     """
     if net not in BACKBONES:
@@ -102,7 +102,7 @@ def load_lpips(
 
 
 def _load_backbone(backbone: nn.Module, path: Path) -> None:
-    """Load every tensor of the backbone from the file of torchvision, or raise ScoringError.
+    """Load every tensor of the backbone from the file of torchvision, or raise UserError.
 
     lpips splits the `features` of torchvision into slices and keeps their numbers: slice2.3.weight
     is features.3.weight.
@@ -112,7 +112,7 @@ def _load_backbone(backbone: nn.Module, path: Path) -> None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler may raise any exception on damaged bytes
-        raise ScoringError(f"{path}: not a readable weights file") from error
+        raise UserError(f"{path}: not a readable weights file") from error
     renamed = {
         name: state.get(re.sub(r"^slice\d+\.", "features.", name))
         if isinstance(state, dict)
@@ -121,14 +121,14 @@ def _load_backbone(backbone: nn.Module, path: Path) -> None:
     }
     absent = [name for name, tensor in renamed.items() if tensor is None]
     if absent:
-        raise ScoringError(
+        raise UserError(
             f"{path}: {len(absent)} tensors of the network are missing ({absent[0]}, …)"
         )
     try:
         backbone.load_state_dict(renamed, strict=True)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise ScoringError(f"{path}: not the weights of this network ({reason})") from error
+        raise UserError(f"{path}: not the weights of this network ({reason})") from error
 
 
 def _check_heads(network: nn.Module, path: Path, sha256: str) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 from eval.images import OTHER_IMAGES, READABLE
-from pix2pix.common.errors import ScoringError
+from pix2pix.common.errors import UserError
 
 LISTED = 3  # names that an error lists
 PHOTO = "_leftImg8bit"
@@ -96,7 +96,7 @@ def match(
         label_endings: which of the label files of Cityscapes can be read, the best first.
 
     Raises:
-        ScoringError: a folder is missing or holds no image, a name occurs twice, or names are
+        UserError: a folder is missing or holds no image, a name occurs twice, or names are
             unmatched; the message lists the first ones on both sides.
     """
     recognised: list[str] = []
@@ -108,7 +108,7 @@ def match(
         files = _ending_in(files, convention.translation)
     if targets is None:
         if not recognised:
-            raise ScoringError(
+            raise UserError(
                 f"{translations}: holds plain names of no known program; give --targets DIR"
             )
         targets = translations
@@ -169,7 +169,7 @@ def _labels(
             return chosen, ending
     for ending in LABEL_KINDS:
         if any(stem.endswith(ending) for stem in files):
-            raise ScoringError(
+            raise UserError(
                 f"{folder}: the values of NAME{ending} files are not class positions;"
                 " give --dataset or --protocol"
             )
@@ -177,10 +177,10 @@ def _labels(
 
 
 def _refuse_other_endings(folder: Path, files: Files, endings: tuple[str, ...]) -> None:
-    """ScoringError for images without an ending: they would be left out without a notice."""
+    """UserError for images without an ending: they would be left out without a notice."""
     others = {stem for stem in files if not stem.endswith(endings)}
     if others:
-        raise ScoringError(
+        raise UserError(
             f"{folder}: {len(others)} of {len(files)} images have no ending of the program that"
             f" wrote the others ({_first_names(others)}); put the images to score into a folder of"
             " their own"
@@ -190,7 +190,7 @@ def _refuse_other_endings(folder: Path, files: Files, endings: tuple[str, ...]) 
 def _inner(folder: Path, role: Role, recognised: list[str]) -> Path:
     """The folder that holds the images of a role: this one, or one that a program makes in it."""
     if not folder.is_dir():
-        raise ScoringError(f"{folder}: no such folder")
+        raise UserError(f"{folder}: no such folder")
     for outer in (folder, folder / "images"):
         if _images_in(outer):
             return outer
@@ -198,7 +198,7 @@ def _inner(folder: Path, role: Role, recognised: list[str]) -> Path:
             recognised.append("folders output and target (Torch code)")
             inner = outer / TORCH[role]
             if not inner.is_dir():
-                raise ScoringError(f"{inner}: no such folder")
+                raise UserError(f"{inner}: no such folder")
             return inner
     return folder
 
@@ -213,7 +213,7 @@ def _images_in(folder: Path) -> list[Path]:
         if path.name.startswith(".") or not path.is_file():
             continue
         if suffix in OTHER_IMAGES:
-            raise ScoringError(f"{path}: this format is not supported; save it as PNG")
+            raise UserError(f"{path}: this format is not supported; save it as PNG")
         if suffix in READABLE:
             found.append(path)
     return found
@@ -228,7 +228,7 @@ def _files(folder: Path) -> Files:
         paths = [path for path in below if path.stem.endswith(CITYSCAPES)]
         if not paths:
             hint = f"; give one of the folders in it ({below[0].parent})" if below else ""
-            raise ScoringError(f"{folder}: holds no image{hint}")
+            raise UserError(f"{folder}: holds no image{hint}")
     return _keyed((path.stem, path) for path in paths)
 
 
@@ -236,7 +236,7 @@ def _keyed(pairs: Iterable[tuple[str, Path]]) -> Files:
     found: Files = {}
     for name, path in pairs:
         if name in found:
-            raise ScoringError(f"{path}: has the same name as {found[name]}")
+            raise UserError(f"{path}: has the same name as {found[name]}")
         found[name] = path
     return found
 
@@ -245,7 +245,7 @@ def _convention(files: Mapping[str, Path], folder: Path) -> Convention | None:
     """The program that wrote these translations; None for plain names."""
     found = [known for known in CONVENTIONS if _ending_in(files, known.translation)]
     if len(found) > 1:
-        raise ScoringError(
+        raise UserError(
             f"{folder}: holds both {found[0].translation} and {found[1].translation} images;"
             " put the images to score into a folder of their own"
         )
@@ -280,7 +280,7 @@ def _refuse_unmatched(folders: Sequence[Path], listings: Sequence[Files]) -> Non
             if names
         ]
         if complaints:
-            raise ScoringError(f"unmatched images: {'; '.join(complaints)}")
+            raise UserError(f"unmatched images: {'; '.join(complaints)}")
 
 
 def _first_names(names: set[str]) -> str:

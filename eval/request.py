@@ -18,7 +18,7 @@ from eval.matching import match
 from eval.metrics import PROTOCOLS, of_family
 from eval.results import ScoreResults
 from eval.score import score_folders
-from pix2pix.common.errors import NotMeasured, ScoringError
+from pix2pix.common.errors import NotMeasured, UserError
 
 # Measured (docs/scores.md): the photos saved at quality 75 against the same pixels as PNG.
 JPEG_EFFECT = (
@@ -36,12 +36,12 @@ def score(
     """Score what the options name; returns the results, and warnings and notes for the user.
 
     Raises:
-        ScoringError: something does not fit; one line.
+        UserError: something does not fit; one line.
     """
     if options.device == "cuda":
         check_cuda()
     if options.datasets is not None and options.dataset is None:
-        raise ScoringError("--datasets: needs --dataset NAME, one of the data sets in the file")
+        raise UserError("--datasets: needs --dataset NAME, one of the data sets in the file")
     data = read_data_set(options.dataset, options.datasets) if options.dataset else None
     families = _families(options, data)
     scoring = _with_data_set(Scoring(families=families), options, data)
@@ -53,12 +53,12 @@ def score(
             scoring, record = _with_scorer(scoring, options, data, notes)
         except NotMeasured as reason:
             if options.scores is not None:
-                raise ScoringError(f"--scores fcn: {reason}") from None
+                raise UserError(f"--scores fcn: {reason}") from None
             missing = dict.fromkeys(of_family("fcn"), str(reason))
     if "lpips" in families:
         lpips = _lpips(options)
         if families == ("lpips",) and isinstance(lpips, NotMeasured):
-            raise ScoringError(f"--scores lpips: {lpips}")
+            raise UserError(f"--scores lpips: {lpips}")
         scoring = dataclasses.replace(scoring, lpips=lpips)
     labels = options.labels if {"fcn", "labels"} & set(families) else None
     results = score_folders(
@@ -67,7 +67,7 @@ def score(
     results.not_measured.update(missing)
     if options.scores is not None and not results.values:
         why = "; ".join(dict.fromkeys(results.not_measured.values()))
-        raise ScoringError(f"--scores {','.join(options.scores)}: nothing was scored: {why}")
+        raise UserError(f"--scores {','.join(options.scores)}: nothing was scored: {why}")
     results.settings.update(
         command=shlex.join(["python", "-m", "eval", *options.command_line]),
         device=options.device,
@@ -79,29 +79,29 @@ def score(
 
 
 def check_cuda() -> None:
-    """Set plain single precision on the GPU; ScoringError if there is none."""
+    """Set plain single precision on the GPU; UserError if there is none."""
     import torch
 
     if not torch.cuda.is_available():
-        raise ScoringError("--device cuda: torch finds no CUDA device; leave the option out")
+        raise UserError("--device cuda: torch finds no CUDA device; leave the option out")
     # As cells are scored: a GPU would otherwise round to TF32.
     torch.backends.cudnn.allow_tf32 = False
     torch.set_float32_matmul_precision("highest")
 
 
 def _families(options: argparse.Namespace, data: DataSet | None) -> tuple[str, ...]:
-    """The families to score; ScoringError if one cannot be, or if an option would do nothing."""
+    """The families to score; UserError if one cannot be, or if an option would do nothing."""
     classes = data is not None and bool(data.class_names)
     network = options.scorer is not None or options.protocol is not None or data is not None
     if options.scores is None and options.labels is not None and not network:
-        raise ScoringError("--labels: needs --scorer FILE or --dataset NAME to score with")
+        raise UserError("--labels: needs --scorer FILE or --dataset NAME to score with")
     families = tuple(options.scores or _default_families(options, data))
     if "fcn" in families and "labels" in families:
-        raise ScoringError("--scores: translations are photos (fcn) or label maps (labels)")
+        raise UserError("--scores: translations are photos (fcn) or label maps (labels)")
     if "fcn" in families and (options.labels is None or not network):
-        raise ScoringError("--scores fcn: needs --labels DIR and --scorer FILE or --dataset NAME")
+        raise UserError("--scores fcn: needs --labels DIR and --scorer FILE or --dataset NAME")
     if "labels" in families and (options.labels is None or not classes):
-        raise ScoringError(f"--scores labels: {NEEDS_CLASSES}")
+        raise UserError(f"--scores labels: {NEEDS_CLASSES}")
     for name, family, why in (
         ("scorer", "fcn", "is for fcn, which is not scored here; fcn needs --labels DIR"),
         ("protocol", "fcn", "is for fcn, which is not scored here; fcn needs --labels DIR"),
@@ -109,16 +109,16 @@ def _families(options: argparse.Namespace, data: DataSet | None) -> tuple[str, .
         ("lpips_net", "lpips", "is for lpips, which is not scored here"),
     ):
         if getattr(options, name) is not None and family not in families:
-            raise ScoringError(f"--{name.replace('_', '-')}: {why}")
+            raise UserError(f"--{name.replace('_', '-')}: {why}")
     if options.labels is not None and not {"fcn", "labels"} & set(families):
-        raise ScoringError("--labels: is for fcn and labels, which are not scored here")
+        raise UserError("--labels: is for fcn and labels, which are not scored here")
     if options.protocol is not None and (data is not None or options.label_values is not None):
-        raise ScoringError(
+        raise UserError(
             f"--protocol {options.protocol}: defines the labels itself;"
             " leave --dataset, --datasets and --label-values out"
         )
     if options.label_values is not None and not (classes and options.labels is not None):
-        raise ScoringError(f"--label-values: {NEEDS_CLASSES}")
+        raise UserError(f"--label-values: {NEEDS_CLASSES}")
     return families
 
 
@@ -152,7 +152,7 @@ def _with_scorer(
 
     Raises:
         NotMeasured: the data set has no labels, or no scorer of it was found.
-        ScoringError: the scorer cannot be read or does not fit.
+        UserError: the scorer cannot be read or does not fit.
     """
     from eval.scorer.cityscapes import load_published_scorer
     from eval.scorer.file import check_scorer, find_scorer, is_published, load_scorer
@@ -160,7 +160,7 @@ def _with_scorer(
     path = options.scorer
     if options.protocol is not None:
         if path is None:
-            raise ScoringError(
+            raise UserError(
                 f"--protocol {options.protocol}: needs --scorer FILE, the converted network"
             )
         network = load_published_scorer(path, options.device)
@@ -181,7 +181,7 @@ def _with_scorer(
         notes.append(f"scorer: {path}")
     scorer, known = load_scorer(path, options.device)
     if is_published(known):
-        raise ScoringError(
+        raise UserError(
             f"{path}: is the published scorer; use it with --protocol {PROTOCOLS[0]}, which applies"
             " its preprocessing"
         )

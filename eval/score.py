@@ -37,9 +37,9 @@ from eval.matching import LABEL_IDS, TRAIN_IDS, Matched, match
 from eval.metrics import FAMILIES, of_family
 from eval.pixel import SSIM_MINIMUM
 from eval.results import ScoreResults
-from pix2pix.common.errors import NotMeasured, ScoringError
+from pix2pix.common.errors import NotMeasured, UserError
 
-__all__ = ["ScoreResults", "Scoring", "ScoringError", "score_folders"]
+__all__ = ["ScoreResults", "Scoring", "UserError", "score_folders"]
 
 PACKAGES = (
     "pix2pix-ablations",
@@ -82,7 +82,7 @@ def score_folders(
         Results in which every score of `scoring.families` has a value, or a reason why not.
 
     Raises:
-        ScoringError: images that are missing, unmatched, unreadable or of different size; labels
+        UserError: images that are missing, unmatched, unreadable or of different size; labels
             out of range; a scorer for another number of classes; or a process that died.
     """
     scoring, label_size = _with_protocol(scoring)
@@ -253,7 +253,7 @@ def check_headers(
         How many images have which (H, W), and how many files per side have which format.
 
     Raises:
-        ScoringError: a wrong kind, or unequal sizes.
+        UserError: a wrong kind, or unequal sizes.
     """
     sizes: Counter[Size] = Counter()
     formats: dict[str, Counter[str]] = {"translations": Counter(), "targets": Counter()}
@@ -270,7 +270,7 @@ def check_headers(
             if label_size is None:
                 _check_size(label, found.size, translation, first.size)
             elif found.size != label_size:
-                raise ScoringError(
+                raise UserError(
                     f"{label}: must have {_text(label_size)} pixels, not {_text(found.size)}"
                 )
         sizes[first.size] += 1
@@ -279,7 +279,7 @@ def check_headers(
 
 def _check_size(path: Path, size: Size, other: Path, wanted: Size) -> None:
     if size != wanted:
-        raise ScoringError(
+        raise UserError(
             f"{path}: {_text(size)} pixels (height x width), but {other} has {_text(wanted)}"
         )
 
@@ -332,7 +332,7 @@ def measure_all(
         progress: called with (images done, images in all).
 
     Raises:
-        ScoringError: an image cannot be scored, or a worker process died.
+        UserError: an image cannot be scored, or a worker process died.
     """
     labels = matched.labels or (None,) * len(matched.names)
     triples = zip(matched.translations, matched.targets, labels, strict=True)
@@ -371,7 +371,7 @@ def _measure_in(
             yield queue.popleft().result()
         pool.shutdown()
     except BrokenProcessPool:
-        raise ScoringError(
+        raise UserError(
             "a worker process died, possibly out of memory; try fewer --workers"
         ) from None
     finally:

@@ -1,45 +1,56 @@
-"""`python -m pix2pix.datasets`: which data sets there are, how to get them, are they whole."""
+"""`python -m pix2pix.datasets`: lists, downloads and verifies data sets."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import rich.progress
+from rich.console import Console
+
 from pix2pix.common.errors import UserError
+from pix2pix.data.cache import Progress
 from pix2pix.data.download import download, verify
 from pix2pix.data.layouts import find_pairs
 from pix2pix.data.registry import SPLITS, DatasetEntry, find_entry, load_registry
 
-_TEACHING = """\
+EXAMPLES = """\
 examples:
   python -m pix2pix.datasets
-      every data set: directions, classes, and whether it is in the data root
+      lists every data set: directions, classes, and whether it is in the data root
   python -m pix2pix.datasets --download facades
       downloads and unpacks to data/facades; prints the archive's sha256 and pins it in
-      data/datasets.lock.json, so that other bytes are noticed later
+      data/datasets.lock.json: a later download of other bytes is refused
   python -m pix2pix.datasets --verify camvid --data-root ~/datasets
       decodes every image of ~/datasets/camvid
   python -m pix2pix.datasets --datasets mine.yaml --verify mine
       the same for a data set that you describe yourself (docs/datasets.md)
 
-An archive that you have already (NAME.tar.gz in the data root) is used in place of a download.
-Exit status: 0 done, 2 bad input or a failed check, 130 interrupted (a download goes on later).
+If the data root holds the archive as NAME.tar.gz, it is used in place of a download.
+Exit status: 0 done, 2 bad input or a failed check, 130 interrupted (the same command resumes a
+download).
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m pix2pix.datasets",
-        description="Lists (by default), downloads and verifies data sets.",
-        epilog=_TEACHING,
+        description="List (by default), download or verify data sets.",
+        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--download", metavar="NAME", help="download and unpack a data set")
-    action.add_argument("--verify", metavar="NAME", help="decode every image, compare the pin")
+    action.add_argument(
+        "--verify",
+        metavar="NAME",
+        help="decode every image and compare the files with the pin",
+    )
     parser.add_argument(
         "--data-root", metavar="DIR", type=Path, default=Path("data"), help="default: data/"
     )
@@ -47,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--datasets",
         metavar="FILE",
         type=Path,
-        help="more data sets, described as in datasets.yaml",
+        help="your own data sets, described as in datasets.yaml",
     )
     chosen = parser.parse_args(arguments)
     try:
@@ -56,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             download(find_entry(registry, chosen.download), chosen.data_root, _say)
         elif chosen.verify:
             entry = find_entry(registry, chosen.verify)
-            verify(entry, chosen.data_root, _say, _show_progress if sys.stderr.isatty() else None)
+            with _progress() as progress:
+                verify(entry, chosen.data_root, _say, progress)
         else:
             for entry in registry.values():
                 print(describe_entry(entry, chosen.data_root))
@@ -64,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # `| head` closed the pipe; without this, closing stdout at exit complains once more.
+        # `| head` closed the pipe; without this, closing stdout at exit fails once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -73,10 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def describe_entry(entry: DatasetEntry, data_root: Path) -> str:
-    """Two or three lines: directions and classes, title, state on the disk."""
+    """Three lines: directions and classes, title, state on the disk."""
     first = entry.default_direction
-    others = [f"{a}->{b}" for a in entry.sides for b in entry.sides if a != b]
-    also = ", ".join(one for one in others if one != first)
+    directions = [f"{a}->{b}" for a in entry.sides for b in entry.sides if a != b]
+    also = ", ".join(direction for direction in directions if direction != first)
     classes = f"; {len(entry.classes)} classes" if entry.classes else ""
     return "\n".join(
         (
@@ -105,13 +117,15 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _show_progress(done: int, total: int) -> None:
-    if done % 20 == 0 or done == total:
-        end = "\n" if done == total else ""
-        print(f"\r{done}/{total} pairs", end=end, file=sys.stderr, flush=True)
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar on stderr while pairs are decoded, if stderr is a terminal."""
+    with rich.progress.Progress(
+        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+    ) as bar:
+        task = bar.add_task("decoding pairs")
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 if __name__ == "__main__":
-    import sys
-
     sys.exit(main())

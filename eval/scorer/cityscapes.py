@@ -28,7 +28,7 @@ from eval import matching
 from eval.images import read_labels
 from eval.scorer.fcn8s import FCN8s
 from eval.scorer.file import is_published, load_scorer
-from pix2pix.common.errors import ScoringError
+from pix2pix.common.errors import UserError
 
 PROTOCOL = "cityscapes-fcn8s"
 SIZE = (1024, 2048)
@@ -71,17 +71,17 @@ def load_published_scorer(path: Path, device: str | torch.device = "cpu") -> FCN
     """The published network, from a file that `python -m eval.scorer.convert_caffemodel` wrote.
 
     Raises:
-        ScoringError: from `load_scorer`, or it is not the published network.
+        UserError: from `load_scorer`, or it is not the published network.
     """
     model, record = load_scorer(path, device)
     if not is_published(record):
-        raise ScoringError(
+        raise UserError(
             f"{path}: this scorer was trained for other photos ({model.classes} classes);"
             f" {PROTOCOL} needs the published one, from python -m eval.scorer.convert_caffemodel"
         )
     network = (model.classes, model.width, model.batch_norm, model.padding)
     if network != (OUTPUTS, WIDTH, False, "published"):
-        raise ScoringError(
+        raise UserError(
             f"{path}: not the published network: it has {model.classes} outputs and width"
             f" {model.width}; the published one has {OUTPUTS} and {WIDTH}, without BatchNorm"
         )
@@ -128,12 +128,12 @@ def read_train_ids(path: Path) -> np.ndarray:
     cityscapesScripts writes.
 
     Raises:
-        ScoringError: wrong name, kind or size, or an index that this kind of file cannot hold.
+        UserError: wrong name, kind or size, or an index that this kind of file cannot hold.
     """
     if path.stem.endswith(matching.LABEL_IDS):
         ids = read_labels(path, 256)
         if ids.max() >= LABEL_ID_COUNT:
-            raise ScoringError(
+            raise UserError(
                 f"{path}: {ids.max()} is not a label id (0 to {LABEL_ID_COUNT - 1});"
                 f" trainIds are read from *{matching.TRAIN_IDS}.png"
             )
@@ -141,13 +141,13 @@ def read_train_ids(path: Path) -> np.ndarray:
     elif path.stem.endswith(matching.TRAIN_IDS):
         train_ids = read_labels(path, SCORED, IGNORED)
     else:
-        raise ScoringError(
+        raise UserError(
             f"{path}: must be a *{matching.LABEL_IDS}.png or *{matching.TRAIN_IDS}.png"
             " of Cityscapes"
         )
     if train_ids.shape != SIZE:
         height, width = train_ids.shape
-        raise ScoringError(
+        raise UserError(
             f"{path}: {PROTOCOL} needs label maps of 1024x2048, their full size"
             f" (this one has {height}x{width})"
         )

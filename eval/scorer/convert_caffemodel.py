@@ -33,7 +33,7 @@ from torch import Tensor
 from eval.scorer import cityscapes
 from eval.scorer.fcn8s import STAGES, FCN8s
 from eval.scorer.file import save_scorer
-from pix2pix.common.errors import ScoringError
+from pix2pix.common.errors import UserError
 
 # The layers of deploy.prototxt that have weights, and their names in FCN8s.
 MODULES = {
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         print(convert(options.caffemodel, options.out))
-    except ScoringError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -104,11 +104,11 @@ def convert(caffemodel: Path, out: Path) -> str:
     """Write the published scorer as safetensors, atomically, and return a summary as text.
 
     Raises:
-        ScoringError: from `read_caffemodel`, or a layer is missing, extra or of another shape.
+        UserError: from `read_caffemodel`, or a layer is missing, extra or of another shape.
         OSError: a file cannot be read or written.
     """
     if out.is_dir() or out.resolve() == caffemodel.resolve():
-        raise ScoringError(f"{out}: must be the name of a new file")
+        raise UserError(f"{out}: must be the name of a new file")
     source = read_caffemodel(caffemodel)
     model = fcn8s_from_caffe(source, caffemodel, cityscapes.WIDTH, cityscapes.OUTPUTS)
     save_scorer(
@@ -138,7 +138,7 @@ def fcn8s_from_caffe(source: CaffeModel, path: Path, width: int, classes: int) -
         The network in evaluation mode, on the CPU.
 
     Raises:
-        ScoringError: a layer is missing, extra, duplicate, or of another type or shape.
+        UserError: a layer is missing, extra, duplicate, or of another type or shape.
     """
     layers = _layers_by_name(source, path)
     with torch.device("meta"):  # no memory or random values for weights that are replaced
@@ -159,7 +159,7 @@ def _layers_by_name(source: CaffeModel, path: Path) -> dict[str, CaffeLayer]:
         if layer.blobs:
             name = ALIASES.get(layer.name, layer.name)
             if name in layers:
-                raise ScoringError(f"{path}: two layers are named {name}")
+                raise UserError(f"{path}: two layers are named {name}")
             layers[name] = layer
     for names, complaint in (
         (MODULES.keys() - layers.keys(), "has no"),
@@ -167,7 +167,7 @@ def _layers_by_name(source: CaffeModel, path: Path) -> dict[str, CaffeLayer]:
     ):
         if names:
             first = ", ".join(sorted(names)[:LISTED]) + (", …" if len(names) > LISTED else "")
-            raise ScoringError(f"{path}: not the published FCN-8s: {complaint} {first}")
+            raise UserError(f"{path}: not the published FCN-8s: {complaint} {first}")
     return layers
 
 
@@ -176,13 +176,13 @@ def _checked_blobs(layer: CaffeLayer, shapes: list[torch.Size], path: Path) -> l
     where = f"{path}: layer {layer.name}"
     types = ("Deconvolution",) if "upscore" in layer.name else ("Convolution", "InnerProduct")
     if layer.type not in types:
-        raise ScoringError(f"{where}: must be {' or '.join(types)} (got {layer.type or 'no type'})")
+        raise UserError(f"{where}: must be {' or '.join(types)} (got {layer.type or 'no type'})")
     if len(layer.blobs) != len(shapes):
         wanted = "weights and bias" if len(shapes) == 2 else "weights without bias"
-        raise ScoringError(f"{where}: must have {wanted} (got {len(layer.blobs)} blobs)")
+        raise UserError(f"{where}: must have {wanted} (got {len(layer.blobs)} blobs)")
     for blob, shape, what in zip(layer.blobs, shapes, ("weights", "bias"), strict=False):
         if not _fits(blob, tuple(shape), layer.type):
-            raise ScoringError(
+            raise UserError(
                 f"{where}: {what} must be {shape_text(shape)} (got {shape_text(blob.shape)})"
             )
     return [
@@ -221,14 +221,14 @@ def read_caffemodel(path: Path) -> CaffeModel:
     """Read all layers; needs about three times the size of the file in memory.
 
     Raises:
-        ScoringError: missing, too large, truncated, damaged, or not a caffemodel.
+        UserError: missing, too large, truncated, damaged, or not a caffemodel.
         OSError: cannot be read.
     """
     if not path.is_file():
-        raise ScoringError(f"{path}: no such file (a caffemodel)")
+        raise UserError(f"{path}: no such file (a caffemodel)")
     size = path.stat().st_size
     if size > LARGEST:
-        raise ScoringError(
+        raise UserError(
             f"{path}: {size / 2**20:.0f} MiB is too large for a caffemodel"
             f" (at most {LARGEST >> 20} MiB; the published one has 513)"
         )
@@ -239,9 +239,9 @@ def read_caffemodel(path: Path) -> CaffeModel:
     generations = (("V1LayerParameter", network.layers), ("LayerParameter", network.layer))
     count = sum(len(found) for _, found in generations)
     if count == 0:
-        raise ScoringError(f"{path}: not a caffemodel: it holds no layer")
+        raise UserError(f"{path}: not a caffemodel: it holds no layer")
     if count > MOST_LAYERS:
-        raise ScoringError(
+        raise UserError(
             f"{path}: not this kind of caffemodel: {count} layers, at most {MOST_LAYERS}"
         )
     layers = [
@@ -264,7 +264,7 @@ def _layer(kind: str, content: bytes, path: Path) -> CaffeLayer:
     else:
         layer_type = V1_TYPES.get(layer.type, f"V1 type {layer.type}")
     if len(layer.blobs) > MOST_BLOBS:
-        raise ScoringError(f"{path}: damaged: layer {name!r} has {len(layer.blobs)} blobs")
+        raise UserError(f"{path}: damaged: layer {name!r} has {len(layer.blobs)} blobs")
     contents = list(layer.blobs)
     del layer
     blobs = [_blob(contents.pop(0), name, path) for _ in range(len(contents))]
@@ -283,14 +283,14 @@ def _blob(content: bytes, layer: str, path: Path) -> np.ndarray:
     # Next to an axis of 0 another could have any size, and no array can have that shape.
     fits = all(0 <= size <= len(data) for size in shape) and math.prod(shape) == len(data)
     if len(shape) > MOST_AXES or not fits:
-        raise ScoringError(
+        raise UserError(
             f"{path}: damaged: layer {layer!r}: a blob of shape"
             f" {shape_text(shape[:MOST_AXES])} holds {len(data)} values"
         )
     with np.errstate(over="ignore"):  # too large for single precision: becomes infinite
         values = np.asarray(data).astype(np.float32, copy=False).reshape(shape)
     if not np.isfinite(values).all():
-        raise ScoringError(f"{path}: damaged: layer {layer!r} holds values that are not finite")
+        raise UserError(f"{path}: damaged: layer {layer!r} holds values that are not finite")
     return values
 
 
@@ -298,7 +298,7 @@ def _parse(message: str, content: bytes, path: Path) -> Any:
     try:
         return _messages()[message].FromString(content)
     except DecodeError as error:
-        raise ScoringError(f"{path}: truncated, damaged, or not a caffemodel") from error
+        raise UserError(f"{path}: truncated, damaged, or not a caffemodel") from error
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from pix2pix.common.errors import NotMeasured, ScoringError
+from pix2pix.common.errors import NotMeasured, UserError
 from pix2pix.common.files import write_whole
 
 if TYPE_CHECKING:
@@ -83,23 +83,23 @@ def load_scorer(path: Path, device: str | torch.device = "cpu") -> tuple[FCN8s, 
     and record_sha256 (of everything else).
 
     Raises:
-        ScoringError: missing, not a scorer, truncated or altered.
+        UserError: missing, not a scorer, truncated or altered.
     """
     import torch
 
     from eval.scorer.fcn8s import FCN8s
 
     if not path.is_file():
-        raise ScoringError(f"{path}: no such file (a scorer)")
+        raise UserError(f"{path}: no such file (a scorer)")
     try:
         with safe_open(path, framework="pt") as file:
             record = json.loads((file.metadata() or {}).get(KEY, "null"))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ScoringError(f"{path}: not a scorer, or damaged ({reason})") from error
+        raise UserError(f"{path}: not a scorer, or damaged ({reason})") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise ScoringError(f"{path}: not a scorer of this format ({FORMAT})")
+        raise UserError(f"{path}: not a scorer of this format ({FORMAT})")
     try:
         if _least_bytes(**record["network"]) > path.stat().st_size:
             raise ValueError("it names more weights than the file can hold")
@@ -111,13 +111,13 @@ def load_scorer(path: Path, device: str | torch.device = "cpu") -> tuple[FCN8s, 
         finite = all(bool(torch.isfinite(value).all()) for value in state.values())
     except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:160]
-        raise ScoringError(f"{path}: its weights do not fit its description ({reason})") from error
+        raise UserError(f"{path}: its weights do not fit its description ({reason})") from error
     if not weights_intact:
-        raise ScoringError(f"{path}: altered: its weights do not match their recorded sha256")
+        raise UserError(f"{path}: altered: its weights do not match their recorded sha256")
     if not finite:
-        raise ScoringError(f"{path}: holds weights that are not finite numbers")
+        raise UserError(f"{path}: holds weights that are not finite numbers")
     if not record_intact:
-        raise ScoringError(f"{path}: altered: its record does not match the recorded sha256")
+        raise UserError(f"{path}: altered: its record does not match the recorded sha256")
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.eval(), record
 
@@ -142,17 +142,17 @@ def check_scorer(
             does not record is not compared.
 
     Raises:
-        ScoringError: they differ.
+        UserError: they differ.
     """
     for key, differ in DIFFERENT.items():
         wanted, found = (source or {}).get(key), record["source"].get(key)
         if wanted is not None and found is not None and wanted != found:
             reason = differ.format(_brief(found), _brief(wanted))
-            raise ScoringError(f"{path}: this scorer was trained {reason}")
+            raise UserError(f"{path}: this scorer was trained {reason}")
     has = [str(name) for name in record["class_names"]]
     if class_names is not None and list(class_names) != has:
         reason = _difference(has, list(class_names))
-        raise ScoringError(f"{path}: this scorer was trained for other classes: {reason}")
+        raise UserError(f"{path}: this scorer was trained for other classes: {reason}")
 
 
 DIFFERENT = {

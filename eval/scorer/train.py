@@ -28,7 +28,7 @@ from torch.nn import functional
 
 from eval.fcn_score import confusion_matrix, scores
 from eval.scorer.fcn8s import FCN8s
-from pix2pix.common.errors import ScoringError
+from pix2pix.common.errors import UserError
 
 IGNORED = 255
 HELD_OUT_EVERY = 10
@@ -116,7 +116,7 @@ def train_scorer(
         validated: called with (batches done, FCN-scores of the photos held out).
 
     Raises:
-        ScoringError: photos and labels do not fit each other, a class is out of range, no pixel is
+        UserError: photos and labels do not fit each other, a class is out of range, no pixel is
             labelled in the photos held out or in the others, or a loss is not finite.
     """
     held = np.unique(np.asarray([] if held_out is None else held_out, np.int64))
@@ -194,7 +194,7 @@ def _descend(
         done += 1
         value = loss.item()
         if not math.isfinite(value):
-            raise ScoringError(f"training the scorer: the loss of batch {done} is {value}")
+            raise UserError(f"training the scorer: the loss of batch {done} is {value}")
         if progress is not None:
             progress(done, value, rate)
         if validate is not None and (done % settings.validate_every == 0 or done == stopping.end):
@@ -308,29 +308,27 @@ def endless_order(count: int, generator: torch.Generator) -> Iterator[int]:
 def check_training_data(
     photos: np.ndarray, labels: np.ndarray, classes: int, held: np.ndarray
 ) -> None:
-    """Check what `train_scorer` is given; `held` are sorted indices. Raises ScoringError."""
+    """Check what `train_scorer` is given; `held` are sorted indices. Raises UserError."""
     if photos.ndim != 4 or photos.shape[-1] != 3 or photos.dtype != np.uint8:
-        raise ScoringError(
-            f"photos: must be (N, H, W, 3) uint8 (got {photos.shape} {photos.dtype})"
-        )
+        raise UserError(f"photos: must be (N, H, W, 3) uint8 (got {photos.shape} {photos.dtype})")
     if labels.shape != photos.shape[:3] or labels.dtype != np.uint8:
-        raise ScoringError(
+        raise UserError(
             f"labels: must be {photos.shape[:3]} uint8 like the photos"
             f" (got {labels.shape} {labels.dtype})"
         )
     if len(photos) == 0:
-        raise ScoringError("training the scorer: there are no photos")
+        raise UserError("training the scorer: there are no photos")
     if not 1 <= classes <= IGNORED:
-        raise ScoringError(f"classes: must be 1 to {IGNORED} (got {classes})")
+        raise UserError(f"classes: must be 1 to {IGNORED} (got {classes})")
     if len(held) and not 0 <= held[0] <= held[-1] < len(photos):
-        raise ScoringError(f"held_out: must be 0 to {len(photos) - 1} (got {held[0]}, {held[-1]})")
+        raise UserError(f"held_out: must be 0 to {len(photos) - 1} (got {held[0]}, {held[-1]})")
     seen = np.zeros((2, 256), bool)  # rows: the photos trained on, those held out
     for index, image in enumerate(labels):
         seen[1 if index in held else 0, np.unique(image)] = True
     found = np.flatnonzero(seen[:, :IGNORED].any(axis=0))
     if len(found) == 0 or not seen[0, :IGNORED].any():
-        raise ScoringError("training the scorer: no pixel is labelled")
+        raise UserError("training the scorer: no pixel is labelled")
     if found[-1] >= classes:
-        raise ScoringError(f"labels: class {found[-1]} is not one of the {classes} classes")
+        raise UserError(f"labels: class {found[-1]} is not one of the {classes} classes")
     if len(held) and not seen[1, :IGNORED].any():
-        raise ScoringError("training the scorer: the photos held out have no labelled pixel")
+        raise UserError("training the scorer: the photos held out have no labelled pixel")

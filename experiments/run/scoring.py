@@ -22,7 +22,7 @@ from eval.scorer.train import ScorerSettings, hold_out, train_scorer
 from experiments.run.jobs import label_side, scorer_path, sheet_checksums
 from experiments.run.journal import Journal, is_done, last, write_json
 from experiments.run.session import Session, waiting
-from pix2pix.common.errors import ScoringError
+from pix2pix.common.errors import UserError
 from pix2pix.common.files import replacing, set_aside
 
 
@@ -101,14 +101,14 @@ def ensure_scorer(session: Session) -> torch.nn.Module | None:
     path = scorer_path(session.job)
     folder = path.with_suffix("")
     if path.exists() and is_done(folder):
-        with contextlib.suppress(ScoringError):
+        with contextlib.suppress(UserError):
             return open_scorer(session, path)
     with waiting(session, Path(f"{path}.lock"), "the scorer"):
         began = time.monotonic()
         if path.exists():  # by now
             try:
                 load_scorer(path)
-            except ScoringError as error:
+            except UserError as error:
                 session.record_set_aside(set_aside(path), error)
         clear_leftovers(path.parent, f"{path.name}.")
         if not path.exists():
@@ -123,7 +123,7 @@ def ensure_scorer(session: Session) -> torch.nn.Module | None:
 
 
 def open_scorer(session: Session, path: Path) -> torch.nn.Module:
-    """The scorer of a file; ScoringError where it is damaged, or of other data or classes."""
+    """The scorer of a file; UserError where it is damaged, or of other data or classes."""
     model, metadata = load_scorer(path, session.device)
     check_scorer(path, metadata, session.data.class_names, scorer_source(session))
     return model
@@ -163,7 +163,7 @@ def train_scorer_now(session: Session, folder: Path, path: Path) -> None:
             held_out=held,
             validated=curves.validated,
         )
-    except ScoringError as error:
+    except UserError as error:
         journal.append("failed", error=str(error), log="")
         raise
     curves.write()

@@ -22,7 +22,7 @@ from typing import Any
 from experiments.run.jobs import Job, log_tail, state, write_config
 from experiments.run.journal import Journal
 from experiments.run.signals import Stop
-from pix2pix.common.errors import Interrupted, ScoringError, TrainingError, UserError
+from pix2pix.common.errors import Interrupted, TrainingError, UserError
 from pix2pix.common.files import make_folder
 from pix2pix.common.locks import LOST, Ownership, owner_of
 
@@ -101,7 +101,7 @@ def _attempt(job: Job, emit: Any, stop: Stop) -> int:
         return DONE
     except Interrupted:
         return STOPPED
-    except (UserError, TrainingError, ScoringError) as error:
+    except (UserError, TrainingError) as error:
         message = str(error)
     except OSError as error:
         message = _reason(job, error)

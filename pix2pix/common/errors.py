@@ -21,10 +21,6 @@ class UserError(Exception):
         super().__init__(printable(message))
 
 
-ScoringError = UserError
-"""The former name of eval's errors; use UserError."""
-
-
 class Unreadable(UserError):
     """A file that cannot be read now (disk, permissions, memory), although it may be whole."""
 

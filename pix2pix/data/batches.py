@@ -1,4 +1,4 @@
-"""Batches for training: random order, jitter and mirroring (Appendix 6.2), resumable exactly."""
+"""Batches for training: random order, jitter and mirroring (Appendix 6.2), exactly resumable."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ def to_uint8(images: Tensor) -> Tensor:
 class Batches:
     """An endless stream of training batches; every epoch is a new permutation of the pairs.
 
-    The pairs stay uint8 in memory (or in a memory-mapped file), on the device where that has room
-    for them; jitter (enlarging by `jitter`, bilinear, and cropping back at random) and mirroring
-    are drawn for each pair and run on the batch. The public Torch code draws pairs with
-    replacement instead.
+    The pairs stay uint8 in memory (or in a memory-mapped file), or on the device if it has room for
+    them. Jitter (enlarging by `jitter`, bilinear, and cropping back at random) and mirroring are
+    drawn per pair and run on the batch. The public Torch code draws pairs with replacement instead.
     """
 
     def __init__(
@@ -60,10 +59,10 @@ class Batches:
 
     def _take(self, images: Tensor | np.ndarray, chosen: Tensor) -> Tensor:
         if isinstance(images, Tensor):
-            # Views: positions sent to the device would have to be waited for.
+            # Views: sending indices to the device would make the host wait.
             return torch.cat([images[i : i + 1] for i in chosen.tolist()])
         pairs = torch.from_numpy(images[chosen.numpy()])
-        if self.device.type == "cuda":  # from memory that is not pinned a copy is waited for
+        if self.device.type == "cuda":  # a copy from pageable memory makes the host wait
             pairs = pairs.pin_memory()
         return pairs.to(self.device, non_blocking=True)
 
@@ -102,6 +101,7 @@ class Batches:
         return pair.contiguous()
 
     def state_dict(self) -> dict[str, Any]:
+        """All that the next batches depend on, for exact resume."""
         return {
             "generator": self.generator.get_state(),
             "order": self.order,
@@ -109,6 +109,7 @@ class Batches:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues where `state_dict` was taken, on the same pairs."""
         self.generator.set_state(state["generator"])
         self.order = state["order"]
         self.position = state["position"]

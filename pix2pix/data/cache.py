@@ -36,7 +36,7 @@ from pix2pix.data.decode import DecodedPair, check_pair, paint, read_pair
 from pix2pix.data.layouts import Pairs, find_pairs, listing_digest
 from pix2pix.data.registry import SPLITS, DatasetEntry
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 """Raise it when the cache is laid out, or pixels are decoded, in another way."""
 MAX_HEADERS = 4000
 """Pairs whose files `check_source` opens; the others are checked while decoding."""
@@ -126,7 +126,7 @@ def cached_fingerprint(
 ) -> str | None:
     """The fingerprint if there is a cache of exactly these files; None otherwise."""
     meta = _cached(entry, data_root, size, cache)
-    return meta and meta.fingerprint
+    return None if meta is None else meta.fingerprint
 
 
 def cached_counts(
@@ -134,7 +134,9 @@ def cached_counts(
 ) -> dict[str, int] | None:
     """Pairs by split if there is a cache of exactly these files; None otherwise."""
     meta = _cached(entry, data_root, size, cache)
-    return meta and {name: len(split.names) for name, split in meta.splits.items()}
+    if meta is None:
+        return None
+    return {name: len(split.names) for name, split in meta.splits.items()}
 
 
 def check_source(entry: DatasetEntry, data_root: Path, direction: str | None = None) -> None:
@@ -185,7 +187,8 @@ class SplitFiles(BaseModel):
 class CacheMeta(BaseModel):
     """`meta.json` of a cache."""
 
-    format: Literal[1]  # FORMAT
+    format: Literal[1]
+    """FORMAT."""
     name: str
     size: tuple[int, int]
     fingerprint: str

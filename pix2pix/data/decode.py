@@ -22,6 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from pix2pix.common.errors import UserError
 from pix2pix.data.layouts import SourcePair
@@ -396,21 +398,22 @@ def _metadata_problem(image: Image.Image, kinds: Sequence[str]) -> str | None:
 
 def _header(image: Image.Image) -> Header:
     name = image.format or "unknown"
-    if name == "TIFF" and image.tag_v2.get(259, 1) not in _LOSSLESS_TIFF:  # type: ignore[attr-defined]
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(259, 1) not in _LOSSLESS_TIFF:
         name += " (lossy)"
     return Header((image.height, image.width), name, _KINDS.get(image.mode, image.mode))
 
 
 def _bit_depth(image: Image.Image) -> int:
     """Bits per channel, from the file: Pillow's mode hides 16-bit RGB and scales 4-bit grey."""
-    if image.format == "PNG":
+    if isinstance(image, PngImageFile):
+        assert image.fp is not None
         place = image.fp.tell()  # where the decoder goes on
         image.fp.seek(24)
         depth = image.fp.read(1)[0]
         image.fp.seek(place)
         return depth
-    if image.format == "TIFF":
-        return max(image.tag_v2.get(258, (8,)))  # type: ignore[attr-defined]
+    if isinstance(image, TiffImageFile):
+        return max(image.tag_v2.get(258, (8,)))
     return {"1": 1, "I": 32, "F": 32}.get(image.mode, 16 if "16" in image.mode else 8)
 
 

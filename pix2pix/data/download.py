@@ -1,4 +1,4 @@
-"""Published archives: downloaded, checked against their sha256, pinned, unpacked.
+"""Published archives: downloaded, checked against their sha256, pinned, unpacked, verified.
 
 Nobody publishes checksums of the pix2pix archives, and their addresses are plain http. So the
 first download's sha256 is printed and pinned in `datasets.lock.json` in the data root; a later
@@ -8,38 +8,70 @@ colleague's.
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
+import io
 import json
-import re
+import os
 import shutil
+import tarfile
+import zlib
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import IO, Annotated, Any
 
 from filelock import FileLock
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from pix2pix.common.errors import UserError
-from pix2pix.common.files import read_json, replacing
+from pix2pix.common.files import file_sha256, flush_file, flush_folder, replacing
 from pix2pix.data.cache import Progress, in_threads
 from pix2pix.data.decode import check_pair, read_pair
 from pix2pix.data.fetch import Report, fetch
-from pix2pix.data.layouts import find_pairs
+from pix2pix.data.layouts import SourcePair, find_pairs
 from pix2pix.data.registry import SPLITS, DatasetEntry
-from pix2pix.data.unpack import unpack
 
 LOCK_FILE = "datasets.lock.json"
-PINNED = ("sha256", "content")
-"""The sums that every pin holds: of the archive, and of the files that were unpacked."""
 LISTED = 10
 """Problems that a verification lists before it stops."""
+MAX_RATIO = 100
+"""Unpacked to packed bytes; images are compressed already, so honest archives grow little."""
+FREE_GROWTH = 10_000_000
+"""Bytes that may be unpacked whatever the ratio."""
+MAX_PARTS = 32
+"""Folders in a member's name."""
+
+DAMAGE = (
+    *(tarfile.TarError, zlib.error, OSError, EOFError),
+    *(ValueError, LookupError, ArithmeticError, RecursionError),
+)
+"""What tarfile and the decompressors raise on damaged bytes."""
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Pin(BaseModel):
+    """One downloaded archive in `datasets.lock.json`."""
+
+    url: str
+    bytes: int
+    sha256: Sha256
+    """Of the archive."""
+    files: int
+    content: Sha256
+    """Of the unpacked images (`content_digest`)."""
+    pinned: str
+    """When, in UTC."""
 
 
 def download(
     entry: DatasetEntry, data_root: Path, report: Report = print, *, pause: float = 1.0
 ) -> Path:
-    """Downloads and unpacks a data set's archive; its folder, also where it was there already.
+    """Downloads and unpacks a data set's archive; returns its folder, also if it existed before.
 
-    An archive NAME.tar.gz that lies in the data root already is used in place of a download.
+    An archive NAME.tar.gz in the data root is used in place of a download.
     Raises UserError: no archive is published, a sha256 or size that differs, a dead address, no
     space, a data root that cannot be written.
     """
@@ -55,9 +87,11 @@ def download(
         data_root.mkdir(parents=True, exist_ok=True)
         with FileLock(data_root / f".{entry.name}.download.lock"):
             if place.exists():
-                if (data_root / f"{entry.name}.tar.gz").exists():
-                    _pin_late(entry, data_root, report)
-                report(f"{place}: is there already; check it with --verify {entry.name}")
+                archive = data_root / f"{entry.name}.tar.gz"
+                # An archive without a pin: the download ended after unpacking, before the pin.
+                if archive.exists() and entry.name not in read_pins(data_root):
+                    _pin(entry, data_root, archive, report)
+                report(f"{place}: exists already; check it with --verify {entry.name}")
                 return place
             _obtain(entry, data_root, place, report, pause)
     except OSError as error:
@@ -68,7 +102,7 @@ def download(
 def verify(
     entry: DatasetEntry, data_root: Path, report: Report = print, progress: Progress | None = None
 ) -> None:
-    """Decodes every image of a data set and compares their bytes with what was pinned.
+    """Decodes every image of a data set and compares their bytes with the pin.
 
     Raises UserError that lists the first problems.
     """
@@ -78,7 +112,7 @@ def verify(
     pairs = find_pairs(entry, Path(data_root))
     unique = tuple({pair.files: pair for split in SPLITS for pair in pairs[split]}.values())
 
-    def problem(pair: Any) -> str | None:
+    def problem(pair: SourcePair) -> str | None:
         try:
             check_pair(entry, pair)
             read_pair(entry, pair, (16, 16))
@@ -97,14 +131,14 @@ def verify(
     counts = ", ".join(f"{len(pairs[split])} {split}" for split in SPLITS)
     content = content_digest(entry, data_root)
     report(f"{entry.name}: every image can be read ({counts}); sha256 of the files: {content}")
-    pinned = read_pins(Path(data_root)).get(entry.name, {}).get("content")
-    if pinned and pinned != content:
+    pin = read_pins(Path(data_root)).get(entry.name)
+    if pin and pin.content != content:
         raise UserError(
-            f"{entry.location(data_root)}: the files are not those that were unpacked: sha256 "
-            f"{content}, pinned {pinned} in {Path(data_root) / LOCK_FILE}; delete the folder and "
-            "download it again"
+            f"{entry.location(data_root)}: the files differ from the unpacked archive: sha256 "
+            f"{content}, pinned {pin.content} in {Path(data_root) / LOCK_FILE}; delete the folder "
+            "and download it again"
         )
-    report(f"{entry.name}: " + ("as pinned" if pinned else "not pinned (it was not downloaded)"))
+    report(f"{entry.name}: " + ("as pinned" if pin else "not pinned (it was not downloaded)"))
 
 
 def content_digest(entry: DatasetEntry, data_root: Path) -> str:
@@ -114,31 +148,23 @@ def content_digest(entry: DatasetEntry, data_root: Path) -> str:
     paths = {path for split in SPLITS for pair in pairs[split] for _, path in pair.files}
     digest = hashlib.sha256()
     for path in sorted(paths):
-        digest.update(f"{path.removeprefix(str(root))}\0{file_digest(Path(path))}\n".encode())
+        digest.update(f"{path.removeprefix(str(root))}\0{file_sha256(Path(path))}\n".encode())
     return digest.hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_pins(data_root: Path) -> dict[str, dict[str, Any]]:
-    """What `datasets.lock.json` in the data root pins, by the data set's name."""
+def read_pins(data_root: Path) -> dict[str, Pin]:
+    """The pins in `datasets.lock.json` of the data root, by data set."""
     path = data_root / LOCK_FILE
     try:
-        pins = read_json(path)
+        return TypeAdapter(dict[str, Pin]).validate_json(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(pins, dict) or not all(isinstance(one, dict) for one in pins.values()):
-        raise UserError(f"{path}: must hold one object for each data set")
-    for name, pin in pins.items():
-        for field in PINNED:
-            if not re.fullmatch("[0-9a-f]{64}", str(pin.get(field, ""))):
-                raise UserError(f"{path}: {name[:64]}.{field}: must be 64 hexadecimal digits")
-    return pins
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"]))[:80]
+        raise UserError(f"{path}: {field + ': ' if field else ''}{first['msg'][:200]}") from None
 
 
 def _obtain(
@@ -146,72 +172,151 @@ def _obtain(
 ) -> None:
     assert entry.archive is not None
     archive = data_root / f"{entry.name}.tar.gz"
-    pinned = read_pins(data_root).get(entry.name, {})
-    brought = archive.exists()
-    if brought:
+    pin = read_pins(data_root).get(entry.name)
+    provided = archive.exists()
+    if provided:
         report(f"{archive}: used in place of a download")
     else:
         report(f"downloading {entry.archive.url}")
         if entry.archive.url.startswith("http:") and not entry.archive.sha256:
-            how = "compared with the pinned sha256" if pinned else "pinned by its sha256"
-            report(f"plain http, so it may be changed on its way: it is {how}")
+            how = "compared with the pinned sha256" if pin else "pinned by its sha256"
+            report(f"plain http can be altered on its way; the archive is {how}")
         fetch(entry.archive.url, archive, report, size=entry.archive.bytes, pause=pause)
-    size, sha256 = archive.stat().st_size, file_digest(archive)
-    report(f"{archive.name}: {size:,} bytes, sha256 {sha256}")
+    sha256 = file_sha256(archive)
+    report(f"{archive.name}: {archive.stat().st_size:,} bytes, sha256 {sha256}")
     try:
-        _compare(entry, data_root, sha256, pinned)
+        for expected, source in (
+            (entry.archive.sha256, "the registry"),
+            (pin and pin.sha256, data_root / LOCK_FILE),
+        ):
+            if expected and expected != sha256:
+                raise UserError(
+                    f"{entry.name}: the archive has sha256 {sha256}, but {source} expects "
+                    f"{expected}: other bytes than before; nothing was unpacked"
+                )
         report(f"unpacking to {place}")
-        files = unpack(archive, place, keep=tuple(entry.splits.model_dump().values()))
+        unpack(archive, place, keep=tuple(entry.splits.model_dump().values()))
         find_pairs(entry, data_root)
     except UserError:
         shutil.rmtree(place, ignore_errors=True)
-        if not brought:
+        if not provided:
             archive.unlink()
         raise
-    if not pinned:
-        _pin(entry, data_root, {"bytes": size, "sha256": sha256, "files": files})
-        report(f"pinned in {data_root / LOCK_FILE}")
-    if not brought:
+    if not pin:
+        _pin(entry, data_root, archive, report)
+    if not provided:
         archive.unlink()
 
 
-def _pin_late(entry: DatasetEntry, data_root: Path, report: Report) -> None:
-    """Pin what was unpacked by a download that was ended before its pin: the archive, which is
-    deleted after that, is still there."""
+def _pin(entry: DatasetEntry, data_root: Path, archive: Path, report: Report) -> None:
+    """Pins an archive and the folder that was unpacked from it."""
     assert entry.archive is not None
-    if entry.name in read_pins(data_root):
-        return
-    archive, place = data_root / f"{entry.name}.tar.gz", entry.location(data_root)
-    size, sha256 = archive.stat().st_size, file_digest(archive)
+    sha256 = file_sha256(archive)
     if entry.archive.sha256 not in (None, sha256):
-        return  # another archive than the one that was published
-    files = sum(one.is_file() for one in place.rglob("*"))
-    _pin(entry, data_root, {"bytes": size, "sha256": sha256, "files": files})
-    report(f"{archive.name}: sha256 {sha256}, pinned in {data_root / LOCK_FILE}; may be deleted")
-
-
-def _compare(entry: DatasetEntry, data_root: Path, sha256: str, pinned: dict[str, Any]) -> None:
-    assert entry.archive is not None
-    for expected, where in (
-        (entry.archive.sha256, "in the registry"),
-        (pinned.get("sha256"), f"pinned in {data_root / LOCK_FILE}"),
-    ):
-        if expected and expected != sha256:
-            raise UserError(
-                f"{entry.name}: the archive has sha256 {sha256}, {expected} is {where}: "
-                "other bytes than before; nothing was unpacked"
-            )
-
-
-def _pin(entry: DatasetEntry, data_root: Path, facts: dict[str, Any]) -> None:
-    assert entry.archive is not None
+        return  # not the published archive
     with FileLock(data_root / f".{LOCK_FILE}.lock"):
         pins = read_pins(data_root)
-        pins[entry.name] = {
-            "url": entry.archive.url,
-            **facts,
-            "content": content_digest(entry, data_root),
-            "pinned": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
+        pins[entry.name] = Pin(
+            url=entry.archive.url,
+            bytes=archive.stat().st_size,
+            sha256=sha256,
+            files=sum(path.is_file() for path in entry.location(data_root).rglob("*")),
+            content=content_digest(entry, data_root),
+            pinned=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        fields = {name: pin.model_dump() for name, pin in pins.items()}
         with replacing(data_root / LOCK_FILE) as file:
-            file.write(json.dumps(pins, indent=2, sort_keys=True).encode() + b"\n")
+            file.write(json.dumps(fields, indent=2, sort_keys=True).encode() + b"\n")
+    report(f"{archive.name}: sha256 {sha256}, pinned in {data_root / LOCK_FILE}")
+
+
+def unpack(archive: Path, place: Path, keep: tuple[str, ...] = ()) -> int:
+    """Unpacks a .tar, .tar.gz or .tar.bz2 to the new folder `place`; returns its files.
+
+    The single folder that an archive usually holds becomes `place` itself, unless `keep` names it.
+    Raises UserError, leaving nothing behind, for a damaged archive, absolute paths, `..`, links,
+    devices, more than MAX_RATIO times its own size, and a disk that cannot hold it.
+    """
+    beside = place.with_name(f".{place.name}.unpacking")
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        beside.mkdir()
+        with _opener(archive)(archive, "rb") as packed:
+            content = _Bounded(packed, archive, shutil.disk_usage(beside).free)
+            with tarfile.open(fileobj=content, mode="r|") as tar:
+                files = _extract(tar, archive, beside)
+        inside = list(beside.iterdir())
+        whole = len(inside) != 1 or not inside[0].is_dir() or inside[0].name in keep
+        source = beside if whole else inside[0]
+        for folder, _, names in os.walk(source):  # on the disk before it has its name
+            for name in names:
+                flush_file(Path(folder, name))
+            flush_folder(Path(folder))
+        os.replace(source, place)
+        flush_folder(place.parent)
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno:  # gzip's errors have no number
+            raise UserError(f"{archive}: cannot be unpacked to {place}: {error.strerror}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{archive}: is damaged or not a tar archive: {reason}") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return files
+
+
+def _opener(archive: Path) -> Callable[[Path, str], Any]:
+    """How to open an archive for its tar stream.
+
+    tarfile itself would also open xz, which may ask for 4 GiB of memory at its first byte.
+    """
+    with open(archive, "rb") as file:
+        magic = file.read(3)
+    return gzip.open if magic[:2] == b"\x1f\x8b" else bz2.open if magic == b"BZh" else open
+
+
+class _Bounded(io.BufferedIOBase):
+    """The tar stream of an archive; UserError when it grows too much or the disk is too small."""
+
+    def __init__(self, file: IO[bytes], archive: Path, free: int) -> None:
+        self._file, self._archive, self._free = file, archive, free
+        self._most = FREE_GROWTH + MAX_RATIO * archive.stat().st_size
+        self._length = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = self._file.read(-1 if size is None else size)
+        self._length += len(data)
+        if self._length > self._most:
+            raise UserError(
+                f"{self._archive}: grows to more than {MAX_RATIO} times its size; not unpacked"
+            )
+        if self._length > self._free:
+            raise UserError(
+                f"{self._archive}: needs more than the {self._free / 1e9:.2f} GB that are free"
+            )
+        return data
+
+
+def _extract(tar: tarfile.TarFile, archive: Path, place: Path) -> int:
+    """Writes every member below `place`; returns the number of files."""
+    files: set[PurePosixPath] = set()
+    for member in tar:
+        path = PurePosixPath(member.name)
+        problem = None
+        if path.is_absolute() or ".." in path.parts or "\\" in member.name:
+            problem = "leads outside"
+        elif not (member.isreg() or member.isdir()) or member.issparse():
+            problem = "is a link" if member.issym() or member.islnk() else "is a special file"
+        elif len(path.parts) > MAX_PARTS:
+            problem = "lies too deep"
+        elif path in files:
+            problem = "stands twice"
+        if problem:
+            raise UserError(
+                f"{archive}: the member {member.name[:100]!r} {problem}; nothing was unpacked"
+            )
+        tar.extract(member, place, set_attrs=False, filter="data")
+        if member.isreg():
+            files.add(path)
+    if not files:
+        raise UserError(f"{archive}: holds no files")
+    return len(files)

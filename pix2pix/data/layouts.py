@@ -13,9 +13,9 @@ from pix2pix.data.registry import SPLITS, DatasetEntry
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MAX_NAME = 200
-"""Bytes of a file's name; translations have the same names, and more while they are written."""
+"""Bytes of a file's name; translations get the same names with a longer ending."""
 LISTED = 3
-"""Names that an error gives before it stops with an ellipsis."""
+"""Names that an error lists before an ellipsis."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,13 @@ def _trees(entry: DatasetEntry, root: Path, split: str) -> tuple[SourcePair, ...
                 found = _images(entry, Path(city.path), side.ending or "")
                 twice = sorted(found.keys() & sides[role].keys())
                 if twice:
-                    raise UserError(f"{city.path}: {twice[0]} is the name of another city's too")
+                    raise UserError(f"{city.path}: {twice[0]} is also an image of another city")
                 sides[role].update(found)
     return _match(entry, split, sides)
 
 
 def _unsplit(entry: DatasetEntry, root: Path) -> Pairs:
-    """Folders that name no split: train, val, test below each of them, or a fixed split."""
+    """Folders that name no split: train, val, test below each of them, or a fixed division."""
     folders = [root / (side.folder or "") for side in entry.sides.values()]
     if any((folder / "train").is_dir() for folder in folders):
         present = [s for s in SPLITS if any((folder / s).is_dir() for folder in folders)]
@@ -114,7 +114,7 @@ def _unsplit(entry: DatasetEntry, root: Path) -> Pairs:
     if len(pairs) < 3:
         raise UserError(
             f"{entry.name}: {folders[0]} and {folders[1]} hold {len(pairs)} pairs; "
-            "at least 3 are needed, one for each of train, val and test"
+            "at least 3 are needed, one each for train, val and test"
         )
     val_from = 5 if len(pairs) > 5 else 1
     places = {"test": range(0, len(pairs), 10), "val": range(val_from, len(pairs), 10)}
@@ -130,17 +130,16 @@ def _unsplit(entry: DatasetEntry, root: Path) -> Pairs:
 def _match(
     entry: DatasetEntry, split: str, sides: dict[str, dict[str, str]]
 ) -> tuple[SourcePair, ...]:
-    """Pairs by equal names; UserError gives the first names that lack a counterpart."""
+    """Pairs by equal names; UserError lists the first names without a counterpart."""
     everywhere = set.intersection(*(set(images) for images in sides.values()))
     problems = []
     for role, images in sides.items():
-        alone = sorted(set(images) - everywhere)
-        if alone:
+        unmatched = sorted(set(images) - everywhere)
+        if unmatched:
             others = " or ".join(other for other in sides if other != role)
-            more = ", …" if len(alone) > LISTED else ""
-            problems.append(
-                f"{len(alone)} of {role} without {others}: {', '.join(alone[:LISTED])}{more}"
-            )
+            more = ["…"] if len(unmatched) > LISTED else []
+            names = ", ".join(unmatched[:LISTED] + more)
+            problems.append(f"{len(unmatched)} of {role} without {others}: {names}")
     if problems:
         where = f"{entry.name}: {split}" if split else entry.name
         raise UserError(f"{where}: names do not match: {'; '.join(problems)}")
@@ -151,7 +150,7 @@ def _match(
 
 
 def _images(entry: DatasetEntry, folder: Path, ending: str) -> dict[str, str]:
-    """Path by name, the name being what stands before the ending (or the suffix)."""
+    """Path by name; the name is what comes before the ending (or the suffix)."""
     found: dict[str, str] = {}
     for item in _entries(entry, folder):
         stem, suffix = os.path.splitext(item.name)
@@ -194,4 +193,4 @@ def _stat(path: str) -> os.stat_result:
 
 def _no_images(entry: DatasetEntry, root: Path) -> str:
     endings = [side.ending for side in entry.sides.values() if side.ending]
-    return f"no {' or '.join(endings or SUFFIXES)} files where it should be, below {root}"
+    return f"no {' or '.join(endings or SUFFIXES)} files in its folder below {root}"

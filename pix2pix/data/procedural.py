@@ -1,9 +1,9 @@
-"""The embedded data set: street facades that the program draws itself, label map to photo.
+"""The embedded data set: street facades that the program draws itself, label map and photo.
 
 It stands in for the CMP Facades (12 classes, the same colours, the same split sizes) where
-nothing may be downloaded. What the label map shows is drawn from one random stream, what it
-leaves open (material, light, shadows, curtains, shops, weathering, sky) from another, so that a
-label map has many photos and an L1 regressor can only draw their mean.
+nothing can be downloaded. One random stream draws what the label map shows; another draws what it
+leaves open (material, light, shadows, curtains, shops, weathering, sky). So a label map has many
+possible photos, and an L1 regressor can only draw their mean.
 
 The same bytes on every machine and at every NumPy version: integers and IEEE-exact elementwise
 arithmetic only, over PCG64 streams seeded by (VERSION, split, index).
@@ -47,7 +47,7 @@ CLASSES: tuple[tuple[str, tuple[int, int, int]], ...] = (
     ("pillar", (255, 0, 0)),
     ("shop", (170, 0, 0)),
 )
-SMALLEST = 32  # pixels; below, neighbouring elements hide each other
+SMALLEST = 32  # pixels; at smaller sizes, neighbouring elements hide each other
 
 _POSITION = {name: position for position, (name, _) in enumerate(CLASSES)}
 _STREAMS = {"layout": 0, "appearance": 1}
@@ -116,7 +116,7 @@ def _labels(layout: Layout, size: int) -> np.ndarray:
 def _photograph(layout: Layout, size: int, dice: Dice) -> np.ndarray:
     light = choose_light(dice)
     style = choose_style(dice, light)
-    # Twice as fine as the labels, whose pixels its elements keep to.
+    # Twice as fine as the labels; its elements cover whole label pixels.
     canvas = Canvas.blank(2 * size)
     paint_backdrop(canvas, layout, light, dice)
     paint_wall(canvas, layout, style, dice)
@@ -125,7 +125,7 @@ def _photograph(layout: Layout, size: int, dice: Dice) -> np.ndarray:
             continue
         x0, y0, x1, y1 = (2 * edge for edge in element.pixels(size))
         patch = canvas.cut(x0, y0, x1, y1)
-        # A stream for each, because some draw more at larger sizes.
+        # One stream per element, because some draw more numbers at larger sizes.
         _PAINTERS[element.kind](patch, element, style, dice.fork())
         canvas.paste(patch, x0, y0, shape_mask(element.shape, y1 - y0, x1 - x0))
     return expose(dice, illuminate(canvas, light, choose_veil(dice, 2 * size)))

@@ -243,7 +243,8 @@ class DatasetEntry(_Fields):
         for role, side in self.sides.items():
             if self.layout in ("folders", "cityscapes") and side.folder is None:
                 return f"sides.{role}.folder: is required in the layout {self.layout}"
-            if self.layout == "cityscapes" and (side.ending is None or "{split}" in side.folder):
+            split_named = "{split}" in (side.folder or "")
+            if self.layout == "cityscapes" and (side.ending is None or split_named):
                 return f"sides.{role}: the layout cityscapes needs an ending, and no {{split}}"
             if self.layout == "side-by-side" and side.kind == "index":
                 return f"sides.{role}.kind: side-by-side images hold photos or painted labels"

@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.tracking.reader import GROUND_TRUTH, SuiteRuns
+from experiments.tracking.reader import GROUND_TRUTH, SuiteRuns, read_suite
 from pix2pix.common.errors import UserError
 from reports.analysis.ceiling import ceiling_warnings
 from reports.analysis.ranking import chain, rank_order, tau_text
 from reports.analysis.rounding import signed
-from reports.analysis.runs import arm_state, finished, read, tidy
+from reports.analysis.runs import arm_state, finished, tidy
 from reports.analysis.verdicts import CONTRADICTED, REPRODUCED, Verdict, verdicts
 from reports.pages import notes
 from reports.pages.html import render
@@ -119,11 +119,11 @@ def write_comparison(suite: str, pairs: Sequence[tuple[str, str]], out: Path) ->
     """Write comparison.html and .md, comparison_verdicts.csv and comparison_results.csv.
 
     Returns the folder, `out`/compare/SUITE/DATASET-VARIANT+…; UserError where a setting is not
-    recorded or has no finished run, and as `reports.analysis.runs.read`.
+    recorded or has no finished run, and as `read_suite`.
     """
     settings = []
     for letter, (dataset, variant) in zip(LETTERS, pairs, strict=False):
-        runs = read(suite, dataset, variant)
+        runs = read_suite(suite, dataset, variant)
         if not finished(runs):
             raise UserError(f"suite {suite} on {dataset}:{variant}: no finished run")
         settings.append(setting(letter, runs))

@@ -4,7 +4,7 @@ from PIL import Image
 
 from eval.labels import read_data_set
 from eval.matching import LABEL_IDS, TRAIN_IDS, match
-from pix2pix.common.errors import ScoringError
+from pix2pix.common.errors import UserError
 
 SETS = """\
 streets:
@@ -71,7 +71,7 @@ def test_index_maps_in_positions_where_no_value_could_be_the_data_sets_own(stree
 
 
 def test_ambiguous_index_maps_are_refused_without_label_values(streets, read):
-    with pytest.raises(ScoringError, match=r"values of streets's own .*--label-values own or pos"):
+    with pytest.raises(UserError, match=r"values of streets's own .*--label-values own or pos"):
         read(streets, {"a.png": [[1, 2]]})
     assert read(streets, {"a.png": [[1, 2]]}, "positions") == [[[1, 2]]]
     assert read.record == {"read_as": "class positions", "read_by_colours": 0}
@@ -81,7 +81,7 @@ def test_ambiguous_index_maps_are_refused_without_label_values(streets, read):
 
 def test_ambiguous_index_maps_are_refused_also_if_the_rest_is_ignored(read):
     full = read_data_set("cityscapes_gtfine")
-    with pytest.raises(ScoringError, match=r"values of cityscapes_gtfine's own"):
+    with pytest.raises(UserError, match=r"values of cityscapes_gtfine's own"):
         read(full, {"a.png": [[7, 8, 11]]})
     # A value that the data set's own files never have, and one that no position has.
     assert read(full, {"a.png": [[7, 8, 255]]}) == [[[7, 8, 255]]]
@@ -98,7 +98,7 @@ def test_a_runs_own_labels_are_positions(streets, read, tmp_path):
 
 
 def test_label_values_must_not_contradict_cityscapes_names(read):
-    with pytest.raises(ScoringError, match=r"NAME_gtFine_labelIds files hold own"):
+    with pytest.raises(UserError, match=r"NAME_gtFine_labelIds files hold own"):
         read(read_data_set("cityscapes_gtfine"), {"a_gtFine_labelIds.png": [[7]]}, "positions")
 
 
@@ -131,13 +131,13 @@ def test_a_palette_of_greys_or_of_other_colours_is_read_by_index(read):
 
 def test_a_palette_of_some_classes_colours_and_others_is_refused(streets, read):
     image = of_palette([[1, 2, 3]], [(0, 0, 0), CAR, ROAD, (1, 2, 3)])
-    with pytest.raises(ScoringError, match=r"a\.png: .*\(1, 2, 3\) of index 3"):
+    with pytest.raises(UserError, match=r"a\.png: .*\(1, 2, 3\) of index 3"):
         read(streets, {"a.png": image})
     unused = of_palette([[1, 2, 1]], [(0, 0, 0), CAR, ROAD, (1, 2, 3)])
     assert read(streets, {"a.png": unused}) == [[[2, 0, 2]]]
     # The labels of this data set are painted: another palette is no display of indices.
     other = of_palette([[1]], [(9, i, 200) for i in range(9)])
-    with pytest.raises(ScoringError, match=r"a\.png: .*\(9, 1, 200\) .*not a class of facades"):
+    with pytest.raises(UserError, match=r"a\.png: .*\(9, 1, 200\) .*not a class of facades"):
         read(read_data_set("facades"), {"a.png": other})
 
 
@@ -146,7 +146,7 @@ def test_painted_maps_may_have_an_opaque_alpha_channel(streets, read):
     painted = np.array([[[*SKY, 255], [0, 0, 0, 255]]], np.uint8)
     assert read(streets, {"a_gtFine_color.png": painted}) == [[[1, 255]]]
     painted[0, 1, 3] = 254
-    with pytest.raises(ScoringError, match=r"a_gtFine_color\.png: .*must be opaque"):
+    with pytest.raises(UserError, match=r"a_gtFine_color\.png: .*must be opaque"):
         read(streets, {"a_gtFine_color.png": painted})
 
 
@@ -174,12 +174,12 @@ def test_painted_jpeg_is_read_by_the_nearest_colour(streets, read):
     ],
 )
 def test_unknown_values_and_colours_are_named_with_the_file(streets, read, values, reason):
-    with pytest.raises(ScoringError, match=reason):
+    with pytest.raises(UserError, match=reason):
         read(streets, {"a.png": values})
 
 
 def test_unknown_data_sets_are_one_line(tmp_path):
-    with pytest.raises(ScoringError, match="'camvit' is unknown"):
+    with pytest.raises(UserError, match="'camvit' is unknown"):
         read_data_set("camvit")
-    with pytest.raises(ScoringError, match=r"no\.yaml"):
+    with pytest.raises(UserError, match=r"no\.yaml"):
         read_data_set("camvid", tmp_path / "no.yaml")

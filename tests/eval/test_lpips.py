@@ -5,7 +5,7 @@ from torchvision.models import squeezenet1_1
 
 from eval.backbones import file_sha256
 from eval.lpips import load_lpips
-from pix2pix.common.errors import NotMeasured, ScoringError
+from pix2pix.common.errors import NotMeasured, UserError
 
 # Random weights stand in for ImageNet's: they are found, verified and loaded in the same way.
 # torchvision's own layout is taken for squeeze; for alex the few tensors are written out.
@@ -81,17 +81,17 @@ def test_an_altered_file_is_refused(file, tmp_path):
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "altered.pth").write_bytes(content)
-    with pytest.raises(ScoringError, match="sha256 is"):
+    with pytest.raises(UserError, match="sha256 is"):
         load_lpips("alex", tmp_path / "altered.pth", sha256=file_sha256(file))
 
 
 def test_a_file_that_is_not_the_published_one_is_refused(file):
-    with pytest.raises(ScoringError, match="not 7be5be79"):
+    with pytest.raises(UserError, match="not 7be5be79"):
         load_lpips("alex", file)
 
 
 def test_a_named_file_must_exist(tmp_path):
-    with pytest.raises(ScoringError, match="no such file"):
+    with pytest.raises(UserError, match="no such file"):
         load_lpips("alex", tmp_path / "absent.pth")
 
 
@@ -106,9 +106,9 @@ def test_without_a_network_it_is_not_measured_and_leaves_nothing_behind(tmp_path
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
     with pytest.raises(NotMeasured, match="download https://") as raised:
         load_lpips("alex")
-    said = str(raised.value)
-    assert said.startswith("the weights could not be downloaded (") and "urlopen" not in said
-    assert said.endswith(f"put the file at {tmp_path}/hub/checkpoints/alexnet-owt-7be5be79.pth")
+    message = str(raised.value)
+    assert message.startswith("the weights could not be downloaded (") and "urlopen" not in message
+    assert message.endswith(f"put the file at {tmp_path}/hub/checkpoints/alexnet-owt-7be5be79.pth")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -128,14 +128,14 @@ def test_a_file_that_lacks_a_tensor_is_refused(tmp_path, lacking):
     state = alexnet_state()
     del state[lacking]
     torch.save(state, tmp_path / "part.pth")
-    with pytest.raises(ScoringError, match="1 tensors of the network are missing"):
+    with pytest.raises(UserError, match="1 tensors of the network are missing"):
         load_lpips("alex", tmp_path / "part.pth", sha256=file_sha256(tmp_path / "part.pth"))
 
 
 def test_a_tensor_of_another_shape_is_refused(tmp_path):
     state = alexnet_state() | {"features.3.bias": torch.zeros(5)}
     torch.save(state, tmp_path / "wrong.pth")
-    with pytest.raises(ScoringError, match="not the weights of this network"):
+    with pytest.raises(UserError, match="not the weights of this network"):
         load_lpips("alex", tmp_path / "wrong.pth", sha256=file_sha256(tmp_path / "wrong.pth"))
 
 
@@ -149,7 +149,7 @@ class Malicious:
 
 def test_a_malicious_pickle_never_runs(tmp_path):
     torch.save({"features.0.weight": Malicious(tmp_path / "ran")}, tmp_path / "bad.pth")
-    with pytest.raises(ScoringError, match="not a readable weights file"):
+    with pytest.raises(UserError, match="not a readable weights file"):
         load_lpips("alex", tmp_path / "bad.pth", sha256=file_sha256(tmp_path / "bad.pth"))
     assert not (tmp_path / "ran").exists()
 

@@ -2,7 +2,7 @@ import pytest
 from PIL import Image
 
 from eval.matching import COLOURS, LABEL_IDS, TRAIN_IDS, match
-from pix2pix.common.errors import ScoringError
+from pix2pix.common.errors import UserError
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_fake_a_goes_with_real_a(put):
 
 def test_both_directions_in_one_folder_are_refused(put):
     results = put("results", "a_fake_A.png", "a_fake_B.png", "a_real_A.png", "a_real_B.png")
-    with pytest.raises(ScoringError, match="holds both _fake_B and _fake_A images"):
+    with pytest.raises(UserError, match="holds both _fake_B and _fake_A images"):
         match(results, None)
 
 
@@ -133,7 +133,7 @@ def test_cityscapes_names_in_folders_of_cities(cityscapes, ending):
 def test_label_ids_are_not_taken_for_class_positions(put):
     out = put("out", "a_leftImg8bit.png")
     maps = put("maps", "a_gtFine_labelIds.png")
-    with pytest.raises(ScoringError, match="labelIds files are not class positions"):
+    with pytest.raises(UserError, match="labelIds files are not class positions"):
         match(out, out, maps)
 
 
@@ -144,7 +144,7 @@ def test_equal_names_stay_as_they_are(put):
 
 def test_names_the_first_unmatched_on_both_sides(put):
     one = put("one", "same.png", "x1.png", "x2.png", "x3.png", "x4.png")
-    with pytest.raises(ScoringError) as error:
+    with pytest.raises(UserError) as error:
         match(one, put("two", "same.png", "y.png"))
     assert "4 only in" in str(error.value) and "(x1, x2, x3, …)" in str(error.value)
     assert "1 only in" in str(error.value) and "(y)" in str(error.value)
@@ -154,7 +154,7 @@ def test_a_missing_real_b_is_unmatched(put):
     results = put("results", *PORT)
     (results / "a_real_B.png").unlink()
     with pytest.raises(
-        ScoringError, match=r"unmatched images: 1 only in the translations of .* \(a\)"
+        UserError, match=r"unmatched images: 1 only in the translations of .* \(a\)"
     ):
         match(results, None)
 
@@ -170,9 +170,9 @@ def test_refuses_folders_that_cannot_be_scored(put, tmp_path):
         (put("gif", "a.gif"), r"a\.gif: this format is not supported; save it as PNG"),
         (put("cities/x", "a_leftImg8bit.png", "a_gtFine_color.png").parent, "same name as"),
     ):
-        with pytest.raises(ScoringError, match=reason):
+        with pytest.raises(UserError, match=reason):
             match(folder, put("real", "a.png"))
-    with pytest.raises(ScoringError, match=r"plain names .* give --targets DIR"):
+    with pytest.raises(UserError, match=r"plain names .* give --targets DIR"):
         match(put("real", "a.png"), None)
 
 
@@ -185,13 +185,13 @@ def test_refuses_folders_that_cannot_be_scored(put, tmp_path):
 )
 def test_images_without_an_ending_of_the_program_are_not_dropped(put, names, reason):
     results = put("results", *PORT, *names)
-    with pytest.raises(ScoringError, match=rf"results: {reason}"):
+    with pytest.raises(UserError, match=rf"results: {reason}"):
         match(results, None)
 
 
 def test_label_maps_without_an_ending_of_cityscapes_are_not_dropped(put):
     out, maps = put("out", "a.png"), put("maps", f"a{TRAIN_IDS}.png", f"a{COLOURS}.png", "b.png")
-    with pytest.raises(ScoringError, match=r"maps: 1 of 3 images .*\(b\)"):
+    with pytest.raises(UserError, match=r"maps: 1 of 3 images .*\(b\)"):
         match(out, out, maps)
     (maps / "b.png").unlink()
     assert match(out, out, maps).names == ("a",)

@@ -14,7 +14,7 @@ from eval.pixel import l1, ssim
 from eval.score import Scoring, score_folders
 from eval.scorer.fcn8s import FCN8s
 from eval.scorer.train import segment
-from pix2pix.common.errors import NotMeasured, ScoringError
+from pix2pix.common.errors import NotMeasured, UserError
 
 PALETTE = np.array([[0, 0, 170], [0, 85, 255], [255, 170, 0]], np.uint8)
 EVERYTHING = ("fcn", "lpips", "color", "pixel")
@@ -206,7 +206,7 @@ def test_the_number_of_workers_changes_no_bit(folders, scorer):
 
 def test_a_damaged_image_is_named_by_a_worker_too(folders):
     truncate(folders)
-    with pytest.raises(ScoringError, match=r"d\.png: is damaged or cut off"):
+    with pytest.raises(UserError, match=r"d\.png: is damaged or cut off"):
         folders.score(families=["pixel"], workers=2)
 
 
@@ -218,7 +218,7 @@ class Fatal:
 
 
 def test_a_worker_that_dies_is_one_line(folders):
-    with pytest.raises(ScoringError, match=r"worker process died.*--workers"):
+    with pytest.raises(UserError, match=r"worker process died.*--workers"):
         folders.score(families=["lpips"], lpips=Fatal(), workers=2)
 
 
@@ -265,14 +265,14 @@ def beyond(folders):
 )
 def test_refuses_what_cannot_be_scored(folders, scorer, spoil, message):
     spoil(folders)
-    with pytest.raises(ScoringError, match=message):
+    with pytest.raises(UserError, match=message):
         folders.score(families=["fcn"], scorer=scorer)
 
 
 def test_refuses_a_scorer_or_a_palette_for_other_classes(folders, scorer):
-    with pytest.raises(ScoringError, match="trained for 3 classes, the labels have 11"):
+    with pytest.raises(UserError, match="trained for 3 classes, the labels have 11"):
         folders.score(families=["fcn"], scorer=scorer, classes=11)
-    with pytest.raises(ScoringError, match="palette has 3 colours"):
+    with pytest.raises(UserError, match="palette has 3 colours"):
         folders.score(families=["labels"], palette=PALETTE, classes=4)
     with pytest.raises(ValueError, match="photos"):
         folders.score(families=["fcn", "labels"])

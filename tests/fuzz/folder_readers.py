@@ -11,7 +11,7 @@ from pix2pix.data.registry import DatasetEntry
 
 
 def unpack(path: Path) -> None:
-    from pix2pix.data.unpack import unpack
+    from pix2pix.data.download import unpack
 
     place = path.parent / "mine"
     files = unpack(path, place, keep=("train",))
@@ -23,7 +23,7 @@ def read_pins(path: Path) -> None:
     from pix2pix.data.download import read_pins
 
     for pin in read_pins(path.parent).values():
-        assert all(isinstance(pin.get(key, ""), str) for key in ("sha256", "content"))
+        assert len(pin.sha256) == len(pin.content) == 64
 
 
 NAME_TRAPS = (

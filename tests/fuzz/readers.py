@@ -56,7 +56,7 @@ class Reader:
     inputs: Callable[[Path], st.SearchStrategy[Any]]
     """From a folder for what the inputs are made with; nothing is left there."""
     read: Callable[[Path], None]
-    """Reads the file; only UserError and ScoringError are documented."""
+    """Reads the file; only UserError and UserError are documented."""
     file: str = "file"
     """The name under which the input is written; the error must give it."""
     writes: tuple[str, ...] = ()
@@ -120,7 +120,8 @@ READERS: dict[str, Reader] = {
         _bytes(served.answers),
         served.read_download,
         names_file=False,
-        writes=("got", "got.part", "got.part.json"),
+        # filelock asks for the folder itself, which exists.
+        writes=("", "got", "got.part", "got.part.etag", ".got.lock"),
         lay=served.serve,
         network=True,
     ),

@@ -24,7 +24,7 @@ from eval.scorer.cityscapes import (
 from eval.scorer.convert_caffemodel import main as convert
 from eval.scorer.fcn8s import FCN8s
 from eval.scorer.file import save_scorer
-from pix2pix.common.errors import ScoringError
+from pix2pix.common.errors import UserError
 
 
 def test_the_input_is_enlarged_bilinearly_to_whole_values_then_bgr_without_the_mean():
@@ -85,14 +85,14 @@ def test_a_scorer_of_other_photos_or_shape_is_refused(narrow, tmp_path, monkeypa
     own = tmp_path / "own.safetensors"
     for source in ({}, {"dataset": "camvid", "fingerprint": "f", "size": [128, 128]}):
         save_scorer(own, FCN8s(3, 1, True, "same"), {}, ["a", "b", "c"], source)
-        with pytest.raises(ScoringError) as refused:
+        with pytest.raises(UserError) as refused:
             load_published_scorer(own)
         assert str(refused.value) == (
             f"{own}: this scorer was trained for other photos (3 classes); cityscapes-fcn8s needs"
             " the published one, from python -m eval.scorer.convert_caffemodel"
         )
     monkeypatch.setattr(cityscapes, "WIDTH", 64)
-    with pytest.raises(ScoringError, match="not the published network: it has 20 outputs and wid"):
+    with pytest.raises(UserError, match="not the published network: it has 20 outputs and wid"):
         load_published_scorer(narrow)
 
 
@@ -131,7 +131,7 @@ def test_train_ids_are_read_as_they_are(tmp_path):
 )
 def test_other_labels_are_refused(tmp_path, name, values, size, message):
     path = save_labels(tmp_path / name, *values, size=size)
-    with pytest.raises(ScoringError) as refused:
+    with pytest.raises(UserError) as refused:
         read_train_ids(path)
     assert str(refused.value).startswith(f"{path}: ") and message in str(refused.value)
 
@@ -263,14 +263,14 @@ def test_labels_of_full_size_and_19_of_20_outputs(folders, published):
 
 
 def test_the_published_network_is_refused_without_the_protocol(published):
-    with pytest.raises(ScoringError, match=r"published scorer .*--protocol cityscapes-fcn8s"):
+    with pytest.raises(UserError, match=r"published scorer .*--protocol cityscapes-fcn8s"):
         build_family("fcn", Scoring(scorer=published), True, (256, 256))
 
 
 def test_labels_of_another_size_are_refused(folders, published):
     path = folders / "gt" / "bonn" / f"bonn_1{matching.LABEL_IDS}.png"
     Image.new("L", (256, 256), 7).save(path)
-    with pytest.raises(ScoringError, match=r"must have 1024x2048 pixels, not 256x256"):
+    with pytest.raises(UserError, match=r"must have 1024x2048 pixels, not 256x256"):
         score(folders, published)
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from eval.scorer import cityscapes
 from eval.scorer.convert_caffemodel import fcn8s_from_caffe, main, read_caffemodel
 from eval.scorer.file import load_scorer
-from pix2pix.common.errors import ScoringError
+from pix2pix.common.errors import UserError
 
 
 def network(file, classes=20):
@@ -198,7 +198,7 @@ def changed(layers, wanted, /, **change):
 def test_a_layer_that_differs_is_named(caffe, tmp_path, name, change, message):
     layers = changed(caffe.published_layers(classes=2), name, **change)
     file = caffe.write(tmp_path / "net", layers)
-    with pytest.raises(ScoringError) as refused:
+    with pytest.raises(UserError) as refused:
         network(file, 2)
     assert str(refused.value).startswith(f"{file}: ") and str(refused.value).endswith(message)
 
@@ -295,7 +295,7 @@ def test_a_layer_of_old_type_without_a_name_here_says_its_number(caffe, tmp_path
 
 
 def refusal(path):
-    with pytest.raises(ScoringError) as refused:
+    with pytest.raises(UserError) as refused:
         read_caffemodel(path)
     message = str(refused.value)
     assert message.startswith(str(path)) and "\n" not in message
@@ -347,7 +347,7 @@ def test_no_axis_is_longer_than_the_data(caffe, tmp_path):
     layer = caffe.piece(100, caffe.piece(1, b"a") + caffe.piece(7, dims))
     path = tmp_path / "net.caffemodel"
     path.write_bytes(layer)
-    with pytest.raises(ScoringError, match="layer 'a': a blob of shape 0x4611686018427387904"):
+    with pytest.raises(UserError, match="layer 'a': a blob of shape 0x4611686018427387904"):
         read_caffemodel(path)
 
 
@@ -380,14 +380,14 @@ def test_values_that_are_not_finite_in_single_precision_are_refused(caffe, tmp_p
 READ_WITHOUT_MEMORY = """
 import pathlib, resource, sys
 from eval.scorer.convert_caffemodel import read_caffemodel
-from pix2pix.common.errors import ScoringError
+from pix2pix.common.errors import UserError
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)
 for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
     try:
         read_caffemodel(path)
         print(path.name, "was read")
-    except ScoringError as error:
+    except UserError as error:
         assert "damaged" in str(error)
 """
 
@@ -438,5 +438,5 @@ def test_an_altered_byte_never_ends_in_a_traceback(caffe, tmp_path, position, va
     (tmp_path / "net").write_bytes(content)
     try:
         read_caffemodel(tmp_path / "net")
-    except ScoringError as error:
+    except UserError as error:
         assert "\n" not in str(error)

@@ -18,7 +18,7 @@ from eval.scorer.file import (
     weights_sha256,
 )
 from eval.scorer.train import ScorerSettings
-from pix2pix.common.errors import NotMeasured, ScoringError
+from pix2pix.common.errors import NotMeasured, UserError
 
 NAMES = ["road", "sky"]
 
@@ -67,7 +67,7 @@ def test_files_without_a_record_have_no_recorded_hash(scorer: Path, tmp_path: Pa
 def test_a_network_that_the_file_cannot_hold_is_not_built(scorer: Path, network: dict) -> None:
     _change_record(scorer, network={"batch_norm": True, "padding": "same", **network})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(ScoringError, match=r"scorer\.safetensors: .*do not fit") as caught:
+    with pytest.raises(UserError, match=r"scorer\.safetensors: .*do not fit") as caught:
         load_scorer(scorer)
     assert "\n" not in str(caught.value)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 18
@@ -76,7 +76,7 @@ def test_a_network_that_the_file_cannot_hold_is_not_built(scorer: Path, network:
 @pytest.mark.parametrize("names", [["a"], [], "ab", None, 2])
 def test_names_that_are_not_one_per_class(scorer: Path, names) -> None:
     _change_record(scorer, class_names=names)
-    with pytest.raises(ScoringError, match=r"scorer\.safetensors: "):
+    with pytest.raises(UserError, match=r"scorer\.safetensors: "):
         load_scorer(scorer)
 
 
@@ -86,14 +86,14 @@ def test_names_that_are_not_one_per_class(scorer: Path, names) -> None:
 )
 def test_an_altered_record_is_refused(scorer: Path, changes: dict) -> None:
     _change_record(scorer, **changes)
-    with pytest.raises(ScoringError, match=r"scorer\.safetensors: altered: its record"):
+    with pytest.raises(UserError, match=r"scorer\.safetensors: altered: its record"):
         load_scorer(scorer)
 
 
 @pytest.mark.parametrize("key", ["record_sha256", "sha256", "source", "settings", "class_names"])
 def test_a_record_without_a_field_is_refused(scorer: Path, key: str) -> None:
     _change_record(scorer, **{key: ...})
-    with pytest.raises(ScoringError, match=rf"scorer\.safetensors: .*{key}"):
+    with pytest.raises(UserError, match=rf"scorer\.safetensors: .*{key}"):
         load_scorer(scorer)
 
 
@@ -102,7 +102,7 @@ def test_a_record_without_a_field_is_refused(scorer: Path, key: str) -> None:
 )
 def test_a_size_of_another_shape_is_refused(scorer: Path, size) -> None:
     save_scorer(scorer, load_scorer(scorer)[0], {}, ["a", "b"], {"dataset": "d", "size": size})
-    with pytest.raises(ScoringError, match=r"scorer\.safetensors: .*size must be two whole"):
+    with pytest.raises(UserError, match=r"scorer\.safetensors: .*size must be two whole"):
         load_scorer(scorer)
 
 
@@ -112,7 +112,7 @@ def test_weights_that_are_not_finite_are_refused(scorer: Path, value: float) -> 
     with torch.no_grad():
         next(model.parameters())[0, 0, 0, 0] = value
     save_scorer(scorer, model, {}, ["a", "b"], {"dataset": "d"})
-    with pytest.raises(ScoringError, match=r"scorer\.safetensors: holds weights that are not"):
+    with pytest.raises(UserError, match=r"scorer\.safetensors: holds weights that are not"):
         load_scorer(scorer)
 
 
@@ -172,7 +172,7 @@ def test_lists_the_scorers_found_and_how_to_get_one(tmp_path, save):
 def test_refuses_a_scorer_of_another_data_set_or_other_classes(save, source, names, reason):
     path = save("a.safetensors", source, names)
     _, record = load_scorer(path)
-    with pytest.raises(ScoringError, match=rf"a\.safetensors: .*{reason}"):
+    with pytest.raises(UserError, match=rf"a\.safetensors: .*{reason}"):
         check_scorer(path, record, NAMES, {"dataset": "streets"})
 
 

@@ -21,7 +21,7 @@ from eval.scorer.train import (
     segment,
     train_scorer,
 )
-from pix2pix.common.errors import ScoringError
+from pix2pix.common.errors import UserError
 
 QUICK = ScorerSettings(width=4, batches=100, batch=4, learning_rate=5e-3)
 BRIEF = dataclasses.replace(QUICK, batches=12)
@@ -171,7 +171,7 @@ def test_a_batch_without_labels_makes_no_weight_nan():
     ],
 )
 def test_training_refuses_what_does_not_fit(spoil, message):
-    with pytest.raises(ScoringError, match=message):
+    with pytest.raises(UserError, match=message):
         train_scorer(*spoil(*two_classes(3)), 2, QUICK)
 
 
@@ -217,7 +217,7 @@ def test_saved_and_loaded_it_is_the_same(trained, saved):
 def test_a_truncated_file_is_refused(saved, share):
     content = saved.read_bytes()
     saved.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(ScoringError, match=saved.name):
+    with pytest.raises(UserError, match=saved.name):
         load_scorer(saved)
 
 
@@ -225,18 +225,18 @@ def test_an_altered_file_is_refused(saved):
     content = bytearray(saved.read_bytes())
     content[-3] ^= 0x40
     saved.write_bytes(content)
-    with pytest.raises(ScoringError, match="altered"):
+    with pytest.raises(UserError, match="altered"):
         load_scorer(saved)
 
 
 def test_other_files_are_refused(saved, tmp_path):
-    with pytest.raises(ScoringError, match="no such file"):
+    with pytest.raises(UserError, match="no such file"):
         load_scorer(tmp_path / "absent.safetensors")
     save_file({"weight": torch.ones(2)}, tmp_path / "plain.safetensors")
-    with pytest.raises(ScoringError, match="not a scorer of this format"):
+    with pytest.raises(UserError, match="not a scorer of this format"):
         load_scorer(tmp_path / "plain.safetensors")
     torch.save({"weight": torch.ones(2)}, tmp_path / "pickled.pt")
-    with pytest.raises(ScoringError, match="not a scorer, or damaged"):
+    with pytest.raises(UserError, match="not a scorer, or damaged"):
         load_scorer(tmp_path / "pickled.pt")
 
 
@@ -247,7 +247,7 @@ def test_weights_that_do_not_fit_their_description_are_refused(saved):
         metadata = json.loads(file.metadata()["scorer"])
     metadata["network"]["width"] = 5
     save_file(load_file(saved), saved, {"scorer": json.dumps(metadata)})
-    with pytest.raises(ScoringError, match="do not fit"):
+    with pytest.raises(UserError, match="do not fit"):
         load_scorer(saved)
 
 
@@ -269,13 +269,13 @@ def test_a_scorer_for_other_photos_or_classes_is_refused(saved):
             "another version of the data: fingerprint ab12ab12ab12, not 000000000000",
         ),
     ]:
-        with pytest.raises(ScoringError) as refusal:
+        with pytest.raises(UserError) as refusal:
             check_scorer(saved, metadata, source=SOURCE | change)
         assert str(refusal.value).startswith(f"{saved}: this scorer was trained ")
         assert str(refusal.value).endswith(reason) and "\n" not in str(refusal.value)
-    with pytest.raises(ScoringError, match=r"other classes: its class 1 is box, not sky"):
+    with pytest.raises(UserError, match=r"other classes: its class 1 is box, not sky"):
         check_scorer(saved, metadata, ["ground", "sky"])
-    with pytest.raises(ScoringError, match=r"other classes: 2 classes, not 3"):
+    with pytest.raises(UserError, match=r"other classes: 2 classes, not 3"):
         check_scorer(saved, metadata, ["ground", "box", "sky"])
 
 
@@ -311,11 +311,11 @@ def test_photos_without_a_label_are_not_held_out():
 def test_held_out_photos_must_exist_and_leave_labels_on_both_sides():
     photos = np.zeros((4, 2, 2, 3), np.uint8)
     check_training_data(photos, labels_of(4), 1, np.array([3]))
-    with pytest.raises(ScoringError, match="held_out: must be 0 to 3"):
+    with pytest.raises(UserError, match="held_out: must be 0 to 3"):
         check_training_data(photos, labels_of(4), 1, np.array([4]))
-    with pytest.raises(ScoringError, match="photos held out have no labelled pixel"):
+    with pytest.raises(UserError, match="photos held out have no labelled pixel"):
         check_training_data(photos, labels_of(4, unlabelled=(3,)), 1, np.array([3]))
-    with pytest.raises(ScoringError, match="no pixel is labelled"):
+    with pytest.raises(UserError, match="no pixel is labelled"):
         check_training_data(photos, labels_of(4, unlabelled=(0, 1, 2)), 1, np.array([3]))
 
 

@@ -24,7 +24,7 @@ from experiments.run.signals import Stop
 from experiments.tracking.mirror import mirror
 from experiments.tracking.reader import read_suite
 from experiments.tracking.store import open_store
-from pix2pix.common.errors import Interrupted, ScoringError
+from pix2pix.common.errors import Interrupted, UserError
 from pix2pix.data.cache import prepare
 from pix2pix.data.registry import find_entry, load_registry
 
@@ -161,13 +161,13 @@ def test_a_file_of_another_data_set_is_refused(data, tmp_path):
     path = tmp_path / "scorers" / "ref.safetensors"
     model, metadata = load_scorer(path)
     save_scorer(path, model, {}, ["road", "sky"], metadata["source"] | {"dataset": "facades"})
-    with pytest.raises(ScoringError, match="trained for facades, not for streets"):
+    with pytest.raises(UserError, match="trained for facades, not for streets"):
         ensure_scorer(work_of(job_of(data, tmp_path)))
 
 
 def test_a_failed_training_says_why_in_its_own_journal(data, tmp_path, monkeypatch):
     monkeypatch.setattr("experiments.run.scoring.hold_out", lambda labels: np.array([99]))
-    with pytest.raises(ScoringError):
+    with pytest.raises(UserError):
         ensure_scorer(work_of(job_of(data, tmp_path)))
     failed = last(Journal(tmp_path / "scorers" / "ref").records(), "failed")
     assert failed["error"] == "held_out: must be 0 to 19 (got 99, 99)"

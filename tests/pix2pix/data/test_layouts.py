@@ -1,4 +1,4 @@
-"""Which files form pairs, in each layout, and what is said when they do not."""
+"""Which files form pairs, in each layout, and the errors when they do not match."""
 
 import os
 import unicodedata

@@ -1,4 +1,4 @@
-"""The registry: what is shipped, what a user may add, and what is said when it is wrong."""
+"""The registry: the shipped data sets, a user's own, and the errors that name file and field."""
 
 import subprocess
 import sys
@@ -79,7 +79,7 @@ def test_an_own_entry_of_eight_lines(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "reason"),
     [
         ("layout: folders", "layout: folder", "2:3: mine.layout: must be one of 'procedural'"),
         ("layout: folders", "layuot: folders", "mine.layuot: unknown key (did you mean layout?)"),
@@ -117,11 +117,11 @@ def test_an_own_entry_of_eight_lines(tmp_path) -> None:
         (OWN, "mine: 3", "mine: must be a mapping"),
     ],
 )
-def test_each_mistake_has_file_line_and_field(tmp_path, old: str, new: str, said: str) -> None:
+def test_each_mistake_has_file_line_and_field(tmp_path, old: str, new: str, reason: str) -> None:
     assert old in OWN
     error = _error(tmp_path, OWN.replace(old, new, 1))
     assert error.startswith("/own.yaml:")
-    assert said in error
+    assert reason in error
 
 
 def test_side_by_side_needs_both_halves(tmp_path) -> None:
