@@ -40,7 +40,7 @@ def write_record(
 
     `pairs`: how many each split has.
     """
-    path = record_path(out, plan.suite.name, plan.entry.name, plan.label)
+    path = record_path(out, plan.suite.name, plan.entry.name, plan.variant)
     with owning(path.with_name(f".{path.name}.lock")):  # another start may add seeds just now
         _write(path, plan, cells, fingerprint, commit, pairs)
     return path
@@ -66,7 +66,7 @@ def _write(
         "title": plan.suite.title,
         "question": plan.suite.question,
         "dataset": plan.entry.name,
-        "profile": plan.label,
+        "profile": plan.variant,
         "own": _own(plan),
         "direction": plan.direction,
         "overrides": plan.overrides,
