@@ -126,7 +126,7 @@ def write_record(
 
     `pairs`: how many pairs each split has.
     """
-    path = record_path(out, plan.suite.name, plan.entry.name, plan.label)
+    path = record_path(out, plan.suite.name, plan.entry.name, plan.variant)
     with owning(path.with_name(f".{path.name}.lock")):  # another launch may be adding seeds
         record = _record(plan, cells, fingerprint, commit, pairs or {})
         kept = _kept(path, record)
@@ -151,7 +151,7 @@ def _record(
         title=suite.title,
         question=suite.question,
         dataset=plan.entry.name,
-        variant=plan.label,
+        variant=plan.variant,
         own=_own(plan),
         direction=plan.direction,
         overrides=plan.overrides,
