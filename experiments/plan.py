@@ -25,7 +25,7 @@ from pix2pix.patches import smallest_image
 
 
 class SuiteKey(NamedTuple):
-    """What names a suite's results."""
+    """The names of a suite, its data set and its variant: one record, one report."""
 
     suite: str
     dataset: str
@@ -70,6 +70,7 @@ class Plan:
 
     @property
     def key(self) -> SuiteKey:
+        """What this plan's record, MLflow runs and report are found by."""
         return SuiteKey(self.suite.name, self.entry.name, self.variant)
 
     @property

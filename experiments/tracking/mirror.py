@@ -276,9 +276,10 @@ def follow(one_pass: Callable[[], None], seconds: float = SECONDS_BETWEEN_PASSES
             failures = 0
         except Exception as error:  # whatever keeps MLflow away: the run directories are safe
             problem = first_line(error)
-            # Another attempt does not repair a damaged run directory.
-            failures = LAST_ATTEMPTS if isinstance(error, MirrorError) else failures + 1
-        is_over = is_last and (not problem or failures >= LAST_ATTEMPTS)
+            failures = min(failures + 1, LAST_ATTEMPTS)
+            if isinstance(error, MirrorError):  # another attempt does not repair a run directory
+                failures = LAST_ATTEMPTS
+        is_over = is_last and (not problem or failures == LAST_ATTEMPTS)
         if problem and (problem != reported or is_over):
             retry = "" if is_over else " (will be tried again until the suite ends)"
             with contextlib.suppress(BrokenPipeError):  # the launcher may have been killed

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.plan import Plan
+from experiments.plan import Plan, SuiteKey
 from experiments.record import read_suite_record, record_path, suite_records
 from experiments.run.signals import collected_signals
 from pix2pix.common.errors import UserError
@@ -46,24 +46,25 @@ def mirror_only(out: Path, plans: Sequence[Plan]) -> Ending:
 
     Raises UserError if one of the suites was never run into `out`.
     """
-    paths = [record_path(out, *p.key) for p in plans]
+    paths = [record_path(out, *plan.key) for plan in plans]
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
         raise UserError(f"--report-only: nothing was run yet: {missing[0]} does not exist")
     return _mirror(out, paths)
 
 
-def mirror_everything(out: Path) -> tuple[Ending, list[tuple[str, str, str]]]:
+def mirror_everything(out: Path) -> tuple[Ending, list[SuiteKey]]:
     """Mirror every suite that was ever run into `out`, also into a new store; trains nothing.
 
-    Returns the suites too, as (suite, data set, variant). Raises UserError if there is none or if
+    Returns the keys of the suites too. Raises UserError if there is none or if
     the record of one cannot be read.
     """
     paths = suite_records(out)
     if not paths:
         raise UserError(f"--report-only: nothing was run yet: {out / 'suites'} holds no suite")
     records = [read_suite_record(path) for path in paths]
-    return _mirror(out, paths), [(r.suite, r.dataset, r.variant) for r in records]
+    keys = [SuiteKey(record.suite, record.dataset, record.variant) for record in records]
+    return _mirror(out, paths), keys
 
 
 def _mirror(out: Path, paths: list[Path]) -> Ending:

@@ -39,7 +39,7 @@ VIEW_KEY = "scores"
 
 
 @store_errors()
-def attach_report(suite: str, dataset: str, profile: str, folder: Path) -> bool:
+def attach_report(suite: str, dataset: str, variant: str, folder: Path) -> bool:
     """Log a report's files as artifacts of the suite's own run, and its picture and verdicts in
     the description of that run. False if the store has no such run.
 
@@ -49,14 +49,14 @@ def attach_report(suite: str, dataset: str, profile: str, folder: Path) -> bool:
     with tracking_store.writing(uri):
         store = tracking_store.open_store(uri)
         experiment_id = store.experiment(suite)
-        key = {"suite": suite, "dataset": dataset, "profile": profile, "role": "suite"}
+        key = {"suite": suite, "dataset": dataset, "profile": variant, "role": "suite"}
         parent = next(iter(store.runs(experiment_id, key)), None) if experiment_id else None
         if parent is None:
             return False
         run_id = parent.info.run_id
         store.client.log_artifacts(run_id, str(folder), ARTIFACTS)
         note = suite_note(
-            read_suite(suite, dataset, profile).record,
+            read_suite(suite, dataset, variant).record,
             _verdicts(folder / VERDICTS),
             f"{ARTIFACTS}/{PAGE}",
             _log_picture(store, run_id, folder / PICTURE),

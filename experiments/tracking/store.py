@@ -1,11 +1,7 @@
-"""The MLflow store: how it is opened, locked, and asked for a suite's runs.
-
-This module sets MLflow's switches before it imports mlflow, so import it before mlflow itself.
-"""
+"""The MLflow store: how it is opened, locked, and asked for a suite's runs."""
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Iterator
@@ -13,28 +9,17 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read at the import
-os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"  # a call returns when its data are stored
-# MLflow would wait for minutes for a server that is away.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-# No progress bar for every image that is downloaded from a remote store.
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-# MLflow logs every migration, and a traceback for what it raises as well.
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
-logging.getLogger("alembic").setLevel(logging.ERROR)
+from mlflow.entities import Run, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.store.tracking import SEARCH_MAX_RESULTS_THRESHOLD as ALL
+from mlflow.tracking import MlflowClient
+from requests import RequestException
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from mlflow.entities import Run, ViewType  # noqa: E402
-from mlflow.exceptions import MlflowException  # noqa: E402
-from mlflow.store.tracking import SEARCH_MAX_RESULTS_THRESHOLD as ALL  # noqa: E402
-from mlflow.tracking import MlflowClient  # noqa: E402
-from requests import RequestException  # noqa: E402
-from sqlalchemy.engine import make_url  # noqa: E402
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError  # noqa: E402
-
-from experiments.tracking.address import VARIABLE, tracking_uri, without_password  # noqa: E402
-from pix2pix.common.errors import UserError  # noqa: E402
-from pix2pix.common.locks import owning  # noqa: E402
+from experiments.tracking.address import VARIABLE, tracking_uri, without_password
+from pix2pix.common.errors import UserError
+from pix2pix.common.locks import owning
 
 LOCK_SECONDS = 60.0
 GROUND_TRUTH = "ground truth"
