@@ -14,8 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pix2pix.config import CellConfig, Precision
-from pix2pix.model import Model, build, training_step
-from pix2pix.precision import multiplying_in
+from pix2pix.model import Model, arithmetic, build, training_step
 from pix2pix.step_time import wait
 
 BYTES_A_WEIGHT = 40
@@ -32,7 +31,7 @@ def multiplications(device: torch.device, precision: Precision) -> float:
     a, b = (torch.randn(side, side, device=device).to(kind) for _ in "ab")
     images = torch.randn(batch, 256, 64, 64, device=device).to(kind)
     weights = torch.randn(256, 256, 4, 4, device=device).to(kind)
-    with multiplying_in(precision), torch.no_grad():
+    with arithmetic(precision), torch.no_grad():
         product = 2 * side**3 / _shortest(lambda: a @ b, device)
         sums = 2 * batch * 32 * 32 * 256 * 256 * 16
         seconds = _shortest(lambda: F.conv2d(images, weights, stride=2, padding=1), device)

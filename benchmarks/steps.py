@@ -31,7 +31,7 @@ from command import (
 
 from pix2pix.common.memory import peak_memory_mib
 from pix2pix.fast_step import Execution
-from pix2pix.precision import lacking
+from pix2pix.model import precision_problem
 from pix2pix.step_time import time_steps
 
 REFERENCE = ("float32", Execution())
@@ -85,7 +85,7 @@ def main() -> int:
     )
     ways = list(GPU_WAYS if device.type == "cuda" else CPU_WAYS)
     ways += MORE[device.type] if options.all else []
-    ways = [way for way in ways if not lacking(way[0], device)]
+    ways = [way for way in ways if not precision_problem(way[0], device)]
     flop, moved = work_of_step(config)
     speeds = {p: multiplications(device, p) for p in dict.fromkeys(p for p, _ in ways)}
     bytes_a_second = traffic(device)

@@ -14,9 +14,14 @@ from torch import Tensor, nn
 
 from pix2pix.common.memory import out_of_memory
 from pix2pix.config import Precision
-from pix2pix.model import Model, discriminator_update, generator_update, training_step
+from pix2pix.model import (
+    Model,
+    arithmetic,
+    discriminator_update,
+    generator_update,
+    training_step,
+)
 from pix2pix.networks import BatchStatisticsNorm
-from pix2pix.precision import multiplying_in
 
 Step = Callable[[Tensor, Tensor], dict[str, Tensor]]
 """Inputs and targets to the terms of both objectives, which are valid until the next call."""
@@ -68,7 +73,7 @@ def make_step(model: Model, execution: Execution, first: tuple[Tensor, Tensor]) 
     plain = paired_step if execution.paired else training_step
 
     def step(model: Model, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        with multiplying_in(model.precision):
+        with arithmetic(model.precision):
             return plain(model, x, y)
 
     if execution.graph:
@@ -86,7 +91,7 @@ def paired_step(model: Model, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     translation = model.translate(x)
     with _statistics_per_image(model.discriminator):
         seen = x.expand(2, -1, -1, -1), torch.cat((y, translation.detach()))
-        real, generated = model.judge(*seen).chunk(2)
+        real, generated = model.discriminate(*seen).chunk(2)
     terms = discriminator_update(model, real, generated)
     return terms | generator_update(model, x, y, translation)
 
