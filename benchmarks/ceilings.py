@@ -1,4 +1,4 @@
-"""What a machine can do at best, measured now: multiplications a second and bytes a second."""
+"""What a machine can do at best, measured now: multiplications per second and bytes per second."""
 
 from __future__ import annotations
 
@@ -13,26 +13,25 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pix2pix.config import CellConfig, Precision
-from pix2pix.model import Model, build, training_step
-from pix2pix.precision import multiplying_in
-from pix2pix.step_time import wait
+from step_time import wait
 
-BYTES_A_WEIGHT = 40
-"""Of a step, in float32: read forward and backward, its gradient written, and by Adam weight,
-gradient and two moments read, weight and moments written. A lower bound for bfloat16, whose casts
-are not counted."""
+from pix2pix.config import CellConfig, Precision
+from pix2pix.model import Model, arithmetic, build, training_step
+
+BYTES_PER_WEIGHT = 40
+"""Moved by a float32 step: weights are read forward and backward, gradients written; Adam reads
+weights, gradients and two moments, and writes weights and moments. bfloat16 moves more (casts)."""
 
 
 def multiplications(device: torch.device, precision: Precision) -> float:
-    """FLOP a second of a large square matrix product or a large convolution, whichever has more."""
+    """FLOP per second: the higher of a large matrix product and a large convolution."""
     on_gpu = device.type == "cuda"
     kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
     side, batch = (8192, 64) if on_gpu else (1536, 4)
     a, b = (torch.randn(side, side, device=device).to(kind) for _ in "ab")
     images = torch.randn(batch, 256, 64, 64, device=device).to(kind)
     weights = torch.randn(256, 256, 4, 4, device=device).to(kind)
-    with multiplying_in(precision), torch.no_grad():
+    with arithmetic(precision), torch.no_grad():
         product = 2 * side**3 / _shortest(lambda: a @ b, device)
         sums = 2 * batch * 32 * 32 * 256 * 256 * 16
         seconds = _shortest(lambda: F.conv2d(images, weights, stride=2, padding=1), device)
@@ -40,14 +39,14 @@ def multiplications(device: torch.device, precision: Precision) -> float:
 
 
 def traffic(device: torch.device) -> float:
-    """Bytes a second, read and written, of a copy far larger than any cache."""
+    """Bytes per second, read plus written, of a copy far larger than any cache."""
     count = 2**28 if device.type == "cuda" else 2**26
     source, target = torch.ones(count, device=device), torch.empty(count, device=device)
     return 2 * 4 * count / _shortest(lambda: target.copy_(source), device)
 
 
 def work_of_step(config: CellConfig) -> tuple[float, float]:
-    """FLOP of one training step, counted, and the bytes of its weights' way through memory."""
+    """The counted FLOP of one training step, and the bytes that its weights move."""
     model: Model = build(config, (3, 3), torch.device("cpu"))
     x = y = torch.zeros(config.training.batch, 3, *config.size)
     counter = FlopCounterMode(display=False)
@@ -55,7 +54,7 @@ def work_of_step(config: CellConfig) -> tuple[float, float]:
         training_step(model, x, y)
     networks = [n for n in (model.generator, model.discriminator) if n is not None]
     weights = sum(p.numel() for network in networks for p in network.parameters())
-    return float(counter.get_total_flops()), float(BYTES_A_WEIGHT * weights)
+    return float(counter.get_total_flops()), float(BYTES_PER_WEIGHT * weights)
 
 
 def _shortest(act: Callable[[], object], device: torch.device, times: int = 12) -> float:

@@ -1,13 +1,14 @@
-"""Several cells at once against one alone: images a second in sum.
+"""Total images per second of several cells at once, against one alone.
 
-    python benchmarks/cells.py                        on the CPU: a thread a cell, a cell a core
+    python benchmarks/cells.py                        on the CPU: one cell per core
     python benchmarks/cells.py --device cuda --cells 1,2,4,8 --precision tf32 \\
         --how processes,mps,streams
 
-How they share a device: `processes`, one a cell, as `run_ablations.py --workers` starts them;
-`mps`, the same under NVIDIA's multi-process service, which this script starts for itself and ends;
-`streams`, one process with a CUDA graph and a stream a cell. On the CPU one cell has all threads,
-several processes divide them. Counts and ways take turns, so that what drifts meets all of them.
+How they share a device: `processes`, one per cell, as `run_ablations.py --workers` starts them;
+`mps`, the same under NVIDIA's multi-process service, which this script starts and ends;
+`streams`, one process with a CUDA graph and a stream per cell. On the CPU, a single cell uses all
+threads and several processes divide them. All combinations take turns, so that a drift affects them
+alike.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ from command import (
     results_of,
     write,
 )
+from step_time import wait
 
 from pix2pix.common.memory import peak_memory_mib
 from pix2pix.config import CellConfig
 from pix2pix.fast_step import execution_of, make_step
 from pix2pix.model import build
-from pix2pix.step_time import wait
 
 WARM_UP = 3
 PATIENCE = 120.0
-"""Seconds in which every cell must be warm."""
+"""Seconds within which every cell must be warm."""
 HOW = ("processes", "mps", "streams")
 CONTROL = "nvidia-cuda-mps-control"
 
@@ -59,8 +60,8 @@ def prepared(config: CellConfig, device: torch.device) -> Callable[[], object]:
 
 
 def in_streams(steps: list[Callable[[], object]], device: torch.device) -> Callable[[], None]:
-    """One step of each cell, each in a stream of its own. All graphs draw dropout from the device's
-    one generator, so this is for timing alone: a training needs a generator a cell."""
+    """One step of each cell, each in its own stream. All graphs draw dropout from the device's
+    single generator, so this is for timing alone: a training needs one generator per cell."""
     streams = [torch.cuda.Stream(device) if device.type == "cuda" else None for _ in steps]
 
     def each() -> None:
@@ -74,23 +75,23 @@ def in_streams(steps: list[Callable[[], object]], device: torch.device) -> Calla
 def work(
     config: CellConfig, name: str, cells: int, threads: int, seconds: float, start, found
 ) -> None:
-    """One process: steps of its cells for `seconds` after all processes are warm."""
+    """In one process: run steps of its cells for `seconds` once all processes are warm."""
     torch.set_num_threads(threads)
     device = torch.device(name)
     if device.type == "cuda":
         torch.cuda.set_device(device.index or 0)
     steps = [prepared(config, device) for _ in range(cells)]
     step = steps[0] if cells == 1 else in_streams(steps, device)
-    wait(device)  # streams do not wait for what made the cells
+    wait(device)  # streams do not wait for the work that built the cells
     for _ in range(WARM_UP):
         step()
     wait(device)
-    start.wait(PATIENCE)  # in vain where another cell failed
+    start.wait(PATIENCE)  # times out if another cell failed
     began, rounds = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
         step()
         rounds += 1
-        if rounds % 20 == 0:  # a GPU must not be given more than it does
+        if rounds % 20 == 0:  # do not launch faster than the GPU works
             wait(device)
     wait(device)
     taken = time.perf_counter() - began
@@ -100,7 +101,7 @@ def work(
 def together(
     config: CellConfig, device: str, how: str, count: int, threads: int, seconds: float
 ) -> tuple[float, float]:
-    """Images a second in sum, and the most memory of one cell in MiB."""
+    """Total images per second, and the most memory of any cell in MiB."""
     context = multiprocessing.get_context("spawn")
     processes, cells = (1, count) if how == "streams" else (count, 1)
     start, found = context.Barrier(processes), context.Queue()
@@ -115,7 +116,7 @@ def together(
 
 @contextlib.contextmanager
 def mps() -> Iterator[None]:
-    """Processes started meanwhile share the GPU through a multi-process service of their own."""
+    """Processes started inside this block share the GPU through their own multi-process service."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         names = ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY")
         os.environ.update(dict.fromkeys(names, folder))
@@ -153,7 +154,7 @@ def main() -> int:
         "--cells",
         type=numbers,
         metavar="1,2,4",
-        help="how many at once (default: 1, a cell a core)",
+        help="how many at once (default: 1, and one cell per core)",
     )
     parser.add_argument(
         "--how", type=ways, default=["processes"], metavar=",".join(HOW), help="(default processes)"
@@ -183,19 +184,19 @@ def main() -> int:
         {
             "how": how,
             "cells": count,
-            "images_a_second": statistics.median(rates[how, count]),
+            "images_per_second": statistics.median(rates[how, count]),
             "turns": rates[how, count],
             "times_the_first": statistics.median(rates[how, count]) / first,
-            "peak_memory_mib_a_cell": memory[how, count],
+            "peak_memory_mib_per_cell": memory[how, count],
         }
         for how, count in sharing
     ]
     found = {"machine": machine(torch.device(options.device)), "cells": rows}
     for row in rows:
         print(
-            f"{row['cells']:3} cells, {row['how']}: {row['images_a_second']:8.1f} images a second"
-            f" in sum, {row['times_the_first']:.2f} × the first; "
-            f"{row['peak_memory_mib_a_cell']:,.0f} MiB a cell"
+            f"{row['cells']:3} cells, {row['how']}: {row['images_per_second']:8.1f} images/s"
+            f" in total, {row['times_the_first']:.2f} × the first; "
+            f"{row['peak_memory_mib_per_cell']:,.0f} MiB per cell"
         )
     write(found, options.json)
     return 0

@@ -1,4 +1,4 @@
-"""What the benchmarks share: options, a cell on noise, the record of a measurement."""
+"""Shared by the benchmarks: options, a cell on noise, the record of a measurement."""
 
 from __future__ import annotations
 
@@ -38,16 +38,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def as_a_worker() -> None:
-    """Start this script anew with the memory allocation that trainings have in a suite, unless it
-    has: glibc reads its settings when a process starts, and steps are a tenth to a third slower
-    without them."""
+    """Restart this script with the memory allocation of a suite's workers, unless it has it.
+
+    glibc reads these settings at process start; without them steps are 10 to 30 % slower.
+    """
     named = {k: v for k, v in worker_environment(1).items() if k.startswith("MALLOC_")}
     if not named.items() <= os.environ.items():
         os.execve(sys.executable, sys.orig_argv, os.environ | named)
 
 
 def parser(about: str) -> argparse.ArgumentParser:
-    """A command line that can write its figures as JSON."""
+    """A command line with --json, which writes the results to a file."""
     made = argparse.ArgumentParser(
         description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -56,19 +57,19 @@ def parser(about: str) -> argparse.ArgumentParser:
 
 
 def cell_parser(about: str, size: int, width: int) -> argparse.ArgumentParser:
-    """The same, with the options of a cell."""
+    """`parser` with the options of a cell."""
     made = parser(about)
-    made.add_argument("--size", type=int, default=size, help=f"pixels a side (default {size})")
+    made.add_argument("--size", type=int, default=size, help=f"pixels per side (default {size})")
     made.add_argument("--width", type=int, default=width, help=f"first filters (default {width})")
     made.add_argument("--batch", type=at_least_one, default=1)
     on_gpu = torch.cuda.is_available()
     made.add_argument("--device", type=a_device, default="cuda:0" if on_gpu else "cpu")
-    made.add_argument("--threads", type=at_least_one, help="of the CPU (default: torch's)")
+    made.add_argument("--threads", type=at_least_one, help="CPU threads (default: torch's)")
     return made
 
 
 def at_least_one(text: str) -> int:
-    """A count of an option."""
+    """An option's whole number, at least 1; ValueError otherwise."""
     if (count := int(text)) < 1:
         raise ValueError
     return count
@@ -86,7 +87,7 @@ def add_precision(made: argparse.ArgumentParser) -> None:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Where and with what something was measured."""
+    """The machine and the versions of a measurement."""
     return {
         "device": device_name(str(device)),
         "cores": os.cpu_count(),
@@ -98,7 +99,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def cell(size: int, width: int, *, batch: int = 1, gan: str = "conditional", patch: int = 70):
-    """A cell as a suite would make it, its data noise."""
+    """A cell as a suite would build it, for noise as data."""
     discriminator = None if gan == "none" else DiscriminatorSettings(patch=patch, width=width)
     return CellConfig(
         dataset="noise",
@@ -114,7 +115,7 @@ def cell(size: int, width: int, *, batch: int = 1, gan: str = "conditional", pat
 
 
 def changed(config: CellConfig, **training: Any) -> CellConfig:
-    """A cell with other settings of its training."""
+    """The cell with other training settings."""
     settings = config.training.model_copy(update=training)
     return config.model_copy(update={"training": settings})
 
@@ -130,9 +131,9 @@ def trained(
     execution: Execution | None = None,
     checkpoint_seconds: float = 60.0,
 ) -> dict[str, Any]:
-    """What `train` records at the end of a training on noise, its files written as in a suite."""
+    """The "trained" event of a training on noise that writes its files as in a suite."""
     images, steps = noise(32, config.size), config.training.steps or 1
-    told: dict[str, dict[str, Any]] = {}
+    events: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         train(
             config,
@@ -140,35 +141,37 @@ def trained(
             (images, images),
             Path(folder),
             device=device,
-            record=lambda event, **fields: told.update({event: fields}),
+            record=lambda event, **fields: events.update({event: fields}),
             pace=Pace(max(1, steps // 200), max(1, steps // 8), checkpoint_seconds),
             execution=execution,
         )
-    return told["trained"]
+    return events["trained"]
 
 
 def results_of(
     processes: Sequence[multiprocessing.process.BaseProcess], found: Any, seconds: float
 ) -> list[Any]:
-    """What each of the processes put into the queue `found`, in whatever order. Ends the script
-    where one of them died, or not all had answered after so many seconds."""
+    """What the processes put into the queue `found`, in any order.
+
+    Exits the script if one of them died, or if some have not answered after `seconds`.
+    """
     results: list[Any] = []
     until = time.monotonic() + seconds
     while len(results) < len(processes):
         try:
             results.append(found.get(timeout=1.0))
         except queue.Empty:
-            if any(one.exitcode for one in processes):
+            if any(process.exitcode for process in processes):
                 sys.exit("one of the processes failed (see above)")
             if time.monotonic() > until:
                 sys.exit(f"not all processes had answered after {seconds:.0f} s")
-    for one in processes:
-        one.join()
+    for process in processes:
+        process.join()
     return results
 
 
 def write(found: dict[str, Any], path: Path | None) -> None:
-    """Keep the figures where that was asked for."""
+    """Write the results as JSON if --json was given."""
     if path:
         path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

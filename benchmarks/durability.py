@@ -1,19 +1,17 @@
 #!/usr/bin/env python3
-"""What checkpoints and the journal cost: the training loop with them against the same without.
+"""Measure the cost of checkpoints and journal: a training loop with them against without.
 
     python benchmarks/durability.py [--pairs 100] [--steps 16] [--json FILE] [--folder DIR]
-    python benchmarks/durability.py --control    # never with them: the noise of the measurement
+    python benchmarks/durability.py --control    # always without: the noise of the measurement
 
-One `pix2pix.train.train` on a quick-profile cell, in the environment of a suite's worker, whose
-segments of `--steps` alternate: with, without, without, with. A segment with them begins with a
-checkpoint. Its write is timed by itself, and so is what the journal is given; how much longer the
-steps after it take, because of what it leaves behind in memory, is the median difference of the
-pairs. In a study all of this comes once in a minute; the journal's records come 200 times.
+Runs one `pix2pix.train.train` on a quick-profile cell in a worker's environment. Segments of
+`--steps` alternate: with, without, without, with. A segment "with" starts with a checkpoint.
+Writing it and journaling are timed separately; how much longer the following steps take (caches) is
+the median difference over pairs. In a study there is one checkpoint per minute and 200 loss records
+per training.
 
-Segments are short because steps of the same program differ by several per cent from minute to
-minute and from process to process, by where its memory lies and by what else the machine does: two
-processes, or segments of a minute, cannot tell 2 % from nothing. Run it on a machine with nothing
-else to do.
+Segments are short because step times drift by several per cent between minutes and between
+processes; two processes, or segments of a minute, could not resolve 2 %. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -41,19 +39,19 @@ from pix2pix.train import Pace, train
 
 ARM = "L1+cGAN"
 BOUND = 0.02
-"""What a step may cost more."""
+"""The largest acceptable overhead."""
 WARM_UP = 20
 """Steps before anything is timed."""
 FEWEST = 6
-"""Pairs from which on their median has an interval of 95 %."""
+"""Pairs needed for a 95 % interval of the median."""
 NEVER = 1e12
 INTERVAL = Pace.checkpoint_seconds
-"""Seconds from checkpoint to checkpoint in a study."""
+"""Seconds between checkpoints in a study."""
 
 
 @dataclass
 class Segments:
-    """What `train` is given: its pace, its journal, and the clock that ends a segment."""
+    """The pace, journal and stop clock that `train` receives."""
 
     journal: Journal
     pairs: int
@@ -62,7 +60,7 @@ class Segments:
     record_steps: int
     sample_steps: int = 10**9
     seconds: list[float] = field(default_factory=list)
-    """Of each segment's steps, without what the journal and the checkpoint took."""
+    """Of each segment's steps, without journal and checkpoint."""
     writes: list[float] = field(default_factory=list)
     """Seconds of each checkpoint."""
     records: list[float] = field(default_factory=list)
@@ -75,13 +73,13 @@ class Segments:
 
     @property
     def with_them(self) -> bool:
-        """Whether this segment has checkpoints and journal: the first, fourth, fifth, eighth …"""
+        """Whether this segment has checkpoint and journal: the first, fourth, fifth, eighth …"""
         timed = self.step >= 0 and len(self.seconds) < 2 * self.pairs
         return timed and not self.control and len(self.seconds) % 4 in (0, 3)
 
     @property
     def checkpoint_seconds(self) -> float:
-        """Of the pace: a checkpoint before a segment's first step, timed from here on."""
+        """As in `Pace`: 0 asks for a checkpoint before a segment's first step and times it."""
         if not self.with_them or self.written:
             return NEVER
         self.written, self.asked = True, time.perf_counter()
@@ -105,7 +103,7 @@ class Segments:
         self.journal.flush()
 
     def record(self, event: str, **fields: object) -> None:
-        """Journal it, where this segment has one."""
+        """Journal the event if this segment has a journal."""
         if not self.with_them:
             return
         called = time.perf_counter()
@@ -120,7 +118,7 @@ class Segments:
 
 
 def measure(folder: Path, pairs: int, steps: int, control: bool) -> dict[str, Any]:
-    """Train through all segments; everything in seconds."""
+    """Train through all segments; times are in seconds."""
     torch.set_num_threads(1)
     plan = make_plan(load_suite("losses"), load_registry()["procedural"], "quick")
     config = next(cell.config for cell in plan.cells("benchmark") if cell.arm == ARM)
@@ -173,9 +171,9 @@ def measure(folder: Path, pairs: int, steps: int, control: bool) -> dict[str, An
 def main() -> int:
     """The command line; 0 within the bound, 1 above it."""
     made = parser(__doc__)
-    made.add_argument("--pairs", type=at_least_one, default=100, help="segments of each (100)")
-    made.add_argument("--steps", type=at_least_one, default=16, help="of a segment (16)")
-    made.add_argument("--control", action="store_true", help="never with them: the noise of this")
+    made.add_argument("--pairs", type=at_least_one, default=100, help="segments of each kind (100)")
+    made.add_argument("--steps", type=at_least_one, default=16, help="steps per segment (16)")
+    made.add_argument("--control", action="store_true", help="always without: the noise of this")
     made.add_argument("--folder", type=Path, help="where to write (default: a temporary one)")
     options = made.parse_args()
     if options.pairs < FEWEST:

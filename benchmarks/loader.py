@@ -1,4 +1,4 @@
-"""The batches alone: how long random order, jitter and mirroring take, beside a training step.
+"""Time the batches alone (random order, jitter, mirroring) beside a training step.
 
 python benchmarks/loader.py [--size 256] [--width 64] [--jitter 1.1171875] [--device cuda]
 """
@@ -11,10 +11,10 @@ import time
 
 import torch
 from command import add_precision, as_a_worker, cell, cell_parser, machine, noise, write
+from step_time import time_steps, wait
 
 from pix2pix.data.batches import Batches
 from pix2pix.fast_step import execution_of
-from pix2pix.step_time import time_steps, wait
 
 PAIRS, BATCHES, TURNS = 64, 100, 7
 
@@ -47,19 +47,19 @@ def main() -> int:
         wait(device)
         seconds.append((time.perf_counter() - began) / BATCHES)
     config = cell(options.size, options.width, batch=options.batch)
-    ways = [(options.precision, execution_of(device, options.precision))]
-    (step,) = time_steps(config, ways, device, turns=5)
+    variant = (options.precision, execution_of(device, options.precision))
+    (step,) = time_steps(config, [variant], device, turns=5)
     batch = statistics.median(seconds)
     found = {
         "machine": machine(device),
-        "seconds_a_batch": batch,
-        "images_a_second": options.batch / batch,
-        "seconds_a_step": step.median,
+        "seconds_per_batch": batch,
+        "images_per_second": options.batch / batch,
+        "seconds_per_step": step.median,
         "share_of_step": batch / step.median,
     }
     print(
         f"a batch of {options.batch} takes {1000 * batch:.2f} ms "
-        f"({found['images_a_second']:.0f} images a second), "
+        f"({found['images_per_second']:.0f} images per second), "
         f"{100 * found['share_of_step']:.1f} % of a step's {1000 * step.median:.1f} ms"
     )
     write(found, options.json)

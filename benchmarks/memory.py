@@ -1,10 +1,10 @@
-"""Whether memory grows: with the number of steps, and by how much with the data.
+"""Check whether memory grows with the number of steps, and how much the data take.
 
     python benchmarks/memory.py [--json FILE]
 
-A training of 200 steps and one of 2,000, each in a process of its own, and an epoch over mapped
-pairs. Exit status 1 where the longer one holds 2 % more, or the data more than 1.2 × their uint8
-bytes.
+A training of 200 steps, one of 2,000, and an epoch over memory-mapped pairs, each in its own
+process. Exit status 1 if the longer training holds 2 % more, or the data more than 1.2 × their
+uint8 bytes.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ GROWTH, DATA = 1.02, 1.2
 CPU = torch.device("cpu")
 
 
-def of_training(steps: int, found) -> None:
-    """Peak memory in MiB of a small training."""
+def training_memory(steps: int, found) -> None:
+    """Put the peak memory of a small training, in MiB, into the queue `found`."""
     torch.set_num_threads(1)
     trained(changed(cell(64, 16, patch=34), steps=steps), CPU, checkpoint_seconds=5.0)
     found.put(peak_memory_mib(CPU))
 
 
-def of_data(path: str, found) -> None:
-    """Resident memory in MiB that an epoch over the pairs of a mapped file adds."""
+def data_memory(path: str, found) -> None:
+    """Put the resident memory that an epoch over a mapped file adds, in MiB, into `found`."""
     images = np.load(path, mmap_mode="r")
     batches = Batches(images, images, batch=1, jitter=286 / 256, mirror=True, seed=0, device=CPU)
     for _ in range(3):
@@ -64,13 +64,13 @@ def measured(target, argument) -> float:
 def main() -> int:
     as_a_worker()
     options = parser(__doc__).parse_args()
-    short, long = (measured(of_training, steps) for steps in (200, 2000))
+    short, long = (measured(training_memory, steps) for steps in (200, 2000))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pairs.npy"
         pairs = noise(1500, (256, 256))
         np.save(path, pairs)
         whole = pairs.nbytes / 2**20
-        resident = measured(of_data, str(path))
+        resident = measured(data_memory, str(path))
     found = {
         "machine": machine(CPU),
         "peak_mib_200_steps": short,

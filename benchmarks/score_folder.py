@@ -5,7 +5,7 @@
 Prints seconds by family on one process, seconds of the whole command, the bootstrap's seconds for
 500 images, and the peak memory of the command and its workers at a tenth of the images and at all
 of them.
-Bars: 1,000 images of 256×256 within 3 minutes on two cores, at least 50 images a second for
+Bars: 1,000 images of 256×256 within 3 minutes on two cores, at least 50 images per second for
 colour, the bootstrap of 500 images below 5 seconds on one core, memory flat in the images. Those
 that were measured (other sizes and fewer images have no bar of speed) are compared, and the exit
 status is 1 where one is missed.
@@ -54,7 +54,7 @@ def main() -> int:
             "images": options.images,
             "side": options.side,
             "workers": options.workers,
-            "images_a_second_one_process": by_family(place, options.images),
+            "images_per_second_one_process": by_family(place, options.images),
             "bootstrap_seconds_500_images": bootstrap_seconds(),
             "command": [
                 command(place, count, options.workers)
@@ -79,8 +79,8 @@ def bars(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
     told = {}
     if found["side"] == SIDE:
-        a_second = found["images_a_second_one_process"]["color"]
-        told["colour, images a second"] = (a_second, COLOUR_A_SECOND, a_second >= COLOUR_A_SECOND)
+        a_second = found["images_per_second_one_process"]["color"]
+        told["colour, images per second"] = (a_second, COLOUR_A_SECOND, a_second >= COLOUR_A_SECOND)
         if many["images"] >= IMAGES:  # of fewer, the start is most
             seconds = round(many["seconds"] / many["images"], 3)
             most["command, seconds an image"] = (seconds, SECONDS / IMAGES)

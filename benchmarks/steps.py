@@ -1,13 +1,16 @@
-"""How long a training step takes: the eager float32 reference against every other way, in turns.
+"""Time a training step: the eager float32 reference against every other variant, in turns.
+
+Tells which `training.precision` is fastest on this machine.
+
 
     python benchmarks/steps.py                                     256 pixels, width 64, batch 1
     python benchmarks/steps.py --size 128 --width 32 --threads 1   the quick profile's
     python benchmarks/steps.py --gan none --batch 10 --all
 
-Also printed: the floor, which is the counted work over what the machine reached just before (a
-matrix product or a convolution, a copy), whichever takes longer, and how far each way is above it.
-Steps are timed without batches, losses kept and files written; --loop times those too.
-Exit status 1 where --bar is given and no way is so many times faster than the reference.
+Also printed: the floor, which is the counted work divided by the speed measured just before (of a
+matrix product or convolution, or of a copy, whichever takes longer), and how far each variant is
+above it. Steps are timed without loading batches, recording losses or writing files; --loop times
+those too. Exit status 1 if --bar is given and no variant is that many times faster.
 """
 
 from __future__ import annotations
@@ -28,15 +31,15 @@ from command import (
     trained,
     write,
 )
+from step_time import time_steps
 
 from pix2pix.common.memory import peak_memory_mib
 from pix2pix.fast_step import Execution
-from pix2pix.precision import lacking
-from pix2pix.step_time import time_steps
+from pix2pix.model import precision_problem
 
 REFERENCE = ("float32", Execution())
-CPU_WAYS = [REFERENCE, ("bfloat16", Execution(paired=True))]
-GPU_WAYS = [
+CPU_VARIANTS = [REFERENCE, ("bfloat16", Execution(paired=True))]
+GPU_VARIANTS = [
     REFERENCE,
     ("float32", Execution(graph=True)),
     ("tf32", Execution()),
@@ -62,15 +65,21 @@ def main() -> int:
     parser = cell_parser(__doc__, size=256, width=64)
     parser.add_argument("--gan", default="conditional", choices=["none", "conditional"])
     parser.add_argument("--patch", type=int, default=70)
-    parser.add_argument("--turns", type=at_least_one, default=11, help="of each way (default 11)")
-    parser.add_argument("--all", action="store_true", help="also the ways that did not pay")
     parser.add_argument(
-        "--cudnn-benchmark", action="store_true", help="cuDNN times its algorithms and chooses"
+        "--turns", type=at_least_one, default=11, help="of each variant (default 11)"
     )
-    parser.add_argument("--loop", type=int, metavar="STEPS", help="also train so long, all told")
-    parser.add_argument("--bar", type=float, metavar="TIMES", help="must be reached")
+    parser.add_argument("--all", action="store_true", help="also variants that were not worth it")
     parser.add_argument(
-        "--plain-allocation", action="store_true", help="glibc's own, not that of a suite's workers"
+        "--cudnn-benchmark", action="store_true", help="let cuDNN time its algorithms"
+    )
+    parser.add_argument(
+        "--loop", type=int, metavar="STEPS", help="also time a training of so many steps"
+    )
+    parser.add_argument("--bar", type=float, metavar="TIMES", help="the speed-up to reach")
+    parser.add_argument(
+        "--plain-allocation",
+        action="store_true",
+        help="glibc's default allocation, not that of a suite's workers",
     )
     options = parser.parse_args()
     if not options.plain_allocation:
@@ -83,39 +92,39 @@ def main() -> int:
     config = cell(
         options.size, options.width, batch=options.batch, gan=options.gan, patch=options.patch
     )
-    ways = list(GPU_WAYS if device.type == "cuda" else CPU_WAYS)
-    ways += MORE[device.type] if options.all else []
-    ways = [way for way in ways if not lacking(way[0], device)]
+    variants = list(GPU_VARIANTS if device.type == "cuda" else CPU_VARIANTS)
+    variants += MORE[device.type] if options.all else []
+    variants = [v for v in variants if not precision_problem(v[0], device)]
     flop, moved = work_of_step(config)
-    speeds = {p: multiplications(device, p) for p in dict.fromkeys(p for p, _ in ways)}
-    bytes_a_second = traffic(device)
+    speeds = {p: multiplications(device, p) for p in dict.fromkeys(p for p, _ in variants)}
+    bytes_per_second = traffic(device)
     many = 30 if device.type == "cuda" else 1
-    if device.type == "cuda":  # what measured the ceilings is not the ways' memory
+    if device.type == "cuda":  # exclude the measurement of the ceilings
         torch.cuda.reset_peak_memory_stats(device)
-    measured = time_steps(config, ways, device, steps_a_turn=many, turns=options.turns)
+    measured = time_steps(config, variants, device, steps_per_turn=many, turns=options.turns)
     peak = peak_memory_mib(device)
 
     if options.loop:
-        fastest = min(measured, key=lambda way: way.median)
+        fastest = min(measured, key=lambda timing: timing.median)
         long = changed(config, precision=fastest.precision, steps=options.loop)
         seconds = trained(long, device, fastest.execution)["seconds"] / options.loop
         print(
             f"the training loop itself, {options.loop} steps, {fastest.precision}, "
-            f"{fastest.execution.engine}: {seconds:.5f} s a step"
+            f"{fastest.execution.engine}: {seconds:.5f} s per step"
         )
 
     rows = []
-    for way in measured:
-        floor = max(flop / speeds[way.precision], moved / bytes_a_second)
+    for timing in measured:
+        floor = max(flop / speeds[timing.precision], moved / bytes_per_second)
         rows.append(
             {
-                "way": f"{way.precision}, {way.execution.engine}",
-                "seconds_a_step": way.median,
-                "quartiles": way.spread,
-                "times_the_reference": measured[0].median / way.median,
-                "images_a_second": options.batch / way.median,
+                "variant": f"{timing.precision}, {timing.execution.engine}",
+                "seconds_per_step": timing.median,
+                "quartiles": timing.spread,
+                "times_the_reference": measured[0].median / timing.median,
+                "images_per_second": options.batch / timing.median,
                 "floor_seconds": floor,
-                "above_floor": way.median / floor,
+                "above_floor": timing.median / floor,
             }
         )
     found = {
@@ -123,19 +132,21 @@ def main() -> int:
         "cudnn_benchmark": options.cudnn_benchmark,
         "plain_allocation": options.plain_allocation,
         "cell": {k: getattr(options, k) for k in ("size", "width", "batch", "gan", "patch")},
-        "gflop_a_step": flop / 1e9,
-        "weights_gb_a_step": moved / 1e9,
+        "gflop_per_step": flop / 1e9,
+        "weights_gb_per_step": moved / 1e9,
         "gflops": {p: speed / 1e9 for p, speed in speeds.items()},
-        "gb_a_second": bytes_a_second / 1e9,
-        "ways": rows,
-        "peak_memory_mib_of_all_ways": peak,
+        "gb_per_second": bytes_per_second / 1e9,
+        "variants": rows,
+        "peak_memory_mib_of_all_variants": peak,
     }
-    print(json.dumps({k: v for k, v in found.items() if k != "ways"}, indent=1))
-    print(f"{'way':34} {'a step [quartiles]':28} {'reference':>9} {'images/s':>9} {'× floor':>8}")
-    for row, way in zip(rows, measured, strict=True):
+    print(json.dumps({k: v for k, v in found.items() if k != "variants"}, indent=1))
+    print(
+        f"{'variant':34} {'per step [quartiles]':28} {'speed-up':>9} {'images/s':>9} {'× floor':>8}"
+    )
+    for row, timing in zip(rows, measured, strict=True):
         print(
-            f"{row['way']:34} {spread(way.seconds):28} {row['times_the_reference']:8.2f}× "
-            f"{row['images_a_second']:9.1f} {row['above_floor']:8.2f}"
+            f"{row['variant']:34} {spread(timing.seconds):28} {row['times_the_reference']:8.2f}× "
+            f"{row['images_per_second']:9.1f} {row['above_floor']:8.2f}"
         )
     write(found, options.json)
     best = max(row["times_the_reference"] for row in rows)

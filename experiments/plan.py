@@ -19,9 +19,9 @@ from pix2pix.config import (
     ObjectiveSettings,
     TrainingSettings,
     resolve_depth,
+    smallest_image,
 )
 from pix2pix.data.registry import DatasetEntry
-from pix2pix.patches import smallest_image
 
 
 class SuiteKey(NamedTuple):

@@ -1,99 +1,172 @@
-"""Saving a training so that it goes on exactly, and a generator so that it can be used."""
+"""Checkpoints from which a training resumes exactly, and files from which a generator is rebuilt.
+
+`torch.save` writes an uncompressed ZIP file with a CRC-32 per member, which `torch.load` ignores;
+`read_tensors` checks them, so a flipped bit is found before anything is loaded.
+"""
 
 from __future__ import annotations
 
-from itertools import pairwise
+import contextlib
+import errno
+import os
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
+from torch import Tensor, nn
 
-from pix2pix.checksum import ChecksummedWriter, Damaged, verify
 from pix2pix.common.errors import Unreadable, UserError
-from pix2pix.common.files import replacing
+from pix2pix.common.files import replacing, set_aside
 from pix2pix.common.memory import out_of_memory
-from pix2pix.config import GeneratorSettings, resolve_depth
-from pix2pix.networks import GENERATORS, encoder_widths
-from pix2pix.unpickle import Refused, unpickled
+from pix2pix.config import GeneratorSettings
+from pix2pix.networks import build_generator
 
 FORMAT = 2
-"""2: with a checksum. Generators of format 1 are still read."""
+"""Increased when the content of the files changes; other formats are refused."""
+
+KEPT = 2
+"""Checkpoints kept per training."""
+
+_NAME = re.compile(r"checkpoint-(\d{7,})\.pt")
 
 
 class ForeignCheckpoint(UserError):
-    """A file that is whole, but not one that this training may go on from."""
+    """A file that is intact, but not from this training or not from this suite."""
 
 
-class OutdatedCheckpoint(ForeignCheckpoint):
-    """A whole checkpoint, but of an earlier version."""
+class _Compressed(Exception):
+    """A ZIP member is compressed, so a small file could fill the memory."""
 
 
-def random_state(device: torch.device) -> dict[str, torch.Tensor]:
-    """The global generators of random numbers, which dropout draws from."""
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """The state of the global random number generators, which dropout draws from."""
     state = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
     return state
 
 
-def restore_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None:
+    """Restore what `random_state` returned; a CUDA state is ignored on the CPU."""
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain values with a checksum; whoever reads `path` sees the old file or
-    the new one, also after a power failure. OSError names the file."""
+    """Write tensors and plain values; `path` holds the old or the new file, even after a power cut.
+
+    OSError names the file.
+    """
     with replacing(path) as file:
-        writer = ChecksummedWriter(file)
+        writer = _Writer(file)
         torch.save({"format": FORMAT, **content}, writer)
-        writer.finish()
+        if writer.error is not None:
+            raise writer.error
+
+
+class _Writer:
+    """Keeps an OSError (a full disk) for later: torch.save would turn it into another error."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, content: bytes) -> int:
+        if self.error is None:
+            try:
+                self._file.write(content)
+            except OSError as error:
+                self.error = error
+        return len(content)
+
+    def flush(self) -> None:
+        """Do nothing; `replacing` flushes the file."""
 
 
 def load(path: Path) -> dict[str, Any]:
     """Read what `save` wrote, without running any code from the file.
 
-    UserError for a damaged file; ForeignCheckpoint for one whose checksum is right but that is not
-    ours or of another format; OutdatedCheckpoint for one that an earlier version wrote without a
-    checksum, unless it is a generator; Unreadable where the disk or the memory fails, which says
-    nothing against the file.
+    Raises as `read_tensors`, and ForeignCheckpoint for an intact file of another kind or format.
     """
-    try:
-        checked = verify(path)
-    except Damaged as error:
-        raise UserError(f"{path}: not a readable checkpoint ({error})") from None
-    except OSError as error:
-        raise Unreadable(f"{path}: cannot be read ({error.strerror or error})") from None
-    unfit = ForeignCheckpoint if checked else UserError
-    try:
-        content = unpickled(path)
-    except Unreadable:
-        raise
-    except Refused as error:
-        raise unfit(str(error)) from None
-    except UserError as error:
-        # With the right checksum its bytes are those that were written: torch failed at reading.
-        raise (Unreadable if checked else UserError)(str(error)) from None
-    if not isinstance(content, dict) or content.get("format") not in (1, FORMAT):
-        raise unfit(f"{path}: not a checkpoint of this suite (format {FORMAT} expected)")
-    if content["format"] == 1 and content.get("kind") != "generator":
-        raise OutdatedCheckpoint(f"{path}: a checkpoint of an earlier version of this suite")
-    if content["format"] == FORMAT and not checked:
-        raise UserError(f"{path}: not a readable checkpoint (its checksum is missing)")
+    return _checked_format(path, read_tensors(path))
+
+
+def _checked_format(path: Path, content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ForeignCheckpoint(f"{path}: not a checkpoint of this suite (format {FORMAT})")
     return content
+
+
+def read_tensors(path: Path) -> Any:
+    """The tensors (on the CPU) and plain values of a file that `torch.save` wrote, by anyone.
+
+    Nothing in the file is run. torch's older format, which is not a ZIP file, is read too.
+
+    Raises:
+        UserError: the file is damaged or compressed, or its older format holds anything else.
+        ForeignCheckpoint: the file is intact, but holds more than tensors and plain values.
+        Unreadable: the disk, the permissions or the memory failed; the file may be intact.
+    """
+    intact = False
+    try:
+        intact = _check_members(path)
+        with warnings.catch_warnings(action="ignore"):  # torch's, about pickle protocols
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler may raise anything on damaged bytes
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: a bad offset
+            raise Unreadable(f"{path}: cannot be read ({error.strerror or error})") from None
+        if out_of_memory(error):
+            raise Unreadable(f"{path}: cannot be read (not enough memory)") from None
+        if intact and "file read failed" in str(error):  # torch's wording for a failing disk
+            raise Unreadable(f"{path}: cannot be read (the disk failed)") from None
+        foreign = intact and isinstance(error, pickle.UnpicklingError)
+        kind = ForeignCheckpoint if foreign else UserError
+        raise kind(f"{path}: not a readable checkpoint ({_reason(error)})") from None
+
+
+def _check_members(path: Path) -> bool:
+    """Whether the file is a ZIP file; raises if a member is damaged or compressed."""
+    with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            return False
+        with zipfile.ZipFile(file) as archive:
+            for member in archive.infolist():
+                if member.compress_type != zipfile.ZIP_STORED:
+                    raise _Compressed(f"its part {member.filename[:60]!a} is compressed")
+            if (damaged := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"wrong checksum of {damaged!a}")
+    return True
+
+
+def _reason(error: Exception) -> str:
+    """Why a file was refused, in one line, without torch's advice to load it unsafely."""
+    if isinstance(error, _Compressed | zipfile.BadZipFile):
+        return str(error).partition("\n")[0][:120]
+    if asked := re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", str(error)):
+        return f"it asks for {asked[1][:80]!a}, which no weights need; nothing of it was run"
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds more than tensors and plain values; nothing of it was run"
+    if isinstance(error, RuntimeError):
+        return str(error).partition("\n")[0].partition(". ")[0][:120]
+    return "damaged, or not a file of weights"
 
 
 def save_generator(
     path: Path,
-    generator: torch.nn.Module,
+    generator: nn.Module,
     settings: GeneratorSettings,
     *,
     channels: tuple[int, int],
     size: tuple[int, int],
     origin: dict[str, Any],
 ) -> None:
-    """Write a generator with all that is needed to build it again.
+    """Write a generator with everything needed to rebuild it.
 
     `channels`: of input and output; `size`: (H, W) of training; `origin`: digest, data set, seed.
     """
@@ -108,61 +181,121 @@ def save_generator(
     save(path, content)
 
 
-def load_generator(path: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """The generator that `save_generator` wrote, and the rest of the file. UserError as `load`."""
-    content = load(path)
+def load_generator(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The generator that `save_generator` wrote, and the rest of the file. Raises as `load`."""
+    return rebuild_generator(path, load(path))
+
+
+def rebuild_generator(path: Path, content: Any) -> tuple[nn.Module, dict[str, Any]]:
+    """A generator from the content of a file of ours; `path` is named in errors.
+
+    The file may come from a stranger: weights are checked before they take memory. UserError if
+    no generator can be built, ForeignCheckpoint for another format.
+    """
+    content = _checked_format(path, content)
     if content.get("kind") != "generator":
         raise UserError(f"{path}: a checkpoint, but not of a generator")
-    try:
-        held = path.stat().st_size
-    except OSError as error:
-        raise Unreadable(f"{path}: cannot be read ({error.strerror or error})") from None
     try:
         settings = GeneratorSettings(**content["settings"])
         channels, size = (_two_numbers(content[key]) for key in ("channels", "size"))
         if not isinstance(content["origin"], dict):
             raise ValueError("origin: must be a mapping")
-        if least_bytes(settings, channels, size) > held:
-            raise ValueError("its settings ask for more weights than the file can hold")
-        generator = build_generator(settings, channels, size)
-        generator.load_state_dict(content["weights"])
-    except Exception as error:  # the file is a stranger's: any value may stand anywhere
+        with torch.device("meta"):  # takes no memory, whatever the settings ask for
+            generator = build_generator(settings, channels, size)
+        fill(generator, content["weights"])
+    except Exception as error:  # a stranger's file may hold any value anywhere
         if out_of_memory(error):
             raise Unreadable(f"{path}: cannot be read (not enough memory)") from None
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        # load_state_dict says what differs in its last line.
+        # load_state_dict names the difference in its last line.
         reason = f"{type(error).__name__}: {lines[-1] if lines else 'no reason given'}"
         raise UserError(f"{path}: not a generator that can be built ({reason[:160]})") from None
     return generator, content
 
 
-def least_bytes(
-    settings: GeneratorSettings, channels: tuple[int, int], size: tuple[int, int]
-) -> int:
-    """What a generator's encoder and last layer take in float32: a bound that is known before
-    anything is built, so that a small file cannot name a network that fills the memory."""
-    widths = [channels[0], *encoder_widths(settings.width, resolve_depth(size, settings.depth))]
-    encoder = sum(before * behind for before, behind in pairwise(widths))
-    return 4 * 16 * (encoder + settings.width * channels[1])
+def fill(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Give a network on the meta device its weights, as contiguous float32.
+
+    ValueError for a tensor that claims more memory than it has, or is not floating point;
+    RuntimeError as `load_state_dict` for missing or unknown names and for other shapes.
+    """
+    ordinary = dict(weights)
+    for name in network.state_dict().keys() & weights.keys():
+        check_tensor(name, weights[name])
+        ordinary[name] = weights[name].float().contiguous()
+    network.load_state_dict(ordinary, assign=True)
+
+
+def check_tensor(name: str, tensor: Tensor) -> None:
+    """ValueError unless the tensor is dense, floating point, and as large as it claims to be."""
+    ordinary = (
+        tensor.layout == torch.strided
+        and tensor.is_floating_point()
+        and tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
+    )
+    if not ordinary:
+        raise ValueError(f"{name} is not an ordinary tensor of floating-point numbers")
 
 
 def _two_numbers(value: Any) -> tuple[int, int]:
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ValueError("channels and size: must be two numbers")
-    if not all(type(one) is int and 1 <= one <= 65536 for one in value):
+    if not all(type(number) is int and 1 <= number <= 65536 for number in value):
         raise ValueError("channels and size: must be whole numbers from 1 to 65536")
     return value[0], value[1]
 
 
-def build_generator(
-    settings: GeneratorSettings, channels: tuple[int, int], size: tuple[int, int]
-) -> torch.nn.Module:
-    """A new generator with random weights. ValueError where the depth does not fit the size."""
-    return GENERATORS[settings.architecture](
-        input_channels=channels[0],
-        output_channels=channels[1],
-        width=settings.width,
-        depth=resolve_depth(size, settings.depth),
-        dropout=settings.dropout,
-        bottleneck_norm=settings.bottleneck_norm,
-    )
+class CheckpointSeries:
+    """The files `checkpoint-STEP.pt` of one training in its run directory; two are kept."""
+
+    def __init__(self, directory: Path, digest: str) -> None:
+        self.directory = directory
+        self.digest = digest
+
+    def paths(self) -> list[Path]:
+        """The files, newest first.
+
+        OSError if the folder cannot be listed: a training must not start over because its
+        checkpoints are invisible for a moment.
+        """
+        try:
+            names = os.listdir(self.directory)  # Path.glob would silently find nothing
+        except FileNotFoundError:
+            return []
+        steps = {name: int(match[1]) for name in names if (match := _NAME.fullmatch(name))}
+        return [self.directory / name for name in sorted(steps, key=steps.__getitem__)[::-1]]
+
+    def write(self, step: int, content: dict[str, Any]) -> None:
+        """Write a checkpoint, then delete all but the two newest. OSError as in `save`."""
+        path = self.directory / f"checkpoint-{step:07d}.pt"
+        save(path, {**content, "digest": self.digest, "step": step})
+        self.keep(KEPT)
+
+    def keep(self, count: int) -> None:
+        """Delete all but the newest `count`."""
+        for path in self.paths()[count:]:
+            path.unlink(missing_ok=True)
+
+    def newest(self, report: Callable[[Path, str], None]) -> dict[str, Any] | None:
+        """The content of the newest usable checkpoint, or None.
+
+        A damaged checkpoint, or one of another cell, is renamed to `*.damaged` or `*.foreign`, and
+        `report` is called with its new path and the reason. Unreadable or OSError, without any
+        renaming, if the disk or the memory fails.
+        """
+        for path in self.paths():
+            try:
+                content = load(path)
+                if content.get("digest") != self.digest:
+                    raise ForeignCheckpoint(f"{path}: a checkpoint of another cell")
+                return content
+            except Unreadable:
+                raise
+            except UserError as error:
+                ending = "foreign" if isinstance(error, ForeignCheckpoint) else "damaged"
+                aside = path
+                # If the folder is read-only, training fails with its own message.
+                with contextlib.suppress(OSError):
+                    aside = set_aside(path, ending)
+                report(aside, str(error).removeprefix(f"{path}: "))
+        return None

@@ -1,15 +1,19 @@
-"""Frozen, validated settings of one training and their digest. Never imports torch."""
+"""Frozen, validated settings of one training, their digest, and the arithmetic of patches.
+
+Never imports torch.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PROTOCOL = 1
-"""Raised when a change of the code changes what the same settings train."""
+"""Increased when a code change alters what the same settings train."""
 
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -17,7 +21,7 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 Precision = Literal["float32", "tf32", "bfloat16"]
-"""What convolutions multiply in; weights, losses and optimisers are float32 always."""
+"""What convolutions multiply in; weights, losses and optimisers are always float32."""
 
 
 class _Settings(BaseModel):
@@ -25,23 +29,29 @@ class _Settings(BaseModel):
 
 
 class GeneratorSettings(_Settings):
+    """Section 3.2.1, Appendix 6.1.1."""
+
     architecture: Literal["unet", "encoder-decoder"] = "unet"
     width: Width = 64
     """Filters of the first layer."""
     depth: Annotated[int, Field(ge=2, le=10)] | None = None
-    """Halvings; None takes as many as the size allows, at most 8 (the paper's at 256×256)."""
+    """Halvings; None means as many as the size allows, at most 8 (the paper's at 256×256)."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     bottleneck_norm: bool = False
     """The paper's erratum: BatchNorm on the bottleneck."""
 
 
 class DiscriminatorSettings(_Settings):
+    """Section 3.2.2, Appendix 6.1.2."""
+
     patch: Literal[1, 16, 34, 70, 142, 286] = 70
     """Receptive field in pixels."""
     width: Width = 64
 
 
 class ObjectiveSettings(_Settings):
+    """Section 3.1: terms and their weights."""
+
     gan: Literal["none", "unconditional", "conditional"] = "conditional"
     gan_loss: Literal["cross-entropy", "least-squares", "hinge"] = "cross-entropy"
     l1: Weight = 100.0
@@ -55,9 +65,11 @@ class ObjectiveSettings(_Settings):
 
 
 class TrainingSettings(_Settings):
+    """Section 3.3, Appendix 6.2: length, optimiser, augmentation, precision."""
+
     steps: Positive | None = None
     epochs: Positive | None = None
-    """The length: either steps or epochs."""
+    """The length: exactly one of steps and epochs."""
     batch: Positive = 1
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2e-4
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
@@ -65,7 +77,7 @@ class TrainingSettings(_Settings):
     schedule: Literal["constant", "linear"] = "constant"
     """linear: constant for the first half, then linearly to 0 (the PyTorch port's default)."""
     jitter: Annotated[float, Field(ge=1, le=2)] = 286 / 256
-    """Images are enlarged by this factor and cropped back at random; 1 turns it off."""
+    """Images are enlarged by this factor, then cropped at random to their size; 1 turns it off."""
     mirror: bool = True
     precision: Precision = "float32"
 
@@ -76,7 +88,7 @@ class TrainingSettings(_Settings):
         return self
 
     def total_steps(self, pairs: int) -> int:
-        """Optimiser steps for a training split of that many pairs; the last batch may be cut."""
+        """Optimiser steps for `pairs` training pairs; an epoch's last batch may be smaller."""
         if self.steps is not None:
             return self.steps
         assert self.epochs is not None
@@ -112,7 +124,7 @@ class CellConfig(CellSettings):
     def digest(self) -> str:
         """16 hex digits that name this training."""
         content = self.model_dump(mode="json")
-        if self.training.precision == "float32":  # as it was before the setting was there
+        if self.training.precision == "float32":  # keeps digests from before this setting
             del content["training"]["precision"]
         return digest(content)
 
@@ -128,8 +140,8 @@ def digest(value: Any) -> str:
 def resolve_depth(size: tuple[int, int], depth: int | None) -> int:
     """The generator's depth for a size (H, W).
 
-    Raises ValueError, with the nearest sizes that fit, where `depth` does not divide the sides,
-    or where none of 4 to 8 does.
+    Raises ValueError, naming the nearest sizes that fit, if 2**`depth` does not divide the sides,
+    or, without a depth, if 2**4 does not.
     """
     auto = depth is None
     if depth is None:
@@ -142,3 +154,46 @@ def resolve_depth(size: tuple[int, int], depth: int | None) -> int:
             f"multiples of {multiple} (got {size[0]}×{size[1]}; nearest: {near})"
         )
     return depth
+
+
+PATCHES = (1, 16, 34, 70, 142, 286)
+"""Receptive fields in pixels; PATCHES[n] has n stride-2 layers (public Torch code)."""
+
+
+def discriminator_layers(patch: int) -> list[tuple[int, int]]:
+    """(kernel, stride) of every convolution of the discriminator with receptive field `patch`.
+
+    Follows `defineD_n_layers` and `defineD_pixelGAN` of the public Torch code: n stride-2 layers,
+    one of stride 1, one to a single channel. ValueError for a patch that is not in PATCHES.
+    """
+    if patch not in PATCHES:
+        raise ValueError(f"patch must be one of {', '.join(map(str, PATCHES))} (got {patch})")
+    if patch == 1:
+        return [(1, 1)] * 3
+    return [(4, 2)] * PATCHES.index(patch) + [(4, 1)] * 2
+
+
+def receptive_field(layers: Sequence[tuple[int, int]]) -> int:
+    """Width in pixels of the image area that one output of (kernel, stride) convolutions sees."""
+    field = 1
+    for kernel, stride in reversed(layers):
+        field = (field - 1) * stride + kernel
+    return field
+
+
+def smallest_image(patch: int) -> int:
+    """The shortest side in pixels for which the `patch` discriminator has any output."""
+    side = 1
+    while discriminator_output(patch, side) < 1:
+        side += 1
+    return side
+
+
+def discriminator_output(patch: int, side: int) -> int:
+    """Outputs along a side of `side` pixels; below 1 if the image is too small."""
+    for kernel, stride in discriminator_layers(patch):
+        padding = 0 if kernel == 1 else 1
+        if side + 2 * padding < kernel:
+            return 0
+        side = (side + 2 * padding - kernel) // stride + 1
+    return side

@@ -1,6 +1,6 @@
-"""The training step in less time: D's two passes in one, and on a GPU the whole step as one graph.
+"""Faster training steps: D's two passes in one, and on a GPU the whole step as one CUDA graph.
 
-`model.training_step` is what these are held to (tests/pix2pix/test_fast_step.py).
+tests/pix2pix/test_fast_step.py compares them with the reference, `model.training_step`.
 """
 
 from __future__ import annotations
@@ -14,29 +14,34 @@ from torch import Tensor, nn
 
 from pix2pix.common.memory import out_of_memory
 from pix2pix.config import Precision
-from pix2pix.model import Model, discriminator_update, generator_update, training_step
+from pix2pix.model import (
+    Model,
+    arithmetic,
+    discriminator_update,
+    generator_update,
+    training_step,
+)
 from pix2pix.networks import BatchStatisticsNorm
-from pix2pix.precision import multiplying_in
 
 Step = Callable[[Tensor, Tensor], dict[str, Tensor]]
-"""Inputs and targets to the terms of both objectives, which are valid until the next call."""
+"""From inputs and targets to the terms of both objectives, valid until the next call."""
 
 State = tuple[list[tuple[Tensor, Tensor]], dict[Tensor, dict[str, Tensor]]]
-"""Copies of all weights, beside the weights, and of the optimisers' moments. On the CPU, so that a
-GPU's peak memory is that of training."""
+"""(weight, its copy) pairs, and copies of the optimisers' moments by weight. Copies are on the CPU,
+so that they do not count in the GPU's peak memory."""
 
 ModelStep = Callable[[Model, Tensor, Tensor], dict[str, Tensor]]
 
 WARM_UP = 3
-"""Steps before a capture, in which libraries start and the optimisers make their moments."""
+"""Steps before a capture: libraries initialise, optimisers allocate their state."""
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How the steps of a training are run; nothing of it is part of what is trained."""
+    """How the steps of a training are run; not part of a cell's identity."""
 
     paired: bool = False
-    """D sees target and translation in one pass where the batch is one image."""
+    """D sees target and translation in one pass if the batch is one image."""
     graph: bool = False
     """The step is captured in a CUDA graph and replayed."""
     channels_last: bool = False
@@ -47,28 +52,32 @@ class Execution:
 
     @property
     def engine(self) -> str:
-        """In words: 'reference', 'paired', 'graph', 'paired graph', 'graph, channels last'."""
+        """A name for provenance: 'reference', 'paired', 'graph', 'graph, channels last', …"""
         parts = [word for word in ("paired", "graph") if getattr(self, word)]
         layout = ", channels last" if self.channels_last else ""
         return (" ".join(parts) or "reference") + layout
 
 
 def execution_of(device: torch.device, precision: Precision) -> Execution:
-    """How steps are run unless told otherwise. On the CPU float32 is the reference's arithmetic,
-    bit for bit; on a GPU the graph is of the reference's step."""
+    """The default execution. On the CPU, float32 is bit for bit the reference; on a GPU, the graph
+    captures the reference's step."""
     if device.type == "cuda":
         return Execution(graph=True)
     return Execution(paired=precision != "float32")
 
 
 def make_step(model: Model, execution: Execution, first: tuple[Tensor, Tensor]) -> Step:
-    """The step of a training, in the model's precision, whose batches are of the shape of `first`,
-    which it does not train on. CaptureFailed where the execution is a graph and the device cannot
-    capture it; the model and the random numbers are then as they were."""
+    """The step of a training, in the model's precision.
+
+    `first`: inputs and targets with the shape of the batches; they are not trained on.
+
+    Raises CaptureFailed if the execution is a graph that the device cannot capture; the model and
+    the random state are then unchanged.
+    """
     plain = paired_step if execution.paired else training_step
 
     def step(model: Model, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        with multiplying_in(model.precision):
+        with arithmetic(model.precision):
             return plain(model, x, y)
 
     if execution.graph:
@@ -77,16 +86,16 @@ def make_step(model: Model, execution: Execution, first: tuple[Tensor, Tensor]) 
 
 
 def paired_step(model: Model, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-    """`training_step`, but D sees target and translation in one pass where the batch is one image.
+    """`training_step`, but D sees target and translation in one pass if the batch is one image.
 
-    BatchNorm's statistics are those of one image then, as they are in two passes.
+    BatchNorm then normalises each image by itself, as it does in two passes.
     """
     if model.discriminator is None or len(x) > 1:
         return training_step(model, x, y)
     translation = model.translate(x)
     with _statistics_per_image(model.discriminator):
         seen = x.expand(2, -1, -1, -1), torch.cat((y, translation.detach()))
-        real, generated = model.judge(*seen).chunk(2)
+        real, generated = model.discriminate(*seen).chunk(2)
     terms = discriminator_update(model, real, generated)
     return terms | generator_update(model, x, y, translation)
 
@@ -110,8 +119,8 @@ class CaptureFailed(RuntimeError):
 class GraphStep:
     """A step captured once and replayed: one launch instead of hundreds.
 
-    Dropout's generator is the device's own, which the graph advances, so that saved states of it
-    mean the same as without a graph. A batch of another shape (an epoch's last) is stepped eagerly.
+    Dropout draws from the device's own generator, which the graph advances, so its saved states
+    mean the same as without a graph. A batch of another shape (an epoch's last) runs eagerly.
     """
 
     def __init__(self, model: Model, step: ModelStep, x: Tensor, y: Tensor) -> None:
@@ -130,9 +139,9 @@ class GraphStep:
             cause = _first_cause(error)
             if out_of_memory(cause):
                 raise cause from None
-            said = str(cause).strip().partition("\n")[0] or type(cause).__name__
-            del cause  # its traceback holds the tensors of the capture, and this frame
-            raise CaptureFailed(said) from error
+            reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
+            del cause  # its traceback keeps the tensors of the capture alive
+            raise CaptureFailed(reason) from error
         finally:
             _restore(model, before)
             if random is not None:
@@ -147,7 +156,7 @@ class GraphStep:
             for _ in range(WARM_UP):
                 self.step(self.model, self.x, self.y)
         torch.cuda.current_stream(device).wait_stream(beside)
-        for optimiser in _optimisers(self.model):  # the graph's gradients live in its own memory
+        for optimiser in _optimisers(self.model):  # the graph allocates its own gradients
             optimiser.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=pool):
@@ -155,9 +164,11 @@ class GraphStep:
         return graph, terms
 
     def _check(self, device: torch.device) -> None:
-        """RuntimeError where a replay does nothing: a graph may be empty without an error. Told by
-        the optimisers' counts of steps, since weights need not move on the batch at hand (L1 alone
-        on blank images has no gradient)."""
+        """Raise RuntimeError if a replay trains nothing: a graph may be empty without an error.
+
+        Checked by the optimisers' step counts, because weights need not change on this batch (L1
+        on blank images has no gradient).
+        """
         counts = [v["step"] for o in _optimisers(self.model) for v in o.state.values()]
         before = [count.clone() for count in counts]
         self.graph.replay()
@@ -175,10 +186,12 @@ class GraphStep:
 
 
 def _leave_capture(device: torch.device, random: Tensor, pool: tuple[int, int] | None) -> None:
-    """After a capture that failed: its stream stays the current one, the generator of random
-    numbers stays in a state in which only a capture may draw, and the allocator keeps `pool` open,
-    so that it gives no memory back (torch 2.11; mended in later ones). Steps may still be under way
-    on the capture's stream, which nothing else waits for."""
+    """Clean up after a failed capture, which torch 2.11 does not (later versions do).
+
+    Its stream stays current, only a capture may draw from the random generator, and the allocator
+    keeps `pool` open and returns no memory. Steps may also still be running on the capture's
+    stream, which nothing else waits for.
+    """
     with suppress(RuntimeError):
         torch.cuda.synchronize(device)
     torch.cuda.set_stream(torch.cuda.default_stream(device))
@@ -186,20 +199,20 @@ def _leave_capture(device: torch.device, random: Tensor, pool: tuple[int, int] |
     fresh.set_state(random)
     index = torch.cuda.current_device() if device.index is None else device.index
     torch.cuda.default_generators[index].graphsafe_set_state(fresh)
-    with suppress(RuntimeError, AttributeError):  # the capture did not come so far, or closed it
+    with suppress(RuntimeError, AttributeError):  # never opened, or already closed
         torch._C._cuda_endAllocateToPool(index, pool)
         torch._C._cuda_releasePool(index, pool)
 
 
 def _first_cause(error: BaseException) -> BaseException:
-    """What went wrong in a capture; leaving it raises another error on top."""
+    """The original error of a capture; leaving the capture raises another on top of it."""
     while error.__context__ is not None:
         error = error.__context__
     return error
 
 
 def _optimisers(model: Model) -> list[torch.optim.Optimizer]:
-    return [one for one in (model.optimiser_g, model.optimiser_d) if one is not None]
+    return [o for o in (model.optimiser_g, model.optimiser_d) if o is not None]
 
 
 def _state(model: Model) -> State:
@@ -220,7 +233,7 @@ def _kept(value: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _restore(model: Model, state: State) -> None:
-    """Put a model back in place, where a graph has its addresses. New moments become zeros."""
+    """Restore a model in place, since a graph keeps its addresses. New moments become zeros."""
     weights, moments = state
     for parameter, value in weights:
         parameter.copy_(value)

@@ -12,19 +12,19 @@ from torch import Tensor
 
 
 class GANLoss(Protocol):
-    """What D minimises on real and on generated images, and what G minimises."""
+    """What D minimises on real and generated images, and what G minimises."""
 
     def discriminator(self, real: Tensor, generated: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (N, 1, h, w) on both to two scalars; D's objective is half their sum."""
+        """Two scalars from logits (N, 1, h, w) on each; D's objective is half their sum."""
         ...
 
     def generator(self, generated: Tensor) -> Tensor:
-        """Logits (N, 1, h, w) on generated images to a scalar."""
+        """A scalar from logits (N, 1, h, w) on generated images."""
         ...
 
 
 class CrossEntropy:
-    """The paper's: D by binary cross-entropy, G maximises log D(x, G(x)) (Section 3.3)."""
+    """The paper's loss: binary cross-entropy for D; G maximises log D(x, G(x)) (Section 3.3)."""
 
     def discriminator(self, real: Tensor, generated: Tensor) -> tuple[Tensor, Tensor]:
         return F.softplus(-real).mean(), F.softplus(generated).mean()

@@ -1,21 +1,24 @@
 """The networks and optimisers of one training, and the step that trains them (Section 3.3).
 
-`training_step` is the reference: it reads like the paper. `fast_step.py` has those that do the same
-in less time.
+`training_step` is the reference and reads like the paper; `fast_step.py` has faster equivalents.
+`training.precision` only changes what convolutions multiply in: weights, losses, optimisers and the
+sums within a normalisation are always float32.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from pix2pix import losses
-from pix2pix.checkpoint import build_generator
+from pix2pix.common.errors import UserError
 from pix2pix.config import CellConfig, ObjectiveSettings, Precision
-from pix2pix.networks import PatchDiscriminator, initialise
-from pix2pix.precision import forward
+from pix2pix.networks import PatchDiscriminator, build_generator, initialise
 
 
 @dataclass
@@ -30,40 +33,43 @@ class Model:
     gan_loss: losses.GANLoss
     precision: Precision
     learning_rate: float = float("nan")
-    """What was set last."""
+    """The rate that was set last."""
 
     def translate(self, x: Tensor) -> Tensor:
-        """G's images for inputs x."""
+        """G's images for inputs x, both (N, C, H, W) float in [-1, 1]."""
         return forward(self.generator, x, self.precision)
 
-    def judge(self, x: Tensor, image: Tensor) -> Tensor:
-        """D's logits on images of inputs x."""
+    def discriminate(self, x: Tensor, image: Tensor) -> Tensor:
+        """D's logits (N, 1, h, w) on images, given inputs x if D is conditional."""
         assert self.discriminator is not None
         conditional = self.objective.gan == "conditional"
         seen = torch.cat((x, image), dim=1) if conditional else image
         return forward(self.discriminator, seen, self.precision)
 
     def set_learning_rate(self, rate: float) -> None:
+        """Set the rate of both optimisers."""
         if rate == self.learning_rate:
             return
         self.learning_rate = rate
         for optimiser in (self.optimiser_g, self.optimiser_d):
             for group in optimiser.param_groups if optimiser is not None else ():
-                if isinstance(group["lr"], Tensor):  # on a GPU, where a graph reads it
+                if isinstance(group["lr"], Tensor):  # on a GPU, read by the CUDA graph
                     group["lr"].fill_(rate)
                 else:
                     group["lr"] = rate
 
-    def state_dict(self) -> dict[str, dict]:
+    def state_dict(self) -> dict[str, dict[str, Any]]:
+        """The state of both networks and optimisers by name, without the missing ones."""
         parts = (self.generator, self.discriminator, self.optimiser_g, self.optimiser_d)
         names = ("generator", "discriminator", "optimiser_g", "optimiser_d")
         return {n: p.state_dict() for n, p in zip(names, parts, strict=True) if p is not None}
 
-    def load_state_dict(self, state: dict[str, dict]) -> None:
+    def load_state_dict(self, state: dict[str, dict[str, Any]]) -> None:
+        """Restore what `state_dict` returned, possibly on another device."""
         for name, part_state in state.items():
             part = getattr(self, name)
             if isinstance(part, torch.optim.Optimizer):
-                # How the rate is kept is the device's matter, which may be another one now.
+                # How the rate is stored depends on the device, which may have changed.
                 own = ("lr", "capturable")
                 groups = [
                     saved | {key: mine[key] for key in own}
@@ -78,8 +84,8 @@ class Model:
 
 
 def _lay_out(optimiser: torch.optim.Optimizer) -> None:
-    """Give moments the memory format of their weights: a fused Adam walks through both as they lie
-    in memory, and those of a file may lie otherwise."""
+    """Give moments the memory format of their weights: fused Adam walks both in memory order, and
+    the moments in a file may be laid out differently."""
     for parameter, values in optimiser.state.items():
         for name, value in values.items():
             if value.shape == parameter.shape and value.stride() != parameter.stride():
@@ -94,9 +100,8 @@ def build(
 ) -> Model:
     """New networks and optimisers, drawn from the cell's seed alone.
 
-    `channels`: of inputs and targets; `memory_format`: of the weights, which decides that of all
-    that is computed. G is drawn before D, each from its own stream, so that all
-    arms of one seed start from the same generator.
+    `channels`: of inputs and targets; `memory_format`: of the weights; activations follow it.
+    G and D are drawn from separate streams, so all arms of one seed start from the same generator.
     """
     generator = build_generator(config.generator, channels, config.size)
     initialise(generator, torch.Generator().manual_seed(config.seed))
@@ -141,13 +146,13 @@ def training_step(model: Model, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     """
     translation, terms = model.translate(x), {}
     if model.discriminator is not None:
-        judged = model.judge(x, y), model.judge(x, translation.detach())
-        terms |= discriminator_update(model, *judged)
+        real, generated = model.discriminate(x, y), model.discriminate(x, translation.detach())
+        terms |= discriminator_update(model, real, generated)
     return terms | generator_update(model, x, y, translation)
 
 
 def discriminator_update(model: Model, real: Tensor, generated: Tensor) -> dict[str, Tensor]:
-    """D's step on its logits on targets and on translations; its terms."""
+    """One gradient step on D from its logits on targets and on translations; returns its terms."""
     assert model.optimiser_d is not None
     real, generated = model.gan_loss.discriminator(real, generated)
     model.optimiser_d.zero_grad(set_to_none=True)
@@ -157,12 +162,12 @@ def discriminator_update(model: Model, real: Tensor, generated: Tensor) -> dict[
 
 
 def generator_update(model: Model, x: Tensor, y: Tensor, translation: Tensor) -> dict[str, Tensor]:
-    """G's step against the updated D; its terms."""
+    """One gradient step on G against the updated D; returns its terms."""
     objective, terms = model.objective, {}
     if model.discriminator is not None:
         model.discriminator.requires_grad_(False)
         try:
-            terms["g_gan"] = model.gan_loss.generator(model.judge(x, translation))
+            terms["g_gan"] = model.gan_loss.generator(model.discriminate(x, translation))
         finally:
             model.discriminator.requires_grad_(True)
     terms["g_l1"] = losses.l1(translation, y)
@@ -176,3 +181,49 @@ def generator_update(model: Model, x: Tensor, y: Tensor, translation: Tensor) ->
     total.backward()
     model.optimiser_g.step()
     return {name: term.detach() for name, term in terms.items()}
+
+
+def precision_problem(precision: Precision, device: torch.device) -> str:
+    """Why a device cannot train in a precision; empty if it can."""
+    if precision == "float32" or (precision == "bfloat16" and device.type != "cuda"):
+        return ""
+    if device.type != "cuda":
+        return "only GPUs have TF32 (NVIDIA Ampere or later); this training runs on the CPU"
+    if torch.cuda.get_device_capability(device) >= (8, 0):  # older GPUs only emulate bfloat16
+        return ""
+    name = torch.cuda.get_device_name(device)
+    return f"{name} does not support {precision} (NVIDIA Ampere or later does)"
+
+
+def check_precision(precision: Precision, device: torch.device) -> None:
+    """Raise UserError if the device cannot train in the precision; there is no fallback."""
+    if reason := precision_problem(precision, device):
+        others = [p for p in get_args(Precision) if not precision_problem(p, device)]
+        raise UserError(f"training.precision {precision}: {reason}; use {' or '.join(others)}")
+
+
+@contextmanager
+def arithmetic(precision: Precision) -> Iterator[None]:
+    """Switch TF32 on for "tf32" and off otherwise, for GPU work launched inside this block.
+
+    TF32 applies to every convolution. bfloat16 is applied per network, by `forward`.
+    """
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.allow_tf32 = matmul.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before
+
+
+def forward(network: nn.Module, x: Tensor, precision: Precision) -> Tensor:
+    """The network's float32 output for x, with convolutions in bfloat16 if that is the precision.
+
+    G's tanh and D's last layer compute in float32 in either case (networks.py). Each call has its
+    own autocast: one around a whole step would keep the casts of weights made before their update.
+    """
+    if precision != "bfloat16":
+        return network(x)
+    with torch.autocast(x.device.type, torch.bfloat16):
+        return network(x)

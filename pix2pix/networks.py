@@ -1,7 +1,7 @@
 """Generators and discriminators of the paper (Section 3.2, Appendix 6.1).
 
-Ck is Convolution-BatchNorm-ReLU with k filters; all convolutions are 4×4 with stride 2 unless said
-otherwise. BatchNorm always uses the batch's own statistics and dropout is always active, in
+Ck is Convolution-BatchNorm-ReLU with k filters; all convolutions are 4×4 with stride 2 unless
+stated otherwise. BatchNorm always uses the batch's own statistics and dropout is always active, in
 training and in translation alike: the paper draws its noise from dropout, and at batch 1 its
 BatchNorm is instance normalisation.
 """
@@ -13,7 +13,13 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
-from pix2pix.patches import discriminator_layers, receptive_field, smallest_image
+from pix2pix.config import (
+    GeneratorSettings,
+    discriminator_layers,
+    receptive_field,
+    resolve_depth,
+    smallest_image,
+)
 
 __all__ = [
     "GENERATORS",
@@ -21,6 +27,7 @@ __all__ = [
     "PatchDiscriminator",
     "PortUNetGenerator",
     "UNetGenerator",
+    "build_generator",
     "initialise",
     "parameter_count",
     "receptive_field",
@@ -32,20 +39,19 @@ DROPOUT_LEVELS = 3
 class BatchStatisticsNorm(nn.BatchNorm2d):
     """BatchNorm that keeps no running statistics, so training and translation are one function.
 
-    Unlike `nn.BatchNorm2d` it accepts one value a channel (a 1×1 bottleneck at batch 1) and then
-    returns its bias, whatever the input was: the erratum of the paper.
+    Unlike `nn.BatchNorm2d` it accepts one value per channel (a 1×1 bottleneck at batch 1) and then
+    returns its bias regardless of the input: the erratum of the paper.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, track_running_stats=False)
         self.per_image = False
-        """Whether each image of the batch is normalised by itself: several batches of one image
-        in one pass."""
+        """Whether to normalise each image by itself: several batches of one image in one pass."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) float to the same, normalised over N, H and W, or over H and W."""
         if (x[0] if self.per_image else x).numel() == x.shape[1]:
-            # Exactly zero before scale and bias; rounding would be amplified by the layers behind.
+            # Exactly zero before scale and bias; later layers would amplify rounding.
             scale, bias = (p.view(1, -1, 1, 1) for p in (self.weight, self.bias))
             return (x - x) * scale + bias
         cudnn = torch.backends.cudnn.enabled
@@ -57,14 +63,14 @@ class BatchStatisticsNorm(nn.BatchNorm2d):
 
 
 class FullPrecisionTanh(nn.Tanh):
-    """Tanh in float32 under autocast too: in bfloat16 its gradient is 0 from 3.5 on."""
+    """Tanh in float32 even under autocast: in bfloat16 its gradient is 0 for inputs above 3.5."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.float() if x.dtype == torch.bfloat16 else x)
 
 
 class FullPrecisionConv2d(nn.Conv2d):
-    """A convolution in float32 under autocast too."""
+    """A convolution in float32 even under autocast."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not torch.is_autocast_enabled(x.device.type):
@@ -74,7 +80,7 @@ class FullPrecisionConv2d(nn.Conv2d):
 
 
 class AlwaysDropout(nn.Module):
-    """Dropout that `eval()` does not turn off: the generator's only source of noise."""
+    """Dropout that `eval()` does not turn off: the generator's only noise (Section 3.2)."""
 
     def __init__(self, probability: float = 0.5) -> None:
         super().__init__()
@@ -106,7 +112,7 @@ def encoder_widths(width: int, depth: int) -> list[int]:
 
 
 class _Generator(nn.Module):
-    """What U-Net and encoder-decoder share; they differ in the skip connections alone.
+    """What U-Net and encoder-decoder share; they differ only in the skip connections.
 
     Only the output layer has a bias, which gives the published parameter counts (the public Torch
     code has biases everywhere but sets them to zero at every step). `dropout_layers` counts the
@@ -115,7 +121,7 @@ class _Generator(nn.Module):
 
     skips: bool
     skip_first = False
-    """Whether the encoder's channels stand before the decoder's where the two are joined."""
+    """Whether the encoder's channels come before the decoder's in a concatenation."""
 
     def __init__(
         self,
@@ -199,10 +205,10 @@ class UNetGenerator(_Generator):
 class PortUNetGenerator(UNetGenerator):
     """The U-Net as the PyTorch port builds it (junyanz/pytorch-CycleGAN-and-pix2pix).
 
-    `UnetGenerator` of its `models/networks.py`: skips stand before the decoder's own channels,
-    which matters for the order of the weights alone, and dropout is shifted by one layer: none on
-    the innermost, then on the `depth` − 5 further layers of 8 × `width` filters, whose outputs are
-    4, 8 and 16 pixels a side at depth 8.
+    `UnetGenerator` of its `models/networks.py`: skips come before the decoder's own channels,
+    which only changes the order of weights, and dropout is shifted by one layer: none on the
+    innermost, then on the next `depth` − 5 layers of 8 × `width` filters, whose outputs are 4, 8
+    and 16 pixels wide at depth 8.
     """
 
     skip_first = True
@@ -221,7 +227,7 @@ class PortUNetGenerator(UNetGenerator):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        # As the port's ToTensor leaves them: the layout decides which draw of dropout falls where.
+        # Contiguous, as from the port's ToTensor: the memory layout decides where dropout falls.
         return super().forward(images.contiguous())
 
 
@@ -266,7 +272,7 @@ class PatchDiscriminator(nn.Module):
         if min(x.shape[-2:]) < side:
             raise ValueError(
                 f"image of {x.shape[-2]}×{x.shape[-1]} is too small for a {self.patch}×{self.patch}"
-                f" discriminator, which needs {side} pixels a side"
+                f" discriminator, which needs at least {side} pixels per side"
             )
         return self.layers(x)
 
@@ -275,6 +281,23 @@ GENERATORS: dict[str, type[_Generator]] = {
     "unet": UNetGenerator,
     "encoder-decoder": EncoderDecoderGenerator,
 }
+
+
+def build_generator(
+    settings: GeneratorSettings, channels: tuple[int, int], size: tuple[int, int]
+) -> torch.nn.Module:
+    """A new generator with random weights for (input, output) channels and size (H, W).
+
+    ValueError if the depth does not fit the size.
+    """
+    return GENERATORS[settings.architecture](
+        input_channels=channels[0],
+        output_channels=channels[1],
+        width=settings.width,
+        depth=resolve_depth(size, settings.depth),
+        dropout=settings.dropout,
+        bottleneck_norm=settings.bottleneck_norm,
+    )
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -6,47 +6,99 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pix2pix.checkpoint import random_state, restore_random_state
-from pix2pix.checkpoint_series import CheckpointSeries
+from pix2pix.checkpoint import CheckpointSeries, random_state, restore_random_state
 from pix2pix.common.errors import Interrupted, TrainingError
 from pix2pix.common.files import replacing
 from pix2pix.common.memory import peak_memory_mib
 from pix2pix.config import CellConfig
 from pix2pix.data.batches import Batches
 from pix2pix.fast_step import CaptureFailed, Execution, Step, execution_of, make_step
-from pix2pix.loss_window import LossWindow
-from pix2pix.model import Model, build
+from pix2pix.model import Model, build, check_precision
 from pix2pix.networks import parameter_count
-from pix2pix.precision import check
 from pix2pix.translation import grid, translate
 
 SAMPLES = 4
-"""Validation pairs on a sample grid."""
+"""Validation pairs in a sample grid."""
 
 
 class Record(Protocol):
-    """Where a training tells what happens: `Journal.append`, or anything of its form."""
+    """Receives a training's events: `Journal.append`, or any function of this form."""
 
     def __call__(self, event: str, **fields: object) -> None: ...
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How often a training writes; none of it changes what is trained."""
+    """How often a training writes; does not change what is trained."""
 
     record_steps: int
     sample_steps: int
     checkpoint_seconds: float = 60.0
 
 
+class LossWindow:
+    """Losses since the last record, kept on the device so that the loop never waits for it."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.names: list[str] = []
+        self.values: list[Tensor] = []
+        self.held: Tensor | None = None
+        """The values of a resumed checkpoint: (steps, terms) on the CPU."""
+        self.seconds = 0.0
+
+    def add(self, step: int, terms: dict[str, Tensor]) -> None:
+        """Keep the scalar terms of a step, without copying them to the CPU."""
+        self.steps.append(step)
+        self.names = list(terms)
+        self.values.append(torch.stack(list(terms.values())))
+
+    def check(self) -> Tensor:
+        """All values, (steps, terms) on the CPU.
+
+        TrainingError names the first step and term that is not finite.
+        """
+        parts = [] if self.held is None else [self.held]
+        parts += [torch.stack(self.values).cpu()] if self.values else []
+        values = torch.cat(parts)
+        bad = (~values.isfinite()).nonzero()
+        if len(bad):
+            row, column = bad[0].tolist()
+            raise TrainingError(
+                f"step {self.steps[row]}: the loss {self.names[column]} is "
+                f"{values[row, column].item()}: the training diverged (lower "
+                "training.learning_rate, or check the data)"
+            )
+        return values
+
+    def means(self) -> dict[str, float]:
+        """The mean of each term; TrainingError as in `check`."""
+        return dict(zip(self.names, self.check().double().mean(0).tolist(), strict=True))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values and one CPU tensor, for a checkpoint."""
+        values = self.check() if self.steps else None
+        return {
+            "steps": self.steps,
+            "names": self.names,
+            "values": values,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.steps, self.names, self.seconds = state["steps"], state["names"], state["seconds"]
+        self.values, self.held = [], state["values"]
+
+
 def learning_rate(config: CellConfig, step: int, total: int) -> float:
-    """The rate of the step after `step` steps: constant, or linear to 0 over the second half."""
+    """The rate for the step after `step` steps: constant, or linear to 0 over the second half."""
     rate = config.training.learning_rate
     if config.training.schedule == "constant" or step < total // 2:
         return rate
@@ -66,21 +118,30 @@ def train(
     flush: Callable[[], None] = lambda: None,
     execution: Execution | None = None,
 ) -> nn.Module:
-    """Train a cell from its newest whole checkpoint, or from the start, to its last step.
+    """Train a cell to its last step, resuming from its newest intact checkpoint if there is one.
 
-    Pairs are (inputs, targets), each (N, H, W, C) uint8. `directory` receives checkpoints and
-    `samples/`. `flush` puts on the disk what was recorded: a checkpoint must not outlive the
-    records of the steps before it. `execution` is how the steps are run, by default the fastest
-    for the device (`fast_step.execution_of`). On the CPU a training that was stopped or killed and
-    goes on gives the same weights, bit for bit, as one that was not (same versions, same number of
-    threads).
+    Args:
+        train_pairs, validation_pairs: (inputs, targets), each (N, H, W, C) uint8.
+        directory: receives checkpoints and `samples/`.
+        record: receives the events.
+        pace: how often records, samples and checkpoints are written.
+        stop: asked after every step; if true, a checkpoint is written and Interrupted is raised.
+        flush: puts recorded events on disk, because a checkpoint must not outlive the records of
+            the steps before it.
+        execution: how steps are run; by default `fast_step.execution_of` chooses by device.
 
-    Returns the trained generator; its last checkpoint is left for whoever keeps the generator to
-    delete. Raises UserError where the device lacks the cell's precision, Interrupted when `stop()`
-    becomes true, TrainingError when a loss is not finite, OSError, naming the file, where one
-    cannot be written.
+    On the CPU, a training that was stopped or killed and then resumed gives the same weights, bit
+    for bit, as an uninterrupted one (with the same package versions and number of threads).
+
+    Returns the trained generator. The caller deletes the last checkpoint after saving it.
+
+    Raises:
+        UserError: the device does not support the cell's precision.
+        Interrupted: `stop()` returned true.
+        TrainingError: a loss is not finite.
+        OSError: a file cannot be written; names it.
     """
-    check(config.training.precision, device)
+    check_precision(config.training.precision, device)
     if execution is None:
         execution = execution_of(device, config.training.precision)
     inputs, targets = train_pairs
@@ -103,7 +164,7 @@ def train(
     window = LossWindow()
     step, seconds, peak = 0, 0.0, 0.0
     unusable: list[tuple[Path, str]] = []
-    state = checkpoints.newest(lambda *one: unusable.append(one))
+    state = checkpoints.newest(lambda path, why: unusable.append((path, why)))
     if state is not None:
         model.load_state_dict(state["model"])
         batches.load_state_dict(state["batches"])
@@ -176,8 +237,10 @@ def train(
 def recorded_step(
     model: Model, execution: Execution, first: tuple[Tensor, Tensor], record: Record
 ) -> Step:
-    """The step, and a record of how it is run: without a graph where the device cannot capture
-    one, in the same precision."""
+    """`make_step`, recorded as an "execution" event.
+
+    If the device cannot capture a graph, steps run without one, in the same precision.
+    """
     failed = {}
     try:
         step = make_step(model, execution, first)
@@ -190,9 +253,9 @@ def recorded_step(
 
 
 def check_weights(network: nn.Module, step: int) -> None:
-    """TrainingError where a weight is not finite: the losses only show the step before."""
+    """Raise TrainingError if a weight is not finite: the losses only show the step before."""
     finite = torch.stack([p.isfinite().all() for p in network.parameters()]).tolist()
-    bad = [n for (n, _), one in zip(network.named_parameters(), finite, strict=True) if not one]
+    bad = [n for (n, _), ok in zip(network.named_parameters(), finite, strict=True) if not ok]
     if bad:
         raise TrainingError(
             f"step {step}: the generator's weights are not finite ({bad[0]}): the training diverged"
@@ -206,10 +269,9 @@ def write_samples(
     seed: int,
     device: torch.device,
 ) -> None:
-    """Write a grid of inputs, translations and targets of a few validation pairs.
+    """Write a PNG grid of inputs, translations and targets of SAMPLES validation pairs.
 
-    The same ones at every step, spread over the split, because neighbours are often frames of one
-    film.
+    The same pairs at every step, spread over the split: neighbours are often frames of one video.
     """
     chosen = np.linspace(0, len(pairs[0]) - 1, min(SAMPLES, len(pairs[0]))).round().astype(int)
     inputs, targets = pairs[0][chosen], pairs[1][chosen]

@@ -1,24 +1,60 @@
-"""From a generator and inputs to images, the way the paper's test script does it.
-
-`python -m pix2pix.translate` does it with a file and a folder (pix2pix/translate.py).
-"""
+"""Translate images with a generator, as the paper's test script does."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from pix2pix.common.errors import UserError
-from pix2pix.translation_protocols import PROTOCOLS, TranslationProtocol
+from pix2pix.data.batches import to_float, to_uint8
+
+
+@dataclass(frozen=True)
+class TranslationProtocol:
+    """How one program turns pixels into a generator's input, and its output into pixels."""
+
+    to_float: Callable[[Tensor], Tensor]
+    """(N, H, W, C) uint8 to (N, C, H, W) float32 in [-1, 1]."""
+    to_uint8: Callable[[Tensor], Tensor]
+    """(N, C, H, W) float in [-1, 1] to (N, H, W, C) uint8."""
+    resize: Image.Resampling
+    """The filter for photos of another size (Pillow, antialiased)."""
+    running_statistics: bool = False
+    """Whether BatchNorm uses the statistics of training, with dropout off."""
+
+
+def port_to_float(images: Tensor) -> Tensor:
+    """`to_float` in the port's arithmetic: ToTensor, then Normalize by 0.5 and 0.5."""
+    values = images.permute(0, 3, 1, 2).to(torch.float32)
+    return values.div_(255).sub_(0.5).div_(0.5)
+
+
+def port_to_uint8(images: Tensor) -> Tensor:
+    """`to_uint8`, but truncated as in the port's `tensor2im`: half a unit darker on average."""
+    scaled = images.detach().add(1).div_(2.0).mul_(255.0)
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1)
+
+
+PROTOCOLS: dict[str, TranslationProtocol] = {
+    # The paper and this suite: each image's own statistics, dropout on, rounded.
+    "paper": TranslationProtocol(to_float, to_uint8, Image.Resampling.BILINEAR),
+    # `test.py` of junyanz/pytorch-CycleGAN-and-pix2pix, without and with --eval.
+    "port": TranslationProtocol(port_to_float, port_to_uint8, Image.Resampling.BICUBIC),
+    "port-eval": TranslationProtocol(
+        port_to_float, port_to_uint8, Image.Resampling.BICUBIC, running_statistics=True
+    ),
+}
 
 
 def noise_seed(seed: int, name: str) -> int:
-    """The seed of an image's dropout noise: its own, whatever the order of translation."""
+    """The seed of an image's dropout noise, independent of the order of translation."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:7], "big")
 
 
@@ -34,10 +70,9 @@ def translate(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Translate (N, H, W, C) uint8 one image at a time; yields (name, (H, W, C') uint8).
 
-    One at a time, because BatchNorm uses the test batch's statistics and the original test script
-    translates singly. Dropout stays on; its noise depends on `seed` and the image's name only.
-    The global generators of random numbers are left as they were. UserError where the generator
-    gives values that are no numbers.
+    One at a time, because BatchNorm uses the statistics of the test batch and the original test
+    script uses batches of one. Dropout stays on; its noise depends only on `seed` and the name.
+    The global random state is left unchanged. UserError if the output is not finite.
     """
     devices = [device] if device.type == "cuda" else []
     for index, name in enumerate(names):
@@ -53,7 +88,7 @@ def translate(
 
 @contextmanager
 def _repeatable() -> Iterator[None]:
-    """Meanwhile cuDNN takes only algorithms that give the same bits each time."""
+    """Force deterministic cuDNN algorithms inside this block."""
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic
     cudnn.deterministic = True
@@ -64,7 +99,7 @@ def _repeatable() -> Iterator[None]:
 
 
 def grid(*columns: Sequence[np.ndarray], gap: int = 2) -> Image.Image:
-    """Images in rows: row i holds the i-th of every column, on white, `gap` pixels apart."""
+    """A grid of (H, W, 3) uint8 images: row i holds the i-th of each column, `gap` pixels apart."""
     rows = list(zip(*columns, strict=True))
     height, width = rows[0][0].shape[:2]
     shape = (

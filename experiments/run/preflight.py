@@ -26,12 +26,12 @@ def check_precisions(plans: Sequence[Plan]) -> None:
         return
     import torch
 
-    from pix2pix.precision import check
+    from pix2pix.model import check_precision
 
     devices = [torch.device("cuda", index) for index in range(gpu_count())]
     for precision in sorted(lower):
         for device in devices or [torch.device("cpu")]:
-            check(precision, device)
+            check_precision(precision, device)
 
 
 def few_seeds(plans: Sequence[Plan]) -> str:

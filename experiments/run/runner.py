@@ -19,8 +19,12 @@ from experiments.run.scoring import (
 )
 from experiments.run.session import Emit, Session
 from experiments.run.signals import Stop
-from pix2pix.checkpoint import ForeignCheckpoint, load_generator, save_generator
-from pix2pix.checkpoint_series import CheckpointSeries
+from pix2pix.checkpoint import (
+    CheckpointSeries,
+    ForeignCheckpoint,
+    load_generator,
+    save_generator,
+)
 from pix2pix.common.errors import Unreadable, UserError
 from pix2pix.common.files import set_aside
 from pix2pix.config import CellConfig

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import random
 import shutil
+import struct
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +27,15 @@ def cut(path: Path, rng: random.Random) -> None:
 
 
 def turn_a_bit(path: Path, rng: random.Random) -> None:
+    """Flip one bit; in a ZIP file one of its largest member, since padding holds no information."""
     content = bytearray(path.read_bytes())
-    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    begin, size = 0, len(content)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            member = max(archive.infolist(), key=lambda member: member.file_size)
+        lengths = struct.unpack_from("<HH", content, member.header_offset + 26)
+        begin, size = member.header_offset + 30 + sum(lengths), member.file_size
+    content[begin + rng.randrange(size)] ^= 1 << rng.randrange(8)
     path.write_bytes(content)
 
 

@@ -130,7 +130,7 @@ def test_a_bfloat16_tanh_and_d_keep_their_gradients_and_their_digits():
     config = cell(precision="bfloat16")
     model, _ = trained(config, paired_step, batches(2))
     (x, y), translation = batches(1)[0], model.translate(batches(1)[0][0])
-    for values in (translation, model.judge(x, y)):
+    for values in (translation, model.discriminate(x, y)):
         assert not torch.equal(values, values.bfloat16().float())
     saturated = torch.tensor([3.5], dtype=torch.bfloat16, requires_grad=True)
     FullPrecisionTanh()(saturated).sum().backward()

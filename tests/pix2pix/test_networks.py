@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from pix2pix.config import PATCHES, discriminator_layers, discriminator_output, smallest_image
 from pix2pix.networks import (
     AlwaysDropout,
     BatchStatisticsNorm,
@@ -12,7 +13,6 @@ from pix2pix.networks import (
     parameter_count,
     receptive_field,
 )
-from pix2pix.patches import PATCHES, discriminator_layers, discriminator_output, smallest_image
 
 
 def test_published_parameter_counts():

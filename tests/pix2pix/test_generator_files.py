@@ -6,11 +6,14 @@ import torch
 from torch import nn
 
 from pix2pix.common.errors import UserError
+from pix2pix.generator_files import (
+    dropout_sizes,
+    open_generator,
+    port_layout,
+    read_port_generator,
+)
 from pix2pix.networks import PatchDiscriminator, UNetGenerator
-from pix2pix.port_checkpoint import dropout_sizes, port_layout, read_port_generator
-from pix2pix.saved_generator import open_generator
-from pix2pix.translation import noise_seed, translate
-from pix2pix.translation_protocols import PROTOCOLS
+from pix2pix.translation import PROTOCOLS, noise_seed, translate
 
 from .port_reference import PortUNet, port_translation, trained
 

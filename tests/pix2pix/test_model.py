@@ -2,16 +2,16 @@ import pytest
 import torch
 
 from pix2pix.common.errors import UserError
-from pix2pix.precision import check, lacking, multiplying_in
+from pix2pix.model import arithmetic, check_precision, precision_problem
 
 CPU = torch.device("cpu")
 
 
 def test_the_cpu_has_no_tf32_and_the_message_says_what_it_has():
     with pytest.raises(UserError, match=r"training\.precision tf32: .*use float32 or bfloat16$"):
-        check("tf32", CPU)
-    assert not lacking("float32", CPU)
-    assert not lacking("bfloat16", CPU)
+        check_precision("tf32", CPU)
+    assert not precision_problem("float32", CPU)
+    assert not precision_problem("bfloat16", CPU)
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def flags():
 
 
 def test_tf32_is_on_for_the_time_of_a_training_only(flags):
-    with multiplying_in("tf32"):
+    with arithmetic("tf32"):
         assert all(flag.allow_tf32 for flag in flags)
     assert not any(flag.allow_tf32 for flag in flags)
-    with pytest.raises(KeyError), multiplying_in("tf32"):
+    with pytest.raises(KeyError), arithmetic("tf32"):
         raise KeyError
     assert not any(flag.allow_tf32 for flag in flags)
