@@ -14,19 +14,24 @@ from suites import PIXEL, arms, run, suite
 from experiments.tracking.mirror import mirror
 from reports.__main__ import main
 from reports.analysis.ranking import in_words, paper_orders, rank_order
-from reports.analysis.verdicts import verdicts
-from reports.pages.compare_answer import answer, limits, sorted_claims
-from reports.pages.compare_content import Setting, orders, verdict_cell
-from reports.pages.compare_latex import latex_tables
-from reports.pages.tables import make_table
+from reports.pages.compare import (
+    Setting,
+    answer,
+    compare_settings,
+    limits,
+    make_setting,
+    markdown,
+    orders,
+    sorted_claims,
+    verdict_cell,
+)
 
 A, B = [0.81, 0.82, 0.80, 0.84, 0.83], [0.76, 0.78, 0.74, 0.80, 0.77]
 CLAIM = f"a > b on {PIXEL}"
 
 
 def setting(values: dict[str, list[float]], dataset: str, **fields: Any) -> Setting:
-    runs = suite(*arms(values), claims=[CLAIM], dataset=dataset, **fields)
-    return Setting(runs, make_table(runs), {v.claim: v for v in verdicts(runs)})
+    return make_setting(suite(*arms(values), claims=[CLAIM], dataset=dataset, **fields))
 
 
 def test_what_carries_over() -> None:
@@ -40,21 +45,22 @@ def test_what_carries_over() -> None:
     assert told == "Yes: 1 of 1 claim has the same verdict in both."
     assert lines == ["a > b on FCN per-pixel acc.: reproduced in both"]
     told, lines = answer([camvid, turned])
-    assert told.startswith("No: 1 of 1 claim has one way round in one setting")
+    assert told.startswith("No: 1 of 1 claim has opposite verdicts")
     assert lines == ["a > b on FCN per-pixel acc.: reproduced in A, contradicted in B"]
     told, lines = answer([camvid, weak, same])
     assert (told, lines) == ("Not known: of 1 claim none is decided in all 3.", [])
 
 
-def test_means_over_fewer_seeds_say_so_in_the_papers_table_too() -> None:
+def test_means_over_fewer_seeds_say_so() -> None:
     lost = [run("b", seed, None, status="failed") for seed in (4, 5)]
-    runs = suite(*arms({"a": A, "b": B[:3]}), *lost, claims=[CLAIM])
-    gappy = Setting(runs, make_table(runs), {v.claim: v for v in verdicts(runs)})
-    text = latex_tables([setting({"a": A, "b": B}, "city"), gappy])
-    (line,) = (line for line in text.splitlines() if re.match(r"b & \S+ \\pm", line))
-    assert line.count("$n=3$") == 1 and line.endswith(r"($n=3$)} \\")
-    (whole,) = (line for line in text.splitlines() if re.match(r"a & .*\d \\pm", line))
-    assert "$n=" not in whole
+    gappy = make_setting(suite(*arms({"a": A, "b": B[:3]}), *lost, claims=[CLAIM]))
+    comparison = compare_settings([setting({"a": A, "b": B}, "city"), gappy])
+    assert [row[5] for row in comparison.facts] == ["5", "3–5"]
+    assert comparison.gaps == [
+        "B: failed: b seed 4: no reason recorded",
+        "B: failed: b seed 5: no reason recorded",
+    ]
+    assert "reproduced (+0.050, n = 5)" in " ".join(markdown(comparison).split())
 
 
 def test_what_may_not_be_compared() -> None:
@@ -64,21 +70,21 @@ def test_what_may_not_be_compared() -> None:
     first, twin = (setting(values, name, **one) for name in ("x", "y"))
     assert limits([first, twin]) == [
         "The images are the same (fingerprint ffffffffffff…).",
-        "The FCN-scores are one scorer's.",
+        "The FCN-scores come from one scorer.",
     ]
     few = setting({"a": A[:1], "c": B[:1]}, "z", **other)
     told = limits([first, twin, few])
     assert told[0].startswith("The images differ (fingerprints: A, B ffffffffffff…; C eeee")
-    assert told[1].startswith("The FCN-scores are of 2 scorers (A, B; C)")
-    assert told[2].startswith("C has one seed an arm: no interval and no test")
-    assert "A lacks arms: c not asked for. Orders are of the shared arms." in told
-    assert "C lacks arms: b not asked for. Orders are of the shared arms." in told
+    assert told[1].startswith("The FCN-scores come from 2 scorers (A, B; C)")
+    assert told[2].startswith("C has one seed per arm: no interval and no test")
+    assert "A lacks arms: c not requested. Orders use the shared arms." in told
+    assert "C lacks arms: b not requested. Orders use the shared arms." in told
     bare = suite(run("a", 1, None, scores={"color.a": 0.5}), dataset="u", truth=None, **other)
-    told = limits([first, Setting(bare, make_table(bare), {}), twin])
-    assert told[1] == "The FCN-scores are one scorer's.", "B has none, and no scorer"
+    told = limits([first, make_setting(bare), twin])
+    assert told[1] == "The FCN-scores come from one scorer.", "B has none, and no scorer"
     gone = suite(*arms({"a": A}), run("b", 1, None, status="failed"), dataset="v", **one)
-    told = limits([first, Setting(gone, make_table(gone), {})])
-    assert "B lacks arms: b failed. Orders are of the shared arms." in told
+    told = limits([first, make_setting(gone)])
+    assert "B lacks arms: b failed. Orders use the shared arms." in told
     assert orders([first, few]) == []  # one arm in common has no order
 
 
@@ -110,15 +116,11 @@ def test_equal_means_stand_side_by_side_as_equal() -> None:
     assert found.agreement == ("A–B: τ = 0.82, the same order but for ties",)
 
 
-def test_a_comparison_knows_of_a_broken_ceiling_and_whose_claims_they_are() -> None:
+def test_a_comparison_knows_of_a_broken_ceiling() -> None:
     firm = setting({"a": A, "b": B}, "x")
     weak = setting({"a": A, "b": B}, "y", truth=0.5)
-    assert verdict_cell(weak, CLAIM) == "reproduced (+0.050, n = 5; ceiling broken)"
-    assert verdict_cell(firm, CLAIM) == "reproduced (+0.050, n = 5)"
-    text = latex_tables([firm, weak])
-    assert "Verdicts on the claims;" in text and "(+0.050, n~=~5; ceiling" in text
-    one_seed = setting({"a": A[:1], "b": B[:1]}, "z")
-    assert "over seeds; values of one seed an arm;" in latex_tables([firm, one_seed])
+    assert verdict_cell(weak, CLAIM) == ("reproduced", "(+0.050, n = 5; ceiling broken)")
+    assert verdict_cell(firm, CLAIM) == ("reproduced", "(+0.050, n = 5)")
 
 
 def test_the_papers_order_is_of_the_arms_that_were_run() -> None:
@@ -183,7 +185,6 @@ def test_side_by_side_from_a_store(
     ]  # fmt: skip
     with open(page.with_name("comparison_results.csv"), encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == (10 + 4) * 2
-    assert r"\begin{table*}" in page.with_name("comparison.tex").read_text(encoding="utf-8")
     every = ["--suite", "all", "--out", str(tmp_path / "out"), "--compare"]
     assert main([*every, settings]) == 0
     assert capsys.readouterr().out.strip() == str(page)
