@@ -15,8 +15,7 @@ from reports.figures import draw as figures
 from reports.pages import citation, latex, notes, verdict_text
 from reports.pages.checklist import checklist
 from reports.pages.content import gather
-from reports.pages.html import suite_page
-from reports.pages.index import index_page, summary
+from reports.pages.html import index_page, suite_page, summary
 from reports.pages.markdown_page import markdown_page
 from reports.pages.tables import Table, as_csv
 from reports.writing import write_files, writing

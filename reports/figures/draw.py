@@ -1,4 +1,4 @@
-"""Every figure of a report that its runs allow: {name: caption}."""
+"""Draw every figure for which a report has data."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ FIGURES = {
     "curves": draw_curves,
 }
 DRAWN = ("seeds", "classes", "lab_histograms", "curves")
-"""Those that are lines and text: the page holds them as SVG."""
+"""Figures of lines and text, which the HTML page shows as SVG."""
 
 
 def drawings(runs: SuiteRuns, width: float) -> Iterator[tuple[str, Figure, str]]:
-    """(name, figure of `width` inches, caption) of every figure that there is data for."""
+    """(name, figure of `width` inches, caption) of every figure that has data."""
     with paper_style():
         for name, draw in FIGURES.items():
             drawn = draw(runs, width)
@@ -40,10 +40,10 @@ def drawings(runs: SuiteRuns, width: float) -> Iterator[tuple[str, Figure, str]]
 
 
 def draw_all(runs: SuiteRuns, folder: Path) -> dict[str, str]:
-    """Draw into `folder`: NAME.png, NAME.pdf and, where it is lines and text, NAME.svg at page
-    width, and NAME_column.pdf at column width.
+    """Write the figures into `folder` and return {name: caption of the page-width figure}.
 
-    Returns the captions of the former. An older figure that has no data now goes.
+    At page width NAME.png, NAME.pdf and, for the figures in DRAWN, NAME.svg; at column width
+    NAME_column.pdf. Files of figures that have no data any more are deleted.
     """
     captions: dict[str, str] = {}
     with _one_line_for_missing_letters() as missing:
@@ -61,10 +61,12 @@ def draw_all(runs: SuiteRuns, folder: Path) -> dict[str, str]:
 
 @contextmanager
 def _one_line_for_missing_letters() -> Iterator[Callable[[str], None]]:
-    """Says at the end which figures have letters that the font lacks, in the place of matplotlib's
-    warnings, one a letter and file; other warnings go on. Gives what is to be called with the name
-    of each figure that was drawn."""
-    lacking: dict[str, dict[str, None]] = {}
+    """Collect matplotlib's warnings about missing letters, and print one line instead.
+
+    Gives a function to be called with the name of each figure that was drawn. Other warnings are
+    passed on.
+    """
+    letters_by_figure: dict[str, set[str]] = {}
     others: list[warnings.WarningMessage] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -74,14 +76,14 @@ def _one_line_for_missing_letters() -> Iterator[Callable[[str], None]]:
                 warning = caught.pop()
                 glyph = re.match(r"Glyph (\d+) .*missing from", str(warning.message))
                 if glyph:
-                    lacking.setdefault(name, {})[chr(int(glyph[1]))] = None
+                    letters_by_figure.setdefault(name, set()).add(chr(int(glyph[1])))
                 else:
                     others.append(warning)
 
         yield drawn
     for warning in others:
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    if lacking:
-        letters = "".join(sorted({letter for of in lacking.values() for letter in of}))
-        told = f"{FONT} has no {letters}: boxes in the PNG and PDF files of {', '.join(lacking)}"
-        print(f"figures: {told}", file=sys.stderr)
+    if letters_by_figure:
+        letters = "".join(sorted(set().union(*letters_by_figure.values())))
+        where = f"boxes in the PNG and PDF files of {', '.join(letters_by_figure)}"
+        print(f"figures: {FONT} has no {letters}: {where}", file=sys.stderr)

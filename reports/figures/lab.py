@@ -1,4 +1,4 @@
-"""Lab histograms in log scale with the table of intersections (Figure 7 of the paper)."""
+"""Pooled Lab histograms on a log scale, and the table of their intersections (Figure 7)."""
 
 from __future__ import annotations
 
@@ -9,56 +9,134 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.tracking.reader import SuiteRuns
+from eval.color import BIN_WIDTHS, HIGHEST, LOWEST, histogram_intersection
+from eval.color import CHANNELS as NAMES
+from experiments.tracking.reader import RunRecord, SuiteRuns
 from reports.analysis.runs import GROUND_TRUTH, entry, runs_by_arm
-from reports.figures.histograms import CHANNELS, density, pooled
-from reports.figures.style import COLUMN_WIDTH, INK, few_ticks, line_styles, wrapped
+from reports.figures.style import COLUMN_WIDTH, INK, arm_line, few_ticks, wrapped
 from reports.pages.tables import cell_text
 
+CHANNELS = {
+    name: (int(low), int(high)) for name, low, high in zip(NAMES, LOWEST, HIGHEST, strict=True)
+}
+"""{channel: its lowest and highest value}; the bins of the counts start at the lowest."""
 TABLE_LINE = 0.155
-"""Inches from line to line of the table."""
+"""Line height of the table in inches."""
 HANDLE = 0.35
-"""Inches before an arm's name."""
+"""Inches in front of an arm's name."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Of one width: how panels stand, and where the table's three columns end, as shares of it."""
+    """The grid of panels and the table's columns for one figure width."""
 
     panels: tuple[int, int]
     panel_height: float
-    """Inches, axis labels apart."""
+    """Inches, without the axis labels."""
     column_ends: tuple[float, float, float]
+    """Right ends of the table's columns L, a and b, as shares of the width."""
     names_width: float
     """Inches."""
     stacked: bool
-    """Whether ± stands below its value."""
+    """Whether ± is on the line below its value."""
 
 
 PAGE = Layout((1, 3), 1.5, (0.52, 0.74, 0.96), 2.4, False)
 COLUMN = Layout((3, 1), 0.85, (0.62, 0.8, 0.98), 1.2, True)
 
 
+def pooled(runs: SuiteRuns) -> dict[str, np.ndarray]:
+    """{arm: (3, bins) counts over all its finished seeds}, the ground truth last.
+
+    All get the bins of the run that was scored with the widest ones.
+    """
+    found = {}
+    for arm, seeds in runs_by_arm(runs).items():
+        counts = [c for run in seeds if run.finished and (c := _counts(run)) is not None]
+        if counts:
+            found[arm] = counts
+    fewest = min((c.shape[1] for counts in found.values() for c in counts), default=0)
+    return {
+        arm: np.sum([c.reshape(3, fewest, -1).sum(2) for c in counts], axis=0)
+        for arm, counts in found.items()
+    }
+
+
+def _counts(run: RunRecord) -> np.ndarray | None:
+    stored = run.json_artifact("histograms.json")
+    return None if stored is None else np.asarray(stored["lab"], np.int64)
+
+
+def counted_width(counts: np.ndarray) -> float:
+    """Width in Lab units of the bins of (3, bins) counts."""
+    return max(high - low for low, high in CHANNELS.values()) / counts.shape[1]
+
+
+def density(counts: np.ndarray, channel: str, width: float = 1) -> tuple[np.ndarray, np.ndarray]:
+    """(left edges, share of pixels per unit) of a channel in bins of `width` units.
+
+    `counts` is (3, bins). `width` must divide the channel's range and be at least
+    `counted_width(counts)`.
+    """
+    low, high = CHANNELS[channel]
+    counted = counted_width(counts)
+    row = counts[list(CHANNELS).index(channel), : round((high - low) / counted)].astype(float)
+    merged = row.reshape(-1, round(width / counted)).sum(axis=1)
+    return np.arange(low, high, width), merged / max(merged.sum(), 1.0) / width
+
+
+def intersection(p: np.ndarray, q: np.ndarray, channel: str, width: float = 1) -> float:
+    """Histogram intersection, 0 to 1, of two (3, bins) counts in bins of `width` units."""
+    first, second = (density(counts, channel, width)[1] for counts in (p, q))
+    return histogram_intersection(first, second)
+
+
+def bin_notes(runs: SuiteRuns) -> list[str]:
+    """One line per arm: its intersection with the real photos at several bin widths."""
+    counts = pooled(runs)
+    truth = counts.pop(GROUND_TRUTH, None)
+    if truth is None or not counts:
+        return []
+    known = [width for width in BIN_WIDTHS if width >= counted_width(truth)]
+    widths = ", ".join(map(str, known))
+    lines = [
+        "the paper does not state its bins; ours are one unit wide. Lab ∩ of one histogram pooled "
+        f"over all seeds (the table has the mean over seeds), for bins of {widths} units:"
+    ]
+    for arm, own in counts.items():
+        by_channel = []
+        for channel in CHANNELS:
+            values = (f"{intersection(own, truth, channel, width):.3f}" for width in known)
+            by_channel.append(f"{channel} {' / '.join(values)}")
+        lines.append(f"{arm}: {'; '.join(by_channel)}")
+    return lines
+
+
 def draw_lab_histograms(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
-    """ln of the share of pixels a unit over L, a and b; all test images and seeds pooled."""
+    """ln of the share of pixels per unit over L, a and b; all test images and seeds pooled.
+
+    Returns the figure and its caption; None where no arm has a histogram.
+    """
     counts = pooled(runs)
     arms = [arm for arm in counts if arm != GROUND_TRUTH]
     if not arms:
         return None
-    styles = line_styles(runs.arms) | {GROUND_TRUTH: {"color": INK, "linestyle": "solid"}}
+    styles = {arm: arm_line(runs.arms, arm) for arm in arms} | {
+        GROUND_TRUTH: {"color": INK, "linestyle": "solid"}
+    }
     layout = COLUMN if width <= COLUMN_WIDTH else PAGE
     rows = _rows(runs, list(counts), layout)
     above_height = layout.panels[0] * (layout.panel_height + 0.4)
     below_height = TABLE_LINE * (1.6 + sum(lines(row) for row in rows))
     figure = Figure(figsize=(width, above_height + below_height), layout="constrained")
-    # Without frames: theirs lie at 0 or at -0, as rounding has it.
+    # Frames would lie at 0 or -0 depending on rounding, and the files would differ.
     above, below = figure.subfigures(
         2, 1, height_ratios=[above_height, below_height], frameon=False
     )
     panels = above.subplots(*layout.panels, sharey=True, squeeze=False).flat
     for axes, channel in zip(panels, CHANNELS, strict=True):
-        for arm, of in counts.items():
-            edges, share = density(of, channel)
+        for arm, own in counts.items():
+            edges, share = density(own, channel)
             with np.errstate(divide="ignore"):
                 logs = np.where(share > 0, np.log(share), np.nan)
             thick = 1.4 if arm == GROUND_TRUTH else 0.9
@@ -70,21 +148,21 @@ def draw_lab_histograms(runs: SuiteRuns, width: float) -> tuple[Figure, str] | N
     above.supylabel("ln(share of pixels per unit)", fontsize=matplotlib.rcParams["axes.labelsize"])
     _table(below.subplots(), rows, layout, width, styles)
     return figure, (
-        "ln of the share of pixels a Lab unit, all test images and seeds pooled; below, Lab ∩: how "
-        "much of its histogram a run shares with the ground truth, mean over seeds"
+        "ln of the share of pixels per Lab unit, all test images and seeds pooled; below, Lab ∩: "
+        "the intersection of a run's histogram with the ground truth's, mean over seeds"
     )
 
 
 def _range_used(counts: list[np.ndarray], channel: str) -> tuple[float, float]:
     low, high = CHANNELS[channel]
-    used = np.nonzero(sum(density(of, channel)[1] for of in counts))[0]
+    used = np.nonzero(sum(density(own, channel)[1] for own in counts))[0]
     margin = 0.03 * (used[-1] - used[0] + 1)
     return max(low, low + used[0] - margin), min(high, low + used[-1] + 1 + margin)
 
 
 @dataclass(frozen=True)
 class Row:
-    """An arm's line of the table, in lines of type."""
+    """An arm's row of the table; texts may have several lines."""
 
     arm: str
     name: str
@@ -92,7 +170,7 @@ class Row:
 
 
 def lines(row: Row) -> int:
-    """How many lines of type a row takes."""
+    """How many lines of type a row needs."""
     return max(text.count("\n") + 1 for text in (row.name, *row.values))
 
 
@@ -111,7 +189,7 @@ def _rows(runs: SuiteRuns, arms: list[str], layout: Layout) -> list[Row]:
 def _table(
     axes: Axes, rows: list[Row], layout: Layout, width: float, styles: dict[str, dict]
 ) -> None:
-    """In a data space of shares of the width by lines of type."""
+    """Draw the table; x is a share of the width, y counts lines of type."""
     axes.set(xlim=(0, 1), ylim=(1.1 + sum(lines(row) for row in rows), -0.6))
     axes.set_axis_off()
     name = HANDLE / width

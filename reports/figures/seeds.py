@@ -1,9 +1,9 @@
-"""Every seed as a dot, a panel a score."""
+"""Every seed as a dot, one panel per score."""
 
 from __future__ import annotations
 
 import pandas as pd
-import seaborn
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -11,13 +11,13 @@ from matplotlib.lines import Line2D
 from eval.metrics import METRICS
 from experiments.tracking.reader import GROUND_TRUTH, SuiteRuns
 from reports.analysis.claims import parse_claim
-from reports.analysis.runs import arm_values, table_scores
+from reports.analysis.runs import table_scores, tidy
 from reports.figures.style import (
     COLUMN_WIDTH,
     GREY,
     INK,
     TALLEST,
-    colours_of,
+    arm_colours,
     few_ticks,
     inches_of,
     wrapped,
@@ -25,34 +25,36 @@ from reports.figures.style import (
 from reports.pages.tables import title
 
 PANEL_WIDTH = 1.2
-"""Inches at the least, arms' names apart."""
+"""Least width of a panel in inches, without the names of the arms."""
 NAMES_WIDTH = 0.3
-"""Share of the figure that arms' names may take."""
+"""Share of the figure's width that the names of the arms may take."""
 LEGEND = 0.3
-"""Inches."""
+"""Height of the legend in inches."""
 MOST_IN_A_COLUMN = 6
+"""Panels at column width."""
 ROW = 0.19
-"""Inches of an arm's row."""
+"""Height of an arm's row in inches."""
 SPREAD = 0.36
-"""Dots of an arm share this much of its row, so that equal ones do not hide each other."""
-LINE_OF_TRUTH = {"color": GREY, "linewidth": 0.9, "linestyle": (0, (4, 2))}
+"""Share of a row over which an arm's dots are spread, so that equal values stay visible."""
+TRUTH_LINE = {"color": GREY, "linewidth": 0.9, "linestyle": (0, (4, 2))}
+DOT = {"size": 3.2, "alpha": 0.85, "linewidth": 0, "clip_on": False}
 OWN_SCORE = ("fcn", "labels")
-"""Families in which the real photos' score says something: they are scored against labels, not
-against themselves."""
+"""Metric groups in which the real photos have a meaningful score: they are scored against labels,
+not against themselves."""
 
 
 def draw_seeds(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
-    """A strip plot: arms as rows, scores as panels, the mean as a tick, ground truth a line."""
-    values = {
-        score: {arm: list(arm_values(runs.of_arm(arm), score).values()) for arm in runs.arms}
-        for score in table_scores(runs)
-    }
-    measured = [score for score, of in values.items() if any(of.values())]
+    """A strip plot: arms as rows, scores as panels, a tick for the mean, a line for the truth.
+
+    Returns the figure and its caption; None where no arm has a score.
+    """
+    frame = seed_values(runs)
+    measured = [score for score in table_scores(runs) if score in set(frame.score)]
     if not measured:
         return None
     shown = measured if width > COLUMN_WIDTH else main_scores(runs, measured)
     labels = [wrapped(arm, NAMES_WIDTH * width) for arm in runs.arms]
-    names_width, line = (max(of) for of in zip(*map(inches_of, labels), strict=True))
+    names_width, line = (max(size) for size in zip(*map(inches_of, labels), strict=True))
     columns = min(max(1, int((width - names_width) / PANEL_WIDTH)), len(shown), 3)
     heads = [wrapped(title(score), (width - names_width) / columns - 0.1) for score in shown]
     high = 0.4 + max(inches_of(head)[1] for head in heads) + max(ROW, line + 0.05) * len(labels)
@@ -61,92 +63,96 @@ def draw_seeds(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(width, LEGEND + rows * high), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    truth = runs.ground_truth if runs.ground_truth and runs.ground_truth.finished else None
-    lines = False
+    truth = _truth_scores(runs)
     for axes, score, head in zip(panels.flat, shown, heads, strict=False):
-        _dots(axes, values[score])
-        if truth and score in truth.scores and METRICS[score].family in OWN_SCORE:
-            axes.axvline(truth.scores[score], **LINE_OF_TRUTH)
-            lines = True
+        values = frame[frame.score == score]
+        _draw_score(axes, values, runs.arms)
+        if score in truth:
+            axes.axvline(truth[score], **TRUTH_LINE)
         axes.set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.5, -0.5))
         axes.set(xlabel=head, ylabel="")
         axes.margins(x=0.08)
         axes.tick_params(axis="y", length=0)
         few_ticks(axes.xaxis, 4 if width / columns > 2 else 3)
-        if not _several(values[score]):
+        if not values.several.any():
             few_ticks(axes.xaxis, 2)
-            axes.set_xlim(*whole_range(score, [x for of in values[score].values() for x in of]))
+            extra = [truth[score]] if score in truth else []
+            axes.set_xlim(*whole_range(score, [*values.value, *extra]))
     for axes in panels.flat[len(shown) :]:
         axes.set_axis_off()
-    several = [_several(values[score]) for score in shown]
-    return figure, _legend(figure, any(several), lines, not all(several))
+    drawn = frame[frame.score.isin(shown)]
+    return figure, _legend(figure, drawn, with_truth=any(score in truth for score in shown))
 
 
-def _legend(figure: Figure, means: bool, lines: bool, lone: bool) -> str:
-    """What marks stand for, beside the panels and in the words of a caption; `lone`: some panel
-    has one seed an arm."""
-    marks = {"a seed": {"marker": "o", "color": GREY, "markersize": 3.2, "mew": 0}}
-    told = ["every seed a dot"]
-    if means:
-        marks["mean"] = {"marker": "|", "color": INK, "markersize": 7}
-        told.append("the tick is the mean")
-    if lines:
-        marks[GROUND_TRUTH] = LINE_OF_TRUTH
-        told.append("the dashed line is the ground truth's own score")
-    handles = [Line2D([], [], **{"linestyle": "none"} | mark) for mark in marks.values()]
-    figure.legend(handles, marks, loc="outside upper left", ncols=3, columnspacing=1.2)
-    if lone:
-        told.append(
-            "with one seed an arm nobody knows how far seeds lie apart: the axes show a score's "
-            "whole range, and no order is proven"
-        )
-    return "; ".join(told)
+def seed_values(runs: SuiteRuns) -> pd.DataFrame:
+    """The tidy frame without the ground truth, and where the dots go.
+
+    Adds `arm_row`, `row` (arm_row plus the dot's offset) and `several` (the arm has several seeds
+    in this score).
+    """
+    frame = tidy(runs)
+    frame = frame[frame.arm != GROUND_TRUTH].reset_index(drop=True)
+    by_arm = frame.groupby(["score", "arm"])
+    count = by_arm.value.transform("size")
+    arm_row = frame.arm.map({arm: float(i) for i, arm in enumerate(runs.arms)})
+    offset = SPREAD * ((by_arm.cumcount() + 0.5) / count - 0.5)
+    return frame.assign(arm_row=arm_row, row=arm_row + offset, several=count > 1)
 
 
 def main_scores(runs: SuiteRuns, measured: list[str]) -> list[str]:
-    """The scores that fit into a column: those that the suite's claims are on and the paper prints,
-    else the first ones."""
+    """The scores for a figure at column width: those of the claims and of the paper's table.
+
+    The first ones where there are none of these.
+    """
     claims = (parse_claim(text) for text in runs.record.claims)
     rows = runs.record.published_rows.values()
-    wanted = {claim.score for claim in claims if claim} | {s for row in rows for s in row}
-    return ([s for s in measured if s in wanted] or measured)[:MOST_IN_A_COLUMN]
+    wanted = {claim.score for claim in claims if claim} | {score for row in rows for score in row}
+    return ([score for score in measured if score in wanted] or measured)[:MOST_IN_A_COLUMN]
 
 
 def whole_range(score: str, values: list[float]) -> tuple[float, float]:
-    """The axis on which lone seeds exaggerate nothing: from 0 to 1, further only where a value lies
-    beyond; scores with a unit end a little above the highest value."""
+    """The x-axis for single seeds, on which no difference looks large: 0 to 1, or further.
+
+    Scores with a unit end 10 % above the highest value.
+    """
     high = 1.1 * max(values) if METRICS[score].unit else max(1.0, *values)
     return min(0.0, *values), high
 
 
-def _dots(axes: Axes, values: dict[str, list[float]]) -> None:
-    """Every seed as a dot beside the others of its arm, and the mean where an arm has several."""
-    dots = [
-        {"arm": arm, "row": row + SPREAD * ((i + 0.5) / len(seeds) - 0.5), "value": value}
-        for row, (arm, seeds) in enumerate(values.items())
-        for i, value in enumerate(seeds)
-    ]
-    seaborn.stripplot(
-        pd.DataFrame(dots),
-        x="value",
-        y="row",
-        hue="arm",
-        palette=colours_of(list(values)),
-        orient="h",
-        native_scale=True,
-        jitter=False,  # seaborn's is random; ours is the seed's place
-        size=3.2,
-        alpha=0.85,
-        legend=False,
-        clip_on=False,
-        ax=axes,
-    )
-    for row, seeds in enumerate(values.values()):
-        if len(seeds) > 1:
-            mean = sum(seeds) / len(seeds)
-            axes.plot([mean] * 2, [row - 0.32, row + 0.32], color=INK, linewidth=1.0)
+def _draw_score(axes: Axes, values: pd.DataFrame, arms: tuple[str, ...]) -> None:
+    """A dot per seed, and a tick at the mean of each arm that has several."""
+    place = {"x": "value", "orient": "y", "native_scale": True, "ax": axes}
+    colours = {"hue": "arm", "palette": arm_colours(arms), "legend": False}
+    sns.stripplot(values, y="row", jitter=False, **place, **colours, **DOT)
+    mean = {"marker": "|", "color": INK, "markersize": 9, "markeredgewidth": 1.0}
+    several = values[values.several]
+    if len(several):
+        sns.pointplot(several, y="arm_row", errorbar=None, linestyle="none", **place, **mean)
 
 
-def _several(values: dict[str, list[float]]) -> bool:
-    """Whether some arm has more than one seed."""
-    return any(len(dots) > 1 for dots in values.values())
+def _truth_scores(runs: SuiteRuns) -> dict[str, float]:
+    """{score: the real photos' own value}, where such a value has a meaning."""
+    truth = runs.ground_truth
+    if truth is None or not truth.finished:
+        return {}
+    return {s: value for s, value in truth.scores.items() if METRICS[s].family in OWN_SCORE}
+
+
+def _legend(figure: Figure, values: pd.DataFrame, with_truth: bool) -> str:
+    """Add the legend of the marks that were drawn; returns the caption."""
+    marks = {"seed": {"marker": "o", "color": GREY, "markersize": 3.5}}
+    sentences = ["every seed a dot"]
+    if values.several.any():
+        marks["mean"] = {"marker": "|", "color": INK, "markersize": 7}
+        sentences.append("the tick is the mean")
+    if with_truth:
+        marks[GROUND_TRUTH] = TRUTH_LINE
+        sentences.append("the dashed line is the ground truth's own score")
+    handles = [Line2D([], [], **{"linestyle": "none"} | mark) for mark in marks.values()]
+    figure.legend(handles, list(marks), loc="outside upper left", ncols=3, columnspacing=1.2)
+    if not values.groupby("score").several.any().all():
+        sentences.append(
+            "one seed per arm does not show how much seeds differ: the axes show the whole range "
+            "of the score, and no order is proven"
+        )
+    return "; ".join(sentences)

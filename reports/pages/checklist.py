@@ -1,18 +1,17 @@
-"""A reproducibility checklist, filled in from the records alone.
+"""A reproducibility checklist: the items that conferences ask for and table.md does not answer.
 
-The items are those that conferences ask for: runs, error bars, infrastructure, run time,
-parameters, splits, preprocessing, selection. What the records do not tell is `not recorded`.
+It names the command, the claims, the error bars, the settings, the splits and the selection;
+hardware, run time, versions, cells and deviations from the paper are in table.md.
 """
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
-from experiments.tracking.reader import RunRecord, SuiteRuns
+from experiments.tracking.reader import SuiteRuns
 from reports.analysis.claims import not_judged
-from reports.analysis.cost import duration, time_in_all
 from reports.analysis.runs import finished
 from reports.analysis.statistics import ALPHA, CONFIDENCE, FEW
 from reports.analysis.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Verdict
@@ -31,25 +30,12 @@ def checklist(runs: SuiteRuns, verdicts: Sequence[Verdict]) -> str:
     """The Markdown page."""
     record = runs.record
     sections = {
-        "Claims": _claims(runs, verdicts),
+        "Claims": _claims(verdicts, not_judged(runs)),
         "Runs": _runs(runs),
         "Error bars and tests": _error_bars(runs, verdicts),
-        "Infrastructure": _infrastructure(runs),
-        "Run time": _run_time(runs),
-        "Parameters": _parameters(runs),
-        "Splits": _splits(runs),
-        "Preprocessing": _preprocessing(runs),
-        "Selection": [
-            "The generator after the last step is scored; no checkpoint, seed or setting was "
-            "chosen by a score on the test split",
-            "Settings are those of the suite and its profile"
-            + (f", changed by hand: {_pairs(record.overrides)}" if record.overrides else ""),
-        ],
-        "Code and data": [
-            f"commit: {record.commit}",
-            f"data set: {record.dataset}, fingerprint of its decoded pixels: {record.fingerprint}",
-        ],
-        "Deviations from the paper": record.deviations,
+        "Settings": _settings(runs),
+        "Splits and selection": _splits(runs),
+        "In table.md": ["Hardware, versions, run time, memory, cells, deviations from the paper"],
     }
     title = record.title
     lines = [f"# Reproducibility checklist: {escape(title)}", ""]
@@ -66,8 +52,7 @@ def checklist(runs: SuiteRuns, verdicts: Sequence[Verdict]) -> str:
 def command(runs: SuiteRuns) -> str:
     """The command line that trains these cells, for a POSIX shell.
 
-    A suite or data set of the user's own is named by its file, of which only the record knows that
-    there is one.
+    A suite or data set that does not come with the package is named by a file.
     """
     record = runs.record
     own = record.own
@@ -87,68 +72,55 @@ def command(runs: SuiteRuns) -> str:
 
 
 def _places(runs: SuiteRuns) -> str:
-    """What the command's file names stand for, as no record knows where files lie; or nothing."""
+    """What the command's file names stand for, since no record knows paths; or nothing."""
     record = runs.record
-    own = record.own
-    said = []
-    if "suite" in own:
-        said.append(f"{record.suite}.yaml is the suite's own file")
-    if "dataset" in own:
-        said.append(f"{SETS} is the file that describes the data set {record.dataset}")
+    meanings = []
+    if "suite" in record.own:
+        meanings.append(f"{record.suite}.yaml is the suite's own file")
+    if "dataset" in record.own:
+        meanings.append(f"{SETS} is the file that describes the data set {record.dataset}")
     if record.dataset != EMBEDDED:
-        said.append(f"{DATA_ROOT} is the folder that holds the data")
-    return "; ".join(said)
+        meanings.append(f"{DATA_ROOT} is the folder that holds the data")
+    return "; ".join(meanings)
 
 
-def _claims(runs: SuiteRuns, verdicts: Sequence[Verdict]) -> list[str]:
-    counts = {w: [v.claim for v in verdicts if v.word == w] for w in _WORDS}
-    counts["not judged, their arms were not asked for"] = not_judged(runs)
-    told = [
-        f"{word}: {len(claims)} ({'; '.join(map(claim_words, claims))})"
-        for word, claims in counts.items()
-        if claims
+def _claims(verdicts: Sequence[Verdict], without_arms: Sequence[str]) -> list[str]:
+    """How many claims got each verdict, and which."""
+    groups: dict[str, Sequence[str]] = {
+        word: [v.claim for v in verdicts if v.word == word]
+        for word in (REPRODUCED, CONTRADICTED, UNDECIDED)
+    }
+    groups["not judged, an arm was not requested"] = without_arms
+    groups["on a score with a broken ceiling, see the scorer's note in table.md"] = [
+        v.claim for v in verdicts if v.ceiling
     ]
-    if weak := [v.claim for v in verdicts if v.ceiling]:
-        told.append(
-            "on a score whose ceiling is broken, so to be read with the note on the scorer: "
-            f"{len(weak)} ({'; '.join(map(claim_words, weak))})"
-        )
-    return told or ["the suite states none"]
-
-
-_WORDS = (REPRODUCED, CONTRADICTED, UNDECIDED)
+    return [
+        f"{words}: {len(claims)} ({'; '.join(map(claim_words, claims))})"
+        for words, claims in groups.items()
+        if claims
+    ] or ["the suite states none"]
 
 
 def _runs(runs: SuiteRuns) -> list[str]:
-    done = len(finished(runs))
     seeds = sorted({run.seed for run in runs.runs if run.seed is not None})
-    lines = [
-        f"{len(runs.arms)} arms, seeds {', '.join(map(str, seeds))}: {done} of {len(runs.runs)} "
-        "trainings finished",
+    count = f"{len(finished(runs))} of {len(runs.runs)} trainings finished"
+    return [
+        f"{len(runs.arms)} arms, seeds {', '.join(map(str, seeds))}: {count}",
         *gaps(runs),
+        *([f"not requested: {', '.join(runs.not_asked)}"] if runs.not_asked else []),
     ]
-    if runs.not_asked:
-        lines.append(f"not asked for: {', '.join(runs.not_asked)}")
-    return lines
 
 
 def _error_bars(runs: SuiteRuns, verdicts: Sequence[Verdict]) -> list[str]:
-    lines = ["none over seeds: with one seed an arm there is no interval"]
+    lines = ["none over seeds: one seed per arm gives no interval"]
     if max(finished_seeds(runs), default=0) > 1:
         lines = [
-            f"± is the half-width of a {100 * CONFIDENCE:.0f} % t-interval over seeds: it holds "
-            "the variation of initial weights, order of the data, jitter and dropout, on one test "
-            "split"
+            f"± is the half-width of a {100 * CONFIDENCE:.0f} % t-interval over seeds: it covers "
+            "initial weights, order of the data, jitter and dropout, on one test split"
         ]
-    over_images = any(run.image_intervals for run in runs.runs)
-    lines.append(
-        "intervals over test images (bootstrap, one trained network) are given apart, in "
-        "image_intervals.csv"
-        if over_images
-        else "intervals over test images: not recorded"
-    )
-    tests = sorted({v.test for v in verdicts if v.p is not None})
-    if tests:
+    if any(run.image_intervals for run in runs.runs):
+        lines.append("intervals over test images (bootstrap) are in image_intervals.csv")
+    if tests := sorted({v.test for v in verdicts if v.p is not None}):
         lines.append(
             f"claims are tested two-sided ({', '.join(tests)}; by permutations below {FEW} seeds) "
             f"at {ALPHA} after Holm's correction within the suite"
@@ -156,82 +128,28 @@ def _error_bars(runs: SuiteRuns, verdicts: Sequence[Verdict]) -> list[str]:
     return lines
 
 
-def _infrastructure(runs: SuiteRuns) -> list[str]:
-    told = {"device": "device", "device_name": "processor or GPU", "cores": "cores"}
-    told |= {"threads": "threads a training", "precision": "precision", "platform": "platform"}
-    lines = []
-    for key, name in told.items():
-        values = _values(finished(runs), lambda run, key=key: run.provenance.get(key))
-        lines.append(f"{name}: {' or '.join(values) or UNKNOWN}")
-    keys = dict.fromkeys(k for run in finished(runs) for k in run.provenance if "versions." in k)
-    versions = [
-        f"{key.removeprefix('versions.')} "
-        + "/".join(_values(finished(runs), lambda run, key=key: run.provenance.get(key)))
-        for key in keys
-    ]
-    return [*lines, f"versions: {', '.join(versions) or UNKNOWN}"]
-
-
-def _run_time(runs: SuiteRuns) -> list[str]:
-    lines = []
-    for arm in runs.arms:
-        done = [run for run in runs.of_arm(arm) if run.finished]
-        seconds = [r.cost["training_seconds"] for r in done if "training_seconds" in r.cost]
-        peaks = [r.cost["peak_memory_mib"] for r in done if "peak_memory_mib" in r.cost]
-        said = [f"{duration(sum(seconds) / len(seconds))} a training"] if seconds else []
-        said += [f"peak memory {max(peaks):.0f} MiB"] if peaks else []
-        lines.append(f"{arm}: {', '.join(said) or UNKNOWN}")
-    return [*lines, f"time in all: {time_in_all(runs) or UNKNOWN}"]
-
-
-def _parameters(runs: SuiteRuns) -> list[str]:
-    lines = []
-    for arm in runs.arms:
-        said = []
-        for network in ("generator", "discriminator"):
-            key = f"{network}_parameters"
-            counts = {run.cost[key] for run in runs.of_arm(arm) if key in run.cost}
-            said += [f"{network} {n:,.0f}" for n in sorted(counts) if n]
-        changes = runs.record.changes[arm]
-        said.append(f"changes {_pairs(changes)}" if changes else "changes nothing")
-        lines.append(f"{arm}: {', '.join(said)}")
-    common = _common(finished(runs))
-    lines.append(f"settings of all arms: {_pairs(common) if common else UNKNOWN}")
-    return lines
+def _settings(runs: SuiteRuns) -> list[str]:
+    """What each arm changes, what was overridden, and the settings that all finished runs share."""
+    changes, overrides = runs.record.changes, runs.record.overrides
+    lines = [f"{arm}: changes {_pairs(changes[arm]) or 'nothing'}" for arm in runs.arms]
+    lines += [f"overridden: {_pairs(overrides)}"] if overrides else []
+    params = [run.params for run in finished(runs) if run.params]
+    shared = params[0].items() if params else ()
+    common = {k: v for k, v in shared if all(other.get(k) == v for other in params)}
+    common = {k: v for k, v in common.items() if k not in IDENTITY and v != "none"}
+    return [*lines, f"all arms: {_pairs(common) or UNKNOWN}"]
 
 
 def _splits(runs: SuiteRuns) -> list[str]:
-    counts = _values(finished(runs), lambda run: _pairs(run.splits) if run.splits else None)
-    lines = [f"pairs: {' or '.join(counts) or UNKNOWN}"]
-    lines.append("trained on train, scored on all of test")
-    return lines
+    record = runs.record
+    counts = dict.fromkeys(_pairs(run.splits) for run in finished(runs) if run.splits)
+    return [
+        f"pairs: {' or '.join(counts) or UNKNOWN}; {size_text(record)} pixels, {record.direction}",
+        f"commit {record.commit}, fingerprint of the decoded pixels {record.fingerprint}",
+        "trained on train; the generator of the last step is scored on all of test, from 8-bit PNG "
+        "files; no checkpoint, seed or setting was chosen by a score on test",
+    ]
 
 
-def _preprocessing(runs: SuiteRuns) -> list[str]:
-    lines = [f"size: {size_text(runs.record)} pixels"]
-    lines.append(f"direction: {runs.record.direction}")
-    for key, name in {
-        "training.jitter": "jitter (enlarged by, then cropped back at random)",
-        "training.mirror": "random mirroring",
-    }.items():
-        values = _values(finished(runs), lambda run, key=key: run.params.get(key))
-        lines.append(f"{name}: {' or '.join(values) or UNKNOWN}")
-    lines.append("scores are computed from 8-bit PNG files of the translations")
-    return lines
-
-
-def _common(runs: Sequence[RunRecord]) -> dict[str, str]:
-    """The settings in which all runs that have parameters agree."""
-    of = [run.params for run in runs if run.params]
-    if not of:
-        return {}
-    shared = {k: v for k, v in of[0].items() if all(params.get(k) == v for params in of)}
-    return {k: v for k, v in shared.items() if k not in IDENTITY and v != "none"}
-
-
-def _values(runs: Iterable[RunRecord], get: Callable[[RunRecord], str | None]) -> list[str]:
-    return list(dict.fromkeys(str(value) for run in runs if (value := get(run)) is not None))
-
-
-def _pairs(values: dict) -> str:
+def _pairs(values: Mapping[str, object]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items())

@@ -11,7 +11,7 @@ from reports.analysis.cost import CostTable, cost_table
 from reports.analysis.image_intervals import ImageIntervals, distances
 from reports.analysis.ranking import in_words, paper_orders
 from reports.analysis.verdicts import Verdict, verdicts
-from reports.figures import histograms
+from reports.figures.lab import bin_notes
 from reports.pages import notes, verdict_text
 from reports.pages.scorer import ScorerKnowledge, scorer_knowledge
 from reports.pages.tables import Table, make_table, title
@@ -56,7 +56,7 @@ def gather(runs: SuiteRuns) -> Report:
     under += [*notes.not_measured(runs), notes.not_asked(runs)]
     sections = {
         "Order of the arms": _orders(runs),
-        "Colour distributions": histograms.bin_notes(runs),
+        "Colour distributions": bin_notes(runs),
         "Deviations from the paper": record.deviations,
         "Score names in files": _names(table),
         "Provenance": notes.provenance(runs),

@@ -1,13 +1,19 @@
-"""The report as one self-contained HTML page: nothing in it is fetched from a network."""
+"""The report and the index over reports as self-contained HTML pages, each one file."""
 
 from __future__ import annotations
 
+import base64
+import io
+import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
+from PIL import Image
 
 from eval.metrics import METRICS
 from experiments.tracking.reader import GROUND_TRUTH
@@ -19,12 +25,14 @@ from reports.figures.draw import DRAWN
 from reports.figures.pictures import picture_grid
 from reports.figures.style import IN_COLUMN
 from reports.pages.content import Report
-from reports.pages.drawings import effect_plot, inline_svg
-from reports.pages.notes import table_note
+from reports.pages.notes import finished_seeds, table_note
 from reports.pages.scorer import SCORER_RULE
 from reports.pages.tables import Table, cell_text, title
 from reports.pages.verdict_text import claim_words
 
+SUMMARY = "summary.json"
+WORDS = ("reproduced", "contradicted", "undecided")
+THUMBNAIL = (640, 260)
 DRAWING_TITLES = {
     "seeds": "Scores by arm, every seed a dot",
     "classes": "IoU of every class",
@@ -34,7 +42,7 @@ DRAWING_TITLES = {
 
 
 def render(template: str, sections: Sequence[tuple[str, str]], **context: Any) -> str:
-    """A template of `reports/templates` as text; every value in it is escaped."""
+    """Fill in a template of `reports/pages/templates`; every value is escaped."""
     environment = Environment(
         loader=PackageLoader("reports.pages"),
         autoescape=select_autoescape(["html", "j2"]),
@@ -50,17 +58,20 @@ def render(template: str, sections: Sequence[tuple[str, str]], **context: Any) -
     )
 
 
+def data_uri(content: bytes, media_type: str) -> str:
+    """A file's content inside a page."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
 def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
-    """A suite's page; `drawn` is {figure: caption} of the files that lie in `folder`."""
+    """A suite's page; `drawn`: {name: caption} of the figures in `folder`."""
     runs = report.runs
     pictures = picture_grid(runs)
     drawings = [
         {
             "name": name,
             "title": DRAWING_TITLES[name],
-            "svg": inline_svg(
-                (folder / f"{name}.svg").read_text(encoding="utf-8"), name, DRAWING_TITLES[name]
-            ),
+            "uri": data_uri((folder / f"{name}.svg").read_bytes(), "image/svg+xml"),
             "caption": drawn[name].rstrip("."),
         }
         for name in DRAWN
@@ -224,3 +235,104 @@ def _extent(verdicts: Sequence[Verdict], of: Verdict) -> float:
         for bound in verdict.interval
     ]
     return max(bounds, default=0.0)
+
+
+def effect_plot(
+    effect: float, low: float, high: float, extent: float, unit: str, label: str
+) -> Markup:
+    """A difference and its interval on an axis from -extent to extent, with 0 marked.
+
+    `label` is the text for screen readers. Empty where `extent` is not positive.
+    """
+    if not extent > 0:
+        return Markup("")
+
+    def x(value: float) -> float:
+        return round(130 + 120 * max(-1.0, min(1.0, value / extent)), 1)
+
+    ends = f"{extent:.2g}"
+    return Markup(
+        '<svg viewBox="0 0 260 34" role="img" aria-label="{label}">'
+        '<line class="plotzero" x1="10" x2="250" y1="20" y2="20"/>'
+        '<line class="plotzero" x1="130" x2="130" y1="5" y2="24"/>'
+        '<line class="plotline" x1="{a}" x2="{b}" y1="12" y2="12"/>'
+        '<circle class="plotdot" cx="{c}" cy="12" r="3.5"/>'
+        '<text x="10" y="32">−{ends}</text><text x="130" y="32" text-anchor="middle">0</text>'
+        '<text x="250" y="32" text-anchor="end">+{ends}{unit}</text></svg>'
+    ).format(label=label, a=x(low), b=x(high), c=x(effect), ends=ends, unit=unit)
+
+
+def summary(report: Report) -> str:
+    """The suite's entry for the index, as JSON."""
+    record = report.runs.record
+    words = Counter(verdict.word for verdict in report.verdicts)
+    weak = Counter(verdict.word for verdict in report.verdicts if verdict.ceiling)
+    content = {
+        "suite": record.suite,
+        "title": report.heading,
+        "question": report.question,
+        "dataset": record.dataset,
+        "profile": record.variant,
+        "verdicts": {word: words[word] for word in WORDS if words[word]},
+        "ceiling": {word: weak[word] for word in WORDS if weak[word]},
+        "cells": len(report.runs.runs),
+        "done": sum(run.finished for run in report.runs.runs),
+        "seeds": max(finished_seeds(report.runs), default=0),
+        "fewest_seeds": min(finished_seeds(report.runs), default=0),
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def index_page(out: Path) -> str:
+    """The page that links every report in `out`; damaged summaries are skipped."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for path in sorted(out.glob(f"*/*/{SUMMARY}")):
+        try:
+            entry = json.loads(path.read_text(encoding="utf-8"))
+            card = _card(entry, path.parent, out)
+            key = (str(entry["dataset"]), str(entry["profile"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        groups.setdefault(key, []).append(card)
+    shown = [
+        {"anchor": f"group-{i}", "title": f"{dataset}, profile {profile}", "cards": cards}
+        for i, ((dataset, profile), cards) in enumerate(groups.items())
+    ]
+    return render(
+        "index.html.j2",
+        [(group["anchor"], group["title"]) for group in shown],
+        heading="pix2pix ablations",
+        groups=shown,
+    )
+
+
+def _card(entry: dict[str, Any], folder: Path, out: Path) -> dict[str, Any]:
+    cells, done = entry["cells"], entry["done"]
+    state = f"{done} of {cells} cells finished" if done < cells else f"{cells} cells"
+    weak, seeds = entry.get("ceiling") or {}, str(entry["seeds"])
+    if (fewest := entry.get("fewest_seeds", entry["seeds"])) != entry["seeds"]:
+        seeds = f"{fewest} to {seeds}"
+    plural = "" if seeds == "1" else "s"
+    return {
+        "title": str(entry["title"]),
+        "question": str(entry["question"]),
+        "link": quote(f"{folder.relative_to(out).as_posix()}/index.html"),
+        "words": [(word, entry["verdicts"].get(word, 0), weak.get(word, 0)) for word in WORDS],
+        "state": f"{state}, {seeds} seed{plural} per arm",
+        "picture": _thumbnail(folder / "arms_by_inputs.png"),
+    }
+
+
+def _thumbnail(path: Path) -> str | None:
+    """The top left of a figure, small, as a data URI; None where there is none."""
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            small = image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    width, height = THUMBNAIL
+    scale = width / small.width
+    small = small.resize((width, max(1, round(small.height * scale))), Image.Resampling.LANCZOS)
+    content = io.BytesIO()
+    small.crop((0, 0, width, min(height, small.height))).save(content, "WEBP", quality=80)
+    return data_uri(content.getvalue(), "image/webp")

@@ -1,12 +1,12 @@
-"""Plain text as Markdown that renders to the same text, and Markdown tables of it."""
+"""Plain text as Markdown that renders to the same text: sentences, lists and tables."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-# Each rule spares what GitHub, CommonMark and a reader of the file itself take as it stands:
-# `class_iou`, `A < B`, `R & D`, `1.0`, `#3` within.
+# The rules escape only what GitHub and CommonMark would interpret, so that the file itself reads
+# well: `class_iou`, `A < B`, `R & D`, `1.0` and `#3` within a line stay as they are.
 RULES = (
     (r"([\\`*\[\]|$])", r"\\\1"),  # `$` is mathematics on GitHub
     (r"(?<=\S)~|~(?!/)", r"\\~"),  # strikes out; `~/.cache` alone cannot
@@ -20,9 +20,9 @@ RULES = (
 
 
 def escape(text: str) -> str:
-    """Plain text as it stands in a paragraph, a heading, a list item or a table's cell.
+    """Escape plain text for a paragraph, a heading, a list item or a table's cell.
 
-    Runs of white space, which every renderer folds, become one space: nothing breaks a line.
+    White space becomes single spaces, so no text breaks a line.
     """
     text = re.sub(r"[ \t\n\r\f\v]+", " ", text).strip(" ")
     for pattern, replacement in RULES:
@@ -31,7 +31,7 @@ def escape(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """Text in the type of code, whatever backticks it holds; not for tables."""
+    """Plain text as inline code, with any backticks in it; not for tables."""
     text = re.sub(r"[ \t\n\r\f\v]+", " ", text)
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " if "`" in text else ""
@@ -39,8 +39,10 @@ def code(text: str) -> str:
 
 
 def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of Markdown cells, the first column left, the others right; columns are padded so
-    that it reads well as plain text too."""
+    """A table of escaped cells, padded to read well as plain text too.
+
+    The first column is aligned left, the others right.
+    """
     widths = [max(len(line[i]) for line in (head, *rows)) for i in range(len(head))]
 
     def line(cells: Sequence[str]) -> str:
@@ -50,3 +52,13 @@ def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     rule = "|".join(["-" * (widths[0] + 2), *("-" * (w + 1) + ":" for w in widths[1:])])
     return "\n".join([line(head), f"|{rule}|", *map(line, rows)])
+
+
+def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """`aligned`, of plain text."""
+    return aligned([*map(escape, head)], [[*map(escape, row)] for row in rows])
+
+
+def bullets(sentences: Sequence[str]) -> list[str]:
+    """Plain sentences as the lines of a list."""
+    return [f"- {escape(sentence)}" for sentence in sentences]

@@ -23,7 +23,7 @@ from experiments.tracking.mirror import mirror
 from experiments.tracking.reader import read_suite
 from pix2pix.common.errors import UserError
 from reports.__main__ import main
-from reports.figures.histograms import CHANNELS, counted_width, density, intersection, pooled
+from reports.figures.lab import CHANNELS, counted_width, density, intersection, pooled
 from reports.figures.style import COLUMN_WIDTH, DPI, IN_COLUMN, PAGE_WIDTH
 from reports.write import write_report
 

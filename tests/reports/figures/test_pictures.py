@@ -9,7 +9,7 @@ from PIL import Image
 from pix2pix.common.errors import UserError
 from reports.figures.grid import _open
 from reports.figures.pictures import _webp
-from reports.pages.index import _thumbnail
+from reports.pages.html import _thumbnail
 
 
 def _gif(path) -> None:

@@ -48,24 +48,17 @@ def test_every_item_comes_from_the_records() -> None:
     text = checklist(runs, verdicts(runs))
     for line in (
         "- undecided: 1 (a > L1 on FCN per-pixel acc.).",
-        "- not judged, their arms were not asked for: 1 (a > not run on FCN class IoU).",
-        "- none over seeds: with one seed an arm there is no interval.",
+        "- not judged, an arm was not requested: 1 (a > not run on FCN class IoU).",
+        "- none over seeds: one seed per arm gives no interval.",
         "- 2 arms, seeds 1, 2: 2 of 3 trainings finished.",
         "- failed: a seed 2: no disk space.",
-        "- not asked for: not run.",
-        "- processor or GPU: AMD EPYC.",
-        "- cores: not recorded.",
-        "- versions: torch 2.11.0.",
-        "- a: 2.0 minutes a training, peak memory 900 MiB.",
-        "- time in all: 60.0 minutes on AMD EPYC (all finished cells; without the scorer's "
-        "training).",
-        "- L1: generator 54,413,955, changes objective.gan none.",
-        "- settings of all arms: training.jitter 1.0, training.batch 1.",
-        "- pairs: train 367, val 101, test 101.",
-        "- random mirroring: not recorded.",
-        "- intervals over test images: not recorded.",
-        "- First layers of 32 filters; the paper's have 64.",
-        "- commit: 0123abc.",
+        "- not requested: not run.",
+        "- a: changes nothing.",
+        "- L1: changes objective.gan none.",
+        "- overridden: training.batch 1.",
+        "- all arms: training.jitter 1.0, training.batch 1.",
+        "- pairs: train 367, val 101, test 101; 128×128 pixels, labels->photo.",
+        f"- commit 0123abc, fingerprint of the decoded pixels {'ab12' * 16}.",
     ):
         assert line in text.splitlines(), line
     assert command(runs) == (
@@ -117,7 +110,7 @@ def test_a_broken_ceiling_stands_beside_the_claims() -> None:
     claims = [f"a > b on {PIXEL}"]
     values = arms({"a": [0.6, 0.61], "b": [0.5, 0.52]})
     weak = suite(*values, truth=0.49, claims=claims)
-    told = "- on a score whose ceiling is broken, so to be read with the note on the scorer: 1 (a >"
+    told = "- on a score with a broken ceiling, see the scorer's note in table.md: 1 (a >"
     assert told in checklist(weak, verdicts(weak))
     firm = suite(*values, truth=0.9, claims=claims)
     assert "ceiling" not in checklist(firm, verdicts(firm))
@@ -147,4 +140,4 @@ def test_intervals_over_images_stand_apart_and_say_so(tmp_path: Path) -> None:
     for page in (markdown_page(gather(runs), {}), suite_page(gather(runs), {}, tmp_path)):
         assert "Over test images" in page and "not an interval over seeds" in page
         assert "−0.015/+0.025" in page and "± 0.0" not in page.partition("Over test images")[2]
-    assert "in image_intervals.csv" in checklist(runs, [])
+    assert "are in image_intervals.csv" in checklist(runs, [])

@@ -12,47 +12,55 @@ import recorded_runs as recorded
 from suites import PIXEL, arms, run, suite
 
 from experiments.tracking.mirror import mirror
-from experiments.tracking.reader import SuiteRuns
 from reports.__main__ import main
 from reports.analysis.ranking import in_words, paper_orders, rank_order
 from reports.pages.compare import (
-    LETTERS,
     Setting,
     answer,
+    compare_settings,
     limits,
+    make_setting,
+    markdown,
     orders,
     sorted_claims,
     verdict_cell,
 )
-from reports.pages.compare import setting as as_setting
 
 A, B = [0.81, 0.82, 0.80, 0.84, 0.83], [0.76, 0.78, 0.74, 0.80, 0.77]
 CLAIM = f"a > b on {PIXEL}"
 
 
-def setting(values: dict[str, list[float]], dataset: str, **fields: Any) -> SuiteRuns:
-    return suite(*arms(values), claims=[CLAIM], dataset=dataset, **fields)
-
-
-def beside(*runs: SuiteRuns) -> list[Setting]:
-    return [as_setting(letter, of) for letter, of in zip(LETTERS, runs, strict=False)]
+def setting(values: dict[str, list[float]], dataset: str, **fields: Any) -> Setting:
+    return make_setting(suite(*arms(values), claims=[CLAIM], dataset=dataset, **fields))
 
 
 def test_what_carries_over() -> None:
     camvid, same = setting({"a": A, "b": B}, "camvid"), setting({"a": A, "b": B}, "city")
     turned = setting({"a": B, "b": A}, "maps")
     weak = setting({"a": A[:3], "b": B[:3]}, "facades")
-    assert sorted_claims(beside(camvid, same)) == ([CLAIM], [], [])
-    assert sorted_claims(beside(camvid, turned)) == ([], [CLAIM], [])
-    assert sorted_claims(beside(camvid, weak)) == ([], [], [CLAIM])
-    told, lines = answer(beside(camvid, same))
+    assert sorted_claims([camvid, same]) == ([CLAIM], [], [])
+    assert sorted_claims([camvid, turned]) == ([], [CLAIM], [])
+    assert sorted_claims([camvid, weak]) == ([], [], [CLAIM])
+    told, lines = answer([camvid, same])
     assert told == "Yes: 1 of 1 claim has the same verdict in both."
     assert lines == ["a > b on FCN per-pixel acc.: reproduced in both"]
-    told, lines = answer(beside(camvid, turned))
+    told, lines = answer([camvid, turned])
     assert told.startswith("No: 1 of 1 claim has opposite verdicts")
     assert lines == ["a > b on FCN per-pixel acc.: reproduced in A, contradicted in B"]
-    told, lines = answer(beside(camvid, weak, same))
+    told, lines = answer([camvid, weak, same])
     assert (told, lines) == ("Not known: of 1 claim none is decided in all 3.", [])
+
+
+def test_means_over_fewer_seeds_say_so() -> None:
+    lost = [run("b", seed, None, status="failed") for seed in (4, 5)]
+    gappy = make_setting(suite(*arms({"a": A, "b": B[:3]}), *lost, claims=[CLAIM]))
+    comparison = compare_settings([setting({"a": A, "b": B}, "city"), gappy])
+    assert [row[5] for row in comparison.facts] == ["5", "3–5"]
+    assert comparison.gaps == [
+        "B: failed: b seed 4: no reason recorded",
+        "B: failed: b seed 5: no reason recorded",
+    ]
+    assert "reproduced (+0.050, n = 5)" in " ".join(markdown(comparison).split())
 
 
 def test_what_may_not_be_compared() -> None:
@@ -60,24 +68,24 @@ def test_what_may_not_be_compared() -> None:
     other = {"fingerprint": "e" * 64, "reference": "r2"}
     values = {"a": A, "b": B}
     first, twin = (setting(values, name, **one) for name in ("x", "y"))
-    assert limits(beside(first, twin)) == [
+    assert limits([first, twin]) == [
         "The images are the same (fingerprint ffffffffffff…).",
-        "All FCN-scores come from one scorer.",
+        "The FCN-scores come from one scorer.",
     ]
     few = setting({"a": A[:1], "c": B[:1]}, "z", **other)
-    told = limits(beside(first, twin, few))
+    told = limits([first, twin, few])
     assert told[0].startswith("The images differ (fingerprints: A, B ffffffffffff…; C eeee")
     assert told[1].startswith("The FCN-scores come from 2 scorers (A, B; C)")
     assert told[2].startswith("C has one seed per arm: no interval and no test")
-    assert "A lacks arms: c not asked for. Orders are of the shared arms." in told
-    assert "C lacks arms: b not asked for. Orders are of the shared arms." in told
+    assert "A lacks arms: c not requested. Orders use the shared arms." in told
+    assert "C lacks arms: b not requested. Orders use the shared arms." in told
     bare = suite(run("a", 1, None, scores={"color.a": 0.5}), dataset="u", truth=None, **other)
-    told = limits(beside(first, bare, twin))
-    assert told[1] == "All FCN-scores come from one scorer.", "B has none, and no scorer"
+    told = limits([first, make_setting(bare), twin])
+    assert told[1] == "The FCN-scores come from one scorer.", "B has none, and no scorer"
     gone = suite(*arms({"a": A}), run("b", 1, None, status="failed"), dataset="v", **one)
-    told = limits(beside(first, gone))
-    assert "B lacks arms: b failed. Orders are of the shared arms." in told
-    assert orders(beside(first, few)) == []  # one arm in common has no order
+    told = limits([first, make_setting(gone)])
+    assert "B lacks arms: b failed. Orders use the shared arms." in told
+    assert orders([first, few]) == []  # one arm in common has no order
 
 
 def test_orders_by_hand() -> None:
@@ -103,19 +111,16 @@ def test_orders_by_hand() -> None:
 
 def test_equal_means_stand_side_by_side_as_equal() -> None:
     one = setting({"a": [0.8, 0.8], "b": [0.8, 0.8], "c": [0.7, 0.6]}, "x")
-    two = setting({"a": [0.9, 0.8], "b": [0.7, 0.7], "c": [0.5, 0.6]}, "y")
-    (found,) = orders(beside(one, two))
-    assert [cell.text for cell in found[1:]] == [
-        "a = b > c",
-        "a > b > c",
-        "A–B: τ = 0.82, the same order but for ties",
-    ]
+    (found,) = orders([one, setting({"a": [0.9, 0.8], "b": [0.7, 0.7], "c": [0.5, 0.6]}, "y")])
+    assert found.orders == ("a = b > c", "a > b > c")
+    assert found.agreement == ("A–B: τ = 0.82, the same order but for ties",)
 
 
-def test_a_verdict_beside_others_says_that_its_ceiling_is_broken() -> None:
-    firm, weak = beside(setting({"a": A, "b": B}, "x"), setting({"a": A, "b": B}, "y", truth=0.5))
-    assert verdict_cell(weak, CLAIM).text == "reproduced (+0.050, n = 5; ceiling broken)"
-    assert verdict_cell(firm, CLAIM).text == "reproduced (+0.050, n = 5)"
+def test_a_comparison_knows_of_a_broken_ceiling() -> None:
+    firm = setting({"a": A, "b": B}, "x")
+    weak = setting({"a": A, "b": B}, "y", truth=0.5)
+    assert verdict_cell(weak, CLAIM) == ("reproduced", "(+0.050, n = 5; ceiling broken)")
+    assert verdict_cell(firm, CLAIM) == ("reproduced", "(+0.050, n = 5)")
 
 
 def test_the_papers_order_is_of_the_arms_that_were_run() -> None:

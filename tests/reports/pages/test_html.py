@@ -17,8 +17,7 @@ from suites import run, suite
 from experiments.tracking.mirror import mirror
 from reports.figures.pictures import no_picture
 from reports.pages.content import gather
-from reports.pages.html import suite_page
-from reports.pages.index import index_page, summary
+from reports.pages.html import index_page, suite_page, summary
 from reports.write import write_report
 
 STRANGE = "U-Net <script>alert(1)</script> & 70x70"
@@ -98,7 +97,8 @@ def test_a_page_holds_verdicts_scores_pictures_figures_cost_and_gaps(out):
     assert "step 101: g_l1 is not a number" in text
     for anchor in ("gaps", "verdicts", "scores", "pictures", "figures", "cost", "provenance"):
         assert f'<section id="{anchor}">' in text
-    assert text.count("<svg") >= 5
+    assert text.count("<svg") == 1  # the interval of the decided claim
+    assert text.count("data:image/svg+xml;base64,") >= 3
     assert text.count("data:image/webp;base64,") == 6 * 4  # six inputs: input, truth, two arms
     assert "ab12" * 16 in text
 
@@ -158,7 +158,7 @@ def test_the_index_tells_the_fewest_seeds_too(tmp_path):
     folder = tmp_path / "camvid-quick" / "patch_size"
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(summary(gather(runs)))
-    assert "4 cells, 1 to 3 seeds an arm" in index_page(tmp_path)
+    assert "4 cells, 1 to 3 seeds per arm" in index_page(tmp_path)
 
 
 def test_the_index_links_every_report_with_its_verdicts(out):

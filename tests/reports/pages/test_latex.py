@@ -16,8 +16,16 @@ from experiments.tracking.reader import SuiteRuns
 from reports.analysis.verdicts import verdicts
 from reports.figures.draw import FIGURES
 from reports.pages.compare import write_comparison
-from reports.pages.latex import number, numberless, opening, stacked, table, verdict_table
-from reports.pages.latex_text import NOT_IN_OT1, escape
+from reports.pages.latex import (
+    NOT_IN_OT1,
+    escape,
+    number,
+    numberless,
+    opening,
+    stacked,
+    table,
+    verdict_table,
+)
 from reports.pages.tables import make_table
 from reports.write import latex_table, latex_verdicts, write_report
 
