@@ -16,8 +16,7 @@ except ModuleNotFoundError as error:  # trainings do without MLflow
 
 from pix2pix.common.errors import UserError
 from reports.pages.compare import PAGE, parse_settings, write_comparison
-from reports.write import write_report
-from reports.writing import alone, writing
+from reports.write import alone, write_report, writing
 
 EXAMPLES = """\
 examples:

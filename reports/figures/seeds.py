@@ -8,7 +8,8 @@ from matplotlib.lines import Line2D
 
 from eval.metrics import METRICS
 from experiments.tracking.reader import GROUND_TRUTH, SuiteRuns
-from reports.analysis.claims import parse_claim
+from reports.analysis.comparisons import parse_claim
+from reports.analysis.formatting import title
 from reports.analysis.runs import arm_values, table_scores
 from reports.figures.style import (
     COLUMN_WIDTH,
@@ -20,7 +21,6 @@ from reports.figures.style import (
     line_styles,
     wrapped,
 )
-from reports.pages.tables import title
 
 PANEL_WIDTH = 1.2
 """Inches at the least, arms' names apart."""

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 
 from experiments.tracking.reader import RunRecord, SuiteRuns
-from reports.analysis.claims import not_judged
+from reports.analysis.comparisons import not_judged
 from reports.analysis.cost import duration, time_in_all
 from reports.analysis.runs import finished
 from reports.analysis.statistics import ALPHA, CONFIDENCE, FEW

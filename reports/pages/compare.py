@@ -11,13 +11,13 @@ import pandas as pd
 
 from experiments.tracking.reader import read_suite
 from pix2pix.common.errors import UserError
+from reports.analysis import Analysis
 from reports.analysis.runs import finished, tidy
-from reports.analysis.verdicts import verdicts
 from reports.pages import compare_pages
 from reports.pages.compare_content import LETTERS, Setting
 from reports.pages.compare_latex import latex_tables
 from reports.pages.tables import make_table
-from reports.writing import write_files
+from reports.write import write_files
 
 PAGE = "comparison.html"
 
@@ -54,8 +54,9 @@ def write_comparison(suite: str, pairs: Sequence[tuple[str, str]], out: Path) ->
         runs = read_suite(suite, dataset, profile)
         if not finished(runs):
             raise UserError(f"suite {suite} on {dataset}:{profile}: no finished cell")
-        judged = {verdict.claim: verdict for verdict in verdicts(runs)}
-        settings.append(Setting(runs, make_table(runs), judged))
+        analysis = Analysis(runs)
+        judged = {verdict.claim: verdict for verdict in analysis.verdicts}
+        settings.append(Setting(runs, make_table(analysis), judged))
     results = pd.concat([tidy(one.runs) for one in settings], ignore_index=True)
     files = {
         PAGE: compare_pages.html(settings),

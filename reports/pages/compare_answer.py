@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.analysis.ceiling import ceiling_warnings
+from reports.analysis import Analysis
+from reports.analysis.formatting import title
 from reports.analysis.runs import GROUND_TRUTH, arm_state
 from reports.analysis.verdicts import CONTRADICTED, REPRODUCED
 from reports.pages import notes
@@ -15,7 +16,6 @@ from reports.pages.compare_content import (
     claims_of,
     unshared,
 )
-from reports.pages.tables import title
 from reports.pages.verdict_text import claim_words
 
 DIGEST = 12
@@ -80,7 +80,7 @@ def limits(settings: Sequence[Setting]) -> list[str]:
                 "there, and the order of its means may be chance."
             )
     for letter, one in zip(LETTERS, settings, strict=False):
-        lines += [f"{letter}: {line}." for line in ceiling_warnings(one.runs)]
+        lines += [f"{letter}: {line}." for line in Analysis(one.runs).ceiling_warnings]
     lines += _arms(settings)
     lines += [
         f"{title(score, False)} is compared nowhere: no value in {', '.join(lacking)}."

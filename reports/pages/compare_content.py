@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from experiments.tracking.reader import SuiteRuns
+from reports.analysis.formatting import signed
 from reports.analysis.ranking import RankOrder, chain, rank_order, tau_text
-from reports.analysis.rounding import signed
 from reports.analysis.runs import GROUND_TRUTH
 from reports.analysis.verdicts import Verdict
 from reports.pages import notes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reports.analysis.formatting import title
 from reports.pages import latex
 from reports.pages.compare_content import (
     Setting,
@@ -14,7 +15,6 @@ from reports.pages.compare_content import (
     verdict_cell,
 )
 from reports.pages.notes import table_note
-from reports.pages.tables import title
 from reports.pages.verdict_text import claim_words
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from experiments.tracking.reader import GROUND_TRUTH
+from reports.analysis.formatting import title
 from reports.pages import compare_answer
 from reports.pages import compare_content as content
 from reports.pages.compare_content import FACTS, Setting
 from reports.pages.html import render
 from reports.pages.markdown import aligned, escape
-from reports.pages.tables import title
 from reports.pages.verdict_text import claim_words
 
 ORDERS_NOTE = (

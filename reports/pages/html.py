@@ -12,17 +12,18 @@ from markupsafe import Markup
 from eval.metrics import METRICS
 from experiments.tracking.reader import GROUND_TRUTH
 from reports.analysis.cost import MEANS
-from reports.analysis.image_intervals import CAPTION
-from reports.analysis.rounding import interval_text, p_text, signed
+from reports.analysis.formatting import interval_text, p_text, signed, title
+from reports.analysis.runs import IMAGE_CAPTION
 from reports.analysis.verdicts import Verdict
 from reports.figures.draw import DRAWN
 from reports.figures.pictures import picture_grid
 from reports.figures.style import IN_COLUMN
+from reports.pages import verdict_text
 from reports.pages.content import Report
 from reports.pages.drawings import effect_plot, inline_svg
 from reports.pages.notes import table_note
 from reports.pages.scorer import SCORER_RULE
-from reports.pages.tables import Table, cell_text, title
+from reports.pages.tables import Table, cell_text
 from reports.pages.verdict_text import claim_words
 
 DRAWING_TITLES = {
@@ -108,7 +109,7 @@ def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
         scorer=report.scorer,
         scorer_rule=SCORER_RULE,
         over_images=report.over_images,
-        over_images_caption=CAPTION,
+        over_images_caption=IMAGE_CAPTION,
         in_column=IN_COLUMN,
         lists=lists,
     )
@@ -168,11 +169,11 @@ def _verdict(verdict: Verdict, extent: float) -> dict[str, Any]:
         label = f"{_difference(verdict)}, 95 % interval over seeds {_interval(verdict)}"
         plot = effect_plot(verdict.effect, *verdict.interval, extent, _unit(verdict), label)
     return {
-        "word": verdict.word,
+        "word": verdict_text.word(verdict),
         "claim": claim_words(verdict.claim),
         "detail": verdict.detail,
         "numbers": "; ".join(_numbers(verdict)),
-        "advice": verdict.advice,
+        "advice": verdict_text.advice(verdict),
         "plot": plot,
     }
 

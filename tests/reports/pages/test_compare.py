@@ -13,8 +13,8 @@ from suites import PIXEL, arms, run, suite
 
 from experiments.tracking.mirror import mirror
 from reports.__main__ import main
-from reports.analysis.ranking import in_words, paper_orders, rank_order
-from reports.analysis.verdicts import verdicts
+from reports.analysis import Analysis
+from reports.analysis.ranking import in_words, rank_order
 from reports.pages.compare_answer import answer, limits, sorted_claims
 from reports.pages.compare_content import Setting, orders, verdict_cell
 from reports.pages.compare_latex import latex_tables
@@ -26,7 +26,7 @@ CLAIM = f"a > b on {PIXEL}"
 
 def setting(values: dict[str, list[float]], dataset: str, **fields: Any) -> Setting:
     runs = suite(*arms(values), claims=[CLAIM], dataset=dataset, **fields)
-    return Setting(runs, make_table(runs), {v.claim: v for v in verdicts(runs)})
+    return Setting(runs, make_table(Analysis(runs)), {v.claim: v for v in Analysis(runs).verdicts})
 
 
 def test_what_carries_over() -> None:
@@ -49,7 +49,7 @@ def test_what_carries_over() -> None:
 def test_means_over_fewer_seeds_say_so_in_the_papers_table_too() -> None:
     lost = [run("b", seed, None, status="failed") for seed in (4, 5)]
     runs = suite(*arms({"a": A, "b": B[:3]}), *lost, claims=[CLAIM])
-    gappy = Setting(runs, make_table(runs), {v.claim: v for v in verdicts(runs)})
+    gappy = Setting(runs, make_table(Analysis(runs)), {v.claim: v for v in Analysis(runs).verdicts})
     text = latex_tables([setting({"a": A, "b": B}, "city"), gappy])
     (line,) = (line for line in text.splitlines() if re.match(r"b & \S+ \\pm", line))
     assert line.count("$n=3$") == 1 and line.endswith(r"($n=3$)} \\")
@@ -74,10 +74,10 @@ def test_what_may_not_be_compared() -> None:
     assert "A lacks arms: c not asked for. Orders are of the shared arms." in told
     assert "C lacks arms: b not asked for. Orders are of the shared arms." in told
     bare = suite(run("a", 1, None, scores={"color.a": 0.5}), dataset="u", truth=None, **other)
-    told = limits([first, Setting(bare, make_table(bare), {}), twin])
+    told = limits([first, Setting(bare, make_table(Analysis(bare)), {}), twin])
     assert told[1] == "The FCN-scores are one scorer's.", "B has none, and no scorer"
     gone = suite(*arms({"a": A}), run("b", 1, None, status="failed"), dataset="v", **one)
-    told = limits([first, Setting(gone, make_table(gone), {})])
+    told = limits([first, Setting(gone, make_table(Analysis(gone)), {})])
     assert "B lacks arms: b failed. Orders are of the shared arms." in told
     assert orders([first, few]) == []  # one arm in common has no order
 
@@ -118,15 +118,15 @@ def test_a_comparison_knows_of_a_broken_ceiling_and_whose_claims_they_are() -> N
     text = latex_tables([firm, weak])
     assert "Verdicts on the claims;" in text and "(+0.050, n~=~5; ceiling" in text
     one_seed = setting({"a": A[:1], "b": B[:1]}, "z")
-    assert "over seeds; values of one seed an arm;" in latex_tables([firm, one_seed])
+    assert "over seeds; values of one seed per arm;" in latex_tables([firm, one_seed])
 
 
 def test_the_papers_order_is_of_the_arms_that_were_run() -> None:
     rows = {"a": {PIXEL: 0.4}, "b": {PIXEL: 0.6}, "c": {PIXEL: 0.1}}
     runs = suite(*arms({"a": A, "b": B}), published={"source": "T", "rows": rows})
-    (order,) = paper_orders(runs)
+    (order,) = Analysis(runs).paper_orders
     assert (order.score, order.ours, order.swapped) == (PIXEL, (("a",), ("b",)), (("a", "b"),))
-    assert paper_orders(suite(*runs.runs, truth=None)) == []
+    assert Analysis(suite(*runs.runs, truth=None)).paper_orders == ()
 
 
 @pytest.mark.parametrize(
