@@ -228,7 +228,7 @@ def main(argv: list[str] | None = None) -> int:
             study = make_study(parse_options(arguments), measure=training)
             if arguments.dry_run:
                 return look(dry_run(study))
-            suites = [(p.suite.name, p.entry.name, p.label) for p in study.plans]
+            suites = [(p.suite.name, p.entry.name, p.variant) for p in study.plans]
             if arguments.report_only:
                 ending = mirror_only(study.options.out, study.plans, load_for_report)
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -22,6 +22,14 @@ from pix2pix.config import (
 )
 from pix2pix.data.registry import DatasetEntry
 from pix2pix.patches import smallest_image
+
+
+class SuiteKey(NamedTuple):
+    """The names of a suite, its data set and its variant: one record, one report."""
+
+    suite: str
+    dataset: str
+    variant: str
 
 
 @dataclass(frozen=True)
@@ -51,8 +59,13 @@ class Plan:
     overrides: Dotted
 
     @property
-    def label(self) -> str:
-        """The profile's name in records and reports; overrides make it another one."""
+    def key(self) -> SuiteKey:
+        """What this plan's record, MLflow runs and report are found by."""
+        return SuiteKey(self.suite.name, self.entry.name, self.variant)
+
+    @property
+    def variant(self) -> str:
+        """The profile's name, with every override: `quick+training.steps=500`."""
         if not self.overrides:
             return self.profile_name
         changes = [f"{key}={value}" for key, value in sorted(self.overrides.items())]

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from experiments.deviations import deviations, of_settings
-from experiments.plan import Cell, Plan
+from experiments.plan import Cell, Plan, SuiteKey
 from experiments.run.jobs import reference_config
 from experiments.run.journal import write_json
 from experiments.spec import suite_names
@@ -94,6 +94,11 @@ class SuiteRecord(_Frozen):
     """Those of `deviations` that are settings."""
 
     @property
+    def key(self) -> SuiteKey:
+        """What the record, its MLflow runs and its report are found by."""
+        return SuiteKey(self.suite, self.dataset, self.variant)
+
+    @property
     def changes(self) -> dict[str, dict[str, JsonValue]]:
         """{arm: its changes}"""
         return {arm.name: arm.changes for arm in self.arms}
@@ -126,7 +131,7 @@ def write_record(
 
     `pairs`: how many pairs each split has.
     """
-    path = record_path(out, plan.suite.name, plan.entry.name, plan.label)
+    path = record_path(out, plan.suite.name, plan.entry.name, plan.variant)
     with owning(path.with_name(f".{path.name}.lock")):  # another launch may be adding seeds
         record = _record(plan, cells, fingerprint, commit, pairs or {})
         kept = _kept(path, record)
@@ -151,7 +156,7 @@ def _record(
         title=suite.title,
         question=suite.question,
         dataset=plan.entry.name,
-        variant=plan.label,
+        variant=plan.variant,
         own=_own(plan),
         direction=plan.direction,
         overrides=plan.overrides,

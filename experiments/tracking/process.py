@@ -46,7 +46,7 @@ def mirror_only(out: Path, plans: Sequence[Plan], meanwhile: Callable[[], None])
 
     `meanwhile`, here and below, is called once while the mirror's process works.
     """
-    paths = [record_path(out, p.suite.name, p.entry.name, p.label) for p in plans]
+    paths = [record_path(out, p.suite.name, p.entry.name, p.variant) for p in plans]
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
         raise UserError(f"--report-only: nothing was run yet: {missing[0]} does not exist")

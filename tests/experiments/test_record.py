@@ -20,7 +20,7 @@ def plan_of(suite="patch_size", profile="quick", dataset="procedural", **options
 
 def record(plan, out, fingerprint="f"):
     path = write_record(plan, plan.cells(fingerprint), fingerprint, out, "abc")
-    assert path == record_path(out, plan.suite.name, plan.entry.name, plan.label)
+    assert path == record_path(out, plan.suite.name, plan.entry.name, plan.variant)
     return json.loads(path.read_text())
 
 
@@ -87,7 +87,7 @@ def test_an_arm_that_is_gone_and_had_no_identity_is_dropped(tmp_path):
     content = record(plan, tmp_path)
     content["arms"].append({"name": "gone", "changes": {}})
     content["cells"].append({"arm": "gone", "seed": 1, "digest": "abc"})
-    record_path(tmp_path, plan.suite.name, plan.entry.name, plan.label).write_text(
+    record_path(tmp_path, plan.suite.name, plan.entry.name, plan.variant).write_text(
         json.dumps(content)
     )
     assert {arm for arm, _ in pairs(record(plan_of(), tmp_path))} == set(plan.suite.arms)

@@ -99,10 +99,10 @@ def test_overrides_win_and_name_the_profile():
     changed = plan("patch_size", overrides={"training.steps": 7, "size": "96x128"})
     assert changed.size == (96, 128)
     assert {c.config.training.steps for c in changed.cells("f")} == {7}
-    assert changed.label == "quick+size=96x128+training.steps=7"
+    assert changed.variant == "quick+size=96x128+training.steps=7"
     widths = [plan("losses", overrides={f"{s}.width": 8}) for s in ("generator", "discriminator")]
-    assert widths[0].label != widths[1].label
-    assert plan("patch_size").label == "quick"
+    assert widths[0].variant != widths[1].variant
+    assert plan("patch_size").variant == "quick"
 
 
 def test_an_override_reaches_the_arms_that_leave_the_setting_alone():
