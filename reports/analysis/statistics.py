@@ -29,7 +29,7 @@ AT_ONCE = 10_000
 """Arrangements held in memory at a time."""
 POWER = 0.80
 MOST_SEEDS = 200
-"""Beyond so many seeds nobody will go."""
+"""The most seeds that advice ever asks for."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def _finite(values: Sequence[float]) -> np.ndarray:
     sample = np.asarray(values, float)
     if not sample.size or not np.isfinite(sample).all():
-        raise ValueError(f"values: one finite number a seed at least (got {list(values)})")
+        raise ValueError(
+            f"values: must be one finite number per seed, at least one (got {list(values)})"
+        )
     return sample
 
 
@@ -285,7 +287,7 @@ def smallest_p(first: int, second: int, paired: bool) -> float:
 
 
 def power(n: int, standardised: float, tests: int, paired: bool) -> float:
-    """The chance that a t-test of n seeds an arm at ALPHA / `tests` finds a true difference.
+    """The chance that a t-test of n seeds per arm at ALPHA / `tests` finds a true difference.
 
     ALPHA / `tests` is Holm's first step: the chance is at least this, whatever the other tests say.
     Unpaired it is Student's t, of which Welch's falls a little short with few seeds.

@@ -33,7 +33,7 @@ def test_one_seed_has_no_interval() -> None:
 
 @pytest.mark.parametrize("values", [[], [0.1, float("nan")]])
 def test_nothing_is_averaged_over_silently(values: list[float]) -> None:
-    with pytest.raises(ValueError, match="one finite number a seed"):
+    with pytest.raises(ValueError, match="one finite number per seed"):
         t_interval(values)
 
 

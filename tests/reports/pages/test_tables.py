@@ -141,7 +141,7 @@ def test_the_unit_of_a_time_goes_by_its_size() -> None:
     ]  # fmt: skip
     cost = {"seconds": 600.0, "training_seconds": 300.0}
     table = cost_table(suite(run("a", 1, 0.8, cost=cost), run("b", 1, 0.8, cost={"seconds": 60.0})))
-    assert table.titles[1] == "minutes a cell"
+    assert table.titles[1] == "minutes per cell"
     assert [row.cells[1] for row in table.rows] == ["10.00", "1.00"]
     assert table.total == (
         "Time in all: 11.0 minutes on unknown (all finished cells; without the scorer's training)."
