@@ -172,8 +172,7 @@ def report(suites: Sequence[tuple[str, str, str]], folder: Path) -> None:
     where to look."""
     from experiments.tracking.report import attach_report
     from experiments.tracking.store import StoreError
-    from reports.write import write_report
-    from reports.writing import alone
+    from reports.write import alone, write_report
 
     with alone(folder):
         for name, dataset, profile in suites:

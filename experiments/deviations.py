@@ -1,4 +1,4 @@
-"""How a plan differs from what the paper did, in sentences that a report prints."""
+"""How a plan differs from the paper, in sentences that a report prints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from experiments.run.jobs import needs_scorer
 from experiments.spec import SETTINGS
 
 TABLE_DATASETS = ("cityscapes", "cityscapes_gtfine")
-TOLD_IN_WORDS = {
+IN_WORDS = {
     "generator.width",
     "discriminator.width",
     "training.steps",
@@ -21,24 +21,24 @@ TOLD_IN_WORDS = {
 
 def deviations(plan: Plan) -> list[str]:
     """Everything that keeps a plan's numbers from being comparable to the published ones."""
-    said = [*_of_data(plan), *of_settings(plan)]
-    said.append(
+    sentences = [*_of_data(plan), *of_settings(plan)]
+    sentences.append(
         "Every epoch is a permutation of the pairs; the public Torch code draws with replacement."
     )
-    said.append(
+    sentences.append(
         "D's gradient is halved, as the paper says, and G's step uses the updated D; the public "
         "Torch code sums it and reuses D's output from before its update."
     )
     if needs_scorer(plan):
-        said.append(
+        sentences.append(
             "FCN-scores come from an FCN-8s trained here on the real training photos, not from "
             "the published Cityscapes scorer; compare arms with the ground-truth row."
         )
-    return said
+    return sentences
 
 
 def of_settings(plan: Plan) -> list[str]:
-    """Those that are a plan's own choice of length, width and other settings."""
+    """The deviations that come from the plan's own length, width and other settings."""
     return [*_of_length(plan), *_of_each_arm(plan)]
 
 
@@ -68,7 +68,7 @@ def _of_length(plan: Plan) -> Iterable[str]:
     epochs = {c.training.epochs for c in configs} - {None, 200}
     if epochs:
         yield f"{_each(epochs)} epochs; the paper's tables are of 200."
-    paper = 10 if plan.suite.name == "generator" else 1  # no suite of one's own has that name
+    paper = 10 if plan.suite.name == "generator" else 1  # no user's own suite has that name
     batches = {c.training.batch for c in configs}
     if batches != {paper}:
         yield f"Batch {_each(batches)}; the paper's is {paper}."
@@ -83,7 +83,7 @@ def _of_each_arm(plan: Plan) -> Iterable[str]:
     """Settings that differ from the paper's in every arm; what one arm changes is its question."""
     arms = [plan.settings(arm) for arm in plan.arms]
     for key, field in SETTINGS.items():
-        if key in TOLD_IN_WORDS or any(key in plan.suite.arms[arm] for arm in plan.arms):
+        if key in IN_WORDS or any(key in plan.suite.arms[arm] for arm in plan.arms):
             continue
         values = {arm.get(key, field.default) for arm in arms}
         if key == "training.mirror" and plan.entry.paper.mirror is False:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from experiments.deviations import deviations, of_settings
-from experiments.plan import Cell, Plan
+from experiments.plan import Cell, Plan, SuiteKey
 from experiments.run.jobs import reference_config
 from experiments.run.journal import write_json
 from experiments.spec import suite_names
@@ -91,6 +91,11 @@ class SuiteRecord(_Frozen):
     """What differs from the paper, a sentence each."""
     other_settings: tuple[str, ...] = ()
     """Those of `deviations` that are settings."""
+
+    @property
+    def key(self) -> SuiteKey:
+        """What the record, its MLflow runs and its report are found by."""
+        return SuiteKey(self.suite, self.dataset, self.variant)
 
     @property
     def changes(self) -> dict[str, dict[str, JsonValue]]:

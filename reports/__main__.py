@@ -10,14 +10,14 @@ from pathlib import Path
 
 try:
     from experiments.tracking.reader import StoreError, list_suites
-except ModuleNotFoundError as error:  # trainings do without MLflow
-    missing = str(error.name).partition(".")[0]
-    sys.exit(f"error: reports are read from MLflow; {missing} is not installed here")
+except ModuleNotFoundError as error:  # training works without MLflow
+    module = str(error.name).partition(".")[0]
+    sys.exit(f"error: reports are read from MLflow; {module} is not installed here")
 
+from experiments.plan import SuiteKey
 from pix2pix.common.errors import UserError
 from reports.pages.compare import PAGE, parse_settings, write_comparison
-from reports.write import write_report
-from reports.writing import alone, writing
+from reports.write import alone, write_report, writing
 
 EXAMPLES = """\
 examples:
@@ -48,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--compare",
         metavar="DATASET:PROFILE,...",
-        help="instead of reports, a page that puts two or more of them side by side: does the "
-        "ordering of the arms carry over?",
+        help="write a page that shows two or more of them side by side instead: is the order of "
+        "the arms the same?",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("reports/out"), metavar="DIR", help="default: %(default)s"
@@ -67,34 +67,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def write_all(chosen: Sequence[tuple[str, str, str]], out: Path) -> int:
-    """Every report; 2 where one could not be written, the others are."""
+def write_all(chosen: Sequence[SuiteKey], out: Path) -> int:
+    """Write every report; 2 where one could not be written, the others are written all the same."""
     status = 0
-    for suite, dataset, profile in chosen:
+    for key in chosen:
         try:
-            print(write_report(suite, dataset, profile, out) / "table.md")
+            print(write_report(*key, out) / "table.md")
         except StoreError:
             raise
-        except UserError as error:  # the other suites still have theirs
+        except UserError as error:  # the other suites still get theirs
             print(f"error: {error}", file=sys.stderr)
             status = 2
     return status
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Each suite's settings side by side; 0, 2 where no suite has them all, or UserError."""
+    """Write each suite's settings side by side; UserError where no suite has them all."""
     if options.dataset or options.profile:
         raise UserError("--compare: names data sets and profiles itself; leave out the other two")
     pairs = parse_settings(options.compare)
     recorded = list_suites()
     status = 2
     for suite in named_suites(options.suite, recorded):
-        lacking = [f"{d}:{p}" for d, p in pairs if (suite, d, p) not in recorded]
-        if lacking:
-            problem = _not_there(suite, ", ".join(lacking), recorded)
+        missing = [f"{d}:{v}" for d, v in pairs if SuiteKey(suite, d, v) not in recorded]
+        if missing:
+            problem = _not_recorded(suite, ", ".join(missing), recorded)
             if options.suite != "all":
                 raise UserError(problem)
-            print(f"left out: {problem}", file=sys.stderr)  # the others still have theirs
+            print(f"left out: {problem}", file=sys.stderr)  # the others still get theirs
             continue
         with writing(options.out), alone(options.out):
             print(write_comparison(suite, pairs, options.out) / PAGE)
@@ -104,47 +104,49 @@ def compare(options: argparse.Namespace) -> int:
     return status
 
 
-def named_suites(text: str, recorded: Sequence[tuple[str, str, str]]) -> list[str]:
+def named_suites(text: str, recorded: Sequence[SuiteKey]) -> list[str]:
     """The suites that `--suite` names, each once; UserError where one has nothing recorded."""
     if not recorded:
         raise UserError("MLflow holds no suite; run one first")
-    there = sorted({suite for suite, _, _ in recorded})
+    known = sorted({key.suite for key in recorded})
     if text == "all":
-        return there
-    # A suite of one's own is run by its file and recorded by its name.
+        return known
+    # A user's own suite is run by its file and recorded by its name.
     names = [Path(s).stem if s.endswith((".yaml", ".yml")) else s for s in text.split(",")]
     for name in names:
-        if name not in there:
-            close = get_close_matches(name, there, 1)
+        if name not in known:
+            close = get_close_matches(name, known, 1)
             hint = f" (did you mean {close[0]}?)" if close else ""
-            raise UserError(f"suite {name}: nothing recorded{hint}; there is {', '.join(there)}")
+            raise UserError(f"suite {name}: nothing recorded{hint}; there is {', '.join(known)}")
     return list(dict.fromkeys(names))
 
 
-def select(suites: str, dataset: str | None, profile: str | None) -> list[tuple[str, str, str]]:
-    """The recorded (suite, dataset, profile) that are meant; UserError where a name has none."""
+def select(suites: str, dataset: str | None, profile: str | None) -> list[SuiteKey]:
+    """The recorded keys that the options name; UserError where a name has none."""
     recorded = list_suites()
     chosen = []
     for suite in named_suites(suites, recorded):
         found = [
             key
             for key in recorded
-            if key[0] == suite and key[1] == (dataset or key[1]) and key[2] == (profile or key[2])
+            if key.suite == suite
+            and key.dataset == (dataset or key.dataset)
+            and key.variant == (profile or key.variant)
         ]
         if not found and suites != "all":
-            raise UserError(_not_there(suite, f"{dataset or '*'}:{profile or '*'}", recorded))
+            raise UserError(_not_recorded(suite, f"{dataset or '*'}:{profile or '*'}", recorded))
         chosen += found
     if not chosen:
         raise UserError("nothing recorded on that data set and profile")
     return chosen
 
 
-def _not_there(suite: str, wanted: str, recorded: Sequence[tuple[str, str, str]]) -> str:
-    """What is not recorded of a suite, and what is."""
-    there = [f"{dataset}:{profile}" for name, dataset, profile in recorded if name == suite]
-    close = get_close_matches(wanted, there, 1)
+def _not_recorded(suite: str, wanted: str, recorded: Sequence[SuiteKey]) -> str:
+    """What is not recorded for a suite, and what is."""
+    known = [f"{key.dataset}:{key.variant}" for key in recorded if key.suite == suite]
+    close = get_close_matches(wanted, known, 1)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    return f"suite {suite}: nothing recorded on {wanted}{hint}; there is {', '.join(there)}"
+    return f"suite {suite}: nothing recorded on {wanted}{hint}; there is {', '.join(known)}"
 
 
 if __name__ == "__main__":

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from experiments.tracking.reader import SuiteRuns, read_suite
+from experiments.tracking.reader import SuiteRuns, first_line, read_suite
 from pix2pix.common.errors import UserError
-from reports.analysis.claims import not_judged
-from reports.analysis.image_intervals import image_intervals
-from reports.analysis.runs import finished, standing, tidy
+from pix2pix.common.files import replacing
+from pix2pix.common.locks import owning
+from reports.analysis.comparisons import not_judged
+from reports.analysis.runs import finished, image_intervals, standing, tidy
 from reports.analysis.verdicts import Verdict
 from reports.figures import draw as figures
 from reports.pages import citation, latex, notes, verdict_text
@@ -18,7 +20,6 @@ from reports.pages.content import gather
 from reports.pages.html import index_page, suite_page, summary
 from reports.pages.markdown_page import markdown_page
 from reports.pages.tables import Table, as_csv
-from reports.writing import write_files, writing
 
 
 def write_report(suite: str, dataset: str, profile: str, out: Path) -> Path:
@@ -56,36 +57,36 @@ def write_report(suite: str, dataset: str, profile: str, out: Path) -> Path:
 
 
 def latex_table(runs: SuiteRuns, table: Table) -> str:
-    """The table for a paper, with what its caption has to say."""
-    said = [caption_title(runs)]
+    """The table for a paper, with its caption."""
+    sentences = [caption_title(runs)]
     counts = sorted(set(notes.finished_seeds(runs)))
     if not counts:
-        said.append("No training is finished")
+        sentences.append("No training is finished")
     elif counts == [1]:
-        said.append("One seed an arm (n = 1), so no intervals")
+        sentences.append("One seed per arm (n = 1), so no intervals")
     else:
         n = "–".join(str(count) for count in (counts[0], counts[-1])[: len(counts)])
-        said.append(f"Mean ± half-width of the 95 % t-interval over n = {n} seeds")
-    notes_ = (notes.bold_note(runs, table), notes.paper_note(runs), notes.not_asked(runs))
-    said += [note.rstrip(".") for note in notes_ if note]
-    said += notes.gaps(runs)
-    caption = ". ".join(sentence[0].upper() + sentence[1:] for sentence in said)
+        sentences.append(f"Mean ± half-width of the 95 % t-interval over n = {n} seeds")
+    further = (notes.bold_note(runs, table), notes.paper_note(runs), notes.not_asked(runs))
+    sentences += [note.rstrip(".") for note in further if note]
+    sentences += notes.gaps(runs)
+    caption = ". ".join(sentence[0].upper() + sentence[1:] for sentence in sentences)
     return latex.table(table, f"{caption}.", f"tab:{_label(runs)}")
 
 
 def latex_verdicts(runs: SuiteRuns, judged: Sequence[Verdict]) -> str:
     """The claims for a paper."""
     claims = "Claims of the paper" if runs.record.published else "Claims"
-    read_as = f"{claims}. The difference is of the first arm and the second"
+    caption = f"{claims}. The difference is the first arm minus the second"
     if any(verdict.interval for verdict in judged):
-        read_as += (
-            ", its 95 % t-interval over seeds, whichever test decides; g is Hedges' g (paired: of "
-            "the differences); exact p and the correlation of pairs are in verdicts.csv"
+        caption += (
+            ", with its 95 % t-interval over seeds, whichever test decides; g is Hedges' g "
+            "(paired: of the differences); exact p and the correlation of pairs are in verdicts.csv"
         )
     if left := not_judged(runs):
-        read_as += f". Not judged, their arms were not asked for: {len(left)} more"
+        caption += f". Not judged, their arms were not asked for: {len(left)} more"
     return latex.verdict_table(
-        judged, f"{caption_title(runs)}. {read_as}.", f"tab:{_label(runs)}-claims"
+        judged, f"{caption_title(runs)}. {caption}.", f"tab:{_label(runs)}-claims"
     )
 
 
@@ -99,3 +100,34 @@ def caption_title(runs: SuiteRuns) -> str:
 
 def _label(runs: SuiteRuns) -> str:
     return f"{runs.record.suite}-{runs.record.dataset}-{runs.record.variant}"
+
+
+def alone(out: Path) -> AbstractContextManager[None]:
+    """Let nobody else write or attach reports below `out` during the block, because launchers that
+    share a folder end at the same time. OSError where the folder cannot be written."""
+    return owning(out / ".reports.lock")
+
+
+def write_files(folder: Path, files: Mapping[str, str | None]) -> Path:
+    """Write {name: text} as UTF-8 into `folder` and return it; a file without text is deleted.
+
+    UserError where it cannot be written.
+    """
+    with writing(folder):
+        for name, text in files.items():
+            if text is None:
+                (folder / name).unlink(missing_ok=True)
+            else:
+                with replacing(folder / name) as file:
+                    file.write(text.encode())
+    return folder
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn an OSError of writing below `folder` into UserError."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or first_line(error)
+        raise UserError(f"{error.filename or folder}: cannot be written: {why}") from error

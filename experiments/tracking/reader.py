@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from experiments.plan import SuiteKey
 from experiments.record import SuiteRecord, parse_record
 from experiments.tracking import store as tracking_store
 from experiments.tracking.store import (
@@ -157,8 +158,8 @@ class SuiteRuns:
 
 
 @store_errors()
-def list_suites() -> list[tuple[str, str, str]]:
-    """(suite, dataset, profile) of everything recorded.
+def list_suites() -> list[SuiteKey]:
+    """The keys of everything recorded.
 
     Raises UserError where there is no store, StoreError where it is away or locked.
     """
@@ -167,7 +168,7 @@ def list_suites() -> list[tuple[str, str, str]]:
     for experiment_id in store.experiments().values():
         for run in store.runs(experiment_id, {"role": "suite"}):
             tags = run.data.tags
-            found.add((tags["suite"], tags["dataset"], tags["profile"]))
+            found.add(SuiteKey(tags["suite"], tags["dataset"], tags["profile"]))
     return sorted(found)
 
 
@@ -189,7 +190,7 @@ def read_suite(suite: str, dataset: str, profile: str) -> SuiteRuns:
     if parent is not None:
         path = _record(store, suite, parent, "", None, "").artifact("suite.json")
     if path is None:
-        there = [f"{data} ({name})" for other, data, name in list_suites() if other == suite]
+        there = [f"{k.dataset} ({k.variant})" for k in list_suites() if k.suite == suite]
         named = ", ".join(there) or "nothing"
         raise UserError(f"suite {suite}: no runs on {dataset} ({profile}); recorded: {named}")
     try:
@@ -222,7 +223,7 @@ def _cell_of(tags: dict[str, str]) -> tuple[str, int | None, str]:
 
 
 def _unknown(store: Store, suite: str) -> str:
-    names = sorted(name for name, _, _ in list_suites())
+    names = sorted(key.suite for key in list_suites())
     if not names:
         return f"{store.uri}: holds no suite; run one first"
     close = get_close_matches(suite, names, 1)

@@ -1,1 +1,59 @@
-"""The numbers of a report: intervals, tests, verdicts."""
+"""The numbers of a report: intervals, tests, verdicts, the order of the arms, cost."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from reports.analysis.ceiling import ceiling_warnings
+from reports.analysis.comparisons import Evidence, not_judged
+from reports.analysis.cost import CostTable, cost_table
+from reports.analysis.ranking import RankOrder, best_arms, paper_orders
+from reports.analysis.runs import ImageIntervals, image_distances, table_scores
+from reports.analysis.verdicts import Verdict, verdicts
+
+
+class Analysis(Evidence):
+    """Everything that a suite's runs show, each computed once; pages only format it.
+
+    `Analysis(runs)` costs nothing: what a page never asks for is never computed.
+    """
+
+    @cached_property
+    def scores(self) -> tuple[str, ...]:
+        """The columns of the table."""
+        return tuple(table_scores(self.runs))
+
+    @cached_property
+    def best_arms(self) -> dict[str, str]:
+        """{score: arm} where one arm is proven better than every other."""
+        return best_arms(self, self.scores)
+
+    @cached_property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """One per claim that is judged."""
+        return verdicts(self)
+
+    @cached_property
+    def not_judged(self) -> tuple[str, ...]:
+        """The claims on arms that were not asked for."""
+        return tuple(not_judged(self.runs))
+
+    @cached_property
+    def ceiling_warnings(self) -> tuple[str, ...]:
+        """Sentences on FCN-scores that cannot tell arms apart."""
+        return tuple(ceiling_warnings(self))
+
+    @cached_property
+    def paper_orders(self) -> tuple[RankOrder, ...]:
+        """The order of the arms here and in the paper, one per score."""
+        return tuple(paper_orders(self))
+
+    @cached_property
+    def cost(self) -> CostTable:
+        """Time, memory and parameters per arm."""
+        return cost_table(self.runs)
+
+    @cached_property
+    def image_intervals(self) -> ImageIntervals | None:
+        """Intervals over test images, which are not those over seeds; None without any."""
+        return image_distances(self.runs)

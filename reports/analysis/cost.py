@@ -1,4 +1,4 @@
-"""What an arm cost: time, seconds a step, memory, parameters."""
+"""What an arm cost: time, seconds per step, memory, parameters."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class CostTable:
 
 
 MEANS = (
-    "Means over the finished seeds; “outside training” is what a cell's wall time holds besides "
-    "training steps."
+    "Means over the finished seeds; “outside training” is the share of a cell's wall time that is "
+    "not training steps."
 )
 UNITS = {"seconds": 1, "minutes": 60, "hours": 3600}
 LEAST = 2
-"""A unit is used from so many of it on: 90 seconds, 100 minutes."""
+"""A unit is used from this many on: 90 seconds, 100 minutes."""
 
 
 def cost_table(runs: SuiteRuns) -> CostTable:
-    """An arm a row; a dash where nothing was recorded."""
+    """One row per arm; a dash where nothing was recorded."""
     rows = []
     seconds = [r.cost["seconds"] for r in runs.runs if r.finished and "seconds" in r.cost]
-    unit = unit_of(max(seconds, default=0))  # one for the column, so that arms compare
+    unit = unit_of(max(seconds, default=0))  # one unit for the column, so that arms compare
     for arm in runs.arms:
         done = [run for run in runs.of_arm(arm) if run.finished]
         training, whole = _mean(done, "training_seconds"), _mean(done, "seconds")
@@ -56,14 +56,14 @@ def cost_table(runs: SuiteRuns) -> CostTable:
                 ),
             )
         )
-    titles = ("seconds a step", f"{unit} a cell", "outside training", "peak memory (MiB)")
+    titles = ("seconds per step", f"{unit} per cell", "outside training", "peak memory (MiB)")
     total = time_in_all(runs)
     total = f"Time in all: {total}." if total else "No time was recorded."
     return CostTable((*titles, "G parameters", "D parameters"), tuple(rows), total)
 
 
 def unit_of(seconds: float) -> str:
-    """The largest unit that there are LEAST of."""
+    """The largest unit of which there are at least LEAST."""
     return max((u for u in UNITS if seconds >= LEAST * UNITS[u]), key=UNITS.get, default="seconds")
 
 
@@ -87,13 +87,13 @@ def time_in_all(runs: SuiteRuns) -> str | None:
             spent[device] = spent.get(device, 0.0) + run.cost[kind]
     if not spent:
         return None
-    told = "; ".join(
+    times = "; ".join(
         f"{duration(seconds)} on {device}" for device, seconds in sorted(spent.items())
     )
     counted = [name for name, of in parts.items() if any(kind in run.cost for run, kind in of)]
     scored = any(score.startswith("fcn.") for run in runs.runs for score in run.scores)
     unknown = "; without the scorer's training" if scored and runs.scorer is None else ""
-    return f"{told} ({', '.join(counted)}{unknown})"
+    return f"{times} ({', '.join(counted)}{unknown})"
 
 
 def _steps(runs: Sequence[RunRecord]) -> float | None:

@@ -1,4 +1,4 @@
-"""Which arm leads a column, whether the seeds bear that out, and where the order is the paper's."""
+"""Which arm is best in a score, and how the order of the arms compares with the paper's."""
 
 from __future__ import annotations
 
@@ -9,47 +9,50 @@ from itertools import combinations
 from scipy import stats
 
 from eval.metrics import METRICS
-from experiments.tracking.reader import SuiteRuns
-from reports.analysis.pairing import compare
-from reports.analysis.rounding import plain
-from reports.analysis.runs import entry
+from reports.analysis.comparisons import Evidence
+from reports.analysis.formatting import plain
 from reports.analysis.statistics import ALPHA, holm
 
 ROUNDED = 12
-"""Digits behind the point beyond which means differ by rounding alone."""
+"""Decimals beyond which means differ only by rounding."""
 RULE = (
-    "Bold: the leading arm is better than every other arm in that score (the largest p of its "
+    "Bold: the best arm is better than every other arm in that score (the largest p of its "
     f"tests against them, after Holm over the table's scores, is below {ALPHA})"
 )
 
 
-def leaders(runs: SuiteRuns, scores: Sequence[str]) -> dict[str, str]:
-    """{score: arm} for the columns whose leading arm may stand in bold.
+def best_arms(evidence: Evidence, scores: Sequence[str]) -> dict[str, str]:
+    """{score: arm} for the columns whose best arm may stand in bold.
 
     A column has none where an arm that was asked for has no value: the best is not known then.
     """
+    arms = evidence.runs.arms
     found: dict[str, tuple[str, float]] = {}
     for score in scores:
-        means = {arm: entry(runs.of_arm(arm), score).interval for arm in runs.arms}
-        if len(means) < 2 or None in means.values():
+        means = {arm: evidence.entry(arm, score).mean for arm in arms}
+        known = {arm: mean for arm, mean in means.items() if mean is not None}
+        if len(known) < 2 or len(known) < len(arms):
             continue
         better = max if METRICS[score].better == "higher" else min
-        lead = better(means, key=lambda arm: means[arm].mean)
-        p = [_p(lead, arm, score, runs) for arm in means if arm != lead]
+        best = better(known, key=lambda arm: known[arm])
+        p = [_p(best, arm, score, evidence) for arm in arms if arm != best]
         if None not in p:
-            found[score] = (lead, max(p))
+            found[score] = (best, max(value for value in p if value is not None))
     adjusted = holm([p for _, p in found.values()]) if found else []
     return {
-        score: lead
-        for (score, (lead, _)), p in zip(found.items(), adjusted, strict=True)
+        score: best
+        for (score, (best, _)), p in zip(found.items(), adjusted, strict=True)
         if p < ALPHA
     }
 
 
-def _p(lead: str, arm: str, score: str, runs: SuiteRuns) -> float | None:
-    """Of the lead over an arm; 1 where the seeds that are compared say that the arm is ahead (the
-    lead is by all seeds, the test may be by the shared ones)."""
-    found = compare(lead, arm, score, runs)
+def _p(best: str, arm: str, score: str, evidence: Evidence) -> float | None:
+    """The p-value of the best arm's lead over another arm.
+
+    It is 1 where the compared seeds put the other arm ahead: the lead is by all seeds, while the
+    test may be by the shared ones. None where there is no test.
+    """
+    found = evidence.difference(best, arm, score)
     if found is None or found.p is None:
         return None
     ahead = found.effect > 0 if METRICS[score].better == "higher" else found.effect < 0
@@ -82,7 +85,8 @@ def rank_order(score: str, ours: Mapping[str, float], theirs: Mapping[str, float
     """Compare the order of the arms that both {arm: value} have."""
     sign = -1 if METRICS[score].better == "higher" else 1
     x, y = (
-        {arm: round(of[arm], ROUNDED) for arm in ours if arm in theirs} for of in (ours, theirs)
+        {arm: round(values[arm], ROUNDED) for arm in ours if arm in theirs}
+        for values in (ours, theirs)
     )
     arms = sorted(x, key=lambda arm: sign * x[arm])
     swapped = tuple(
@@ -102,16 +106,16 @@ def _groups(
     return tuple(tuple(arm for arm in arms if values[arm] == level) for level in levels)
 
 
-def paper_orders(runs: SuiteRuns) -> list[RankOrder]:
-    """Our order of the means beside the paper's, for each score with three or more such arms."""
-    rows = runs.record.published_rows
+def paper_orders(evidence: Evidence) -> list[RankOrder]:
+    """Our order of the means beside the paper's, for each score with two or more such arms."""
+    rows = evidence.runs.record.published_rows
     orders = []
     for score in METRICS:
-        theirs = {arm: rows[arm][score] for arm in runs.arms if score in rows.get(arm, {})}
-        entries = {arm: entry(runs.of_arm(arm), score).interval for arm in theirs}
-        ours = {arm: interval.mean for arm, interval in entries.items() if interval}
+        arms = [arm for arm in evidence.runs.arms if score in rows.get(arm, {})]
+        means = {arm: evidence.entry(arm, score).mean for arm in arms}
+        ours = {arm: mean for arm, mean in means.items() if mean is not None}
         if len(ours) > 1:
-            orders.append(rank_order(score, ours, theirs))
+            orders.append(rank_order(score, ours, {arm: rows[arm][score] for arm in arms}))
     return orders
 
 

@@ -1,21 +1,29 @@
-"""What tracking reads back, as one tidy pandas frame and as one entry a table cell."""
+"""The recorded runs by arm: a tidy frame, one entry per arm and score, intervals over images."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from eval.metrics import METRICS
 from experiments.tracking.reader import GROUND_TRUTH, RunRecord, SuiteRuns
+from reports.analysis.formatting import decimals, signed, title
 from reports.analysis.statistics import Interval, t_interval
 
 NOT_OF_ITSELF = ("lpips", "pixel")
-"""Families that say nothing of a photo and itself: the ground truth has no value by nature."""
+"""Score families that are undefined for a photo and itself: the ground truth has no value."""
 LEFT_OUT = "left out"
-"""The state of runs that came to their end but must not be averaged over."""
+"""The state of runs that ended but must not be averaged over."""
 COLUMNS = ["suite", "dataset", "profile", "arm", "seed", "score", "value"]
+IMAGE_COLUMNS = ["arm", "seed", "score", "value", "low", "high"]
+IMAGE_CAPTION = (
+    "How far the 95 % bootstrap interval over test images reaches below and above the score of one "
+    "trained network, averaged over its arm's seeds. It shows how much a score depends on which "
+    "images it is taken on. It is not an interval over seeds: it says nothing about another "
+    "training, and no verdict rests on it. All of them are in image_intervals.csv."
+)
 
 
 @dataclass(frozen=True)
@@ -24,27 +32,38 @@ class Entry:
 
     interval: Interval | None
     state: str
-    """measured, not measured, failed, left out, missing, or — where a score says nothing of real
+    """measured, not measured, failed, left out, missing, or — where a score is undefined for real
     photos."""
     planned: int
     """How many seeds the suite asked for."""
     why: str | None = None
     """Why it was not measured, or was left out."""
 
+    @property
+    def mean(self) -> float | None:
+        """The mean over seeds; None where there is no value."""
+        return self.interval.mean if self.interval else None
+
+
+@dataclass(frozen=True)
+class ImageIntervals:
+    """How far intervals over test images reach below and above scores, as a table of text."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
 
 def finished(runs: SuiteRuns) -> list[RunRecord]:
-    """The arms' runs that reached their end."""
+    """The finished runs of the arms."""
     return [run for run in runs.runs if run.finished]
 
 
 def tidy(runs: SuiteRuns) -> pd.DataFrame:
-    """One row an arm × seed × score of everything finished; the ground truth has no seed."""
+    """One row per arm, seed and score of every finished run; the ground truth has no seed."""
     record = runs.record
-    key = [record.suite, record.dataset, record.variant]
-    truth = [runs.ground_truth] if runs.ground_truth else []
     rows = [
-        [*key, run.arm, run.seed, score, run.scores[score]]
-        for run in [*finished(runs), *(run for run in truth if run.finished)]
+        [record.suite, record.dataset, record.variant, run.arm, run.seed, score, run.scores[score]]
+        for run in _scored(runs)
         for score in METRICS
         if score in run.scores
     ]
@@ -58,7 +77,7 @@ def table_scores(runs: SuiteRuns) -> list[str]:
     named = {name for run in runs.runs for name in (*run.scores, *run.not_measured)}
 
     def shown(name: str, family: str) -> bool:
-        # A reason may be given for the whole family; with no word on any of it, all is missing.
+        # A reason may be given for the whole family; a family without any word is all missing.
         silent = not any(other.split(".")[0] == family for other in named)
         return name in named or family in named or silent
 
@@ -68,28 +87,28 @@ def table_scores(runs: SuiteRuns) -> list[str]:
 
 
 def entry(runs: Sequence[RunRecord], score: str) -> Entry:
-    """The entry of one arm's runs, one a seed; only finished ones count."""
+    """The entry of one arm's runs, one per seed; only finished runs count."""
     values = arm_values(runs, score)
     if values:
         return Entry(t_interval(list(values.values())), "measured", len(runs))
     reasons = [reason(run, score) for run in runs if run.finished]
-    why = next((one for one in reasons if one), None)
+    why = next((text for text in reasons if text), None)
     if why:
         return Entry(None, "not measured", len(runs), why)
     if runs and all(run.arm == GROUND_TRUTH and run.finished for run in runs):
-        by_nature = METRICS[score].family in NOT_OF_ITSELF
-        return Entry(None, "—" if by_nature else "not measured", len(runs))
+        undefined = METRICS[score].family in NOT_OF_ITSELF
+        return Entry(None, "—" if undefined else "not measured", len(runs))
     remark = next((run.remark for run in runs if standing(run) == LEFT_OUT), None)
     return Entry(None, arm_state(runs), len(runs), remark)
 
 
 def standing(run: RunRecord) -> str:
-    """A run's status, but LEFT_OUT where it came to its end and yet must not count."""
+    """A run's status, but LEFT_OUT where it ended and yet must not count."""
     return LEFT_OUT if run.status == "running" and run.remark else run.status
 
 
 def arm_state(runs: Sequence[RunRecord]) -> str:
-    """Why an arm has nothing to show: failed, left out or missing."""
+    """Why an arm has no value: failed, left out or missing."""
     states = {standing(run) for run in runs}
     return next((state for state in ("failed", LEFT_OUT) if state in states), "missing")
 
@@ -99,19 +118,62 @@ def arm_values(runs: Sequence[RunRecord], score: str) -> dict[int | None, float]
     return {r.seed: r.scores[score] for r in runs if r.finished and score in r.scores}
 
 
-def decimals(score: str) -> int:
-    """Digits behind the point."""
-    return 2 if METRICS[score].unit == "dB" else 3
-
-
 def reason(run: RunRecord, score: str) -> str | None:
-    """Why a run has no value for a score, where it says so for the score or its family."""
+    """Why a run has no value for a score, where it gives a reason for the score or its family."""
     return run.not_measured.get(score) or run.not_measured.get(METRICS[score].family)
 
 
 def runs_by_arm(runs: SuiteRuns) -> dict[str, list[RunRecord]]:
-    """{arm: its runs, one a seed}, in the suite's order, the ground truth last."""
+    """{arm: its runs, one per seed}, in the suite's order, the ground truth last."""
     by_arm = {arm: list(runs.of_arm(arm)) for arm in runs.arms}
     if runs.ground_truth:
         by_arm[GROUND_TRUTH] = [runs.ground_truth]
     return by_arm
+
+
+def image_intervals(runs: SuiteRuns) -> str | None:
+    """The intervals over test images as CSV, one row per arm, seed and score; None without any."""
+    rows = [
+        [run.arm, run.seed, score, run.scores[score], *run.image_intervals[score]]
+        for run in _scored(runs)
+        for score in table_scores(runs)
+        if score in run.image_intervals and score in run.scores
+    ]
+    if not rows:
+        return None
+    frame = pd.DataFrame(rows, columns=IMAGE_COLUMNS).astype({"seed": "Int64"})
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def image_distances(runs: SuiteRuns) -> ImageIntervals | None:
+    """One row per arm and one column per score, each `−0.135/+0.012`, averaged over seeds; None
+    without any. A score is seldom in the middle of its interval."""
+    scored = list(_scored(runs))
+    scores = [s for s in table_scores(runs) if any(s in run.image_intervals for run in scored)]
+    if not scores:
+        return None
+    rows = []
+    for arm in (*runs.arms, GROUND_TRUTH):
+        cells = [_distance([run for run in scored if run.arm == arm], score) for score in scores]
+        if any(cell != "—" for cell in cells):
+            rows.append((arm, *cells))
+    return ImageIntervals(("arm", *(title(score, False) for score in scores)), tuple(rows))
+
+
+def _distance(runs: Sequence[RunRecord], score: str) -> str:
+    distances = [
+        [bound - run.scores[score] for bound in run.image_intervals[score]]
+        for run in runs
+        if score in run.image_intervals and score in run.scores
+    ]
+    if not distances:
+        return "—"
+    below, above = (sum(ends) / len(distances) for ends in zip(*distances, strict=True))
+    return f"{signed(below, decimals(score))}/{signed(above, decimals(score))}"
+
+
+def _scored(runs: SuiteRuns) -> Iterator[RunRecord]:
+    """Every finished run, the ground truth last."""
+    yield from finished(runs)
+    if runs.ground_truth and runs.ground_truth.finished:
+        yield runs.ground_truth

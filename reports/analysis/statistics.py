@@ -12,15 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import special, stats
-
-from reports.analysis.permutations import (
-    MOST_ARRANGEMENTS,
-    arrangements,
-    exact_p,
-    random_p,
-    smallest_p,
-)
+from scipy import optimize, special, stats
 
 CONFIDENCE = 0.95
 ALPHA = 0.05
@@ -31,6 +23,13 @@ FEW = 5
 """With fewer seeds than this an exact permutation test decides, from here on a t-test. Below, the
 t-test's error rate depends on what training runs are like (14 % for runs with two outcomes, n = 3).
 """
+MOST_ARRANGEMENTS = 100_000
+"""An exact test counts every arrangement; where there are more than these, so many at random."""
+AT_ONCE = 10_000
+"""Arrangements held in memory at a time."""
+POWER = 0.80
+MOST_SEEDS = 200
+"""The most seeds that advice ever asks for."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class Difference:
     @property
     def test(self) -> str:
         """The name of the test that decides."""
-        if self.n < 2 or self.lack_of_spread:
+        if self.n < 2 or self.no_spread:
             return "none"
         if self.n < FEW:
             if self.paired:
@@ -102,7 +101,7 @@ class Difference:
     @cached_property
     def p(self) -> float | None:
         """Two-sided, of `test`; None with one seed, and where nothing varies."""
-        if self.n < 2 or self.lack_of_spread:
+        if self.n < 2 or self.no_spread:
             return None
         if self.n < FEW:
             p = self.exact_p if self._countable else random_p(*self._arrays)
@@ -119,7 +118,7 @@ class Difference:
     @cached_property
     def exact_p(self) -> float | None:
         """Of the exact permutation test, whichever decides; None with too many arrangements too."""
-        if self.n < 2 or self.lack_of_spread:
+        if self.n < 2 or self.no_spread:
             return None
         return exact_p(*self._arrays, self.paired)
 
@@ -129,7 +128,7 @@ class Difference:
         return smallest_p(*self.counts, self.paired) if self.n > 1 else None
 
     @cached_property
-    def lack_of_spread(self) -> str:
+    def no_spread(self) -> str:
         """Why no test can tell these arms apart, whatever their number of seeds; "" where one can.
 
         same: both have the same value in every seed; constant: no value varies; shifted: the
@@ -244,5 +243,70 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def _finite(values: Sequence[float]) -> np.ndarray:
     sample = np.asarray(values, float)
     if not sample.size or not np.isfinite(sample).all():
-        raise ValueError(f"values: one finite number a seed at least (got {list(values)})")
+        raise ValueError(
+            f"values: must be one finite number per seed, at least one (got {list(values)})"
+        )
     return sample
+
+
+def exact_p(first: np.ndarray, second: np.ndarray, paired: bool) -> float | None:
+    """Two-sided p over every arrangement of the seeds; None where there are too many of them."""
+    if arrangements(len(first), len(second), paired) > MOST_ARRANGEMENTS:
+        return None
+    kind = "samples" if paired else "independent"
+    return _permutation_p(first, second, kind, MOST_ARRANGEMENTS + 1)
+
+
+def random_p(first: np.ndarray, second: np.ndarray) -> float:
+    """Two-sided p over MOST_ARRANGEMENTS at random (the observed one among them), unpaired; the
+    same for the same values."""
+    return _permutation_p(first, second, "independent", MOST_ARRANGEMENTS - 1)
+
+
+def _permutation_p(first: np.ndarray, second: np.ndarray, kind: str, resamples: int) -> float:
+    result = stats.permutation_test(
+        (first, second),
+        lambda x, y, axis: x.mean(axis) - y.mean(axis),
+        permutation_type=kind,
+        vectorized=True,
+        n_resamples=resamples,
+        batch=AT_ONCE,
+        rng=np.random.default_rng(0),
+    )
+    return float(result.pvalue)
+
+
+def arrangements(first: int, second: int, paired: bool) -> int:
+    """In how many ways the arms' labels can be dealt to the values."""
+    return 2**first if paired else math.comb(first + second, first)
+
+
+def smallest_p(first: int, second: int, paired: bool) -> float:
+    """The smallest two-sided p that an exact test can reach: the observed order, or its mirror."""
+    return min(1.0, 2 / arrangements(first, second, paired))
+
+
+def power(n: int, standardised: float, tests: int, paired: bool) -> float:
+    """The chance that a t-test of n seeds per arm at ALPHA / `tests` finds a true difference.
+
+    ALPHA / `tests` is Holm's first step: the chance is at least this, whatever the other tests say.
+    Unpaired it is Student's t, of which Welch's falls a little short with few seeds.
+    """
+    degrees = n - 1 if paired else 2 * n - 2
+    shift = abs(standardised) * math.sqrt(n if paired else n / 2)
+    limit = float(stats.t.isf(ALPHA / tests / 2, degrees))
+    return float(np.nan_to_num(stats.nct.sf(limit, degrees, shift), nan=1.0))
+
+
+def seeds_for_power(standardised: float, tests: int, paired: bool) -> int | None:
+    """The fewest seeds (FEW at least) with POWER; None where MOST_SEEDS are not enough."""
+    counts = range(FEW, MOST_SEEDS + 1)
+    return next((n for n in counts if power(n, standardised, tests, paired) >= POWER), None)
+
+
+def detectable(n: int, tests: int, paired: bool) -> float | None:
+    """The standardised difference that n seeds find with POWER; None below FEW seeds."""
+    if n < FEW:
+        return None
+    found = optimize.brentq(lambda d: power(n, d, tests, paired) - POWER, 0.0, 20.0, xtol=1e-4)
+    return float(found)

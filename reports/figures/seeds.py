@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 
 from eval.metrics import METRICS
 from experiments.tracking.reader import GROUND_TRUTH, SuiteRuns
-from reports.analysis.claims import parse_claim
+from reports.analysis.comparisons import parse_claim
+from reports.analysis.formatting import title
 from reports.analysis.runs import table_scores, tidy
 from reports.figures.style import (
     COLUMN_WIDTH,
@@ -22,7 +23,6 @@ from reports.figures.style import (
     inches_of,
     wrapped,
 )
-from reports.pages.tables import title
 
 PANEL_WIDTH = 1.2
 """Least width of a panel in inches, without the names of the arms."""

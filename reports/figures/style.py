@@ -14,7 +14,8 @@ import seaborn as sns
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from pix2pix.common.atomic import replacing
+
+from pix2pix.common.files import replacing
 
 COLUMN_WIDTH, PAGE_WIDTH = 3.25, 6.875
 """Inches, as in CVPR's author kit: a page 6 7/8 wide with two columns of 3 1/4. Every figure is

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from experiments.tracking.reader import SuiteRuns
-from reports.analysis.claims import not_judged
+from reports.analysis.comparisons import not_judged
 from reports.analysis.runs import finished
 from reports.analysis.statistics import ALPHA, CONFIDENCE, FEW
 from reports.analysis.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Verdict

@@ -15,17 +15,17 @@ import pandas as pd
 
 from experiments.tracking.reader import GROUND_TRUTH, SuiteRuns, read_suite
 from pix2pix.common.errors import UserError
-from reports.analysis.ceiling import ceiling_warnings
+from reports.analysis import Analysis
+from reports.analysis.formatting import signed, title
 from reports.analysis.ranking import chain, rank_order, tau_text
-from reports.analysis.rounding import signed
 from reports.analysis.runs import arm_state, finished, tidy
-from reports.analysis.verdicts import CONTRADICTED, REPRODUCED, Verdict, verdicts
+from reports.analysis.verdicts import CONTRADICTED, REPRODUCED, Verdict
 from reports.pages import notes
 from reports.pages.html import render
 from reports.pages.markdown import aligned, bullets, escape
-from reports.pages.tables import Row, Table, cell_text, make_table, title
+from reports.pages.tables import Row, Table, cell_text, make_table
 from reports.pages.verdict_text import claim_words
-from reports.writing import write_files
+from reports.write import write_files
 
 T = TypeVar("T")
 PAGE = "comparison.html"
@@ -44,10 +44,14 @@ ORDERS_NOTE = (
 class Setting:
     """A suite's runs on one data set in one profile."""
 
-    runs: SuiteRuns
+    analysis: Analysis
     table: Table
     verdicts: dict[str, Verdict]
     """{claim: its verdict}"""
+
+    @property
+    def runs(self) -> SuiteRuns:
+        return self.analysis.runs
 
     @property
     def name(self) -> str:
@@ -152,7 +156,9 @@ def write_comparison(suite: str, pairs: Sequence[tuple[str, str]], out: Path) ->
 
 def make_setting(runs: SuiteRuns) -> Setting:
     """A suite's runs with their table and verdicts."""
-    return Setting(runs, make_table(runs), {v.claim: v for v in verdicts(runs)})
+    analysis = Analysis(runs)
+    judged = {verdict.claim: verdict for verdict in analysis.verdicts}
+    return Setting(analysis, make_table(analysis), judged)
 
 
 def compare_settings(settings: Sequence[Setting]) -> Comparison:
@@ -307,7 +313,7 @@ def limits(settings: Sequence[Setting]) -> list[str]:
         if set(notes.finished_seeds(one.runs)) == {1}
     ]
     for letter, one in lettered:
-        lines += [f"{letter}: {line}." for line in ceiling_warnings(one.runs)]
+        lines += [f"{letter}: {line}." for line in one.analysis.ceiling_warnings]
     for letter, one in lettered:
         absent = [arm for arm in _arms(settings) if not one.row(arm) and arm != GROUND_TRUTH]
         missing = [f"{', '.join(absent)} not requested"] if absent else []

@@ -18,16 +18,17 @@ from PIL import Image
 from eval.metrics import METRICS
 from experiments.tracking.reader import GROUND_TRUTH
 from reports.analysis.cost import MEANS
-from reports.analysis.image_intervals import CAPTION
-from reports.analysis.rounding import interval_text, p_text, signed
+from reports.analysis.formatting import interval_text, p_text, signed, title
+from reports.analysis.runs import IMAGE_CAPTION
 from reports.analysis.verdicts import Verdict
 from reports.figures.draw import DRAWN
 from reports.figures.pictures import picture_grid
 from reports.figures.style import IN_COLUMN
+from reports.pages import verdict_text
 from reports.pages.content import Report
 from reports.pages.notes import finished_seeds, table_note
 from reports.pages.scorer import SCORER_RULE
-from reports.pages.tables import Table, cell_text, title
+from reports.pages.tables import Table, cell_text
 from reports.pages.verdict_text import claim_words
 
 SUMMARY = "summary.json"
@@ -119,7 +120,7 @@ def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
         scorer=report.scorer,
         scorer_rule=SCORER_RULE,
         over_images=report.over_images,
-        over_images_caption=CAPTION,
+        over_images_caption=IMAGE_CAPTION,
         in_column=IN_COLUMN,
         lists=lists,
     )
@@ -179,11 +180,11 @@ def _verdict(verdict: Verdict, extent: float) -> dict[str, Any]:
         label = f"{_difference(verdict)}, 95 % interval over seeds {_interval(verdict)}"
         plot = effect_plot(verdict.effect, *verdict.interval, extent, _unit(verdict), label)
     return {
-        "word": verdict.word,
+        "word": verdict_text.word(verdict),
         "claim": claim_words(verdict.claim),
         "detail": verdict.detail,
         "numbers": "; ".join(_numbers(verdict)),
-        "advice": verdict.advice,
+        "advice": verdict_text.advice(verdict),
         "plot": plot,
     }
 

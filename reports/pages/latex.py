@@ -6,10 +6,10 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from reports.analysis.rounding import bounds, p_text, plain, signed
-from reports.analysis.runs import GROUND_TRUTH, Entry, decimals
+from reports.analysis.formatting import bounds, decimals, p_text, plain, signed, title
+from reports.analysis.runs import GROUND_TRUTH, Entry
 from reports.analysis.verdicts import Verdict
-from reports.pages.tables import Row, Table, title
+from reports.pages.tables import Row, Table
 from reports.pages.verdict_text import claim_words, score_of
 
 NEEDS = r"% needs \usepackage{array,booktabs,siunitx}"

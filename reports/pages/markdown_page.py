@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports.analysis.cost import MEANS
-from reports.analysis.image_intervals import CAPTION
+from reports.analysis.runs import IMAGE_CAPTION
 from reports.figures.style import IN_COLUMN
 from reports.pages import verdict_text
 from reports.pages.content import Report
@@ -30,7 +30,7 @@ def markdown_page(report: Report, drawn: dict[str, str]) -> str:
         lines += ["", "## The scorer", "", escape(said), ""]
         lines += [plain_table(report.scorer.columns, report.scorer.rows)]
     if report.over_images:
-        lines += ["", "## Over test images", "", escape(CAPTION), ""]
+        lines += ["", "## Over test images", "", escape(IMAGE_CAPTION), ""]
         lines += [plain_table(report.over_images.columns, report.over_images.rows)]
     for title, items in report.sections.items():
         lines += ["", f"## {title}", "", *bullets(items)]

@@ -1,4 +1,4 @@
-"""What stands under a table: what is missing, what was not measured, where numbers come from."""
+"""The notes under a table: what is missing or not measured, and where the numbers come from."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ from collections.abc import Iterable, Sequence
 from eval.metrics import METRICS, of_family
 from experiments.record import SuiteRecord
 from experiments.tracking.reader import RunRecord, SuiteRuns
+from reports.analysis.formatting import title
 from reports.analysis.ranking import RULE
 from reports.analysis.runs import GROUND_TRUTH, LEFT_OUT, reason, standing, table_scores
 from reports.analysis.statistics import CONFIDENCE
-from reports.pages.tables import Table, title
+from reports.pages.tables import Table
 
 FAMILY_NAMES = {"fcn": "FCN-scores", "labels": "scores of label maps", "color": "Lab ∩"}
-"""Those whose scores have a name in common."""
+"""Families whose scores share a name."""
 PAPERS_DATASETS = ("cityscapes", "cityscapes_gtfine")
-"""What the paper's tables are of, under the names that data sets have here."""
-
+"""The data sets of the paper's tables, by their names here."""
 FEW_IMAGES = 10
-"""With fewer test images than this a report says so."""
+"""With fewer test images than this a report warns."""
 
 
 def interval_note(runs: SuiteRuns) -> str:
     """What ± is and over how many seeds, or why there is none."""
     counts = finished_seeds(runs)
     percent = f"{100 * CONFIDENCE:g} %"
-    told = f"± is the half-width of a {percent} t-interval over n seeds of the training"
+    text = f"± is the half-width of a {percent} t-interval over n seeds of the training"
     if not counts:
-        return "No training is finished, so the table holds no value of an arm."
+        return "No training is finished, so no arm has a value."
     if set(counts) == {1}:
         return "n = 1 seed: one run gives no interval, so none is printed."
     if 1 in counts:
-        return f"{told}; an arm with n = 1 has no interval."
-    return f"{told}."
+        return f"{text}; an arm with n = 1 has no interval."
+    return f"{text}."
 
 
 def bold_note(runs: SuiteRuns, table: Table) -> str | None:
-    """What bold means, or that no value has earned it; None with one arm."""
+    """What bold means, or why no value is bold; None with one arm."""
     if len(runs.arms) < 2:
         return None
-    if table.leaders:
+    if table.best_arms:
         return f"{RULE}."
     if max(finished_seeds(runs), default=0) < 2:
-        return "No value is in bold: one seed tells no arm from another."
-    return "No value is in bold: in no score is one arm proven better than every other."
+        return "No value is bold: one seed cannot separate two arms."
+    return "No value is bold: no arm is proven better than every other in any score."
 
 
 def not_asked(runs: SuiteRuns) -> str | None:
@@ -58,11 +58,11 @@ def finished_seeds(runs: SuiteRuns) -> list[int]:
 
 
 def gaps(runs: SuiteRuns) -> list[str]:
-    """A sentence for every kind of cell that the means do not hold."""
-    said = []
+    """A sentence for each kind of cell that is not in the means."""
+    sentences = []
     for run in runs.runs:
         if run.status == "failed":
-            said.append(f"failed: {name(run)}: {run.error or 'no reason recorded'}")
+            sentences.append(f"failed: {name(run)}: {run.error or 'no reason recorded'}")
     left: dict[str, list[RunRecord]] = {}
     for run in runs.runs:
         if run.status == "running":
@@ -70,14 +70,14 @@ def gaps(runs: SuiteRuns) -> list[str]:
             words = f"{LEFT_OUT}, {run.remark}" if left_out else "begun, not finished"
             left.setdefault(words, []).append(run)
     left |= {"missing": [run for run in runs.runs if run.status == "missing"]}
-    said += [f"{words}: {names(of)}" for words, of in left.items() if of]
+    sentences += [f"{words}: {names(group)}" for words, group in left.items() if group]
     truth = runs.ground_truth
     if truth is None:
-        said.append("missing: the ground-truth row, the suite has no reference")
+        sentences.append("missing: the ground-truth row, the suite has no reference")
     elif not truth.finished:
         why = f", {truth.remark}" if standing(truth) == LEFT_OUT else ""
-        said.append(f"{standing(truth)}{why}: the ground-truth row")
-    return said
+        sentences.append(f"{standing(truth)}{why}: the ground-truth row")
+    return sentences
 
 
 def earlier_runs(runs: SuiteRuns) -> list[str]:
@@ -105,7 +105,7 @@ def _difference(run: RunRecord, runs: SuiteRuns) -> str:
 
 
 def not_measured(runs: SuiteRuns) -> list[str]:
-    """`SCORE: why, and how to get it`, each reason once; a whole family is named as one."""
+    """`SCORE: why, and how to get it`, each reason once; a whole family is named by its name."""
     reasons: dict[str, list[str]] = {}
     for score in table_scores(runs):
         for run in runs.runs:
@@ -117,27 +117,28 @@ def not_measured(runs: SuiteRuns) -> list[str]:
 
 
 def _silent(runs: SuiteRuns) -> list[str]:
-    """Finished seeds that lack a score which others have, and say nothing of it."""
+    """Finished seeds that lack a score which others have, without a reason."""
     done = [run for run in runs.runs if run.finished]
     lines = []
     for score in table_scores(runs):
         lacking = [run for run in done if score not in run.scores and not reason(run, score)]
         if lacking and len(lacking) < len(done):
-            told = f"{title(score, False)}: no value and no reason recorded"
-            lines.append(f"{told}: {names(lacking)}")
+            lines.append(
+                f"{title(score, False)}: no value and no reason recorded: {names(lacking)}"
+            )
     return lines
 
 
 def table_note(table: Table, scores: Sequence[str]) -> str:
-    """What the values of these columns are, for the line above them."""
+    """What the values of these columns mean, for the line above them."""
     found = [e.interval for row in table.rows for e in map(row.entries.get, scores) if e]
     if any(interval and interval.half_width is not None for interval in found):
         return f"Mean over seeds ± half-width of its {100 * CONFIDENCE:g} % t-interval over seeds."
-    return "Values of one seed an arm; one seed gives no interval."
+    return "Values of one seed per arm; one seed gives no interval."
 
 
 def paper_note(runs: SuiteRuns) -> str | None:
-    """Where the paper's columns come from, and what else than the arms ours differ from them in."""
+    """Where the paper's columns come from, and what besides the arms differs from ours."""
     record = runs.record
     if record.published is None:
         return None
@@ -156,12 +157,14 @@ def paper_note(runs: SuiteRuns) -> str | None:
 
 
 def few_images(record: SuiteRecord) -> list[str]:
-    """What to say where scores rest on very few images, however many seeds there are."""
+    """A warning where scores rest on very few images, however many seeds there are."""
     count = record.pairs.get("test", FEW_IMAGES)
     if count >= FEW_IMAGES:
         return []
     images = "one test image" if count == 1 else f"{count} test images"
-    return [f"every score is of {images}: others could turn an order, whatever the seeds say"]
+    return [
+        f"every score rests on {images}: on others an order could be reversed, whatever the seeds"
+    ]
 
 
 def _listed(parts: Sequence[str]) -> str:
@@ -170,7 +173,7 @@ def _listed(parts: Sequence[str]) -> str:
 
 
 def provenance(runs: SuiteRuns) -> list[str]:
-    """`what: value` lines; a value that is not the same for all runs is counted out."""
+    """`name: value` lines; where runs differ, each value with its number of runs."""
     done = [run for run in (*runs.runs, runs.ground_truth) if run and run.finished]
     commit = runs.record.commit
     same = {run.provenance.get("commit", commit) for run in done} <= {commit}
@@ -179,8 +182,8 @@ def provenance(runs: SuiteRuns) -> list[str]:
     plain = [k for k in keys if not k.startswith("versions.") and not (same and k == "commit")]
     lines += [f"{key}: {_agreed(run.provenance.get(key) for run in done)}" for key in plain]
     versions = [key for key in keys if key.startswith("versions.")]
-    told = (f"{k[9:]} {_agreed(run.provenance.get(k) for run in done)}" for k in versions)
-    lines += [f"versions: {', '.join(told)}"] if versions else []
+    packages = (f"{k[9:]} {_agreed(run.provenance.get(k) for run in done)}" for k in versions)
+    lines += [f"versions: {', '.join(packages)}"] if versions else []
     recorded = {run.fingerprint for run in done if run.fingerprint}
     lines.append(f"data fingerprint: {runs.record.fingerprint}")
     if recorded - {runs.record.fingerprint}:
@@ -192,8 +195,8 @@ def digests(runs: SuiteRuns) -> list[str]:
     """`arm: seed 1 DIGEST, …` for every arm, and the ground truth's."""
     lines = []
     for arm in runs.arms:
-        of = [f"seed {run.seed} {run.digest}" for run in runs.of_arm(arm)]
-        lines.append(f"{arm}: {', '.join(of)}")
+        cells = (f"seed {run.seed} {run.digest}" for run in runs.of_arm(arm))
+        lines.append(f"{arm}: {', '.join(cells)}")
     if runs.ground_truth:
         lines.append(f"{GROUND_TRUTH}: {runs.ground_truth.digest}")
     return lines
@@ -210,7 +213,8 @@ def names(runs: Sequence[RunRecord]) -> str:
     for run in runs:
         seeds.setdefault(run.arm, []).append(str(run.seed))
     return ", ".join(
-        f"{arm} seed{'s' if len(of) > 1 else ''} {', '.join(of)}" for arm, of in seeds.items()
+        f"{arm} seed{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
+        for arm, numbers in seeds.items()
     )
 
 
@@ -220,7 +224,7 @@ def size_text(record: SuiteRecord) -> str:
 
 
 def _folded(scores: list[str]) -> list[str]:
-    """Scores by name, or the family's in the place of all that it has."""
+    """Scores by name, or the family's name in place of all its scores."""
     named = []
     for score in scores:
         family = METRICS[score].family
@@ -236,5 +240,5 @@ def _agreed(values: Iterable[str | None]) -> str:
             counts[value] = counts.get(value, 0) + 1
     if len(counts) == 1:
         return next(iter(counts))
-    told = (f"{value} ({n} run{'s' if n > 1 else ''})" for value, n in counts.items())
-    return "; ".join(told)
+    parts = (f"{value} ({n} run{'s' if n > 1 else ''})" for value, n in counts.items())
+    return "; ".join(parts)

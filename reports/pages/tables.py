@@ -1,4 +1,4 @@
-"""A suite's runs to one table, and that table to Markdown and CSV."""
+"""The result table of a suite, and its Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from eval.metrics import METRICS
-from experiments.tracking.reader import SuiteRuns
-from reports.analysis.ranking import leaders
-from reports.analysis.rounding import plain
-from reports.analysis.runs import GROUND_TRUTH, Entry, decimals, entry, runs_by_arm, table_scores
+from experiments.tracking.reader import GROUND_TRUTH
+from reports.analysis import Analysis
+from reports.analysis.formatting import decimals, plain, title
+from reports.analysis.runs import Entry
 from reports.pages.markdown import aligned, escape
 
-FAMILY_PREFIX = {"fcn": "FCN ", "labels": "Labels ", "color": "Lab ∩ "}
 COLUMNS_SIDE_BY_SIDE = 8
-"""More score columns than this are two tables: first what the paper has too (or is
-scored against labels), then the rest."""
+"""With more score columns than this there are two tables: first the scores that the paper prints
+(or that are measured against labels), then the rest."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Row:
 
     @property
     def n(self) -> str:
-        """Finished seeds, `2 of 3` where some are not; the ground truth has none."""
+        """Finished seeds, `2 of 3` where some are not finished; empty for the ground truth."""
         if self.arm == GROUND_TRUTH:
             return ""
         done = self.finished == self.planned
@@ -43,14 +42,14 @@ class Row:
 class Table:
     scores: tuple[str, ...]
     published: tuple[str, ...]
-    """The scores that the paper has values of."""
+    """The scores that the paper prints."""
     rows: tuple[Row, ...]
-    leaders: dict[str, str]
-    """{score: arm} where the leading arm is better than every other; see analysis.ranking."""
+    best_arms: dict[str, str]
+    """{score: arm} where one arm is proven better than every other; see analysis.ranking."""
 
     def bold(self, row: Row, score: str) -> bool:
-        """Whether an arm's value in a score stands in bold."""
-        return self.leaders.get(score) == row.arm
+        """Whether an arm's value in a score is bold."""
+        return self.best_arms.get(score) == row.arm
 
     def blocks(self) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
         """(our columns, the paper's columns) of each printed table."""
@@ -63,41 +62,28 @@ class Table:
         return [(ours, papers) for ours, papers in ((first, self.published), (rest, ())) if ours]
 
 
-def make_table(runs: SuiteRuns) -> Table:
-    """An arm a row in the suite's order, the ground truth last."""
-    scores = tuple(table_scores(runs))
-    published = runs.record.published_rows
-    rows = []
-    for arm, of_arm in runs_by_arm(runs).items():
-        done = sum(run.finished for run in of_arm)
-        values = published.get(arm, {})
-        rows.append(
-            Row(
-                arm,
-                done,
-                len(of_arm),
-                {score: entry(of_arm, score) for score in scores},
-                {score: _as_published(value) for score, value in values.items()},
-            )
+def make_table(analysis: Analysis) -> Table:
+    """One row per arm in the suite's order, the ground truth last."""
+    scores = analysis.scores
+    published = analysis.runs.record.published_rows
+    rows = tuple(
+        Row(
+            arm,
+            sum(run.finished for run in runs),
+            len(runs),
+            {score: analysis.entry(arm, score) for score in scores},
+            {score: _as_published(value) for score, value in published.get(arm, {}).items()},
         )
+        for arm, runs in analysis.by_arm.items()
+    )
     named = {score for row in rows for score in row.published}
     papers = tuple(score for score in scores if score in named)
-    return Table(scores, papers, tuple(rows), leaders(runs, scores))
-
-
-def title(score: str, arrow: bool = True) -> str:
-    """A score's one name on every page: its family, label, unit and, on request, which way is
-    better. Files for programs name it by its key instead."""
-    metric = METRICS[score]
-    prefix = FAMILY_PREFIX.get(metric.family, "")
-    label = metric.label if metric.family not in ("fcn", "labels") else _uncapitalised(metric.label)
-    unit = f" ({metric.unit})" if metric.unit else ""
-    way = " ↑" if metric.better == "higher" else " ↓"
-    return f"{prefix}{label}{unit}{way if arrow else ''}"
+    return Table(scores, papers, rows, analysis.best_arms)
 
 
 def cell_text(cell: Entry, score: str, finished: int | None = None) -> str:
-    """`0.859 ± 0.012`, its n where it is not the number of finished seeds; or why it is empty."""
+    """`0.859 ± 0.012`, with its n where that is not the number of finished seeds; or why it is
+    empty."""
     if cell.interval is None:
         return cell.state
     digits = decimals(score)
@@ -109,7 +95,7 @@ def cell_text(cell: Entry, score: str, finished: int | None = None) -> str:
 
 
 def markdown(table: Table) -> str:
-    """One or two Markdown tables, columns padded so that they read well as plain text too."""
+    """One or two Markdown tables, padded to read well as plain text too."""
     parts = []
     for ours, papers in table.blocks():
         head = [
@@ -132,13 +118,13 @@ def markdown(table: Table) -> str:
 
 
 def marked(table: Table, row: Row, score: str) -> str:
-    """A value as a Markdown cell, bold where it may be."""
+    """A value as a Markdown cell, bold where it is proven best."""
     text = cell_text(row.entries[score], score, row.finished)
     return f"**{text}**" if table.bold(row, score) else text
 
 
 def as_csv(table: Table) -> str:
-    """An arm a row; `SCORE`, `SCORE half-width`, `SCORE n`, `SCORE state`, `SCORE paper`."""
+    """One row per arm; `SCORE`, `SCORE half-width`, `SCORE n`, `SCORE state`, `SCORE paper`."""
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
     kinds = ("", " half-width", " n", " state")
@@ -159,7 +145,3 @@ def as_csv(table: Table) -> str:
 
 def _as_published(value: float) -> str:
     return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
-
-
-def _uncapitalised(text: str) -> str:
-    return text if text[1:2].isupper() else text[0].lower() + text[1:]

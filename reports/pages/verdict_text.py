@@ -7,14 +7,19 @@ import io
 from collections.abc import Sequence
 
 from eval.metrics import METRICS
-from reports.analysis.claims import parse_claim
-from reports.analysis.permutations import MOST_ARRANGEMENTS
-from reports.analysis.power import POWER, detectable
-from reports.analysis.rounding import interval_text, p_text, signed
-from reports.analysis.statistics import ALPHA, CONFIDENCE, FEW, ONE_SAMPLE
+from reports.analysis.comparisons import parse_claim
+from reports.analysis.formatting import interval_text, p_text, signed, title
+from reports.analysis.statistics import (
+    ALPHA,
+    CONFIDENCE,
+    FEW,
+    MOST_ARRANGEMENTS,
+    ONE_SAMPLE,
+    POWER,
+    detectable,
+)
 from reports.analysis.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Verdict
 from reports.pages.markdown import aligned, escape
-from reports.pages.tables import title
 
 COLUMNS = (
     "claim",
@@ -36,26 +41,30 @@ COLUMNS = (
     "advice",
     "detail",
 )
+HEAD = (
+    "claim",
+    "verdict",
+    "difference",
+    f"{100 * CONFIDENCE:.0f} % interval",
+    "standardised",
+    "n",
+    "test",
+    "p",
+    "p (Holm)",
+    "exact p",
+    "r",
+)
 
 
 def markdown(verdicts: Sequence[Verdict]) -> str:
-    """A row a claim."""
-    head = [
-        "claim",
-        "verdict",
-        "difference",
-        f"{100 * CONFIDENCE:.0f} % interval",
-        "standardised",
-        "n",
-    ]
-    head += ["test", "p", "p (Holm)", "exact p", "r"]
+    """One row per claim."""
     rows = []
     for v in verdicts:
         size = "—" if v.standardised is None else f"{v.measure} = {signed(v.standardised, 1)}"
         rows.append(
             [
                 escape(claim_words(v.claim)),
-                f"**{v.word}**",
+                f"**{word(v)}**" if word(v) else "—",
                 "—" if v.effect is None else signed(v.effect, v.digits),
                 interval_text(v.interval, v.digits) if v.interval else "—",
                 size,
@@ -65,71 +74,102 @@ def markdown(verdicts: Sequence[Verdict]) -> str:
                 "—" if v.correlation is None else signed(v.correlation, 1),
             ]
         )
-    return aligned(head, rows)
+    return aligned(HEAD, rows)
 
 
-def notes(verdicts: Sequence[Verdict], left: Sequence[str] = ()) -> list[str]:
-    """How to read the verdicts and what these seeds can find; `left` are the claims that are not
-    judged."""
-    said = []
-    if left:
-        said = [f"not judged, their arms were not asked for: {'; '.join(map(claim_words, left))}"]
-    if not verdicts:
-        return said
-    counts = {word: sum(v.word == word for v in verdicts) for word in (REPRODUCED, CONTRADICTED)}
-    counts[UNDECIDED] = sum(v.word == UNDECIDED for v in verdicts)
-    told = ", ".join(f"{n} {word}" for word, n in counts.items())
-    lines = [f"{told}, of {len(verdicts)} claim{'s' if len(verdicts) > 1 else ''}"]
+def one_seed(verdicts: Sequence[Verdict]) -> list[str]:
+    """The sentence that stands once on a page where claims rest on one seed; else nothing."""
+    count = sum(map(rests_on_one_seed, verdicts))
+    if not count:
+        return []
+    part = "" if count == len(verdicts) else f" ({count} of the {len(verdicts)} claims)"
+    return [
+        f"one seed per arm decides nothing{part}: there is no interval and no test; a paired "
+        f"comparison needs at least {FEW} seeds (--seeds {FEW})"
+    ]
+
+
+def rests_on_one_seed(verdict: Verdict) -> bool:
+    """Whether a claim is undecided because both arms have one seed and no more."""
+    return verdict.seeds == "1"
+
+
+def word(verdict: Verdict) -> str:
+    """The verdict, or nothing with one seed: `one_seed` says it once for all claims."""
+    return "" if rests_on_one_seed(verdict) else verdict.word
+
+
+def advice(verdict: Verdict) -> str:
+    """What would decide the claim, or nothing with one seed, as `word`."""
+    return "" if rests_on_one_seed(verdict) else verdict.advice
+
+
+def notes(verdicts: Sequence[Verdict], not_judged: Sequence[str] = ()) -> list[str]:
+    """How to read the verdicts and what these seeds can find."""
+    lines = []
+    if verdicts:
+        counts = {w: sum(v.word == w for v in verdicts) for w in (REPRODUCED, CONTRADICTED)}
+        counts[UNDECIDED] = sum(v.word == UNDECIDED for v in verdicts)
+        summary = ", ".join(f"{n} {w}" for w, n in counts.items())
+        lines.append(f"{summary}, of {len(verdicts)} claim{'s' if len(verdicts) > 1 else ''}")
     tested = [v for v in verdicts if v.p is not None]
     if tested:
         lines += [*_tests(tested), *_power(tested)]
-    return [*lines, *said]
+    if not_judged:
+        claims = "; ".join(map(claim_words, not_judged))
+        lines.append(f"not judged, their arms were not asked for: {claims}")
+    return lines
 
 
 def _tests(tested: Sequence[Verdict]) -> list[str]:
     """What the words and numbers rest on."""
-    over = f" over the {len(tested)} claims tested" if len(tested) > 1 else ""
-    holm = f"after Holm's correction{over}" if over else "(one claim is tested: nothing to correct)"
+    several = len(tested) > 1
+    holm = (
+        f"after Holm's correction over the {len(tested)} claims tested"
+        if several
+        else "(one claim is tested: nothing to correct)"
+    )
     lines = [
         f"reproduced or contradicted: two-sided p below {ALPHA} {holm}, on the claimed side or the "
         f"other; fewer than {FEW} seeds are tested by a permutation test, others by a t-test, "
         "paired where arms share seeds and the order of the data",
-        "exact p is that of the exact permutation test, whichever test decides, where values vary "
+        "exact p comes from the exact permutation test, whichever test decides, where values vary "
         f"and have at most {MOST_ARRANGEMENTS:,} arrangements; r is the correlation of paired arms "
         "over their seeds",
-        "the interval is the t-interval of one difference alone, over seeds of the training: also "
-        "where another test decides, and without Holm's correction, so it may leave 0 out where "
-        "the claim is undecided",
-        "no seeds tell of what none of them did: an arm that collapses seldom, and in none of "
-        "these, has another mean than theirs",
+        "the interval is the t-interval of one difference alone, over seeds of the training, also "
+        "where another test decides, and without Holm's correction: it may exclude 0 where the "
+        "claim is undecided",
+        "seeds show only what happened in them: an arm that collapses rarely, and in none of these "
+        "seeds, has another mean than theirs",
     ]
     if any(v.word == UNDECIDED for v in tested):
         lines.append(
-            "seeds added after a look decide wrongly more often than 1 time in 20: to go on, run "
-            "fresh ones (as --seeds 11,12,13,14,15) and report those alone"
+            "adding seeds after a look decides wrongly more often than 1 time in 20: to go on, run "
+            "fresh seeds (as --seeds 11,12,13,14,15) and report those alone"
         )
     if any("and Welch's t" in v.test for v in tested):
         lines.append(
-            f"where fewer than {FEW} seeds stand against more, the permutation test and Welch's "
-            "must agree: p is the larger of both"
+            f"where fewer than {FEW} seeds are compared with more, the permutation test and "
+            "Welch's test must agree: p is the larger of both"
         )
     return lines
 
 
 def remarks(verdicts: Sequence[Verdict]) -> list[str]:
-    """What would decide each claim that is undecided, what speaks against a score, and which
-    verdicts leave seeds out."""
-    told = []
+    """What would decide each undecided claim, what speaks against a score, and which verdicts
+    leave seeds out."""
+    lines = []
     for v in verdicts:
-        if v.word == UNDECIDED or v.ceiling or v.left_out:
-            word = "" if v.word == UNDECIDED else f"{v.word}; "
-            told.append(f"{claim_words(v.claim)}: {word}{words(v)}")
-    return told
+        is_open = v.word == UNDECIDED and not rests_on_one_seed(v)
+        if is_open or v.ceiling or v.left_out:
+            prefix = "" if v.word == UNDECIDED else f"{v.word}; "
+            lines.append(f"{claim_words(v.claim)}: {prefix}{words(v)}")
+    return lines
 
 
 def words(verdict: Verdict) -> str:
-    """The means, the seeds, and what would decide it."""
-    return f"{verdict.detail}" + (f"; {verdict.advice}" if verdict.advice else "")
+    """The means, the seeds, and what would decide the claim."""
+    return "; ".join(part for part in (verdict.detail, advice(verdict)) if part)
 
 
 def score_of(text: str) -> tuple[str, str]:
@@ -146,7 +186,7 @@ def claim_words(text: str) -> str:
 
 
 def as_csv(verdicts: Sequence[Verdict]) -> str:
-    """A row a claim, in full precision."""
+    """One row per claim, in full precision."""
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
     out.writerow(COLUMNS)
@@ -163,18 +203,18 @@ def _power(tested: Sequence[Verdict]) -> list[str]:
     """The smallest differences that the seeds there are would find."""
     designs = {(v.n, v.paired, v.test == ONE_SAMPLE) for v in tested}
     lines = []
-    for n, paired, alone in sorted(designs):
+    for n, paired, one_sample in sorted(designs):
         found = detectable(n, len(tested), paired)
         if found is None:
             continue
-        if alone:
-            how, of, sure = "", " over the seeds", "at least "
+        if one_sample:
+            design, unit, bound = "", " over the seeds", "at least "
         elif paired:
-            how, of, sure = " paired", " of the paired differences", "at least "
-        else:  # Welch's test falls a little short of Student's, by which this is counted
-            how, of, sure = " an arm, unpaired", ", pooled over the arms,", "about "
+            design, unit, bound = " paired", " of the paired differences", "at least "
+        else:  # Welch's test falls a little short of Student's, which this counts by
+            design, unit, bound = " per arm, unpaired", ", pooled over the arms,", "about "
         lines.append(
-            f"power: with {n} seeds{how}, a true difference of {found:.1f} standard deviations{of} "
-            f"is found with {sure}{100 * POWER:.0f} % probability, smaller ones less often"
+            f"power: with {n} seeds{design}, a true difference of {found:.1f} standard deviations"
+            f"{unit} is found with {bound}{100 * POWER:.0f} % probability, smaller ones less often"
         )
     return lines

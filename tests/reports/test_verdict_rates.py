@@ -11,11 +11,9 @@ from scipy import stats
 from suites import PIXEL, run, suite
 
 from experiments.tracking.reader import SuiteRuns
-from reports.analysis.claims import parse_claim
-from reports.analysis.permutations import exact_p
-from reports.analysis.power import power
-from reports.analysis.ranking import leaders
-from reports.analysis.statistics import ALPHA, FEW, difference, holm
+from reports.analysis.comparisons import Evidence, parse_claim
+from reports.analysis.ranking import best_arms
+from reports.analysis.statistics import ALPHA, FEW, difference, exact_p, holm, power
 from reports.analysis.verdicts import UNDECIDED, judge
 
 ARMS = ("L1", "GAN", "cGAN", "L1+GAN", "L1+cGAN")
@@ -215,7 +213,7 @@ def test_bold_is_rarely_wrong() -> None:
             for i, arm in enumerate(ARMS)
             for seed in range(5)
         ]
-        bold += bool(leaders(suite(*runs), SCORES))
+        bold += bool(best_arms(Evidence(suite(*runs)), SCORES))
     print(f"\nbold where arms are alike: {bold / 1000:.3f} of tables")
     assert bold / 1000 <= 0.05
 
@@ -229,12 +227,14 @@ def test_bold_where_it_is_earned() -> None:
         for seed, x in enumerate(noise)
     ]
     whole = suite(*runs)
-    assert leaders(whole, [PIXEL]) == {PIXEL: "a"}
-    assert leaders(suite(*runs[:3], *runs[5:8]), [PIXEL]) == {}  # three pairs prove nothing
+    assert best_arms(Evidence(whole), [PIXEL]) == {PIXEL: "a"}
+    assert (
+        best_arms(Evidence(suite(*runs[:3], *runs[5:8])), [PIXEL]) == {}
+    )  # three pairs prove nothing
     # In the seeds that both have, "a" lies behind: the test is of these, and says the opposite.
     behind = [run("a", seed, 0.75 + x) for seed, x in enumerate(noise)]
     ahead = [run("a", seed, 0.99 + seed / 1000) for seed in range(5, 20)]
-    assert leaders(suite(*behind, *ahead, *runs[5:10]), [PIXEL]) == {}
+    assert best_arms(Evidence(suite(*behind, *ahead, *runs[5:10])), [PIXEL]) == {}
     failed = run("d", 1, None, status="failed")
-    assert leaders(suite(*runs, failed), [PIXEL]) == {}  # the best of all is not known
-    assert leaders(SuiteRuns(whole.record, whole.runs[:5], None, ""), [PIXEL]) == {}
+    assert best_arms(Evidence(suite(*runs, failed)), [PIXEL]) == {}  # the best of all is not known
+    assert best_arms(Evidence(SuiteRuns(whole.record, whole.runs[:5], None, "")), [PIXEL]) == {}

@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.analysis.permutations import exact_p, random_p, smallest_p
-from reports.analysis.power import detectable, power, seeds_for_power
-from reports.analysis.statistics import FEW, difference, holm, t_interval
+from reports.analysis.statistics import (
+    FEW,
+    detectable,
+    difference,
+    exact_p,
+    holm,
+    power,
+    random_p,
+    seeds_for_power,
+    smallest_p,
+    t_interval,
+)
 
 
 def test_three_seeds_by_hand() -> None:
@@ -24,7 +33,7 @@ def test_one_seed_has_no_interval() -> None:
 
 @pytest.mark.parametrize("values", [[], [0.1, float("nan")]])
 def test_nothing_is_averaged_over_silently(values: list[float]) -> None:
-    with pytest.raises(ValueError, match="one finite number a seed"):
+    with pytest.raises(ValueError, match="one finite number per seed"):
         t_interval(values)
 
 
@@ -160,14 +169,14 @@ def test_few_seeds_against_very_many_are_permuted_at_random_and_the_same_twice()
 @pytest.mark.parametrize("n", [4, 5])
 @pytest.mark.parametrize("paired", [True, False])
 def test_where_nothing_varies_there_is_no_test(n: int, paired: bool) -> None:
-    assert difference([0.8] * n, [0.7] * n, paired).lack_of_spread == "constant"
+    assert difference([0.8] * n, [0.7] * n, paired).no_spread == "constant"
     assert difference([0.8] * n, [0.7] * n, paired).p is None
     values = [0.1, 0.7, 0.3, 0.8, 0.6][:n]
     same = difference(values, values, paired)
-    assert same.lack_of_spread == ("same" if paired else "")
+    assert same.no_spread == ("same" if paired else "")
     assert (same.test, same.p) == (("none", None) if paired else (same.test, 1.0))
     shifted = difference([v + 0.1 for v in values], values, paired)
-    assert shifted.lack_of_spread == ("shifted" if paired else "")
+    assert shifted.no_spread == ("shifted" if paired else "")
 
 
 def test_against_a_constant_it_is_a_test_of_one_sample() -> None:

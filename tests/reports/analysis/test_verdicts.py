@@ -7,10 +7,11 @@ import pytest
 from suites import PIXEL, arms, claiming, run, suite
 
 from experiments.tracking.reader import GROUND_TRUTH, SuiteRuns
-from reports.analysis.claims import not_judged, parse_claim
+from reports.analysis import Analysis
+from reports.analysis.comparisons import not_judged, parse_claim
 from reports.analysis.statistics import difference
-from reports.analysis.verdicts import Verdict, judge, verdicts
-from reports.pages.verdict_text import as_csv, markdown, notes, remarks
+from reports.analysis.verdicts import Verdict, judge
+from reports.pages.verdict_text import as_csv, markdown, notes, one_seed, remarks
 from reports.write import latex_verdicts
 
 CLAIM = f"a > b on {PIXEL}"
@@ -20,7 +21,7 @@ OTHER_ORDER = [{"name": "a", "changes": {}}, {"name": "b", "changes": {"training
 
 
 def only(runs: SuiteRuns, claim: str = CLAIM) -> Verdict:
-    (verdict,) = verdicts(claiming(runs, claim))
+    (verdict,) = Analysis(claiming(runs, claim)).verdicts
     return verdict
 
 
@@ -117,7 +118,7 @@ def test_what_no_number_of_seeds_finds_is_not_called_alike() -> None:
 def test_values_that_do_not_vary_decide_nothing() -> None:
     verdict = only(suite(*arms({"a": [0.8] * 5, "b": [0.7] * 5})))
     assert (verdict.word, verdict.p) == ("undecided", None)
-    assert "the seeds' values do not vary" in verdict.advice
+    assert "do not vary" in verdict.advice
     four = only(suite(*arms({"a": [0.8] * 4, "b": [0.7] * 4}), arms=OTHER_ORDER))
     assert (four.word, four.p, four.advice) == ("undecided", None, verdict.advice)
     same = only(suite(*arms({"a": FIVE["a"], "b": FIVE["a"]})))
@@ -134,10 +135,10 @@ def test_few_seeds_against_many_are_decided() -> None:
     assert (verdict.word, verdict.test) == ("reproduced", "exact permutation and Welch's t")
     assert verdict.exact_p == pytest.approx(2 / 10_626)
     assert "; 4 and 20 seeds unpaired; " in verdict.detail
-    told = "where fewer than 5 seeds stand against more, the permutation test and Welch's must"
-    assert any(line.startswith(told) for line in notes([verdict]))
+    both = "the permutation test and Welch's test must agree"
+    assert any(both in line for line in notes([verdict]))
     even = only(suite(*arms({"a": FIVE["a"][:4], "b": FIVE["b"][:4]}), arms=OTHER_ORDER))
-    assert not any(line.startswith(told) for line in notes([even]))
+    assert not any(both in line for line in notes([even]))
 
 
 def test_pairing_by_few_seeds_leaves_none_out() -> None:
@@ -193,12 +194,12 @@ def test_what_cannot_be_reached_is_by_holms_steps_not_by_all_claims() -> None:
         *arms({"d": [0.69, 0.725, 0.70, 0.705]}, first_seed=11),
     )
     claims = [CLAIM, f"c > d on {PIXEL}"]
-    strong, weak = verdicts(claiming(runs, *claims))
+    strong, weak = Analysis(claiming(runs, *claims)).verdicts
     assert (strong.word, weak.word) == ("reproduced", "undecided")
     assert weak.advice.startswith("about ")
     alone = {"a": FIVE["a"][:4], "b": FIVE["b"][:4]}
     runs = suite(*arms(alone), *runs.runs[10:], arms=[*OTHER_ORDER, {"name": "c"}, {"name": "d"}])
-    for verdict in verdicts(claiming(runs, *claims)):
+    for verdict in Analysis(claiming(runs, *claims)).verdicts:
         assert verdict.advice == (
             "cannot reach p < 0.05 after Holm over 2 claims with 4 seeds unpaired (0.0571 at "
             "best); 5 could"
@@ -210,23 +211,23 @@ def test_one_seed_is_promised_no_fewer_than_the_whole_family_takes() -> None:
     other = [*OTHER_ORDER, {"name": "c"}]
     claims = [CLAIM, f"b > c on {PIXEL}"]
     for count, seeds in ((1, 4), (2, 5)):
-        (first, *_) = verdicts(suite(*arms(one), arms=other, claims=claims[:count]))
+        (first, *_) = Analysis(suite(*arms(one), arms=other, claims=claims[:count])).verdicts
         assert first.advice == f"one seed shows no spread; {seeds} seeds unpaired could decide"
 
 
 def test_a_verdict_knows_of_a_broken_ceiling() -> None:
     runs = suite(*arms(FIVE), truth=0.65, claims=[CLAIM])
-    (verdict,) = verdicts(runs)
+    (verdict,) = Analysis(runs).verdicts
     assert verdict.word == "reproduced"
     assert verdict.ceiling == (
         "but the real photos reach only 0.650 and every arm's score lies above the real photos': "
-        "read with the note on the scorer"
+        "see the note on the scorer"
     )
     assert verdict.detail.endswith(verdict.ceiling) and verdict.ceiling in as_csv([verdict])
     (line,) = remarks([verdict])
     assert line.startswith("a > b on FCN per-pixel acc.: reproduced; a 0.820, b 0.770;")
-    assert remarks(verdicts(suite(*arms(FIVE), truth=0.9, claims=[CLAIM]))) == []
-    (near,) = verdicts(suite(*arms(FIVE), truth=0.78, claims=[CLAIM]))
+    assert remarks(Analysis(suite(*arms(FIVE), truth=0.9, claims=[CLAIM])).verdicts) == []
+    (near,) = Analysis(suite(*arms(FIVE), truth=0.78, claims=[CLAIM])).verdicts
     assert near.ceiling.startswith(
         "but even the lowest arm does not lie 0.02 below the real photos:"
     )
@@ -245,7 +246,7 @@ def test_holm_over_the_claims_that_can_be_tested() -> None:
     weak = {"c": [0.75, 0.78, 0.76, 0.76, 0.80]}
     runs = suite(*arms(FIVE | weak), run("d", 1, None, status="failed"))
     claims = [f"{x} > {y} on {PIXEL}" for x, y in (("a", "b"), ("b", "c"), ("a", "c"), ("a", "d"))]
-    a_b, b_c, a_c, a_d = verdicts(claiming(runs, *claims))
+    a_b, b_c, a_c, a_d = Analysis(claiming(runs, *claims)).verdicts
     raw = sorted((a_b.p, b_c.p, a_c.p))
     assert sorted((a_b.p_holm, b_c.p_holm, a_c.p_holm)) == pytest.approx(
         [3 * raw[0], 2 * raw[1], raw[2]]
@@ -274,7 +275,7 @@ def test_a_claim_on_an_arm_that_was_not_asked_for_gets_no_verdict() -> None:
     names = [{"name": arm, "changes": {}} for arm in ("a", "b", "e")]
     claims = [f"e > a on {PIXEL}", CLAIM, f"b > e on {PIXEL}"]
     runs = suite(*arms(FIVE), arms=names, claims=claims)
-    (verdict,) = verdicts(runs)
+    (verdict,) = Analysis(runs).verdicts
     assert (verdict.claim, verdict.word, verdict.p_holm) == (CLAIM, "reproduced", verdict.p)
     assert not_judged(runs) == [claims[0], claims[2]]
     lines = notes([verdict], not_judged(runs))
@@ -299,7 +300,7 @@ def test_no_word_without_evidence() -> None:
 def test_the_text_counts_and_lists() -> None:
     runs = suite(*arms(FIVE))
     claims = [CLAIM, f"b > a on {PIXEL}", f"a > {GROUND_TRUTH} on lpips"]
-    judged = verdicts(claiming(runs, *claims))
+    judged = Analysis(claiming(runs, *claims)).verdicts
     lines = notes(judged)
     assert lines[0] == "1 reproduced, 1 contradicted, 1 undecided, of 3 claims"
     # 5 pairs at 0.05 / 2: the noncentral t puts 80 % power at 2.1 standard deviations
@@ -318,3 +319,15 @@ def test_the_text_counts_and_lists() -> None:
     )
     assert "*" not in table.replace("**", "")  # no stars
     assert len(as_csv(judged).splitlines()) == 4
+
+
+def test_one_seed_is_said_once_and_not_per_claim() -> None:
+    alone = {arm: values[:1] for arm, values in FIVE.items()}
+    claims = [CLAIM, f"b > a on {PIXEL}"]
+    judged = Analysis(suite(*arms(alone), truth=0.9, claims=claims)).verdicts
+    assert [verdict.word for verdict in judged] == ["undecided", "undecided"]
+    (sentence,) = one_seed(judged)
+    assert "one seed" in sentence and "--seeds 5" in sentence
+    assert "undecided" not in markdown(judged) and remarks(judged) == []
+    several = Analysis(suite(*arms(FIVE), truth=0.9, claims=claims)).verdicts
+    assert one_seed(several) == [] and "**reproduced**" in markdown(several)

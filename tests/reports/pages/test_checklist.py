@@ -9,8 +9,8 @@ import pytest
 from suites import PIXEL, arms, run, suite
 
 from experiments.study import make_study
-from reports.analysis.image_intervals import distances, image_intervals
-from reports.analysis.verdicts import verdicts
+from reports.analysis import Analysis
+from reports.analysis.runs import image_distances, image_intervals
 from reports.pages.checklist import checklist, command
 from reports.pages.citation import bibtex
 from reports.pages.content import gather
@@ -45,7 +45,7 @@ def test_every_item_comes_from_the_records() -> None:
         variant="quick+training.batch=1",
         deviations=["First layers of 32 filters; the paper's have 64."],
     )
-    text = checklist(runs, verdicts(runs))
+    text = checklist(runs, Analysis(runs).verdicts)
     for line in (
         "- undecided: 1 (a > L1 on FCN per-pixel acc.).",
         "- not judged, an arm was not requested: 1 (a > not run on FCN class IoU).",
@@ -111,9 +111,9 @@ def test_a_broken_ceiling_stands_beside_the_claims() -> None:
     values = arms({"a": [0.6, 0.61], "b": [0.5, 0.52]})
     weak = suite(*values, truth=0.49, claims=claims)
     told = "- on a score with a broken ceiling, see the scorer's note in table.md: 1 (a >"
-    assert told in checklist(weak, verdicts(weak))
+    assert told in checklist(weak, Analysis(weak).verdicts)
     firm = suite(*values, truth=0.9, claims=claims)
-    assert "ceiling" not in checklist(firm, verdicts(firm))
+    assert "ceiling" not in checklist(firm, Analysis(firm).verdicts)
 
 
 def test_bibtex_names_the_commit() -> None:
@@ -123,7 +123,7 @@ def test_bibtex_names_the_commit() -> None:
 
 def test_intervals_over_images_stand_apart_and_say_so(tmp_path: Path) -> None:
     none = suite(*arms({"a": [0.8, 0.9]}))
-    assert image_intervals(none) is None and distances(none) is None
+    assert image_intervals(none) is None and image_distances(none) is None
     runs = suite(
         run("a", 1, 0.80, image_intervals={PIXEL: (0.78, 0.83)}),
         run("a", 2, 0.82, image_intervals={PIXEL: (0.81, 0.84)}),
@@ -134,7 +134,7 @@ def test_intervals_over_images_stand_apart_and_say_so(tmp_path: Path) -> None:
         "a,1,fcn.pixel_accuracy,0.8,0.78,0.83",
         "a,2,fcn.pixel_accuracy,0.82,0.81,0.84",
     ]
-    table = distances(runs)
+    table = image_distances(runs)
     assert table and table.columns == ("arm", "FCN per-pixel acc.")
     assert table.rows == (("a", "−0.015/+0.025"),)  # (0.02 + 0.01) / 2 and (0.03 + 0.02) / 2
     for page in (markdown_page(gather(runs), {}), suite_page(gather(runs), {}, tmp_path)):

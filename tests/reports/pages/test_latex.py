@@ -13,7 +13,7 @@ from suites import PIXEL, arms, run, suite
 
 from experiments.tracking.mirror import mirror
 from experiments.tracking.reader import SuiteRuns
-from reports.analysis.verdicts import verdicts
+from reports.analysis import Analysis
 from reports.figures.draw import FIGURES
 from reports.pages.compare import write_comparison
 from reports.pages.latex import (
@@ -79,17 +79,21 @@ def test_long_names_of_arms_wrap() -> None:
     ):
         families = ["lpips", "color", "pixel"] if scores is many else ["lpips"]
         runs = suite(run(name, 1, None, scores=scores), scores=families, truth=None)
-        (opened,) = re.findall(r"begin\{tabular\}\{@\{\}(.*?)lS", table(make_table(runs), "c", "l"))
+        (opened,) = re.findall(
+            r"begin\{tabular\}\{@\{\}(.*?)lS", table(make_table(Analysis(runs)), "c", "l")
+        )
         assert opened.endswith(column)
 
 
 def test_an_uncertainty_that_is_shown_as_zero_is_not_dropped() -> None:
     """siunitx sets `0.224 \\pm 0.000` as a bare 0.224."""
     values = {"a": [0.9001, 0.9002, 0.9001, 0.9002, 0.9001], "b": [0.7, 0.72, 0.71, 0.74, 0.76]}
-    text = table(make_table(suite(*arms(values))), "c", "l")
+    text = table(make_table(Analysis(suite(*arms(values)))), "c", "l")
     assert r"a & 5 & {\boldmath$0.900 \pm 0.000$} \\" in text
     values = {"a": [0.90010, 0.90011], "b": values["b"][:2]}
-    assert r"a & 2 & {$0.900 \pm 0.000$} \\" in table(make_table(suite(*arms(values))), "c", "l")
+    assert r"a & 2 & {$0.900 \pm 0.000$} \\" in table(
+        make_table(Analysis(suite(*arms(values)))), "c", "l"
+    )
 
 
 def test_numbers_are_aligned_and_grouped() -> None:
@@ -99,7 +103,7 @@ def test_numbers_are_aligned_and_grouped() -> None:
         run("b", 1, None, status="failed"),
         published=published,
     )
-    text = table(make_table(runs), "50% of n = 1", "tab:x")
+    text = table(make_table(Analysis(runs)), "50% of n = 1", "tab:x")
     # s = 0.01, t(2) = 4.302653: ± 0.0248, two digits of uncertainty
     assert r"L1\_\&\_cGAN & 3 & 0.800 \pm 0.025 & 0.66 \\" in text
     assert r"b & 0 of 1 & {failed} & {} \\" in text
@@ -108,32 +112,34 @@ def test_numbers_are_aligned_and_grouped() -> None:
     for rule in ("toprule", "midrule", "bottomrule", "cmidrule"):
         assert f"\\{rule}" in text
     assert text.count("{") == text.count("}") + text.count(r"\{") - text.count(r"\}")
-    assert "(Table\\_3)" not in text and "Table\\_3" in latex_table(runs, make_table(runs))
+    assert "(Table\\_3)" not in text and "Table\\_3" in latex_table(
+        runs, make_table(Analysis(runs))
+    )
 
 
 def test_bold_is_in_the_numbers_column() -> None:
     values = {"a": [0.90, 0.91, 0.92, 0.93, 0.95], "b": [0.7, 0.72, 0.71, 0.74, 0.76]}
-    text = table(make_table(suite(*arms(values))), "c", "l")
+    text = table(make_table(Analysis(suite(*arms(values)))), "c", "l")
     assert text.count(r"\bfseries") == 1
     assert r"a & 5 & \bfseries 0.922 \pm 0.024 \\" in text
 
 
 def test_verdicts_say_what_would_decide() -> None:
     runs = suite(*arms({"a_1": [0.9], "b": [0.7]}), claims=[f"a_1 > b on {PIXEL}"])
-    text = verdict_table(verdicts(runs), "c", "l")
+    text = verdict_table(Analysis(runs).verdicts, "c", "l")
     assert r"a\_1 \textgreater{} b & FCN per-pixel acc. & undecided & $+0.200$ & ---" in text
     assert "one seed shows no spread; 5 seeds paired could decide." in text
     assert "Ceilings" not in text
     runs = suite(*arms({"a_1": [0.9], "b": [0.7]}), truth=0.6, claims=[f"a_1 > b on {PIXEL}"])
     told = "Ceilings: FCN per-pixel acc., but the real photos reach only 0.600 and every arm's"
-    assert told in verdict_table(verdicts(runs), "c", "l")
+    assert told in verdict_table(Analysis(runs).verdicts, "c", "l")
 
 
 def test_only_suites_with_published_numbers_claim_what_the_paper_claims() -> None:
     runs = suite(*arms({"a": [0.9], "b": [0.7]}), claims=[f"a > b on {PIXEL}"])
-    assert "Claims. The difference" in latex_verdicts(runs, verdicts(runs))
+    assert "Claims. The difference" in latex_verdicts(runs, Analysis(runs).verdicts)
     paper = suite(*runs.runs, claims=runs.record.claims, published={"source": "T", "rows": {}})
-    assert "Claims of the paper. The" in latex_verdicts(paper, verdicts(paper))
+    assert "Claims of the paper. The" in latex_verdicts(paper, Analysis(paper).verdicts)
 
 
 def _lacking() -> str | None:
@@ -208,4 +214,4 @@ def test_every_table_and_figure_compiles(tmp_path: Path, store: Path) -> None:
 
 def test_the_claims_of_no_suite_are_no_table() -> None:
     runs = suite(*arms({"a": [0.9]}))
-    assert verdicts(SuiteRuns(runs.record, runs.runs, None, "")) == []
+    assert Analysis(SuiteRuns(runs.record, runs.runs, None, "")).verdicts == ()

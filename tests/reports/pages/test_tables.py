@@ -15,9 +15,8 @@ from experiments.plan import make_plan
 from experiments.spec import load_suite
 from experiments.tracking.reader import GROUND_TRUTH, RunRecord, SuiteRuns
 from pix2pix.data.registry import load_registry
-from reports.analysis.ceiling import ceiling_warnings
+from reports.analysis import Analysis
 from reports.analysis.cost import cost_table, duration
-from reports.analysis.verdicts import verdicts
 from reports.pages.content import gather
 from reports.pages.html import suite_page
 from reports.pages.markdown_page import markdown_page
@@ -46,7 +45,7 @@ def test_mean_and_interval_of_three_seeds_beside_the_paper() -> None:
         *(run("70x70", seed, v) for seed, v in ((1, 0.80), (2, 0.82), (3, 0.87))),
         published=published,
     )
-    text = markdown(make_table(runs))
+    text = markdown(make_table(Analysis(runs)))
     assert row(text, "70x70") == ["70x70", "3", "0.830 ± 0.090", "0.60"]
     assert row(text, GROUND_TRUTH) == [GROUND_TRUTH, "", "0.900", "0.80"]
     assert text.splitlines()[-1].startswith(f"| {GROUND_TRUTH}")
@@ -81,7 +80,7 @@ def test_a_report_says_how_many_images_it_rests_on() -> None:
     runs = suite(run("a", 1, 0.8), run("b", 1, 0.7), pairs={"train": 8, "val": 1, "test": 1})
     page = markdown_page(gather(runs), {})
     assert "8 pairs to train on and 1 to test" in page
-    assert "every score is of one test image: others could turn an order" in page.lower()
+    assert "every score rests on one test image" in page.lower()
     for known in ({"train": 400, "val": 0, "test": 106}, {}):
         runs = suite(run("a", 1, 0.8), run("b", 1, 0.7), pairs=known)
         assert "score is of" not in markdown_page(gather(runs), {})
@@ -89,7 +88,7 @@ def test_a_report_says_how_many_images_it_rests_on() -> None:
 
 def test_one_seed_has_no_interval_and_says_so() -> None:
     runs = suite(run("70x70", 1, 0.8))
-    assert row(markdown(make_table(runs)), "70x70")[1:] == ["1", "0.800"]
+    assert row(markdown(make_table(Analysis(runs))), "70x70")[1:] == ["1", "0.800"]
     assert "n = 1" in interval_note(runs)
     assert "n = 1" not in interval_note(suite(run("a", 1, 0.8), run("a", 2, 0.8)))
 
@@ -104,7 +103,7 @@ def test_gaps_are_shown_and_named() -> None:
         run("d", 1, None, status="running"),
         truth=None,
     )
-    text = markdown(make_table(runs))
+    text = markdown(make_table(Analysis(runs)))
     # mean 0.81, s = 0.0141421, t(1) = 12.7062: ± 0.12706
     assert row(text, "a") == ["a", "2 of 3", "0.810 ± 0.127"]
     assert row(text, "b") == ["b", "0 of 1", "failed"]
@@ -125,14 +124,14 @@ def test_not_measured_tells_how_to_get_it_once() -> None:
         run("a", 2, 0.8, not_measured={"lpips": WHY}),
         scores=["fcn", "lpips"],
     )
-    assert row(markdown(make_table(runs)), "a")[3] == "not measured"
+    assert row(markdown(make_table(Analysis(runs))), "a")[3] == "not measured"
     assert not_measured(runs) == [f"LPIPS: not measured: {WHY}"]
 
 
 def test_a_table_of_one_seed_promises_no_interval() -> None:
     for values, told in (((0.8,), "one seed gives no interval"), ((0.8, 0.9), "± half-width")):
         runs = suite(*(run("a", seed, value) for seed, value in enumerate(values)))
-        assert told in table_note(make_table(runs), [PIXEL])
+        assert told in table_note(make_table(Analysis(runs)), [PIXEL])
 
 
 def test_the_unit_of_a_time_goes_by_its_size() -> None:
@@ -142,7 +141,7 @@ def test_the_unit_of_a_time_goes_by_its_size() -> None:
     ]  # fmt: skip
     cost = {"seconds": 600.0, "training_seconds": 300.0}
     table = cost_table(suite(run("a", 1, 0.8, cost=cost), run("b", 1, 0.8, cost={"seconds": 60.0})))
-    assert table.titles[1] == "minutes a cell"
+    assert table.titles[1] == "minutes per cell"
     assert [row.cells[1] for row in table.rows] == ["10.00", "1.00"]
     assert table.total == (
         "Time in all: 11.0 minutes on unknown (all finished cells; without the scorer's training)."
@@ -185,13 +184,15 @@ def test_a_family_that_does_not_apply_is_not_measured() -> None:
     )
     truth = RunRecord(GROUND_TRUTH, None, "ref", "done", scores={"color.L": 1.0})
     runs = SuiteRuns(runs.record, runs.runs, truth, runs.uri)
-    text = markdown(make_table(runs))
+    text = markdown(make_table(Analysis(runs)))
     assert row(text, "a")[2:] == ["not measured"] * 3 + ["0.100"] + ["0.50"] * 3
     assert row(text, GROUND_TRUTH)[2:6] == ["not measured"] * 3 + ["—"]
     assert not_measured(runs) == ["FCN-scores: not measured: the data set has no labels"]
-    assert ceiling_warnings(runs) == []
+    assert Analysis(runs).ceiling_warnings == ()
     claims = ["a > b on fcn.class_iou", f"{GROUND_TRUTH} < a on pixel.l1"]
-    told = [(verdict.word, verdict.detail) for verdict in verdicts(claiming(runs, *claims))]
+    told = [
+        (verdict.word, verdict.detail) for verdict in Analysis(claiming(runs, *claims)).verdicts
+    ]
     assert told == [
         ("undecided", "a is not measured (the data set has no labels)"),
         ("undecided", "ground truth has no such score"),
@@ -207,7 +208,7 @@ def test_a_part_of_a_family_is_named_by_score() -> None:
 def test_scores_of_another_reference_are_left_out_and_say_why() -> None:
     remark = "scored against another reference"
     runs = suite(run("a", 1, 0.8), run("b", 1, None, status="running", remark=remark), truth=None)
-    assert row(markdown(make_table(runs)), "b") == ["b", "0 of 1", "left out"]
+    assert row(markdown(make_table(Analysis(runs))), "b") == ["b", "0 of 1", "left out"]
     assert gaps(runs)[0] == f"left out, {remark}: b seed 1"
 
 
@@ -223,21 +224,26 @@ def test_the_headline_has_a_length_where_all_arms_have_the_same(lengths: dict, t
     runs = suite(run("a", 1, 0.8), run("b", 1, 0.7), direction="labels->photo", **lengths)
     headline = markdown_page(gather(runs), {}).splitlines()[4]
     told = told.removesuffix(".")
-    assert headline == f"data set camvid, labels→photo, {told}, 1 seed an arm."
+    assert headline == f"data set camvid, labels→photo, {told}, 1 seed per arm."
 
 
 def test_a_score_that_some_seeds_lack_names_its_own_n() -> None:
     more = {"status": "done", "scores": {PIXEL: 0.8, "lpips": 0.25}}
     runs = suite(run("a", 1, 0.8), run("a", 2, None, **more), scores=["fcn", "lpips"], truth=None)
-    assert row(markdown(make_table(runs)), "a") == ["a", "2", "0.800 ± 0.000", "0.250 (n = 1)"]
+    assert row(markdown(make_table(Analysis(runs))), "a") == [
+        "a",
+        "2",
+        "0.800 ± 0.000",
+        "0.250 (n = 1)",
+    ]
     assert not_measured(runs) == ["LPIPS: no value and no reason recorded: a seed 1"]
     below = suite(run("a", 1, None, scores={"pixel.ssim": -0.012}), scores=["pixel"], truth=None)
-    assert row(markdown(make_table(below)), "a")[-1] == "−0.012"
+    assert row(markdown(make_table(Analysis(below))), "a")[-1] == "−0.012"
 
 
 def test_csv_keeps_full_precision_and_states() -> None:
     runs = suite(run("a", 1, 1 / 3), run("b", 1, None, status="failed"))
-    lines = list(csv.DictReader(as_csv(make_table(runs)).splitlines()))
+    lines = list(csv.DictReader(as_csv(make_table(Analysis(runs))).splitlines()))
     assert [line["arm"] for line in lines] == ["a", "b", GROUND_TRUTH]
     assert float(lines[0][PIXEL]) == 1 / 3
     assert (lines[1][PIXEL], lines[1][f"{PIXEL} state"]) == ("", "failed")
@@ -247,7 +253,7 @@ def test_wide_tables_are_split_where_the_paper_ends() -> None:
     families = ["fcn", "lpips", "color", "pixel"]
     published = {"source": "T", "rows": {"a": {PIXEL: 0.66}}}
     nothing = run("a", 1, None, status="missing")
-    table = make_table(suite(nothing, scores=families, published=published))
+    table = make_table(Analysis(suite(nothing, scores=families, published=published)))
     (ours, papers), (rest, none) = table.blocks()
     assert ours == papers == (PIXEL,)
     assert none == ()
@@ -256,12 +262,12 @@ def test_wide_tables_are_split_where_the_paper_ends() -> None:
 
 
 def test_the_ceiling_warns_when_low_and_when_close() -> None:
-    assert ceiling_warnings(suite(run("a", 1, 0.80), truth=0.85)) == []
-    (low,) = ceiling_warnings(suite(run("a", 1, 0.3), truth=0.69))
+    assert Analysis(suite(run("a", 1, 0.80), truth=0.85)).ceiling_warnings == ()
+    (low,) = Analysis(suite(run("a", 1, 0.3), truth=0.69)).ceiling_warnings
     assert "only 0.690 in FCN per-pixel acc." in low
-    (close,) = ceiling_warnings(suite(run("a", 1, 0.84), run("b", 1, 0.86), truth=0.85))
+    (close,) = Analysis(suite(run("a", 1, 0.84), run("b", 1, 0.86), truth=0.85)).ceiling_warnings
     assert "even the lowest arm (a, 0.840)" in close
-    assert ceiling_warnings(suite(run("a", 1, 0.84), truth=None)) == []
+    assert Analysis(suite(run("a", 1, 0.84), truth=None)).ceiling_warnings == ()
 
 
 def test_provenance_counts_out_what_differs() -> None:

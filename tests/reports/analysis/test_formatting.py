@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from reports.analysis.rounding import bounds, p_text, plain, shared_digits, signed
+from reports.analysis.formatting import bounds, p_text, plain, shared_digits, signed
 
 
 def test_what_is_shown_agrees_with_itself() -> None:

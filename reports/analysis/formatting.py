@@ -1,16 +1,18 @@
-"""How many digits numbers are shown with, so that what is shown does not say another thing."""
+"""How scores are named and numbers rounded, so that what is shown agrees with what was found."""
 
 from __future__ import annotations
 
 import math
 from decimal import Decimal
 
+from eval.metrics import METRICS
 from reports.analysis.statistics import ALPHA, ROUNDING
 
 MOST_DIGITS = 12
 NEAR = 0.005
 """So near to ALPHA a p-value has a fourth digit: 0.0497 is not 0.050."""
 MINUS = "−"
+FAMILY_PREFIX = {"fcn": "FCN ", "labels": "Labels ", "color": "Lab ∩ "}
 
 
 def shared_digits(first: float, second: float, least: int) -> int:
@@ -62,3 +64,23 @@ def p_text(p: float) -> str:
     while digits < MOST_DIGITS and (float(f"{p:.{digits}f}") < ALPHA) != (p < ALPHA):
         digits += 1
     return f"{p:.{digits}f}"
+
+
+def title(score: str, arrow: bool = True) -> str:
+    """A score's one name on every page: its family, label, unit and, on request, which way is
+    better. Files for programs name it by its key instead."""
+    metric = METRICS[score]
+    prefix = FAMILY_PREFIX.get(metric.family, "")
+    label = metric.label if metric.family not in ("fcn", "labels") else _uncapitalised(metric.label)
+    unit = f" ({metric.unit})" if metric.unit else ""
+    way = " ↑" if metric.better == "higher" else " ↓"
+    return f"{prefix}{label}{unit}{way if arrow else ''}"
+
+
+def decimals(score: str) -> int:
+    """Digits behind the point."""
+    return 2 if METRICS[score].unit == "dB" else 3
+
+
+def _uncapitalised(text: str) -> str:
+    return text if text[1:2].isupper() else text[0].lower() + text[1:]
