@@ -225,8 +225,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.report_only and arguments.suite is None:
             ending, suites = mirror_everything(arguments.out, load_for_report)
         else:
-            training = not (arguments.dry_run or arguments.report_only)
-            study = make_study(parse_options(arguments), measure=training)
+            study = make_study(parse_options(arguments))
             if arguments.dry_run:
                 return look(dry_run(study))
             suites = [(p.suite.name, p.entry.name, p.variant) for p in study.plans]

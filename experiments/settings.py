@@ -82,8 +82,6 @@ def check_override(key: str, value: Any) -> Dotted:
         return check({key: value}, Positions("--set"), "")
     except UserError as error:
         text = str(error).split(": ", 1)[-1].removeprefix(f"{key}: ")
-        if key == "training.precision":
-            text += ", or auto, which measures and chooses"
         raise UserError(f"--set {key}: {text}") from None
 
 

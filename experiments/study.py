@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from experiments.plan import Plan, make_plan
 from experiments.progress import duration
 from experiments.record import write_record
 from experiments.run import jobs
-from experiments.run.calibration import KEY, Calibration, calibrate, calibrated, subject
 from experiments.run.jobs import DataSource, Job
 from experiments.run.launcher import (
     Outcome,
@@ -25,7 +24,6 @@ from experiments.run.launcher import (
     gpu_count,
     launch,
     unusable_gpus,
-    usable_cores,
 )
 from experiments.run.preflight import check_disk, check_folder, check_precisions, few_seeds
 from experiments.run.provenance import commit
@@ -68,55 +66,16 @@ class Study:
     options: Options
     entry: DatasetEntry
     plans: tuple[Plan, ...]
-    calibration: str = ""
-    """What the precision was chosen by, where that was left to a measurement."""
 
     @property
     def size(self) -> tuple[int, int]:
         return self.plans[0].size
 
 
-def make_study(options: Options, measure: bool = False) -> Study:
-    """Check everything that can be checked without reading an image; UserError otherwise.
-
-    Where `--set training.precision=auto` leaves the precision to a measurement, `measure` allows
-    one; else only an earlier one is looked up, and float32 is taken where there is none.
-    """
+def make_study(options: Options) -> Study:
+    """Check everything that can be checked without reading an image; UserError otherwise."""
     entry = find_entry(load_registry(options.datasets), options.dataset)
-    overrides = dict(options.overrides)
-    if overrides.get(KEY) != "auto":
-        return Study(options, entry, _plans(options, entry))
-    del overrides[KEY]
-    options = replace(options, overrides=tuple(overrides.items()))
-    plans = _plans(options, entry)
-    timed = subject(plans)
-    if measure:
-        _check_places(options, entry, plans)
-        found = _measured(options, timed)
-    else:
-        found = calibrated(timed, options.out)
-    if found is None:
-        print(
-            f"{KEY}: not measured in {options.out} yet; shown as float32, a run may choose another",
-            file=sys.stderr,
-        )
-        return Study(options, entry, plans)
-    say(f"{KEY}: {found.text}")
-    if found.precision != "float32":
-        chosen = (*options.overrides, (KEY, found.precision))
-        options = replace(options, overrides=chosen)
-        plans = _plans(options, entry)
-    return Study(options, entry, plans, found.text)
-
-
-def _measured(options: Options, timed: CellConfig) -> Calibration:
-    if calibrated(timed, options.out) is None:
-        say(f"{KEY}: timing steps to choose")
-    if gpus := gpu_count():
-        cells = -(-(options.workers or gpus) // gpus)
-        return calibrate(timed, options.out, "cuda:0", options.threads, cells)
-    cells = options.workers or usable_cores()
-    return calibrate(timed, options.out, "cpu", options.threads, cells)
+    return Study(options, entry, _plans(options, entry))
 
 
 def _plans(options: Options, entry: DatasetEntry) -> tuple[Plan, ...]:
@@ -245,7 +204,6 @@ def plan_jobs(study: Study, plan: Plan, fingerprint: str, here: str, threads: in
         options.out.resolve(),
         commit=here,
         threads=threads,
-        calibration=study.calibration,
         checkpoint_seconds=options.checkpoint_seconds,
     )
 

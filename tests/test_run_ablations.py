@@ -541,7 +541,7 @@ def test_a_cell_that_diverges_fails_alone(tmp_path):
         (["--suite", "losses", "--reports", "/proc/nowhere"], "--reports /proc"),
         (["--suite", "patch_size", "--set", "discriminator.patch=34"], "every arm of patch_size"),
         (["--suite", "losses", "--datasets", "none.yaml"], "none.yaml"),
-        (["--suite", "losses", "--set", "training.precision=half"], "or auto, which measures"),
+        (["--suite", "losses", "--set", "training.precision=half"], "precision: must be one of"),
         pytest.param(
             ["--suite", "losses", "--set", "training.precision=tf32"],
             "use float32 or bfloat16",

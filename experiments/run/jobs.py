@@ -63,8 +63,6 @@ class Job:
     threads: Annotated[int, Field(ge=1)] = 1
     checkpoint_seconds: float = 60.0
     commit: str = "unknown"
-    calibration: str = ""
-    """What a precision was chosen by, where it was."""
 
     @property
     def directory(self) -> Path:

@@ -59,8 +59,6 @@ class Work:
         if job.kind == "cell":
             training = job.config.get("training", {})
             self.provenance["precision"] = training.get("precision", "float32")
-            if job.calibration:
-                self.provenance["calibration"] = job.calibration
 
     def emit(self, event: dict[str, Any]) -> None:
         """Tell the launcher. KeyboardInterrupt where a signal that came was swallowed."""
