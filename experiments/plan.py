@@ -14,6 +14,7 @@ from pix2pix.common.errors import UserError
 from pix2pix.common.validation_errors import closest
 from pix2pix.config import (
     CellConfig,
+    CellSettings,
     DiscriminatorSettings,
     GeneratorSettings,
     ObjectiveSettings,
@@ -86,11 +87,19 @@ class Plan:
         )
 
     def cells(self, fingerprint: str) -> list[Cell]:
-        """Every arm × seed; UserError where an arm's settings do not go together."""
+        """Every arm × seed on the data of that fingerprint; UserError as `configs`."""
         return [self.cell(arm, seed, fingerprint) for seed in self.seeds for arm in self.arms]
 
     def cell(self, arm: str, seed: int, fingerprint: str) -> Cell:
-        """One arm with one seed; UserError as `cells`."""
+        """One arm with one seed on the data of that fingerprint; UserError as `config`."""
+        return Cell(arm, seed, self.config(arm, seed).with_data(fingerprint))
+
+    def configs(self) -> list[CellSettings]:
+        """Every arm × seed, before the data are read; UserError as `config`."""
+        return [self.config(arm, seed) for seed in self.seeds for arm in self.arms]
+
+    def config(self, arm: str, seed: int) -> CellSettings:
+        """The typed settings of an arm with a seed; UserError where they contradict each other."""
         nested = sections(self.settings(arm))
         where = f"suite {self.suite.name}, arm {arm}"
         try:
@@ -112,9 +121,8 @@ class Plan:
                 f"discriminator needs images of at least {smallest_image(discriminator.patch)} "
                 f"pixels a side (got {self.size[0]}×{self.size[1]})"
             )
-        config = CellConfig(
+        return CellSettings(
             dataset=self.entry.name,
-            fingerprint=fingerprint,
             direction=self.direction,
             size=self.size,
             seed=seed,
@@ -123,7 +131,6 @@ class Plan:
             objective=objective,
             training=training,
         )
-        return Cell(arm, seed, config)
 
 
 def paper_settings(entry: DatasetEntry) -> Dotted:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import signal
 import sys
 import time
@@ -92,7 +91,7 @@ def _plans(options: Options, entry: DatasetEntry) -> tuple[Plan, ...]:
                 arms=options.arms,
                 overrides=dict(options.overrides),
             )
-            plan.cells("")
+            plan.configs()
         except UserError as error:
             if not everything:
                 raise
@@ -119,14 +118,14 @@ def execute(study: Study, meanwhile: Callable[[], None]) -> Ending:
     for plan in study.plans:
         cells = plan.cells(fingerprint)
         records.append(write_record(plan, cells, fingerprint, options.out, here, pairs))
-        for job in plan_jobs(study, plan, fingerprint, here, options.threads):
+        for job in plan_jobs(study, plan, fingerprint, here):
             planned.setdefault(job.digest, job)
     todo = [job for job in planned.values() if jobs.state(job).word != "done"]
     todo.sort(key=_turn)
     gpus = gpu_count() if todo else 0
     workers = choose_workers(options.workers, gpus, todo) if todo else 0
     if todo and (unusable := unusable_gpus()):
-        say(f"{unusable}; training on {'the others' if gpus else 'the CPU'}")
+        say(unusable)
     check_disk(options.out, todo, workers)
     if todo and (few := few_seeds(study.plans)):
         say(few)
@@ -181,13 +180,13 @@ def _turn(job: Job) -> tuple[float, ...]:
     """References first, because every cell's scores wait for them; then seed by seed, so that a
     study that was cut short has all arms of some; in a seed the long ones first, so that no
     processor waits for one at the end."""
-    if job.kind == "reference":
+    if not isinstance(job.config, CellConfig):
         return (0.0,)
-    config = CellConfig.model_validate_json(json.dumps(job.config))
-    return (1.0, config.seed, -jobs.step_gflop(config))
+    return (1.0, job.config.seed, -jobs.step_gflop(job.config))
 
 
-def plan_jobs(study: Study, plan: Plan, fingerprint: str, here: str, threads: int) -> list[Job]:
+def plan_jobs(study: Study, plan: Plan, fingerprint: str, commit: str = "unknown") -> list[Job]:
+    """The jobs of one plan; see `build_jobs`."""
     options = study.options
     registry = str(options.datasets.resolve()) if options.datasets else None
     data = DataSource(
@@ -198,12 +197,11 @@ def plan_jobs(study: Study, plan: Plan, fingerprint: str, here: str, threads: in
     )
     return jobs.build_jobs(
         plan,
-        plan.cells(fingerprint),
         fingerprint,
         data,
         options.out.resolve(),
-        commit=here,
-        threads=threads,
+        commit=commit,
+        threads=options.threads,
         checkpoint_seconds=options.checkpoint_seconds,
     )
 

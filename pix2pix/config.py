@@ -83,12 +83,10 @@ class TrainingSettings(_Settings):
         return self.epochs * -(-pairs // self.batch)
 
 
-class CellConfig(_Settings):
-    """Everything that decides what one training results in, and nothing that does not."""
+class CellSettings(_Settings):
+    """Everything that decides the result of one training, except the pixels of the data set."""
 
     dataset: str
-    fingerprint: str
-    """sha256 of the decoded pixels, so that the same name with other images is another cell."""
     direction: str
     size: tuple[Positive, Positive]
     """Height and width in pixels."""
@@ -98,6 +96,17 @@ class CellConfig(_Settings):
     objective: ObjectiveSettings = ObjectiveSettings()
     training: TrainingSettings
     protocol: int = PROTOCOL
+
+    def with_data(self, fingerprint: str) -> CellConfig:
+        """These settings on a data set that is decoded."""
+        return CellConfig(fingerprint=fingerprint, **dict(self))
+
+
+class CellConfig(CellSettings):
+    """Everything that decides the result of one training, and nothing else."""
+
+    fingerprint: str
+    """sha256 of the decoded pixels: the same name with other images is another cell."""
 
     @property
     def digest(self) -> str:
@@ -109,6 +118,8 @@ class CellConfig(_Settings):
 
 def digest(value: Any) -> str:
     """The first 16 hex digits of the sha256 of a value's canonical JSON."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, with_config
 
 from eval.backbones import on_disk
 from eval.scorer.scorer_header import recorded_sha256
-from experiments.plan import Cell, Plan
-from experiments.run.journal import is_done, last, read_records, replay
+from experiments.plan import Plan
+from experiments.run.journal import is_done, last, read_records, replay, write_json
+from experiments.spec import GROUND_TRUTH, ScorerProfile
 from pix2pix.common.errors import UserError
 from pix2pix.common.json_files import read_json
-from pix2pix.config import CellConfig, digest
+from pix2pix.config import CellConfig, CellSettings, digest
 from pix2pix.data.registry import DatasetEntry
 
 SCORES_PROTOCOL = 2
@@ -29,8 +29,26 @@ CPU_GFLOPS_PER_THREAD = 75.0
 """Measured once with this suite's convolutions on one core; only for the first expected time."""
 
 
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{1,64}$")]
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class ReferenceConfig(BaseModel):
+    """What the real photos' own scores depend on."""
+
+    model_config = STRICT | {"frozen": True}
+
+    dataset: str
+    fingerprint: str
+    direction: str
+    size: tuple[int, int]
+    """Height and width in pixels."""
+    scorer: ScorerProfile | None
+    """How the in-suite FCN-8s is trained; None if the data set has no labels to segment."""
+    protocol: int = SCORES_PROTOCOL
+
+    @property
+    def digest(self) -> str:
+        return digest(self)
 
 
 @with_config(STRICT)
@@ -49,37 +67,51 @@ class DataSource:
 class Job:
     """A cell to train and score, or a reference (the real photos) to score."""
 
-    kind: Literal["cell", "reference"]
-    digest: Digest
+    config: CellConfig | ReferenceConfig
     title: str
     out: str
     data: DataSource
-    config: dict[str, Any]
     reference: str
     """Digest of the reference that the scores are measured against."""
-    scorer: dict[str, int] | None
-    """`eval.scorer.train.ScorerSettings`; None where the data set has no labels to segment."""
+    scorer: ScorerProfile | None
     device: str = "cpu"
-    threads: Annotated[int, Field(ge=1)] = 1
+    threads: int = 1
     checkpoint_seconds: float = 60.0
     commit: str = "unknown"
+
+    @property
+    def kind(self) -> Literal["cell", "reference"]:
+        return "cell" if isinstance(self.config, CellConfig) else "reference"
+
+    @property
+    def digest(self) -> str:
+        return self.config.digest
 
     @property
     def directory(self) -> Path:
         return Path(self.out) / f"{self.kind}s" / self.digest
 
+    def write_config(self) -> None:
+        """Write config.json, which says what the run directory holds."""
+        content = {"digest": self.digest, **self.config.model_dump(mode="json")}
+        write_json(self.directory / "config.json", content)
+
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        """The job as one line of JSON."""
+        return _JOB.dump_json(self).decode()
 
     @classmethod
     def from_json(cls, text: str) -> Job:
-        """The job that `to_json` wrote; UserError for a text that is none."""
+        """The job that `to_json` wrote; UserError for any other text."""
         try:
-            return TypeAdapter(cls).validate_json(text)
+            return _JOB.validate_json(text)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"]))[:100]
             raise UserError(f"job: {where + ': ' if where else ''}{first['msg']}") from None
+
+
+_JOB = TypeAdapter(Job)
 
 
 def label_side(entry: DatasetEntry, direction: str) -> str | None:
@@ -88,17 +120,15 @@ def label_side(entry: DatasetEntry, direction: str) -> str | None:
     return ("input", "target")[roles.index(entry.label_role)] if entry.label_role in roles else None
 
 
-def reference_config(plan: Plan, fingerprint: str) -> dict[str, Any]:
-    """What the real photos' own scores depend on."""
-    scorer = plan.profile.scorer.model_dump() if needs_scorer(plan) else None
-    return {
-        "dataset": plan.entry.name,
-        "fingerprint": fingerprint,
-        "direction": plan.direction,
-        "size": list(plan.size),
-        "scorer": scorer,
-        "protocol": SCORES_PROTOCOL,
-    }
+def reference_config(plan: Plan, fingerprint: str) -> ReferenceConfig:
+    """The reference that a plan's cells are scored against."""
+    return ReferenceConfig(
+        dataset=plan.entry.name,
+        fingerprint=fingerprint,
+        direction=plan.direction,
+        size=plan.size,
+        scorer=plan.profile.scorer if needs_scorer(plan) else None,
+    )
 
 
 def needs_scorer(plan: Plan) -> bool:
@@ -114,24 +144,18 @@ def needed_scores(entry: DatasetEntry, direction: str) -> list[str]:
 
 
 def build_jobs(
-    plan: Plan, cells: list[Cell], fingerprint: str, data: DataSource, out: Path, **common: Any
+    plan: Plan, fingerprint: str, data: DataSource, out: Path, **common: Any
 ) -> list[Job]:
-    """The reference first, because every cell's scores wait for its scorer; then the cells."""
-    config = reference_config(plan, fingerprint)
-    reference = digest(config)
-    shared = {"out": str(out), "data": data, "reference": reference, "scorer": config["scorer"]}
-    jobs = [Job("reference", reference, "ground truth", config=config, **shared, **common)]
-    for cell in cells:
-        jobs.append(
-            Job(
-                "cell",
-                cell.config.digest,
-                f"{cell.arm} seed {cell.seed}",
-                config=cell.config.model_dump(mode="json"),
-                **shared,
-                **common,
-            )
-        )
+    """The reference first, because every cell's scores need its scorer; then the cells.
+
+    `common`: further fields of `Job`, the same for all of them.
+    """
+    reference = reference_config(plan, fingerprint)
+    shared = {"out": str(out), "data": data, "reference": reference.digest, **common}
+    jobs = [Job(reference, GROUND_TRUTH, scorer=reference.scorer, **shared)]
+    for cell in plan.cells(fingerprint):
+        title = f"{cell.arm} seed {cell.seed}"
+        jobs.append(Job(cell.config, title, scorer=reference.scorer, **shared))
     return jobs
 
 
@@ -204,7 +228,7 @@ def sheet_checksums(directory: Path) -> dict[str, str]:
     return {p.name: sha256(p.read_bytes()).hexdigest() for p in paths if p.exists()}
 
 
-def step_gflop(config: CellConfig) -> float:
+def step_gflop(config: CellSettings) -> float:
     """Floating-point work of one training step in GFLOP (2 × multiply-adds), from PAPER figures.
 
     Measured at 256×256 and width 64 and scaled by pixels and by width squared.
@@ -218,12 +242,12 @@ def step_gflop(config: CellConfig) -> float:
     return work * pixels * config.training.batch
 
 
-def expected_pace(config: CellConfig) -> float:
+def expected_pace(config: CellSettings) -> float:
     """Seconds a step on one CPU thread, from the arithmetic alone."""
     return step_gflop(config) / CPU_GFLOPS_PER_THREAD
 
 
-def checkpoint_bytes(config: CellConfig) -> int:
+def checkpoint_bytes(config: CellSettings) -> int:
     """About what one checkpoint takes: weights and two Adam moments, in float32."""
     generator = 54.4e6 * (config.generator.width / 64) ** 2
     discriminator = 11.2e6 * ((config.discriminator.width if config.discriminator else 0) / 64) ** 2

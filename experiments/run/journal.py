@@ -177,6 +177,16 @@ def is_done(directory: Path) -> bool:
     return bool(records) and records[-1]["event"] == "done"
 
 
+def log_tail(directory: Path, characters: int = 2000) -> str:
+    """The end of a run directory's log.txt, with which a failure is recorded."""
+    try:
+        with open(directory / "log.txt", "rb") as file:
+            file.seek(max(0, file.seek(0, 2) - 4 * characters))
+            return file.read().decode(errors="replace")[-characters:]
+    except OSError:
+        return ""
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that a reader never sees half of it."""
     with replacing(path) as file:

@@ -14,15 +14,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from experiments.run.environment import worker_environment
-from experiments.run.failures import record_death
 from experiments.run.jobs import Job, state
+from experiments.run.journal import Journal, log_tail, read_records
 from pix2pix.common.atomic import make_folder
-from pix2pix.common.ownership import LOST, owner_of
+from pix2pix.common.ownership import LOST, Ownership, owner_of
 
 WORKER = ["-m", "experiments.run.worker"]
 LOOK_AGAIN = 1.0
@@ -57,23 +55,15 @@ def gpu_count() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def likely_gpus(devices: Path = Path("/dev")) -> int:
-    """NVIDIA GPUs by their device files, for what must answer before torch could be imported."""
-    found = len([path for path in devices.glob("nvidia*") if path.name[6:].isdigit()])
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return found
-    named = takewhile(lambda one: one.strip() not in ("", "-1"), visible.split(","))  # as CUDA does
-    return min(found, len(list(named)))
-
-
 def unusable_gpus(devices: Path = Path("/dev")) -> str:
-    """What to say of NVIDIA GPUs that are here and that torch cannot use; empty where none is."""
-    if (lost := likely_gpus(devices) - gpu_count()) <= 0:
+    """A warning if this machine has NVIDIA GPUs but torch can use none of them; else empty."""
+    present = any(path.name[6:].isdigit() for path in devices.glob("nvidia*"))
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    if not present or hidden or gpu_count():
         return ""
     return (
-        f"torch cannot use {lost} GPU(s) of this machine (a torch built for the CPU, or a driver "
-        "too old for it: see nvidia-smi)"
+        "torch cannot use this machine's GPU, training on the CPU: torch is built for the CPU, or "
+        "the driver is too old for it (see nvidia-smi)"
     )
 
 
@@ -194,6 +184,28 @@ class _Waiting:
         return left
 
 
+def record_death(job: Job, reason: str) -> None:
+    """Record a failure for a worker that died before it could do so itself.
+
+    Does nothing if the worker did record it, if another process owns the run directory by now, or
+    if the directory cannot be written: the launcher prints the reason in any case.
+    """
+    with contextlib.suppress(OSError):
+        ownership = Ownership(job.directory / "owner.lock")
+        if not ownership.take():
+            return
+        try:
+            records = read_records(job.directory / "journal.jsonl")
+            newest = records[-1] if records else {}
+            if (newest.get("event"), newest.get("error")) != ("failed", reason):
+                if not (job.directory / "config.json").exists():
+                    job.write_config()
+                log = log_tail(job.directory)
+                Journal(job.directory).append("failed", error=reason, log=log)
+        finally:
+            ownership.release()
+
+
 def _outcome(status: int, reported: Outcome | None) -> Outcome:
     if status == 0:
         return Outcome("done")
@@ -227,6 +239,24 @@ def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> _Running:
     process.stdin.flush()
     threading.Thread(target=_listen, args=(slot, process, events), daemon=True).start()
     return _Running(job, slot, process)
+
+
+def worker_environment(threads: int) -> dict[str, str]:
+    """The environment of a process that trains with so many CPU threads."""
+    environment = dict(os.environ)
+    environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    # By default glibc returns large blocks to the system at every step, which costs up to a third
+    # of the time (docs/performance.md).
+    environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**25))
+    environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**30))
+    # A program that runs unattended for days writes its errors to the log at once.
+    environment["PYTHONUNBUFFERED"] = "1"
+    environment["PYTHONFAULTHANDLER"] = "1"
+    root = str(Path(__file__).resolve().parents[2])
+    environment["PYTHONPATH"] = os.pathsep.join(
+        p for p in (root, environment.get("PYTHONPATH")) if p
+    )
+    return environment
 
 
 def _listen(slot: int, process: subprocess.Popen, events: queue.Queue) -> None:

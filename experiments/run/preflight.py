@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -21,8 +20,8 @@ SEEDS_THAT_DECIDE = 5
 
 def check_precisions(plans: Sequence[Plan]) -> None:
     """UserError where a GPU, or the CPU, lacks the precision of a cell."""
-    cells = [cell for plan in plans for cell in plan.cells("")]
-    lower = {cell.config.training.precision for cell in cells} - {"float32"}
+    configs = [config for plan in plans for config in plan.configs()]
+    lower = {config.training.precision for config in configs} - {"float32"}
     if not lower:  # everything has float32, and torch need not be imported
         return
     import torch
@@ -62,9 +61,9 @@ def check_disk(out: Path, todo: list[Job], workers: int) -> None:
     """Refuse what the disk cannot hold: two checkpoints a worker and one that is being written,
     a generator a cell to train."""
     configs = [
-        CellConfig.model_validate_json(json.dumps(job.config))
+        job.config
         for job in todo
-        if job.kind == "cell" and not (job.directory / "generator.pt").exists()
+        if isinstance(job.config, CellConfig) and not (job.directory / "generator.pt").exists()
     ]
     if not configs:
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -47,7 +46,10 @@ def run(job: Job, emit: Emit, stop: Stop) -> None:
         torch.cuda.set_device(job.device)
     work = Work(job, emit, stop)
     (Path(job.out) / "scorers").mkdir(parents=True, exist_ok=True)
-    {"cell": run_cell, "reference": run_reference}[job.kind](work)
+    if isinstance(job.config, CellConfig):
+        run_cell(work, job.config)
+    else:
+        run_reference(work)
     work.record_done()
 
 
@@ -58,15 +60,14 @@ def run_reference(work: Work) -> None:
     reference = ensure_reference_images(work)
     scorer = ensure_scorer(work)
     # Of an image and itself, LPIPS and the pixel scores say nothing.
-    families = needed_scores(work.entry, work.job.config["direction"])
+    families = needed_scores(work.entry, work.job.config.direction)
     telling = [f for f in families if f not in ("lpips", "pixel")]
     finish(work, score(work, reference / "targets", telling, scorer))
 
 
-def run_cell(work: Work) -> None:
+def run_cell(work: Work, config: CellConfig) -> None:
     """Train, translate the test split, score the PNG files."""
     job = work.job
-    config = CellConfig.model_validate_json(json.dumps(job.config))
     checkpoints = CheckpointSeries(job.directory, config.digest)
     weights = job.directory / "generator.pt"
     generator = kept_generator(work, config, weights)
@@ -83,7 +84,7 @@ def run_cell(work: Work) -> None:
     scored = last(work.journal.records(), "scores") is not None
     if not scored or not scores_current(job):
         work.emit({"event": "phase", "phase": "scoring"})
-        wanted = needed_scores(work.entry, job.config["direction"])
+        wanted = needed_scores(work.entry, job.config.direction)
         finish(work, score(work, job.directory / "translations", wanted, scorer))
     checkpoints.keep(0)
 

@@ -50,10 +50,10 @@ def score(
         class_names=work.data.class_names or None,
         lpips=lpips,
     )
-    side = label_side(work.entry, work.job.config["direction"])
+    side = label_side(work.entry, work.job.config.direction)
     for family, needed in (("fcn", "input"), ("labels", "target")):
         if work.job.kind == "cell" and family not in families:
-            why = f"the direction {work.job.config['direction']} has no labels as {needed}"
+            why = f"the direction {work.job.config.direction} has no labels as {needed}"
             why = why if side else "the data set has no labels"
             sheet.not_measured.update(dict.fromkeys(of_family(family), why))
     return sheet
@@ -132,14 +132,14 @@ def scorer_source(work: Work) -> dict[str, Any]:
     return {
         "dataset": work.entry.name,
         "fingerprint": work.data.fingerprint,
-        "size": list(work.job.config["size"]),
+        "size": list(work.job.config.size),
     }
 
 
 def train_scorer_now(work: Work, folder: Path, path: Path) -> None:
     """Train the scorer on the real training photos and their labels, and save it."""
     assert work.job.scorer is not None
-    settings = ScorerSettings(**work.job.scorer)
+    settings = ScorerSettings(**work.job.scorer.model_dump())
     photos, labels = work.data.train.targets, work.data.train.labels
     held = hold_out(labels)
     config = {"digest": work.job.reference, **scorer_source(work)}

@@ -16,6 +16,7 @@ from experiments.run.provenance import machine, versions
 from experiments.run.signals import Stop
 from pix2pix.common.errors import UserError
 from pix2pix.common.ownership import owning
+from pix2pix.config import CellConfig
 from pix2pix.data.pairs import PairedData, prepare
 from pix2pix.data.registry import DatasetEntry, find_entry, load_registry
 
@@ -36,19 +37,18 @@ class Work:
         self.device = torch.device(job.device)
         registry = load_registry(Path(job.data.registry) if job.data.registry else None)
         self.entry: DatasetEntry = find_entry(registry, job.data.name)
-        size = job.config["size"]
         self.data: PairedData = prepare(
             self.entry,
             Path(job.data.root),
-            (size[0], size[1]),
-            job.config["direction"],
+            job.config.size,
+            job.config.direction,
             Path(job.data.cache),
             in_memory=False,  # mapped, so that all workers share the pages
         )
-        if self.data.fingerprint != job.config["fingerprint"]:
+        if self.data.fingerprint != job.config.fingerprint:
             raise UserError(
                 f"data set {job.data.name} changed while the suite ran (fingerprint "
-                f"{self.data.fingerprint[:12]} instead of {job.config['fingerprint'][:12]}): "
+                f"{self.data.fingerprint[:12]} instead of {job.config.fingerprint[:12]}): "
                 "start the suite again"
             )
         self.provenance = {
@@ -56,9 +56,8 @@ class Work:
             "versions": versions(),
             **machine(job.device, job.threads),
         }
-        if job.kind == "cell":
-            training = job.config.get("training", {})
-            self.provenance["precision"] = training.get("precision", "float32")
+        if isinstance(job.config, CellConfig):
+            self.provenance["precision"] = job.config.training.precision
 
     def emit(self, event: dict[str, Any]) -> None:
         """Tell the launcher. KeyboardInterrupt where a signal that came was swallowed."""

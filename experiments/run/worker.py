@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from eval.errors import ScoringError
-from experiments.run.failures import describe, log_tail
 from experiments.run.jobs import Job, state
-from experiments.run.journal import Journal
+from experiments.run.journal import Journal, log_tail
 from experiments.run.signals import Stop
 from pix2pix.common.atomic import make_folder
 from pix2pix.common.errors import Interrupted, TrainingError, UserError
@@ -95,7 +94,7 @@ def _clear_leftovers(directory: Path) -> None:
 
 def _attempt(job: Job, emit: Any, stop: Stop) -> int:
     try:
-        describe(job)
+        job.write_config()
         # Torch is imported here, so that a worker that is turned down stays small.
         from experiments.run.runner import run
 

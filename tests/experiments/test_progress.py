@@ -1,4 +1,5 @@
 import pytest
+from planned_jobs import cell_job
 
 from experiments.progress import (
     Lines,
@@ -8,14 +9,11 @@ from experiments.progress import (
     losses_text,
     scores_text,
 )
-from experiments.run.jobs import DataSource, Job
 
 VALUES = {"d_real": 0.6, "d_fake": 0.5, "g_gan": 1.25, "g_l1": 0.2}
 
 
-def job(title="70x70 seed 1"):
-    data = DataSource("procedural", None, "data", "cache")
-    return Job("cell", "abc", title, "runs", data, {}, "r", None)
+JOB = cell_job("procedural")
 
 
 @pytest.mark.parametrize(
@@ -32,11 +30,11 @@ def test_losses_stand_in_a_fixed_order():
 
 def test_plain_lines_come_at_every_tenth_with_losses_and_time_left(capsys):
     lines = Lines()
-    lines(job(), {"event": "phase", "phase": "training", "total": 200})
+    lines(JOB, {"event": "phase", "phase": "training", "total": 200})
     for step in range(1, 201):
         event = {"event": "losses", "step": step, "values": VALUES, "seconds_per_step": 0.5}
-        lines(job(), event)
-    lines(job(), {"event": "done", "seconds": 100.0})
+        lines(JOB, event)
+    lines(JOB, {"event": "done", "seconds": 100.0})
     err = capsys.readouterr().err.splitlines()
     assert len(err) == 1 + 11 + 1
     assert "step 100/200  L1 0.200  G 1.25  D 0.60/0.50  50s left" in err[6]
@@ -51,7 +49,7 @@ def test_scores_stand_in_the_order_of_a_papers_table():
 
 def test_a_file_that_was_set_aside_is_said(capsys):
     event = {"event": "set aside", "file": "checkpoint-0000007.pt.damaged", "error": "why"}
-    Lines()(job(), event | {"step": 3})
+    Lines()(JOB, event | {"step": 3})
     assert "checkpoint-0000007.pt.damaged set aside: why" in capsys.readouterr().err
 
 

@@ -7,14 +7,13 @@ import sys
 
 import pytest
 import torch
+from planned_jobs import cell_job
 
-from experiments.run.jobs import DataSource, Job
 from experiments.run.journal import Journal, write_json
 from experiments.run.launcher import (
     Outcome,
     choose_workers,
     launch,
-    likely_gpus,
     unusable_gpus,
     usable_cores,
 )
@@ -22,18 +21,8 @@ from experiments.run.signals import collected_signals
 from pix2pix.common.ownership import Ownership
 
 
-def job(out, digest, **changes):
-    values = {
-        "kind": "cell",
-        "digest": digest,
-        "title": digest,
-        "out": str(out),
-        "data": DataSource("nothing-of-that-name", None, str(out), str(out / "cache")),
-        "config": {"size": [32, 32], "direction": "labels->photo", "fingerprint": "f"},
-        "reference": "r",
-        "scorer": None,
-    }
-    return Job(**{**values, **changes})
+def job(out, name, **fields):
+    return cell_job(name, name, out, **fields)
 
 
 def test_workers_default_to_a_gpu_else_a_core_each():
@@ -44,26 +33,13 @@ def test_workers_default_to_a_gpu_else_a_core_each():
     assert choose_workers(9, 0, jobs) == 5
 
 
-@pytest.mark.parametrize(
-    ("visible", "count"), [(None, 2), ("0", 1), ("0,1,2", 2), ("", 0), ("-1", 0), ("1,-1,0", 1)]
-)
-def test_gpus_are_counted_by_their_device_files(tmp_path, monkeypatch, visible, count):
-    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "null"):
-        (tmp_path / name).touch()
-    if visible is None:
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    else:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert likely_gpus(tmp_path) == count
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine's GPU is usable")
-def test_gpus_that_torch_cannot_use_are_told(tmp_path, monkeypatch):
+def test_a_gpu_that_torch_cannot_use_is_reported(tmp_path, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert not unusable_gpus(tmp_path)
     (tmp_path / "nvidia0").touch()
-    assert unusable_gpus(tmp_path).startswith("torch cannot use 1 GPU(s) of this machine")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # whoever turns them off knows
+    assert unusable_gpus(tmp_path).startswith("torch cannot use this machine's GPU")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # turned off on purpose
     assert not unusable_gpus(tmp_path)
 
 
@@ -95,13 +71,13 @@ def test_others_come_first_while_another_process_owns_a_cell(tmp_path):
     order = []
 
     def watch(one, event):
-        order.append((one.digest, event["event"], event.get("phase", "")))
-        if event["event"] == "ended" and one.digest == "b":
+        order.append((one.title, event["event"], event.get("phase", "")))
+        if event["event"] == "ended" and one.title == "b":
             lock.release()
 
     outcomes = launch(jobs, 1, 0, watch)
     assert order[0] == ("a", "phase", f"owned by process {os.getpid()} on {platform.node()}")
-    assert [digest for digest, event, _ in order if event == "ended"] == ["b", "a"]
+    assert [title for title, event, _ in order if event == "ended"] == ["b", "a"]
     assert outcomes["a"].word == "failed"  # its turn came, and its data set does not exist
 
 
@@ -114,8 +90,8 @@ def test_a_worker_that_is_turned_down_gives_its_slot_back(tmp_path):
 
     def watch(one, event):
         if event["event"] == "ended":
-            ended.append(one.digest)
-            if one.digest == "b":
+            ended.append(one.title)
+            if one.title == "b":
                 lock.release()
 
     launch(jobs, 1, 0, watch)

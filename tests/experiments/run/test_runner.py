@@ -60,11 +60,8 @@ class Place:
         cache = data / "cache"
         made = prepare(entry, data, plan.size, plan.suite.direction, cache)
         source = DataSource("streets", str(registry), str(data), str(cache))
-        cells = plan.cells(made.fingerprint)
         options = {"checkpoint_seconds": 0.0}
-        self.reference, self.cell = build_jobs(
-            plan, cells, made.fingerprint, source, out, **options
-        )
+        self.reference, self.cell = build_jobs(plan, made.fingerprint, source, out, **options)
         self.scorer = out / "scorers" / f"{self.reference.digest}.safetensors"
 
     def run(self, emit=lambda _: None):

@@ -1,8 +1,8 @@
 import pytest
 import torch
+from planned_jobs import cell_job
 
 from experiments.run import runner, worker
-from experiments.run.jobs import DataSource, Job
 from experiments.run.journal import read_records
 from experiments.run.signals import Stop
 
@@ -13,8 +13,7 @@ def no_room(*_):
 
 @pytest.mark.parametrize("kind", ["cpu"] + ["cuda:0"] * torch.cuda.is_available())
 def test_a_cell_that_gets_no_memory_says_how_much_it_asked_for(tmp_path, monkeypatch, kind):
-    data = DataSource("procedural", None, "data", "cache")
-    job = Job("cell", "abc", "L1 seed 1", str(tmp_path), data, {}, "r", None, device=kind)
+    job = cell_job("any", out=tmp_path, device=kind)
     job.directory.mkdir(parents=True)
     monkeypatch.setattr(runner, "run", no_room)
     told = []
