@@ -14,8 +14,6 @@ if __name__ == "__main__":  # nothing has begun yet: Ctrl-C during the imports e
         signal.signal(number, lambda number, _: os._exit(128 + number))
 
 import argparse
-import importlib
-import importlib.util
 import math
 import sys
 import time
@@ -171,13 +169,6 @@ def show_list(datasets: Path | None) -> str:
     return "\n".join(lines)
 
 
-def load_for_report() -> None:
-    """Import what `report` needs, which takes seconds: matplotlib, SciPy, MLflow."""
-    if importlib.util.find_spec("mlflow"):
-        for name in ("reports.write", "experiments.tracking.report"):
-            importlib.import_module(name)
-
-
 def report(suites: Sequence[tuple[str, str, str]], folder: Path) -> None:
     """Write the report of every (suite, data set, profile) from MLflow, print its table, and say
     where to look."""
@@ -223,16 +214,16 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.list:
             return look(show_list(arguments.datasets))
         if arguments.report_only and arguments.suite is None:
-            ending, suites = mirror_everything(arguments.out, load_for_report)
+            ending, suites = mirror_everything(arguments.out)
         else:
             study = make_study(parse_options(arguments))
             if arguments.dry_run:
                 return look(dry_run(study))
             suites = [(p.suite.name, p.entry.name, p.variant) for p in study.plans]
             if arguments.report_only:
-                ending = mirror_only(study.options.out, study.plans, load_for_report)
+                ending = mirror_only(study.options.out, study.plans)
             else:
-                ending = execute(study, load_for_report)
+                ending = execute(study)
         if ending.tracked:
             report(suites, arguments.reports)
         if ending.seconds:

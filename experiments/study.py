@@ -105,9 +105,8 @@ def _plans(options: Options, entry: DatasetEntry) -> tuple[Plan, ...]:
     return tuple(plans)
 
 
-def execute(study: Study, meanwhile: Callable[[], None]) -> Ending:
-    """Train, score and mirror what is not done yet; `meanwhile` is called once all is trained and
-    scored, while the mirror's process catches up."""
+def execute(study: Study) -> Ending:
+    """Train, score and mirror what is not done yet."""
     options = study.options
     check_precisions(study.plans)
     _check_places(options, study.entry, study.plans)
@@ -144,7 +143,7 @@ def execute(study: Study, meanwhile: Callable[[], None]) -> Ending:
             todo += [job for job in again if job not in todo]
         stopped = [j for j in todo if outcomes[j.digest].word == "stopped"]
         failed = [j for j in todo if outcomes[j.digest].word == "failed"]
-        tracked = stop_mirror(tracker, signals, meanwhile)
+        tracked = stop_mirror(tracker, signals)
     for job in failed:
         reason = outcomes[job.digest].reason
         say(f"FAILED {job.title}: {reason} (log: {job.directory / 'log.txt'})")
