@@ -102,7 +102,7 @@ class Lines:
         elif kind == "set aside":
             self._say(job, set_aside_text(event))
         elif kind == "start" and event.get("step"):
-            self._say(job, f"goes on from step {event['step']}")
+            self._say(job, f"resumes at step {event['step']}")
         elif kind == "scores":
             self._say(job, scores_text(event["values"]))
         elif kind == "failed":

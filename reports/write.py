@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.plan import SuiteKey
 from experiments.tracking.reader import SuiteRuns
 from pix2pix.common.errors import UserError
 from reports.analysis.claims import not_judged
@@ -14,7 +15,7 @@ from reports.analysis.verdicts import Verdict
 from reports.figures import draw as figures
 from reports.pages import citation, latex, notes, verdict_text
 from reports.pages.checklist import checklist
-from reports.pages.content import gather
+from reports.pages.content import Report, gather
 from reports.pages.html import suite_page
 from reports.pages.index import index_page, summary
 from reports.pages.markdown_page import markdown_page
@@ -29,8 +30,14 @@ def write_report(suite: str, dataset: str, profile: str, out: Path) -> Path:
     cannot be written, where MLflow is away or locked (StoreError, which is a UserError), and where
     no cell is finished: the report then says so as well.
     """
-    report = gather(read(suite, dataset, profile))
+    key = SuiteKey(suite, dataset, profile)
+    return write_pages(key, gather(read(*key)), out)
+
+
+def write_pages(key: SuiteKey, report: Report, out: Path) -> Path:
+    """Write everything that `write_report` writes, from a report that is gathered already."""
     runs, table, judged = report.runs, report.table, report.verdicts
+    suite, dataset, profile = key
     folder = out / f"{dataset}-{profile}" / suite
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

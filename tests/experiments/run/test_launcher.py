@@ -78,7 +78,9 @@ def test_others_come_first_while_another_process_owns_a_cell(tmp_path):
     outcomes = launch(jobs, 1, 0, watch)
     assert order[0] == ("a", "phase", f"owned by process {os.getpid()} on {platform.node()}")
     assert [title for title, event, _ in order if event == "ended"] == ["b", "a"]
-    assert outcomes["a"].word == "failed"  # its turn came, and its data set does not exist
+    assert (
+        outcomes[jobs[0].digest].word == "failed"
+    )  # its turn came, and its data set does not exist
 
 
 def test_a_worker_that_is_turned_down_gives_its_slot_back(tmp_path):
@@ -108,7 +110,7 @@ def test_what_its_owner_has_done_meanwhile_is_done(tmp_path):
             Journal(one.directory).append("done", seconds=1.0)
             lock.release()
 
-    assert launch([one], 1, 0, watch) == {"a": Outcome("done")}
+    assert launch([one], 1, 0, watch) == {one.digest: Outcome("done")}
 
 
 def test_a_signal_stops_what_runs_and_what_waits(tmp_path):
@@ -138,20 +140,21 @@ def test_a_worker_that_dies_leaves_its_reason_and_its_log(tmp_path, number, monk
     )
     one, told = job(tmp_path, "a"), []
     outcomes = launch([one], 1, 0, lambda _, event: told.append(event))
-    assert f"killed by signal {int(number)}" in outcomes["a"].reason
+    assert f"killed by signal {int(number)}" in outcomes[one.digest].reason
     (record,) = Journal(one.directory).records()
-    assert record["event"] == "failed" and record["error"] == outcomes["a"].reason
+    assert record["event"] == "failed" and record["error"] == outcomes[one.digest].reason
     assert "on my way" in record["log"]
     assert (one.directory / "config.json").exists()
-    assert {"event": "failed", "error": outcomes["a"].reason} in told
+    assert {"event": "failed", "error": outcomes[one.digest].reason} in told
 
 
 def test_a_folder_that_cannot_be_written_fails_its_job_alone(tmp_path):
     blocked, other = job(tmp_path / "x", "a"), job(tmp_path, "b")
     (tmp_path / "x").write_text("a file where a folder should be")
     outcomes = launch([blocked, other], 1, 0, lambda *_: None)
-    assert f"{tmp_path}/x" in outcomes["a"].reason and "\n" not in outcomes["a"].reason
-    assert "nothing-of-that-name" in outcomes["b"].reason
+    assert f"{tmp_path}/x" in outcomes[blocked.digest].reason
+    assert "\n" not in outcomes[blocked.digest].reason
+    assert "nothing-of-that-name" in outcomes[other.digest].reason
 
 
 @pytest.mark.parametrize("line", ["", "{}", "no json", '{"kind": "cell"}'])
