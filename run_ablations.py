@@ -22,8 +22,7 @@ from experiments.plan import SuiteKey
 from experiments.progress import duration
 from experiments.run.preflight import SEEDS_THAT_DECIDE
 from experiments.run.signals import Terminated, raise_terminated
-from experiments.settings import SETTINGS, parse_override
-from experiments.spec import load_profiles, load_suite, suite_names
+from experiments.spec import SETTINGS, load_profiles, load_suite, parse_override, suite_names
 from experiments.study import Options, execute, make_study
 from experiments.tracking.address import tracking_uri, ui_command
 from experiments.tracking.process import mirror_everything, mirror_only

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from experiments.plan import Plan
 from experiments.run.jobs import needs_scorer
-from experiments.settings import SETTINGS
+from experiments.spec import SETTINGS
 
 TABLE_DATASETS = ("cityscapes", "cityscapes_gtfine")
 TOLD_IN_WORDS = {

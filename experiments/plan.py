@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from experiments.settings import Dotted, check_override, merge, sections
-from experiments.spec import Profile, Suite, load_profiles
+from experiments.spec import Dotted, Profile, Suite, check_override, load_profiles, merge, sections
 from pix2pix.common.errors import UserError
 from pix2pix.common.validation_errors import closest
 from pix2pix.config import (

@@ -137,7 +137,7 @@ def execute(study: Study) -> Ending:
         outcomes = _launch(todo, workers, gpus, signals) if todo else {}
         again = [] if signals or not todo else _to_score_again(planned.values(), outcomes)
         if again:
-            say(f"scored again, by what came after their scores: {len(again)} of the jobs")
+            say(f"re-scoring {len(again)} runs: their scorer or the LPIPS weights changed")
             workers = choose_workers(options.workers, gpus, again)
             outcomes |= _launch(again, workers, gpus, signals)
             todo += [job for job in again if job not in todo]
@@ -149,8 +149,8 @@ def execute(study: Study) -> Ending:
         say(f"FAILED {job.title}: {reason} (log: {job.directory / 'log.txt'})")
     seconds = time.monotonic() - began
     if stopped or signals:
-        say("stopped; the same command goes on where this one ended")
-        # Where only a worker was told to, by whom we do not know, it was SIGTERM.
+        say("stopped; run the same command again to resume")
+        # If only a worker was signalled, assume SIGTERM.
         return Ending(128 + (signals[0] if signals else signal.SIGTERM), False, seconds)
     if not tracked and importlib.util.find_spec("mlflow"):
         return Ending(1, False, seconds)

@@ -39,8 +39,7 @@ def read_profiles(path: Path) -> None:
 
 def read_override(path: Path) -> None:
     from experiments.plan import make_plan
-    from experiments.settings import parse_override
-    from experiments.spec import load_suite
+    from experiments.spec import load_suite, parse_override
 
     key, value = parse_override(path.read_text(encoding="utf-8", errors="surrogateescape"))
     plan = make_plan(

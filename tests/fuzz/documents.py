@@ -12,7 +12,7 @@ import yaml
 from hypothesis import strategies as st
 
 from eval.metrics import METRICS
-from experiments.settings import SETTINGS
+from experiments.spec import SETTINGS
 
 NAMES = st.sampled_from(
     ["L1", "70x70", "a b", "U-Net (L1)", "1", "=1+1", "<script>", "\\input{x}", "x" * 61, "é", "²"]

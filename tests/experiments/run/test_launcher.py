@@ -78,9 +78,8 @@ def test_others_come_first_while_another_process_owns_a_cell(tmp_path):
     outcomes = launch(jobs, 1, 0, watch)
     assert order[0] == ("a", "phase", f"owned by process {os.getpid()} on {platform.node()}")
     assert [title for title, event, _ in order if event == "ended"] == ["b", "a"]
-    assert (
-        outcomes[jobs[0].digest].word == "failed"
-    )  # its turn came, and its data set does not exist
+    # It was started in the end, and failed because its data set does not exist.
+    assert outcomes[jobs[0].digest].word == "failed"
 
 
 def test_a_worker_that_is_turned_down_gives_its_slot_back(tmp_path):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -199,14 +200,15 @@ def test_asked_to_stop_while_another_decodes_it_ends_at_once(place, data):
     folder = pair_cache.folder(source, data / "cache")
     lock = Ownership(folder.with_name(f".{folder.name}.lock"))
     assert lock.take()
-    place.cell.config["size"] = [64, 64]
+    larger = place.cell.config.model_copy(update={"size": (64, 64)})
+    job = replace(place.cell, config=larger)
     stop = Stop()
     stop.listen()
     timer = threading.Timer(0.3, stop.ask)
     try:
         with pytest.raises(KeyboardInterrupt):
             timer.start()  # in here, where the signal is expected however late it is noticed
-            run(place.cell, lambda _: None, stop)
+            run(job, lambda _: None, stop)
     finally:
         timer.join()
         import signal

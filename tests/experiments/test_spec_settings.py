@@ -1,6 +1,6 @@
 import pytest
 
-from experiments.settings import SETTINGS, check_override, merge, parse_override, sections
+from experiments.spec import SETTINGS, check_override, merge, parse_override, sections
 from pix2pix.common.errors import UserError
 
 
