@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.live_table import make_progress
 from experiments.plan import Plan, make_plan
-from experiments.progress import duration
+from experiments.progress import duration, make_progress
 from experiments.record import write_record
 from experiments.run import jobs
 from experiments.run.jobs import DataSource, Job

@@ -60,4 +60,4 @@ def test_the_end_says_what_was_no_training_and_a_slow_engine_says_why():
     assert done_text({"seconds": 0.0}) == "done"
     assert execution_text({"engine": "graph"}) == ""
     event = {"engine": "paired", "instead_of": "graph", "error": "no such stream"}
-    assert "no CUDA graph could be made of them (no such stream)" in execution_text(event)
+    assert "no CUDA graph could be captured (no such stream)" in execution_text(event)

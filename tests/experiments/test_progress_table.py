@@ -4,7 +4,7 @@ import pytest
 from planned_jobs import cell_job
 from rich.console import Console
 
-from experiments.live_table import LiveTable, shortened
+from experiments.progress import LiveTable, shortened
 
 VALUES = {"d_real": 0.6, "d_fake": 0.5, "g_gan": 1.25, "g_l1": 0.2}
 
@@ -85,7 +85,7 @@ def test_a_closed_table_is_whole(terminal):
     table.close()
     lines = shown(table).splitlines()
     assert [line.split()[2] for line in lines[1:-1]] == [str(i) for i in range(60)]
-    assert lines[-1].strip() == "41 of 60 ended, 19 not begun"
+    assert lines[-1].strip() == "41 of 60 ended, 19 not started"
 
 
 def test_waiting_cells_are_shown_while_there_is_room(terminal):
