@@ -23,7 +23,7 @@ from command import ROOT, machine, parser, write
 
 from experiments.run.journal import last, read_records
 from experiments.run.launcher import gpu_count, usable_cores
-from experiments.run.work import sittings
+from experiments.run.work import sessions
 
 BAR = 0.10
 
@@ -55,7 +55,7 @@ def breakdown(out: Path, began: float, ended: float, workers: int) -> dict[str, 
         training += (last(records, "trained") or {}).get("seconds", 0.0)
         done = last(records, "done")
         jobs += span
-        waiting += max(0.0, sum(s[-1]["time"] - s[0]["time"] for s in sittings(records)))
+        waiting += max(0.0, sum(s[-1]["time"] - s[0]["time"] for s in sessions(records)))
         waiting -= done["seconds"] if done else span
     for path in out.glob("scorers/*/journal.jsonl"):
         scorer += (last(read_records(path), "trained") or {}).get("seconds", 0.0)

@@ -1,4 +1,4 @@
-"""A suite, a data set, a profile and the command line brought together: cells (arm × seed)."""
+"""Combines a suite, a data set, a profile and the command line into cells (arm × seed)."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """A suite on a data set under a profile, with what the user overrode.
+    """A suite on a data set with a profile and the overrides of the command line.
 
-    What an arm changes is the question that a suite asks, so it stands above an override.
+    An arm's own settings win over an override: they are the question that the suite asks.
     """
 
     suite: Suite
@@ -112,7 +112,7 @@ class Plan:
             raise UserError(f"{where}: {text}") from None
         except ValueError as error:
             raise UserError(f"{where}: {error}") from None
-        if objective.gan == "none":  # what is not used must not tell two cells apart
+        if objective.gan == "none":  # unused, so it must not change the digest
             objective = objective.model_copy(update={"gan_loss": "cross-entropy"})
         if objective.gan != "none" and min(self.size) < smallest_image(discriminator.patch):
             raise UserError(
@@ -133,7 +133,7 @@ class Plan:
 
 
 def paper_settings(entry: DatasetEntry) -> Dotted:
-    """The paper's schedule for a data set; Cityscapes' where it names none."""
+    """The paper's schedule for a data set; Cityscapes' if the paper names none."""
     paper = entry.paper
     settings: Dotted = {
         "training.epochs": paper.epochs or 200,
@@ -155,7 +155,7 @@ def make_plan(
     arms: tuple[str, ...] | None = None,
     overrides: dict[str, Any] | None = None,
 ) -> Plan:
-    """Bring a suite, a data set, a profile and the command line together; UserError on misfits."""
+    """Combine a suite, a data set, a profile and the command line; UserError if they do not fit."""
     profiles = load_profiles()
     if profile_name not in profiles:
         raise UserError(

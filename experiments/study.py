@@ -1,4 +1,4 @@
-"""Suites on one data set, from plan to report: what `run_ablations.py` does."""
+"""Suites on one data set, from plan to trained and scored runs: what `run_ablations.py` does."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _plans(options: Options, entry: DatasetEntry) -> tuple[Plan, ...]:
         except UserError as error:
             if not everything:
                 raise
-            print(f"suite {name} left out: {error}", file=sys.stderr)
+            print(f"suite {name} skipped: {error}", file=sys.stderr)
             continue
         if any(suite.name == other.suite.name for other in plans):
             raise UserError(f"--suite {name}: another suite has the name {suite.name}: rename it")
@@ -105,7 +105,7 @@ def _plans(options: Options, entry: DatasetEntry) -> tuple[Plan, ...]:
 
 
 def execute(study: Study) -> Ending:
-    """Train, score and mirror what is not done yet."""
+    """Train, score and mirror everything that is not finished."""
     options = study.options
     check_precisions(study.plans)
     _check_places(options, study.entry, study.plans)
@@ -119,7 +119,7 @@ def execute(study: Study) -> Ending:
         for job in plan_jobs(study, plan, fingerprint, here):
             planned.setdefault(job.digest, job)
     todo = [job for job in planned.values() if jobs.state(job).word != "done"]
-    todo.sort(key=_turn)
+    todo.sort(key=_priority)
     gpus = gpu_count() if todo else 0
     workers = choose_workers(options.workers, gpus, todo) if todo else 0
     if todo and (unusable := unusable_gpus()):
@@ -128,7 +128,7 @@ def execute(study: Study) -> Ending:
     if todo and (few := few_seeds(study.plans)):
         say(few)
     say(
-        f"{len(planned) - len(todo)} of {len(planned)} jobs are done; {len(todo)} to do"
+        f"{len(planned) - len(todo)} of {len(planned)} jobs are finished; {len(todo)} to do"
         + (f" on {gpus} GPU(s)" if gpus else f", {workers} at a time on the CPU" if todo else "")
     )
     tracker = start_mirror(options.out, records)
@@ -167,17 +167,17 @@ def _launch(
 
 
 def _to_score_again(planned: Iterable[Job], outcomes: dict[str, Outcome]) -> list[Job]:
-    """Jobs that are done but for scores by another scorer than these outcomes': it was damaged or
-    lost, and trained again meanwhile (or without LPIPS, whose weights have come)."""
+    """Finished jobs whose scores are outdated: the scorer was trained again because its file was
+    damaged or lost, or the LPIPS weights have arrived."""
     ended = {digest for digest, outcome in outcomes.items() if outcome.word != "done"}
     late = (j for j in planned if j.digest not in ended and jobs.state(j).word == "to score")
-    return sorted(late, key=_turn)
+    return sorted(late, key=_priority)
 
 
-def _turn(job: Job) -> tuple[float, ...]:
-    """References first, because every cell's scores wait for them; then seed by seed, so that a
-    study that was cut short has all arms of some; in a seed the long ones first, so that no
-    processor waits for one at the end."""
+def _priority(job: Job) -> tuple[float, ...]:
+    """Sort key of jobs. References come first, because every cell's scores need them; then seed by
+    seed, so that an interrupted study has all arms of some seeds; within a seed the longest job
+    first, so that no processor idles at the end."""
     if not isinstance(job.config, CellConfig):
         return (0.0,)
     return (1.0, job.config.seed, -jobs.step_gflop(job.config))
@@ -205,8 +205,7 @@ def plan_jobs(study: Study, plan: Plan, fingerprint: str, commit: str = "unknown
 
 
 def _prepare(study: Study) -> tuple[str, dict[str, int]]:
-    """Decode the data set once, for all workers; its fingerprint, and how many pairs each split
-    has."""
+    """Decode the data set once for all workers; its fingerprint and {split: number of pairs}."""
     options = study.options
     say(f"data set {study.entry.name} at {study.size[0]}×{study.size[1]}: preparing")
     data = prepare(
@@ -232,7 +231,7 @@ def _prepare(study: Study) -> tuple[str, dict[str, int]]:
 
 
 def _now_and_then(what: str, seconds: float = 10.0) -> Callable[[int, int], None]:
-    """A progress callback that speaks up where something takes long, with the time left."""
+    """A progress callback that prints every `seconds` how far it is, with the time left."""
     began = said = time.monotonic()
 
     def progress(done: int, total: int) -> None:
@@ -246,7 +245,7 @@ def _now_and_then(what: str, seconds: float = 10.0) -> Callable[[int, int], None
 
 
 def _check_places(options: Options, entry: DatasetEntry, plans: Sequence[Plan]) -> None:
-    """UserError where data cannot be read, or results not be written."""
+    """UserError if the data cannot be read or the results cannot be written."""
     check_source(entry, options.data_root, plans[0].suite.direction)
     check_folder("--out", options.out)
     check_folder("--reports", options.reports)

@@ -259,7 +259,7 @@ def test_a_second_run_trains_nothing(place):
     }
     status, _, err = place.run(*place.options())
     assert status == 0
-    assert "3 of 3 jobs are done; 0 to do" in err
+    assert "3 of 3 jobs are finished; 0 to do" in err
     after = {arm: (cell / "generator.pt").stat().st_mtime_ns for arm, cell in place.cells().items()}
     assert before == after
     assert set(logged_steps(place.folder / "mlflow.db").values()) == {1}

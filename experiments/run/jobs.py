@@ -1,4 +1,4 @@
-"""What a suite asks to be done, as jobs that another process can take. Never imports torch."""
+"""What a suite needs done, as jobs for other processes. Never imports torch."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ SCORES_PROTOCOL = 2
 """Raised when a change of the code changes what the same images score."""
 
 SHEET = ("scores.json", "per_image.csv", "per_image.npz")
-"""The files of a sheet of scores."""
+"""The files that hold a job's scores."""
 
 CPU_GFLOPS_PER_THREAD = 75.0
-"""Measured once with this suite's convolutions on one core; only for the first expected time."""
+"""Measured with this suite's convolutions on one core; only for the first time estimate."""
 
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -115,7 +115,7 @@ _JOB = TypeAdapter(Job)
 
 
 def label_side(entry: DatasetEntry, direction: str) -> str | None:
-    """`input`, `target` or None: where the labels stand in that direction."""
+    """`input`, `target` or None: on which side the labels are in a direction."""
     roles = direction.split("->")
     return ("input", "target")[roles.index(entry.label_role)] if entry.label_role in roles else None
 
@@ -208,7 +208,7 @@ def scores_current(job: Job) -> bool:
 
 
 def scorer_path(job: Job) -> Path:
-    """Where the scorer of a job's reference lies, once it is trained."""
+    """The scorer file of a job's reference, whether it exists or not."""
     return Path(job.out) / "scorers" / f"{job.reference}.safetensors"
 
 
@@ -223,7 +223,7 @@ def _by_another_scorer(job: Job, settings: dict) -> bool:
 
 
 def sheet_checksums(directory: Path) -> dict[str, str]:
-    """SHA-256 by name of a sheet's files, those that a run directory has."""
+    """{name: SHA-256} of the score files that a run directory has."""
     paths = (directory / name for name in SHEET)
     return {p.name: sha256(p.read_bytes()).hexdigest() for p in paths if p.exists()}
 
@@ -243,12 +243,12 @@ def step_gflop(config: CellSettings) -> float:
 
 
 def expected_pace(config: CellSettings) -> float:
-    """Seconds a step on one CPU thread, from the arithmetic alone."""
+    """Expected seconds per step on one CPU thread, from the arithmetic alone."""
     return step_gflop(config) / CPU_GFLOPS_PER_THREAD
 
 
 def checkpoint_bytes(config: CellSettings) -> int:
-    """About what one checkpoint takes: weights and two Adam moments, in float32."""
+    """Approximate size of a checkpoint: weights and two Adam moments, in float32."""
     generator = 54.4e6 * (config.generator.width / 64) ** 2
     discriminator = 11.2e6 * ((config.discriminator.width if config.discriminator else 0) / 64) ** 2
     return int((generator + discriminator) * 12)

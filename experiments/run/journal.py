@@ -138,9 +138,6 @@ def _is_record(record: Any) -> bool:
         return False
     if record["event"] in OF_A_STEP and "step" not in record:
         return False
-    step = record.get("step", 0)
-    if isinstance(step, int) and not 0 <= step < 2**53:  # no training is as long: turned bits
-        return False
     return all(
         isinstance(record[field], kinds) and not isinstance(record[field], bool)
         for field, kinds in KINDS.items()

@@ -28,15 +28,15 @@ from pix2pix.train import Pace, train
 from pix2pix.translation import translate
 
 RECORDS = 200
-"""Loss records of a whole training, about."""
+"""Approximate number of loss records of a training."""
 SAMPLE_GRIDS = 8
 
 
 def run(job: Job, emit: Emit, stop: Stop) -> None:
-    """Do a job, going on where an earlier sitting stopped.
+    """Do a job, resuming where an earlier session stopped.
 
-    Raises UserError and TrainingError for what the user can mend, OSError where a file cannot be
-    written, Interrupted or KeyboardInterrupt when asked to stop.
+    Raises UserError and TrainingError for what the user can fix, OSError if a file cannot be
+    written, Interrupted or KeyboardInterrupt if asked to stop.
     """
     torch.set_num_threads(job.threads)
     # Plain float32 outside of trainings, so that a digest means the same arithmetic everywhere.
@@ -59,10 +59,10 @@ def run_reference(work: Work) -> None:
     work.record_data()
     reference = ensure_reference_images(work)
     scorer = ensure_scorer(work)
-    # Of an image and itself, LPIPS and the pixel scores say nothing.
+    # LPIPS and pixel scores of an image against itself are constants.
     families = needed_scores(work.entry, work.job.config.direction)
-    telling = [f for f in families if f not in ("lpips", "pixel")]
-    finish(work, score(work, reference / "targets", telling, scorer))
+    measured = [f for f in families if f not in ("lpips", "pixel")]
+    finish(work, score(work, reference / "targets", measured, scorer))
 
 
 def run_cell(work: Work, config: CellConfig) -> None:
@@ -74,13 +74,13 @@ def run_cell(work: Work, config: CellConfig) -> None:
     if generator is None:
         train_cell(work, config, weights)
         if work.device.type == "cuda":
-            torch.cuda.empty_cache()  # a training's memory, for the scorer and for other workers
+            torch.cuda.empty_cache()  # for the scorer and for other workers
         generator, _ = load_generator(weights)
-    # The last checkpoint stays until the scores stand: should the generator be damaged until
-    # then, it is not trained from the start.
+    # Keep the last checkpoint until the scores are written: a generator that is damaged before
+    # is then not trained from the start.
     checkpoints.keep(1)
     translate_cell(work, config, generator.to(work.device))
-    scorer = ensure_scorer(work)  # first: what another one scored is scored again
+    scorer = ensure_scorer(work)  # first, because scores of another scorer are outdated
     scored = last(work.journal.records(), "scores") is not None
     if not scored or not scores_current(job):
         work.emit({"event": "phase", "phase": "scoring"})
@@ -90,8 +90,10 @@ def run_cell(work: Work, config: CellConfig) -> None:
 
 
 def kept_generator(work: Work, config: CellConfig, weights: Path) -> torch.nn.Module | None:
-    """The generator of an earlier sitting; None where there is none of this cell that is whole.
-    Unreadable, with the file left where it is, where the disk or the memory fails."""
+    """The generator of an earlier session; None if there is no intact one of this cell.
+
+    Raises Unreadable, and leaves the file in place, if the disk or the memory fails.
+    """
     if not weights.exists():
         return None
     try:
@@ -114,7 +116,7 @@ def train_cell(work: Work, config: CellConfig, weights: Path) -> None:
     total = config.training.total_steps(len(train_split.names))
     work.emit({"event": "phase", "phase": "training", "total": total})
     work.record_data()
-    # Of another generator: neither its images nor their scores may be mistaken for ours.
+    # Delete images and scores of another generator.
     shutil.rmtree(work.job.directory / "translations", ignore_errors=True)
     (work.job.directory / "scores.json").unlink(missing_ok=True)
     with work.stop.in_order():
@@ -147,7 +149,7 @@ def train_cell(work: Work, config: CellConfig, weights: Path) -> None:
 
 
 def translate_cell(work: Work, config: CellConfig, generator: torch.nn.Module) -> None:
-    """What there is not yet of the test split's translations to PNG files, an image at a time."""
+    """Write the missing translations of the test split as PNG files."""
     test, folder = work.data.test, work.job.directory / "translations"
     left = lacking(folder, test.names, config.size)
     if left:

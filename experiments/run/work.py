@@ -1,4 +1,4 @@
-"""What the phases of a job share: its data, its journal, where progress goes, when to stop."""
+"""What all phases of a job use: its data, its journal, its progress events, when to stop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Emit = Callable[[dict[str, Any]], None]
 
 
 class Work:
-    """What a job's phases share: its data, its journal, where progress goes, when to stop."""
+    """What all phases of a job use: its data, its journal, its progress events, when to stop."""
 
     def __init__(self, job: Job, emit: Emit, stop: Stop) -> None:
         self.job = job
@@ -33,7 +33,7 @@ class Work:
         self.journal = Journal(job.directory)
         self.began = time.monotonic()
         self.waited = 0.0
-        """Seconds of this sitting in which another job was waited for."""
+        """Seconds of this session spent waiting for another job."""
         self.device = torch.device(job.device)
         registry = load_registry(Path(job.data.registry) if job.data.registry else None)
         self.entry: DatasetEntry = find_entry(registry, job.data.name)
@@ -43,7 +43,7 @@ class Work:
             job.config.size,
             job.config.direction,
             Path(job.data.cache),
-            in_memory=False,  # mapped, so that all workers share the pages
+            in_memory=False,  # memory-mapped: all workers share the pages
         )
         if self.data.fingerprint != job.config.fingerprint:
             raise UserError(
@@ -60,7 +60,7 @@ class Work:
             self.provenance["precision"] = job.config.training.precision
 
     def emit(self, event: dict[str, Any]) -> None:
-        """Tell the launcher. KeyboardInterrupt where a signal that came was swallowed."""
+        """Send an event to the launcher. KeyboardInterrupt if a swallowed signal asked to stop."""
         self.stop.check()
         self._emit(event)
 
@@ -72,7 +72,7 @@ class Work:
         self.emit({"event": event, **fields})
 
     def record_set_aside(self, path: Path, error: Exception) -> None:
-        """A file of the run directory, or of all jobs, that could not be used and was renamed."""
+        """Record that an unusable file was renamed to `path`."""
         why = str(error).removeprefix(f"{path.with_suffix('')}: ")
         self.record("set aside", file=path.name, error=why)
 
@@ -81,10 +81,10 @@ class Work:
         self.record("data", fingerprint=self.data.fingerprint, **splits)
 
     def record_done(self) -> None:
-        """The last word, with the time of all sittings: this one, and the earlier ones' spans."""
+        """Record `done` with the seconds of all sessions: this one and the earlier ones."""
         records = [r for r in self.journal.records() if r["event"] != "set aside"]
-        earlier = sittings(records)[:-1]
-        before = sum(one[-1]["time"] - one[0]["time"] for one in earlier)
+        earlier = sessions(records)[:-1]
+        before = sum(part[-1]["time"] - part[0]["time"] for part in earlier)
         here = time.monotonic() - self.began - self.waited
         seconds, fields = round(before + here, 3), {}
         if (trained := last(records, "trained")) and seconds:
@@ -94,19 +94,19 @@ class Work:
 
 @contextmanager
 def waiting(work: Work, lock: Path, what: str) -> Iterator[None]:
-    """Own what a lock file stands for, waiting for whoever has it."""
+    """Hold a lock during the block; waits for its present owner. `what` names it to the user."""
     began = time.monotonic()
 
-    def turned_down(_: object) -> None:
+    def report_wait(_: object) -> None:
         work.emit({"event": "phase", "phase": f"waiting for {what}"})
 
-    with owning(lock, turned_down):
+    with owning(lock, report_wait):
         work.waited += time.monotonic() - began
         yield
 
 
-def sittings(records: list[Record]) -> list[list[Record]]:
-    """A journal's records by sitting; every sitting begins with `start`."""
+def sessions(records: list[Record]) -> list[list[Record]]:
+    """A journal's records by session; every session begins with `start`."""
     parts: list[list[Record]] = []
     for record in records:
         if record["event"] == "start" or not parts:

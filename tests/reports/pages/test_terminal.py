@@ -14,7 +14,7 @@ def test_one_seed_is_said_once_to_decide_nothing():
     report = gather(suite(*arms({"70x70": [0.8], "1x1": [0.7]}), claims=[CLAIM]))
     text = terminal_page(report)
     assert text.count("One seed per arm decides nothing") == 1 and "undecided" not in text
-    assert "| 70x70 " in text and "70x70 > 1x1 on FCN pixel accuracy  +0.100" in text
+    assert "| 70x70 " in text and "70x70 > 1x1 on FCN per-pixel acc.  +0.100" in text
     assert few_seeds(report)
 
 
