@@ -150,7 +150,7 @@ def test_asked_to_stop_in_training_it_writes_a_checkpoint_and_goes_on(place, who
 
     def emit(event):
         if event["event"] == "losses" and event["step"] == 3:
-            stop._ask()
+            stop._handle()
 
     with pytest.raises(Interrupted):
         run(place.cell, emit, stop)
@@ -165,7 +165,7 @@ def test_asked_to_stop_elsewhere_it_ends_at_once_and_goes_on(place, whole, phase
 
     def emit(event):
         if event.get("phase") == phase:
-            stop._ask()
+            stop._handle()
 
     with pytest.raises(KeyboardInterrupt):
         run(place.cell, emit, stop)
@@ -181,7 +181,7 @@ def test_a_stop_that_a_callback_swallowed_ends_the_job_too(place, whole, phase):
     def emit(event):
         if event.get("phase") == phase:
             with contextlib.suppress(KeyboardInterrupt):
-                stop._ask()
+                stop._handle()
 
     with pytest.raises(KeyboardInterrupt):
         run(place.cell, emit, stop)
