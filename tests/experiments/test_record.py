@@ -99,5 +99,5 @@ def test_all_suites_cannot_be_mirrored_with_a_damaged_record(tmp_path, text):
     path.parent.mkdir(parents=True)
     path.write_text(text)
     with pytest.raises(UserError, match=r"faces-quick\.json: not a suite record") as caught:
-        mirror_everything(tmp_path, lambda: None)
+        mirror_everything(tmp_path)
     assert "\n" not in str(caught.value)
