@@ -63,7 +63,7 @@ def mirror_everything(out: Path) -> tuple[Ending, list[tuple[str, str, str]]]:
     if not paths:
         raise UserError(f"--report-only: nothing was run yet: {out / 'suites'} holds no suite")
     records = [read_suite_record(path) for path in paths]
-    return _mirror(out, paths), [(r.suite, r.dataset, r.variant) for r in records]
+    return _mirror(out, paths), [(r["suite"], r["dataset"], r["profile"]) for r in records]
 
 
 def _mirror(out: Path, paths: list[Path]) -> Ending:
