@@ -1,45 +1,46 @@
 #!/usr/bin/env python3
 """Regenerate the ablations of pix2pix on a data set: train, score, track and report.
 
-The command line and nothing else; `experiments/study.py` does the work.
+Parses arguments and sets the exit status; `experiments/study.py` does the work.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-
-if __name__ == "__main__":  # nothing has begun yet: Ctrl-C during the imports ends it silently
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: os._exit(128 + number))
-
 import argparse
+import io
 import math
+import os
+import shlex
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.dry_run import dry_run
+from experiments.plan import SuiteKey
 from experiments.progress import duration
-from experiments.run.signals import NUMBERS, Terminated, interrupt_on_signals
+from experiments.run.preflight import SEEDS_THAT_DECIDE
+from experiments.run.signals import Terminated, raise_terminated
 from experiments.spec import SETTINGS, load_profiles, load_suite, parse_override, suite_names
-from experiments.study import Options, dry_run, execute, make_study
+from experiments.study import Options, execute, make_study
 from experiments.tracking.address import tracking_uri, ui_command
 from experiments.tracking.process import mirror_everything, mirror_only
 from pix2pix.common.errors import UserError
 from pix2pix.data.registry import load_registry
 
 EXAMPLES = """examples:
-  python run_ablations.py --suite patch_size                 on the embedded data, minutes on a CPU
-  python run_ablations.py --suite losses,color --seeds 5     five seeds; shared cells train once
-  python run_ablations.py --suite my_suite.yaml --dataset folder --data-root my/pairs
+  python run_ablations.py --suite patch_size                 built-in data, minutes on a CPU
+  python run_ablations.py --suite losses,color --seeds 5     error bars; shared runs train once
   python run_ablations.py --suite losses --arms L1,cGAN --set training.steps=8000
-  python run_ablations.py --suite all --dry-run              what would run, what is done
-  python run_ablations.py --report-only                      all that --out holds, into a new MLflow
-                                                             store too, and every report
+  python run_ablations.py --suite my_suite.yaml --dataset folder --data-root my/pairs
+  python run_ablations.py --suite all --dry-run              show what would run, and for how long
+  python run_ablations.py --report-only                      rebuild MLflow and all reports from
+                                                             --out; trains nothing
 
-Started again, the same command goes on where it stopped; what is done is not trained again.
-exit status: 0 all done; 1 a cell failed; 2 bad input, before anything is trained;
+Interrupted? Run the same command again: it resumes, and skips finished runs.
+
+exit status: 0 everything finished; 1 a run failed; 2 wrong input, before any training;
 130 interrupted (143 by SIGTERM), resumable
 """
 
@@ -53,48 +54,89 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    p.add_argument("--suite", metavar="NAME[,NAME]", help="suites, all, or .yaml files of your own")
     p.add_argument(
-        "--profile", default="quick", help="smoke, quick or paper: size and length (default quick)"
+        "--suite", metavar="NAME[,NAME]", help="names of suites (see --list), all, or .yaml files"
     )
-    p.add_argument("--dataset", default="procedural", help="see --list (default procedural)")
     p.add_argument(
-        "--data-root", type=Path, metavar="DIR", help="where the data set lies (default data)"
+        "--profile",
+        default="quick",
+        help="image size and training length: smoke, quick or paper (default quick)",
     )
-    p.add_argument("--datasets", type=Path, metavar="FILE", help="data sets of your own, as YAML")
-    p.add_argument("--seeds", metavar="N|1,2,3", help="how many seeds, or which")
-    p.add_argument("--arms", metavar="A,B", help="only these arms")
+    p.add_argument(
+        "--dataset",
+        default="procedural",
+        help="a data set of --list (default procedural)",
+    )
+    p.add_argument(
+        "--data-root", type=Path, metavar="DIR", help="folder of the data set (default data)"
+    )
+    p.add_argument(
+        "--datasets", type=Path, metavar="FILE", help="YAML file that describes your own data sets"
+    )
+    p.add_argument(
+        "--seeds",
+        metavar="N|1,2,3",
+        help=f"number of seeds, or a list of seeds; {SEEDS_THAT_DECIDE} or more give verdicts "
+        "(default: from the profile)",
+    )
+    p.add_argument("--arms", metavar="A,B", help="train only these arms of the suites")
     p.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a setting of all arms that do not set it themselves; repeatable. Keys: size, "
+        help="change a setting in every arm that does not set it itself; repeatable. Keys: size, "
         + ", ".join(SETTINGS),
     )
-    p.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="run directories")
-    p.add_argument("--reports", type=Path, default=Path("reports/out"), metavar="DIR")
     p.add_argument(
-        "--workers", type=int, metavar="N", help="cells at once (default: one a GPU, else a core)"
+        "--out",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="folder of the run directories (default runs)",
     )
     p.add_argument(
-        "--threads", type=int, default=1, metavar="N", help="CPU threads of one cell (default 1)"
+        "--reports",
+        type=Path,
+        default=Path("reports/out"),
+        metavar="DIR",
+        help="folder of the reports (default reports/out)",
     )
     p.add_argument(
-        "--checkpoint-every", type=float, default=60.0, metavar="SECONDS", help="(default 60)"
+        "--workers",
+        type=int,
+        metavar="N",
+        help="parallel runs (default: one per GPU, else one per CPU core)",
     )
-    p.add_argument("--list", action="store_true", help="suites, profiles and data sets")
-    p.add_argument("--dry-run", action="store_true", help="cells, what is done, expected time")
+    p.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="CPU threads per run (default 1)"
+    )
+    p.add_argument(
+        "--checkpoint-every",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="seconds between two checkpoints of a run (default 60)",
+    )
+    p.add_argument(
+        "--list", action="store_true", help="show suites, profiles and data sets, and exit"
+    )
+    p.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="show the runs, which are finished, and the expected time, and exit",
+    )
     p.add_argument(
         "--report-only",
         action="store_true",
-        help="mirror and report, train nothing; without --suite all that --out holds",
+        help="update MLflow and write the reports without training; without --suite, of everything "
+        "in --out",
     )
     return p
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:
-    """`5` means seeds 1 to 5, `1,2,7` those; UserError for anything else."""
+    """`5` to seeds 1 to 5, `1,2,7` to these three; UserError for any other text."""
     if text is None:
         return None
     parts = text.removesuffix(",").split(",")
@@ -108,12 +150,12 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
     if max(numbers) >= 2**31:
         raise UserError(f"--seeds {text}: a seed must be below 2147483648")
     if len(set(numbers)) < len(numbers):
-        raise UserError(f"--seeds {text}: a seed stands twice")
+        raise UserError(f"--seeds {text}: a seed occurs twice")
     return numbers
 
 
 def parse_options(arguments: argparse.Namespace) -> Options:
-    """Options with everything checked that needs no file; UserError names the option."""
+    """The options, with every check that needs no file; UserError names the option."""
     for name, value in (("workers", arguments.workers), ("threads", arguments.threads)):
         if value is not None and value < 1:
             raise UserError(f"--{name} {value}: must be at least 1")
@@ -122,11 +164,11 @@ def parse_options(arguments: argparse.Namespace) -> Options:
             f"--checkpoint-every {arguments.checkpoint_every}: must be finite seconds, at least 0"
         )
     if arguments.arms is not None and not arguments.arms.strip():
-        raise UserError("--arms: names no arm; leave the option out for all of them")
+        raise UserError("--arms: names no arm; omit the option to train all arms")
     if arguments.data_root is not None and arguments.dataset == "procedural":
         raise UserError(
-            f"--data-root {arguments.data_root}: the data set procedural is drawn, not read; for "
-            "pairs of your own add --dataset folder"
+            f"--data-root {arguments.data_root}: the data set procedural is generated, not read; "
+            "for your own pairs add --dataset folder"
         )
     if not arguments.suite:
         raise UserError(f"--suite is required: {', '.join(suite_names())}, all, or a .yaml file")
@@ -148,7 +190,7 @@ def parse_options(arguments: argparse.Namespace) -> Options:
 
 
 def show_list(datasets: Path | None) -> str:
-    """Suites, profiles and data sets, a line each."""
+    """Suites, profiles and data sets, one line each."""
     lines = ["suites"]
     for name in suite_names():
         suite = load_suite(name)
@@ -167,33 +209,62 @@ def show_list(datasets: Path | None) -> str:
     return "\n".join(lines)
 
 
-def report(suites: Sequence[tuple[str, str, str]], folder: Path) -> None:
-    """Write the report of every (suite, data set, profile) from MLflow, print its table, and say
-    where to look."""
+def report(keys: Sequence[SuiteKey], folder: Path) -> bool:
+    """Write the report of every suite from MLflow, and print its table and verdicts.
+
+    Returns whether more seeds are needed to decide the claims.
+    """
+    from experiments.tracking.reader import read_suite
     from experiments.tracking.report import attach_report
     from experiments.tracking.store import StoreError
-    from reports.write import alone, write_report
+    from reports.pages.content import gather
+    from reports.pages.terminal import few_seeds, terminal_page
+    from reports.write import alone, write_pages
 
+    undecided = False
     with alone(folder):
-        for name, dataset, profile in suites:
+        for key in keys:
             try:
-                written = write_report(name, dataset, profile, folder)
-            except UserError as error:  # every cell failed: the status says so already
-                print(f"no report of {name}: {error}", file=sys.stderr)
+                content = gather(read_suite(*key))
+                written = write_pages(key, content, folder)
+            except UserError as error:  # every cell failed; the exit status is 1 already
+                print(f"no report of {key.suite}: {error}", file=sys.stderr)
                 continue
-            print((written / "table.md").read_text(encoding="utf-8"))
-            print(f"report: {written / 'index.html'} (and table.md, table.tex)", file=sys.stderr)
+            print(terminal_page(content), end="\n\n")
+            print(f"report: {written / 'index.html'} (also table.md, table.tex)", file=sys.stderr)
+            undecided |= few_seeds(content)
             try:
-                attach_report(name, dataset, profile, written)
+                attach_report(*key, written)
             except StoreError as error:  # the report itself is written
                 print(f"not attached in MLflow: {error}", file=sys.stderr)
+    return undecided
+
+
+def next_steps(argv: Sequence[str], undecided: bool) -> str:
+    """How to browse MLflow, and the command that decides the claims."""
     beside = Path(sys.executable).with_name("mlflow")
     program = os.path.relpath(beside) if beside.exists() else "mlflow"
-    print(f"browse the runs: {ui_command(tracking_uri(), program)}", file=sys.stderr)
+    lines = [f"MLflow: {ui_command(tracking_uri(), program)}"]
+    if undecided:
+        kept = parser().parse_known_args(argv)[0]
+        if kept.suite:
+            lines.append(f"next:   {more_seeds(argv)}  (finished runs are kept)")
+    return "\n".join(lines)
 
 
-def look(text: str) -> int:
-    """Print what was asked for; a reader such as `head` may stop listening."""
+def more_seeds(argv: Sequence[str]) -> str:
+    """The command line `argv` with the fewest seeds that can decide a claim."""
+    words, rest = [], iter(argv)
+    for word in rest:
+        if word == "--seeds":
+            next(rest, None)
+        elif word != "--report-only" and not word.startswith("--seeds="):
+            words.append(word)
+    return shlex.join(["python", "run_ablations.py", *words, "--seeds", str(SEEDS_THAT_DECIDE)])
+
+
+def show(text: str) -> int:
+    """Print a text; ignore that a reader such as `head` has stopped reading."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -201,52 +272,55 @@ def look(text: str) -> int:
     return 0
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status. KeyboardInterrupt where a signal came."""
+def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
+    """Do what the parsed command line asks for; the exit status."""
     began = time.monotonic()
-    arguments = parser().parse_args(argv)
-    for stream in (sys.stdout, sys.stderr):  # whatever the locale, an arrow must not end the run
-        stream.reconfigure(errors="replace")
-    try:
-        if arguments.list:
-            return look(show_list(arguments.datasets))
-        if arguments.report_only and arguments.suite is None:
-            ending, suites = mirror_everything(arguments.out)
+    if arguments.list:
+        return show(show_list(arguments.datasets))
+    if arguments.report_only and arguments.suite is None:
+        ending, found = mirror_everything(arguments.out)
+        keys = [SuiteKey(*key) for key in found]
+    else:
+        study = make_study(parse_options(arguments))
+        if arguments.dry_run:
+            return show(dry_run(study))
+        keys = [plan.key for plan in study.plans]
+        if arguments.report_only:
+            ending = mirror_only(study.options.out, study.plans)
         else:
-            training = not (arguments.dry_run or arguments.report_only)
-            study = make_study(parse_options(arguments), measure=training)
-            if arguments.dry_run:
-                return look(dry_run(study))
-            suites = [(p.suite.name, p.entry.name, p.variant) for p in study.plans]
-            if arguments.report_only:
-                ending = mirror_only(study.options.out, study.plans)
-            else:
-                ending = execute(study)
-        if ending.tracked:
-            report(suites, arguments.reports)
-        if ending.seconds:
-            print(f"took {duration(time.monotonic() - began)}", file=sys.stderr)
-        return ending.status
+            ending = execute(study)
+    if ending.tracked:
+        undecided = report(keys, arguments.reports)
+        print(next_steps(argv, undecided), file=sys.stderr)
+    if ending.seconds:
+        print(f"took {duration(time.monotonic() - began)}", file=sys.stderr)
+    return ending.status
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status. KeyboardInterrupt if a signal stops it early."""
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):  # a locale without arrows must not end the run
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        return run(arguments, argv)
     except UserError as error:
         print(f"run_ablations.py: {error}", file=sys.stderr)
-        return 2
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"run_ablations.py: {where}{error.strerror or error}", file=sys.stderr)
-        return 2
+    return 2
 
 
 def command() -> int:
-    """`main` of a process of its own, which a signal ends in order at whatever time it comes."""
+    """`main` as a process of its own: Ctrl-C and SIGTERM end it with one line."""
+    signal.signal(signal.SIGTERM, raise_terminated)
     try:
-        try:
-            interrupt_on_signals()
-            return main()
-        finally:  # what is left is Python's own end
-            for number in NUMBERS:
-                signal.signal(number, lambda number, _: os._exit(128 + number))
+        return main()
     except KeyboardInterrupt as reason:
-        print("interrupted; the same command goes on where this one ended", file=sys.stderr)
+        print("interrupted; run the same command again to resume", file=sys.stderr)
         return 143 if isinstance(reason, Terminated) else 130
 
 

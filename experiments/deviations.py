@@ -54,7 +54,7 @@ def _of_data(plan: Plan) -> Iterable[str]:
 
 
 def _of_length(plan: Plan) -> Iterable[str]:
-    configs = [training.settings for training in plan.trainings()]
+    configs = plan.configs()
     widths = {c.generator.width for c in configs}
     widths |= {c.discriminator.width for c in configs if c.discriminator}
     if widths != {64}:

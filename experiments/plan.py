@@ -1,4 +1,4 @@
-"""A suite, a data set, a profile and the command line brought together: cells (arm × seed)."""
+"""Combines a suite, a data set, a profile and the command line into cells (arm × seed)."""
 
 from __future__ import annotations
 
@@ -30,21 +30,11 @@ class SuiteKey(NamedTuple):
     suite: str
     dataset: str
     variant: str
-    """The profile and what was overridden: `quick+training.steps=500`."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """An arm with a seed, before the data are read."""
-
-    arm: str
-    seed: int
-    settings: CellSettings
 
 
 @dataclass(frozen=True)
 class Cell:
-    """An arm with a seed on decoded data: what is trained, and named by a digest."""
+    """One training that a suite asks for."""
 
     arm: str
     seed: int
@@ -53,9 +43,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """A suite on a data set under a profile, with what the user overrode.
+    """A suite on a data set with a profile and the overrides of the command line.
 
-    What an arm changes is the question that a suite asks, so it stands above an override.
+    An arm's own settings win over an override: they are the question that the suite asks.
     """
 
     suite: Suite
@@ -75,7 +65,7 @@ class Plan:
 
     @property
     def variant(self) -> str:
-        """The profile's name in records and reports; overrides make it another one."""
+        """The profile's name, with every override: `quick+training.steps=500`."""
         if not self.overrides:
             return self.profile_name
         changes = [f"{key}={value}" for key, value in sorted(self.overrides.items())]
@@ -96,15 +86,19 @@ class Plan:
         )
 
     def cells(self, fingerprint: str) -> list[Cell]:
-        """Every arm × seed on images of that fingerprint; UserError as `trainings`."""
-        return [Cell(t.arm, t.seed, t.settings.on(fingerprint)) for t in self.trainings()]
+        """Every arm × seed on the data of that fingerprint; UserError as `configs`."""
+        return [self.cell(arm, seed, fingerprint) for seed in self.seeds for arm in self.arms]
 
-    def trainings(self) -> list[Training]:
-        """Every arm × seed; UserError where an arm's settings do not go together."""
-        return [self.training(arm, seed) for seed in self.seeds for arm in self.arms]
+    def cell(self, arm: str, seed: int, fingerprint: str) -> Cell:
+        """One arm with one seed on the data of that fingerprint; UserError as `config`."""
+        return Cell(arm, seed, self.config(arm, seed).with_data(fingerprint))
 
-    def training(self, arm: str, seed: int) -> Training:
-        """One arm with one seed; UserError as `trainings`."""
+    def configs(self) -> list[CellSettings]:
+        """Every arm × seed, before the data are read; UserError as `config`."""
+        return [self.config(arm, seed) for seed in self.seeds for arm in self.arms]
+
+    def config(self, arm: str, seed: int) -> CellSettings:
+        """The typed settings of an arm with a seed; UserError where they contradict each other."""
         nested = sections(self.settings(arm))
         where = f"suite {self.suite.name}, arm {arm}"
         try:
@@ -118,7 +112,7 @@ class Plan:
             raise UserError(f"{where}: {text}") from None
         except ValueError as error:
             raise UserError(f"{where}: {error}") from None
-        if objective.gan == "none":  # what is not used must not tell two cells apart
+        if objective.gan == "none":  # unused, so it must not change the digest
             objective = objective.model_copy(update={"gan_loss": "cross-entropy"})
         if objective.gan != "none" and min(self.size) < smallest_image(discriminator.patch):
             raise UserError(
@@ -126,7 +120,7 @@ class Plan:
                 f"discriminator needs images of at least {smallest_image(discriminator.patch)} "
                 f"pixels a side (got {self.size[0]}×{self.size[1]})"
             )
-        settings = CellSettings(
+        return CellSettings(
             dataset=self.entry.name,
             direction=self.direction,
             size=self.size,
@@ -136,11 +130,10 @@ class Plan:
             objective=objective,
             training=training,
         )
-        return Training(arm, seed, settings)
 
 
 def paper_settings(entry: DatasetEntry) -> Dotted:
-    """The paper's schedule for a data set; Cityscapes' where it names none."""
+    """The paper's schedule for a data set; Cityscapes' if the paper names none."""
     paper = entry.paper
     settings: Dotted = {
         "training.epochs": paper.epochs or 200,
@@ -162,7 +155,7 @@ def make_plan(
     arms: tuple[str, ...] | None = None,
     overrides: dict[str, Any] | None = None,
 ) -> Plan:
-    """Bring a suite, a data set, a profile and the command line together; UserError on misfits."""
+    """Combine a suite, a data set, a profile and the command line; UserError if they do not fit."""
     profiles = load_profiles()
     if profile_name not in profiles:
         raise UserError(

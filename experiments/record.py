@@ -169,7 +169,7 @@ def _record(
             ArmRecord(
                 name=arm,
                 changes=changes,
-                identity=plan.training(arm, 0).settings.on(fingerprint).digest,
+                identity=plan.config(arm, 0).with_data(fingerprint).digest,
             )
             for arm, changes in suite.arms.items()
         ),

@@ -1,6 +1,6 @@
-"""A suite is one YAML file; its settings are dotted names such as `discriminator.patch`.
+"""Suites and profiles from YAML, and the settings that both are made of. Never imports torch.
 
-Never imports torch.
+One suite is one ablation and one file. Settings have dotted names: `discriminator.patch`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ from pix2pix.config import (
     TrainingSettings,
 )
 
+FOLDER = Path(__file__).parent
+GROUND_TRUTH = "ground truth"
+SIDE = Annotated[int, Field(ge=16, le=4096)]
+
+
 SECTIONS: dict[str, type[BaseModel]] = {
     "generator": GeneratorSettings,
     "discriminator": DiscriminatorSettings,
@@ -38,9 +43,78 @@ SETTINGS = {
 Dotted = dict[str, Any]
 
 
-FOLDER = Path(__file__).parent
-GROUND_TRUTH = "ground truth"
-SIDE = Annotated[int, Field(ge=16, le=4096)]
+def _suggestion(key: str) -> str:
+    """What to write instead of an unknown key: the closest setting, of its section if known."""
+    section, dot, name = key.rpartition(".")
+    beside = {
+        known.rpartition(".")[2]: known for known in SETTINGS if known.startswith(section + ".")
+    }
+    if dot and beside:
+        near = difflib.get_close_matches(name, list(beside), n=1)
+        return f" (did you mean {beside[near[0]]}?)" if near else _allowed(beside.values())
+    return closest(key, list(SETTINGS)) or _allowed(SETTINGS)
+
+
+def _allowed(names: Iterable[str]) -> str:
+    return f"; allowed: {', '.join(sorted(names))}"
+
+
+def check_settings(settings: Dotted, positions: Positions, prefix: str) -> Dotted:
+    """Settings with every key known and every value allowed by itself.
+
+    `prefix` is where they stand in the file (`arms.70x70`). UserError names file, line and field.
+    """
+    checked: Dotted = {}
+    for key, value in settings.items():
+        where = f"{prefix}.{key}" if prefix else key
+        if key not in SETTINGS:
+            raise UserError(positions.message(where, f"unknown setting{_suggestion(key)}"))
+        field = SETTINGS[key]
+        adapter = TypeAdapter(Annotated[field.annotation, "setting", *field.metadata])
+        try:
+            checked[key] = adapter.validate_python(value, strict=True)
+        except ValidationError as error:
+            text = describe(error, Positions("")).split(": ", 1)[-1]
+            raise UserError(positions.message(where, text)) from None
+    return checked
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """`key=value` of `--set`, the value read as YAML. UserError names `--set`."""
+    key, separator, raw = text.partition("=")
+    if not separator or not key:
+        raise UserError(f"--set {text}: must be key=value, such as training.steps=2000")
+    value, _ = parse_yaml(raw, f"--set {key}")
+    return key, value
+
+
+def check_override(key: str, value: Any) -> Dotted:
+    """One `--set` as checked settings."""
+    try:
+        return check_settings({key: value}, Positions("--set"), "")
+    except UserError as error:
+        text = str(error).split(": ", 1)[-1].removeprefix(f"{key}: ")
+        raise UserError(f"--set {key}: {text}") from None
+
+
+def merge(layers: Iterable[Dotted]) -> Dotted:
+    """Later layers win; `steps` in one takes the place of `epochs` in an earlier one, and back."""
+    merged: Dotted = {}
+    for layer in layers:
+        for mine, other in (("steps", "epochs"), ("epochs", "steps")):
+            if layer.get(f"training.{mine}") is not None:
+                merged.pop(f"training.{other}", None)
+        merged |= layer
+    return merged
+
+
+def sections(settings: Dotted) -> dict[str, dict[str, Any]]:
+    """{'training.steps': 5} to {'training': {'steps': 5}}, with every section present."""
+    nested: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for key, value in settings.items():
+        section, _, field = key.partition(".")
+        nested[section][field] = value
+    return nested
 
 
 class _Document(BaseModel):
@@ -48,7 +122,7 @@ class _Document(BaseModel):
 
 
 class Published(_Document):
-    """The paper's numbers: a row per arm, in the order of `columns`."""
+    """The paper's numbers: a row an arm, in the order of `columns`."""
 
     source: str
     columns: list[str]
@@ -56,7 +130,7 @@ class Published(_Document):
 
 
 class Suite(_Document):
-    """One ablation: a base plus changed settings per arm, its scores, published numbers, claims."""
+    """One ablation: a base plus changed settings an arm, its scores, published numbers, claims."""
 
     name: str
     title: str
@@ -157,9 +231,11 @@ def _checked(suite: Suite, positions: Positions) -> Suite:
             message = f"unknown profile; allowed: {', '.join(profiles)}"
             raise UserError(positions.message(f"profiles.{profile}", message))
     updates = {
-        "base": check(suite.base, positions, "base"),
-        "arms": {arm: check(s, positions, f"arms.{arm}") for arm, s in suite.arms.items()},
-        "profiles": {p: check(s, positions, f"profiles.{p}") for p, s in suite.profiles.items()},
+        "base": check_settings(suite.base, positions, "base"),
+        "arms": {arm: check_settings(s, positions, f"arms.{arm}") for arm, s in suite.arms.items()},
+        "profiles": {
+            p: check_settings(s, positions, f"profiles.{p}") for p, s in suite.profiles.items()
+        },
     }
     known = [*suite.arms, GROUND_TRUTH]
     if suite.published is not None:
@@ -229,78 +305,6 @@ def load_profiles(path: Path = FOLDER / "profiles.yaml") -> dict[str, Profile]:
         raise UserError(describe(error, positions, path, _Profiles)) from None
     checked = {}
     for name, profile in profiles.items():
-        settings = check(profile.settings, positions, f"{name}.settings")
+        settings = check_settings(profile.settings, positions, f"{name}.settings")
         checked[name] = profile.model_copy(update={"settings": settings})
     return checked
-
-
-def _meant(key: str) -> str:
-    """What an unknown key may be meant for: within its section, where it has one."""
-    section, dot, name = key.rpartition(".")
-    beside = {one.rpartition(".")[2]: one for one in SETTINGS if one.startswith(section + ".")}
-    if dot and beside:
-        near = difflib.get_close_matches(name, list(beside), n=1)
-        return f" (did you mean {beside[near[0]]}?)" if near else _allowed(beside.values())
-    return closest(key, list(SETTINGS)) or _allowed(SETTINGS)
-
-
-def _allowed(names: Iterable[str]) -> str:
-    return f"; allowed: {', '.join(sorted(names))}"
-
-
-def check(settings: Dotted, positions: Positions, prefix: str) -> Dotted:
-    """Settings with every key known and every value allowed by itself.
-
-    `prefix` is where they stand in the file (`arms.70x70`). UserError names file, line and field.
-    """
-    checked: Dotted = {}
-    for key, value in settings.items():
-        where = f"{prefix}.{key}" if prefix else key
-        if key not in SETTINGS:
-            raise UserError(positions.message(where, f"unknown setting{_meant(key)}"))
-        field = SETTINGS[key]
-        adapter = TypeAdapter(Annotated[field.annotation, "setting", *field.metadata])
-        try:
-            checked[key] = adapter.validate_python(value, strict=True)
-        except ValidationError as error:
-            text = describe(error, Positions("")).split(": ", 1)[-1]
-            raise UserError(positions.message(where, text)) from None
-    return checked
-
-
-def parse_override(text: str) -> tuple[str, Any]:
-    """`key=value` of `--set`, the value read as YAML. UserError names `--set`."""
-    key, separator, raw = text.partition("=")
-    if not separator or not key:
-        raise UserError(f"--set {text}: must be key=value, such as training.steps=2000")
-    value, _ = parse_yaml(raw, f"--set {key}")
-    return key, value
-
-
-def check_override(key: str, value: Any) -> Dotted:
-    """One `--set` as checked settings."""
-    try:
-        return check({key: value}, Positions("--set"), "")
-    except UserError as error:
-        text = str(error).split(": ", 1)[-1].removeprefix(f"{key}: ")
-        raise UserError(f"--set {key}: {text}") from None
-
-
-def merge(layers: Iterable[Dotted]) -> Dotted:
-    """Later layers win; `steps` in one takes the place of `epochs` in an earlier one, and back."""
-    merged: Dotted = {}
-    for layer in layers:
-        for mine, other in (("steps", "epochs"), ("epochs", "steps")):
-            if layer.get(f"training.{mine}") is not None:
-                merged.pop(f"training.{other}", None)
-        merged |= layer
-    return merged
-
-
-def sections(settings: Dotted) -> dict[str, dict[str, Any]]:
-    """{'training.steps': 5} to {'training': {'steps': 5}}, with every section present."""
-    nested: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    for key, value in settings.items():
-        section, _, field = key.partition(".")
-        nested[section][field] = value
-    return nested

@@ -1,4 +1,4 @@
-"""Suites on one data set, from plan to report: what `run_ablations.py` does."""
+"""Suites on one data set, from plan to trained and scored runs: what `run_ablations.py` does."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.live_table import make_progress
 from experiments.plan import Plan, make_plan
-from experiments.progress import duration
+from experiments.progress import duration, make_progress
 from experiments.record import write_record
 from experiments.run import jobs
 from experiments.run.jobs import DataSource, Job
@@ -22,9 +21,7 @@ from experiments.run.launcher import (
     choose_workers,
     gpu_count,
     launch,
-    likely_gpus,
     unusable_gpus,
-    usable_cores,
 )
 from experiments.run.preflight import check_disk, check_folder, check_precisions, few_seeds
 from experiments.run.provenance import commit
@@ -33,7 +30,7 @@ from experiments.spec import load_suite, suite_names
 from experiments.tracking.process import Ending, say, start_mirror, stop_mirror
 from pix2pix.common.errors import UserError
 from pix2pix.config import CellConfig
-from pix2pix.data.cache import cached_counts, cached_fingerprint, check_source, prepare
+from pix2pix.data.cache import check_source, prepare
 from pix2pix.data.registry import DatasetEntry, find_entry, load_registry
 
 
@@ -93,11 +90,11 @@ def _plans(options: Options, entry: DatasetEntry) -> tuple[Plan, ...]:
                 arms=options.arms,
                 overrides=dict(options.overrides),
             )
-            plan.trainings()
+            plan.configs()
         except UserError as error:
             if not everything:
                 raise
-            print(f"suite {name} left out: {error}", file=sys.stderr)
+            print(f"suite {name} skipped: {error}", file=sys.stderr)
             continue
         if any(suite.name == other.suite.name for other in plans):
             raise UserError(f"--suite {name}: another suite has the name {suite.name}: rename it")
@@ -108,7 +105,7 @@ def _plans(options: Options, entry: DatasetEntry) -> tuple[Plan, ...]:
 
 
 def execute(study: Study) -> Ending:
-    """Train, score and mirror what is not done yet."""
+    """Train, score and mirror everything that is not finished."""
     options = study.options
     check_precisions(study.plans)
     _check_places(options, study.entry, study.plans)
@@ -117,23 +114,22 @@ def execute(study: Study) -> Ending:
     here = commit()
     records, planned = [], {}
     for plan in study.plans:
-        records.append(
-            write_record(plan, plan.cells(fingerprint), fingerprint, options.out, here, pairs)
-        )
-        for job in plan_jobs(study, plan, fingerprint, here, options.threads):
+        cells = plan.cells(fingerprint)
+        records.append(write_record(plan, cells, fingerprint, options.out, here, pairs))
+        for job in plan_jobs(study, plan, fingerprint, here):
             planned.setdefault(job.digest, job)
     todo = [job for job in planned.values() if jobs.state(job).word != "done"]
     todo.sort(key=_priority)
     gpus = gpu_count() if todo else 0
     workers = choose_workers(options.workers, gpus, todo) if todo else 0
     if todo and (unusable := unusable_gpus()):
-        say(f"{unusable}; training on {'the others' if gpus else 'the CPU'}")
+        say(unusable)
     check_disk(options.out, todo, workers)
     if todo and (few := few_seeds(study.plans)):
         say(few)
     say(
-        f"{len(planned) - len(todo)} of {len(planned)} jobs are done; {len(todo)} to do"
-        + (f" on {gpus} GPU(s)" if gpus else f", {workers} in parallel on the CPU" if todo else "")
+        f"{len(planned) - len(todo)} of {len(planned)} jobs are finished; {len(todo)} to do"
+        + (f" on {gpus} GPU(s)" if gpus else f", {workers} at a time on the CPU" if todo else "")
     )
     tracker = start_mirror(options.out, records)
     with collected_signals() as signals:
@@ -152,7 +148,7 @@ def execute(study: Study) -> Ending:
         say(f"FAILED {job.title}: {reason} (log: {job.directory / 'log.txt'})")
     seconds = time.monotonic() - began
     if stopped or signals:
-        say("stopped; the same command continues from here")
+        say("stopped; run the same command again to resume")
         # If only a worker was signalled, assume SIGTERM.
         return Ending(128 + (signals[0] if signals else signal.SIGTERM), False, seconds)
     if not tracked and importlib.util.find_spec("mlflow"):
@@ -171,46 +167,45 @@ def _launch(
 
 
 def _to_score_again(planned: Iterable[Job], outcomes: dict[str, Outcome]) -> list[Job]:
-    """Jobs that are trained, but whose scores are outdated: the scorer was lost and trained again
-    meanwhile, or the LPIPS weights have arrived."""
+    """Finished jobs whose scores are outdated: the scorer was trained again because its file was
+    damaged or lost, or the LPIPS weights have arrived."""
     ended = {digest for digest, outcome in outcomes.items() if outcome.word != "done"}
     late = (j for j in planned if j.digest not in ended and jobs.state(j).word == "to score")
     return sorted(late, key=_priority)
 
 
 def _priority(job: Job) -> tuple[float, ...]:
-    """References first, because every cell's scores wait for them; then seed by seed, so that an
-    interrupted study has all arms of some seeds; within a seed the long ones first, so that no
-    processor waits for one at the end."""
+    """Sort key of jobs. References come first, because every cell's scores need them; then seed by
+    seed, so that an interrupted study has all arms of some seeds; within a seed the longest job
+    first, so that no processor idles at the end."""
     if not isinstance(job.config, CellConfig):
         return (0.0,)
     return (1.0, job.config.seed, -jobs.step_gflop(job.config))
 
 
-def plan_jobs(study: Study, plan: Plan, fingerprint: str, here: str, threads: int) -> list[Job]:
-    """The jobs of a plan on images of that fingerprint, by code of the commit `here`."""
+def plan_jobs(study: Study, plan: Plan, fingerprint: str, commit: str = "unknown") -> list[Job]:
+    """The jobs of one plan; see `build_jobs`."""
     options = study.options
+    registry = str(options.datasets.resolve()) if options.datasets else None
     data = DataSource(
-        name=study.entry.name,
-        registry=options.datasets.resolve() if options.datasets else None,
-        root=options.data_root.resolve(),
-        cache=options.cache.resolve(),
+        study.entry.name,
+        registry,
+        str(options.data_root.resolve()),
+        str(options.cache.resolve()),
     )
     return jobs.build_jobs(
         plan,
-        plan.cells(fingerprint),
         fingerprint,
         data,
         options.out.resolve(),
-        commit=here,
-        threads=threads,
+        commit=commit,
+        threads=options.threads,
         checkpoint_seconds=options.checkpoint_seconds,
     )
 
 
 def _prepare(study: Study) -> tuple[str, dict[str, int]]:
-    """Decode the data set once, for all workers; its fingerprint, and how many pairs each split
-    has."""
+    """Decode the data set once for all workers; its fingerprint and {split: number of pairs}."""
     options = study.options
     say(f"data set {study.entry.name} at {study.size[0]}×{study.size[1]}: preparing")
     data = prepare(
@@ -236,98 +231,21 @@ def _prepare(study: Study) -> tuple[str, dict[str, int]]:
 
 
 def _now_and_then(what: str, seconds: float = 10.0) -> Callable[[int, int], None]:
-    """A progress callback that prints a line now and then, with the time left."""
-    began = printed = time.monotonic()
+    """A progress callback that prints every `seconds` how far it is, with the time left."""
+    began = said = time.monotonic()
 
     def progress(done: int, total: int) -> None:
-        nonlocal printed
-        if time.monotonic() - printed >= seconds:
-            printed = time.monotonic()
-            left = (printed - began) / done * (total - done)
+        nonlocal said
+        if time.monotonic() - said >= seconds:
+            said = time.monotonic()
+            left = (said - began) / done * (total - done)
             say(f"{what} {done} of {total}, {duration(left)} left")
 
     return progress
 
 
 def _check_places(options: Options, entry: DatasetEntry, plans: Sequence[Plan]) -> None:
-    """UserError where data cannot be read, or results not be written."""
+    """UserError if the data cannot be read or the results cannot be written."""
     check_source(entry, options.data_root, plans[0].suite.direction)
     check_folder("--out", options.out)
     check_folder("--reports", options.reports)
-
-
-def dry_run(study: Study) -> str:
-    """Cells, steps, which are done and the expected time, without reading an image."""
-    options = study.options
-    known = cached_fingerprint(study.entry, options.data_root, study.size, options.cache)
-    counts = cached_counts(study.entry, options.data_root, study.size, options.cache)
-    pairs = counts["train"] if counts else study.entry.paper.train_images
-    rows, open_cells, seen, paces = [], [], set(), []
-    for plan in study.plans:
-        planned = plan_jobs(study, plan, known or "", "unknown", 1)[1:]
-        for one, job in zip(plan.trainings(), planned, strict=True):
-            config = one.settings.on(known or "")
-            training = config.training
-            steps = training.steps or (training.total_steps(pairs) if pairs else None)
-            state = jobs.state(job) if known else jobs.State("new")
-            if state.seconds_per_step:
-                paces.append(state.seconds_per_step / jobs.expected_pace(config))
-            again = config.digest in seen
-            seen.add(config.digest)
-            if not again and state.word not in ("done", "to score"):
-                open_cells.append((config, max(0, (steps or 0) - state.step)))
-            word = {"stopped": f"stopped at {state.step}"}.get(state.word, state.word)
-            rows.append(
-                (
-                    plan.suite.name,
-                    one.arm,
-                    str(one.seed),
-                    str(steps or f"{training.epochs} epochs"),
-                    "shared" if again and state.word == "new" else word,
-                    config.digest if known else "after decoding",
-                )
-            )
-    head = ("suite", "arm", "seed", "steps", "state", "digest")
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in [head, *rows]]
-    summary = f"{len(rows)} cells, {len(seen)} different, {len(open_cells)} to train"
-    if open_cells:
-        counted = bool(pairs) or all(c.training.steps for c, _ in open_cells)
-        summary += f"; {_time_left(open_cells, paces, options.workers, counted)}"
-    lines += ["", summary]
-    if few := few_seeds(study.plans):
-        lines.append(few)
-    try:
-        check_precisions(study.plans)
-    except UserError as error:  # a cluster's front end has no GPU
-        lines.append(f"this machine would refuse it: {error}")
-    if not known:
-        lines.append(
-            f"data set {study.entry.name} is not decoded at {study.size[0]}×{study.size[1]} yet: "
-            "what is done is known after the first run"
-        )
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _time_left(
-    cells: Sequence[tuple[CellConfig, int]],
-    paces: Sequence[float],
-    workers: int | None,
-    counted: bool,
-) -> str:
-    """How long training so many steps of these cells takes. `paces`: what was measured, over what
-    arithmetic expects of a CPU; `counted`: whether the number of steps is known."""
-    if not counted:
-        return "how long is unknown until the training pairs are counted"
-    gpus = likely_gpus()
-    if gpus and not paces:
-        return "how long is known when a cell has trained on a GPU here"
-    at_once = min(workers or gpus or usable_cores(), len(cells))
-    scale = sum(paces) / len(paces) if paces else 1.0
-    left = scale * sum(n * jobs.expected_pace(config) for config, n in cells) / at_once
-    where = "" if gpus else " of this CPU"
-    basis = "at the pace measured here" if paces else "estimated from the arithmetic, ± half"
-    return (
-        f"training alone takes about {duration(max(1.0, left))} on {at_once} "
-        f"worker{'s' * (at_once > 1)}{where} ({basis})"
-    )

@@ -96,7 +96,7 @@ class TrainingSettings(_Settings):
 
 
 class CellSettings(_Settings):
-    """One training of a data set, before its images are read."""
+    """Everything that decides the result of one training, except the pixels of the data set."""
 
     dataset: str
     direction: str
@@ -108,17 +108,18 @@ class CellSettings(_Settings):
     objective: ObjectiveSettings = ObjectiveSettings()
     training: TrainingSettings
 
-    def on(self, fingerprint: str) -> CellConfig:
-        """This training on the images of that fingerprint."""
-        return CellConfig(fingerprint=fingerprint, **{name: value for name, value in self})
+    protocol: int = PROTOCOL
+
+    def with_data(self, fingerprint: str) -> CellConfig:
+        """These settings on a data set that is decoded."""
+        return CellConfig(fingerprint=fingerprint, **dict(self))
 
 
 class CellConfig(CellSettings):
-    """Everything that decides what one training results in, and nothing that does not."""
+    """Everything that decides the result of one training, and nothing else."""
 
     fingerprint: str
-    """sha256 of the decoded pixels, so that the same name with other images is another cell."""
-    protocol: int = PROTOCOL
+    """sha256 of the decoded pixels: the same name with other images is another cell."""
 
     @property
     def digest(self) -> str:

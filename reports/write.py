@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from experiments.plan import SuiteKey
 from experiments.tracking.reader import SuiteRuns, first_line, read_suite
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import replacing
@@ -16,7 +17,7 @@ from reports.analysis.verdicts import Verdict
 from reports.figures import draw as figures
 from reports.pages import citation, latex, notes, verdict_text
 from reports.pages.checklist import checklist
-from reports.pages.content import gather
+from reports.pages.content import Report, gather
 from reports.pages.html import index_page, suite_page, summary
 from reports.pages.markdown_page import markdown_page
 from reports.pages.tables import Table, as_csv
@@ -29,8 +30,14 @@ def write_report(suite: str, dataset: str, profile: str, out: Path) -> Path:
     cannot be written, where MLflow is away or locked (StoreError, which is a UserError), and where
     no cell is finished: the report then says so as well.
     """
-    report = gather(read_suite(suite, dataset, profile))
+    key = SuiteKey(suite, dataset, profile)
+    return write_pages(key, gather(read_suite(*key)), out)
+
+
+def write_pages(key: SuiteKey, report: Report, out: Path) -> Path:
+    """Write everything that `write_report` writes, from a report that is gathered already."""
     runs, table, judged = report.runs, report.table, report.verdicts
+    suite, dataset, profile = key
     folder = out / f"{dataset}-{profile}" / suite
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,80 +1,81 @@
-"""What a suite asks to be done, as jobs that another process can take. Never imports torch."""
+"""What a suite needs done, as jobs for other processes. Never imports torch."""
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, with_config
 
 from eval.backbones import on_disk
 from eval.scorer.file import recorded_sha256
-from experiments.plan import Cell, Plan
-from experiments.run.journal import Journal, is_done, last, read_records, replay, write_json
+from experiments.plan import Plan
+from experiments.run.journal import is_done, last, read_records, replay, write_json
+from experiments.spec import GROUND_TRUTH, ScorerProfile
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import read_json
-from pix2pix.common.locks import Ownership
-from pix2pix.config import CellConfig, digest
+from pix2pix.config import CellConfig, CellSettings, digest
 from pix2pix.data.registry import DatasetEntry
 
 SCORES_PROTOCOL = 2
 """Raised when a change of the code changes what the same images score."""
 
 SHEET = ("scores.json", "per_image.csv", "per_image.npz")
-"""The files of a sheet of scores."""
+"""The files that hold a job's scores."""
 
 CPU_GFLOPS_PER_THREAD = 75.0
-"""Measured once with this suite's convolutions on one core; only for the first expected time."""
+"""Measured with this suite's convolutions on one core; only for the first time estimate."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
-class DataSource(_Model):
-    """Where a worker finds the pairs: an entry of the registry, its files, its decoded cache."""
-
-    name: str
-    registry: Path | None
-    root: Path
-    cache: Path
-
-
-class ReferenceConfig(_Model):
+class ReferenceConfig(BaseModel):
     """What the real photos' own scores depend on."""
+
+    model_config = STRICT | {"frozen": True}
 
     dataset: str
     fingerprint: str
     direction: str
     size: tuple[int, int]
-    scorer: dict[str, int] | None
-    """`eval.scorer.train.ScorerSettings`; None where the data set has no labels to segment."""
+    """Height and width in pixels."""
+    scorer: ScorerProfile | None
+    """How the in-suite FCN-8s is trained; None if the data set has no labels to segment."""
     protocol: int = SCORES_PROTOCOL
 
     @property
     def digest(self) -> str:
-        """16 hex digits that name the reference."""
         return digest(self)
 
 
-class Job(_Model):
+@with_config(STRICT)
+@dataclass(frozen=True)
+class DataSource:
+    """Where a worker finds the pairs: an entry of the registry, its files, its decoded cache."""
+
+    name: str
+    registry: str | None
+    root: str
+    cache: str
+
+
+@with_config(STRICT)
+@dataclass(frozen=True)
+class Job:
     """A cell to train and score, or a reference (the real photos) to score."""
 
-    digest: str
-    """Of `config`; it names the run directory."""
-    title: str
-    out: Path
-    data: DataSource
     config: CellConfig | ReferenceConfig
+    title: str
+    out: str
+    data: DataSource
     reference: str
     """Digest of the reference that the scores are measured against."""
-    scorer: dict[str, int] | None
-    """As in `ReferenceConfig`."""
+    scorer: ScorerProfile | None
     device: str = "cpu"
-    threads: Annotated[int, Field(ge=1)] = 1
+    threads: int = 1
     checkpoint_seconds: float = 60.0
     commit: str = "unknown"
 
@@ -83,34 +84,50 @@ class Job(_Model):
         return "cell" if isinstance(self.config, CellConfig) else "reference"
 
     @property
+    def digest(self) -> str:
+        return self.config.digest
+
+    @property
     def directory(self) -> Path:
-        return self.out / f"{self.kind}s" / self.digest
+        return Path(self.out) / f"{self.kind}s" / self.digest
+
+    def write_config(self) -> None:
+        """Write config.json, which says what the run directory holds."""
+        content = {"digest": self.digest, **self.config.model_dump(mode="json")}
+        write_json(self.directory / "config.json", content)
+
+    def to_json(self) -> str:
+        """The job as one line of JSON."""
+        return _JOB.dump_json(self).decode()
 
     @classmethod
     def from_json(cls, text: str) -> Job:
-        """The job in `model_dump_json`'s text; UserError for a text that is none."""
+        """The job that `to_json` wrote; UserError for any other text."""
         try:
-            return cls.model_validate_json(text)
+            return _JOB.validate_json(text)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
+            where = ".".join(map(str, first["loc"]))[:100]
             raise UserError(f"job: {where + ': ' if where else ''}{first['msg']}") from None
 
 
+_JOB = TypeAdapter(Job)
+
+
 def label_side(entry: DatasetEntry, direction: str) -> str | None:
-    """`input`, `target` or None: where the labels stand in that direction."""
+    """`input`, `target` or None: on which side the labels are in a direction."""
     roles = direction.split("->")
     return ("input", "target")[roles.index(entry.label_role)] if entry.label_role in roles else None
 
 
 def reference_config(plan: Plan, fingerprint: str) -> ReferenceConfig:
-    """What the real photos' own scores depend on."""
+    """The reference that a plan's cells are scored against."""
     return ReferenceConfig(
         dataset=plan.entry.name,
         fingerprint=fingerprint,
         direction=plan.direction,
         size=plan.size,
-        scorer=plan.profile.scorer.model_dump() if needs_scorer(plan) else None,
+        scorer=plan.profile.scorer if needs_scorer(plan) else None,
     )
 
 
@@ -127,15 +144,18 @@ def needed_scores(entry: DatasetEntry, direction: str) -> list[str]:
 
 
 def build_jobs(
-    plan: Plan, cells: list[Cell], fingerprint: str, data: DataSource, out: Path, **common: Any
+    plan: Plan, fingerprint: str, data: DataSource, out: Path, **common: Any
 ) -> list[Job]:
-    """The reference first, because every cell's scores wait for its scorer; then the cells."""
-    config = reference_config(plan, fingerprint)
-    common |= {"out": out, "data": data, "reference": config.digest, "scorer": config.scorer}
-    jobs = [Job(digest=config.digest, title="ground truth", config=config, **common)]
-    for cell in cells:
+    """The reference first, because every cell's scores need its scorer; then the cells.
+
+    `common`: further fields of `Job`, the same for all of them.
+    """
+    reference = reference_config(plan, fingerprint)
+    shared = {"out": str(out), "data": data, "reference": reference.digest, **common}
+    jobs = [Job(reference, GROUND_TRUTH, scorer=reference.scorer, **shared)]
+    for cell in plan.cells(fingerprint):
         title = f"{cell.arm} seed {cell.seed}"
-        jobs.append(Job(digest=cell.config.digest, title=title, config=cell.config, **common))
+        jobs.append(Job(cell.config, title, scorer=reference.scorer, **shared))
     return jobs
 
 
@@ -188,8 +208,8 @@ def scores_current(job: Job) -> bool:
 
 
 def scorer_path(job: Job) -> Path:
-    """Where the scorer of a job's reference lies, once it is trained."""
-    return job.out / "scorers" / f"{job.reference}.safetensors"
+    """The scorer file of a job's reference, whether it exists or not."""
+    return Path(job.out) / "scorers" / f"{job.reference}.safetensors"
 
 
 def _by_another_scorer(job: Job, settings: dict) -> bool:
@@ -203,12 +223,12 @@ def _by_another_scorer(job: Job, settings: dict) -> bool:
 
 
 def sheet_checksums(directory: Path) -> dict[str, str]:
-    """SHA-256 by name of a sheet's files, those that a run directory has."""
+    """{name: SHA-256} of the score files that a run directory has."""
     paths = (directory / name for name in SHEET)
     return {p.name: sha256(p.read_bytes()).hexdigest() for p in paths if p.exists()}
 
 
-def step_gflop(config: CellConfig) -> float:
+def step_gflop(config: CellSettings) -> float:
     """Floating-point work of one training step in GFLOP (2 × multiply-adds), from PAPER figures.
 
     Measured at 256×256 and width 64 and scaled by pixels and by width squared.
@@ -222,56 +242,13 @@ def step_gflop(config: CellConfig) -> float:
     return work * pixels * config.training.batch
 
 
-def expected_pace(config: CellConfig) -> float:
-    """Seconds per step on one CPU thread, from the arithmetic alone."""
+def expected_pace(config: CellSettings) -> float:
+    """Expected seconds per step on one CPU thread, from the arithmetic alone."""
     return step_gflop(config) / CPU_GFLOPS_PER_THREAD
 
 
-def checkpoint_bytes(config: CellConfig) -> int:
-    """About what one checkpoint takes: weights and two Adam moments, in float32."""
+def checkpoint_bytes(config: CellSettings) -> int:
+    """Approximate size of a checkpoint: weights and two Adam moments, in float32."""
     generator = 54.4e6 * (config.generator.width / 64) ** 2
     discriminator = 11.2e6 * ((config.discriminator.width if config.discriminator else 0) / 64) ** 2
     return int((generator + discriminator) * 12)
-
-
-LAST = 2000
-"""Characters of the log that a failure is recorded with."""
-
-
-def write_config(job: Job) -> None:
-    """Write config.json, without which nobody knows what a journal is of."""
-    write_json(
-        job.directory / "config.json", {"digest": job.digest, **job.config.model_dump(mode="json")}
-    )
-
-
-def log_tail(directory: Path) -> str:
-    """The end of a run directory's log.txt."""
-    try:
-        with open(directory / "log.txt", "rb") as file:
-            file.seek(max(0, file.seek(0, 2) - 4 * LAST))
-            return file.read().decode(errors="replace")[-LAST:]
-    except OSError:
-        return ""
-
-
-def record_death(job: Job, reason: str) -> None:
-    """Record, for a worker that could not do so itself, that and why it failed.
-
-    Nothing is written where it did, or where another process owns the run directory by now, or
-    where nothing can be written: the launcher says the reason in any case.
-    """
-    with contextlib.suppress(OSError):
-        ownership = Ownership(job.directory / "owner.lock")
-        if not ownership.take():
-            return
-        try:
-            records = read_records(job.directory / "journal.jsonl")
-            newest = records[-1] if records else {}
-            if (newest.get("event"), newest.get("error")) != ("failed", reason):
-                if not (job.directory / "config.json").exists():
-                    write_config(job)
-                log = log_tail(job.directory)
-                Journal(job.directory).append("failed", error=reason, log=log)
-        finally:
-            ownership.release()

@@ -26,10 +26,10 @@ Records carry `event` and `time` (Unix seconds). The events, in the order in whi
     validation   step, values {FCN-score: of the photos held out} (a scorer's)
     sample       step, file (relative to the run directory)
     checkpoint   step
-    trained      step, seconds (in training steps, all sessions), peak_memory_mib; of a scorer:
+    trained      step, seconds (in training steps, all sittings), peak_memory_mib; of a scorer:
                  step, seconds (this sitting), kept_step (the best validation's)
     scores       values {name: float}, not_measured {name: why}, sha256 {file: of the sheet's files}
-    done         seconds (all sessions), outside (of a cell: the share that was no training step)
+    done         seconds (all sittings), outside (of a cell: the share that was no training step)
     failed       error (one line), log (the last lines)
 
 A cell killed after a checkpoint repeats some steps; `replay` gives each step once.
@@ -137,9 +137,6 @@ def _is_record(record: Any) -> bool:
         return False
     if record["event"] in OF_A_STEP and "step" not in record:
         return False
-    step = record.get("step", 0)
-    if isinstance(step, int) and not 0 <= step < 2**53:  # no training is as long: turned bits
-        return False
     return all(
         isinstance(record[field], kinds) and not isinstance(record[field], bool)
         for field, kinds in KINDS.items()
@@ -174,6 +171,16 @@ def is_done(directory: Path) -> bool:
     """Whether a run directory's last word is `done`."""
     records = read_records(directory / "journal.jsonl")
     return bool(records) and records[-1]["event"] == "done"
+
+
+def log_tail(directory: Path, characters: int = 2000) -> str:
+    """The end of a run directory's log.txt, with which a failure is recorded."""
+    try:
+        with open(directory / "log.txt", "rb") as file:
+            file.seek(max(0, file.seek(0, 2) - 4 * characters))
+            return file.read().decode(errors="replace")[-characters:]
+    except OSError:
+        return ""
 
 
 def write_json(path: Path, value: Any) -> None:

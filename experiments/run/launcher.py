@@ -1,4 +1,4 @@
-"""Which job runs when and where: worker processes, dealt out over GPUs or CPU cores."""
+"""Runs jobs in worker processes, distributed over GPUs or CPU cores."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import takewhile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from experiments.run.jobs import Job, record_death, state
+from experiments.run.jobs import Job, state
+from experiments.run.journal import Journal, log_tail, read_records
 from pix2pix.common.files import make_folder
-from pix2pix.common.locks import LOST, owner_of
+from pix2pix.common.locks import LOST, Ownership, owner_of
 
 WORKER = ["-m", "experiments.run.worker"]
 LOOK_AGAIN = 1.0
-"""Seconds after which a job that another process owned is looked at again."""
+"""Seconds after which a job that another process owned is tried again."""
 HINTS = {
-    signal.SIGKILL: " (out of memory? try fewer --workers)",
-    signal.SIGBUS: " (a file of --out's cache was cut short? delete the cache and start again)",
+    signal.SIGKILL: " (out of memory? use fewer --workers)",
+    signal.SIGBUS: " (truncated file in the cache of --out? delete the cache and start again)",
 }
 
 Watch = Callable[[Job, dict[str, Any]], None]
@@ -49,37 +49,29 @@ class _Running:
 
 
 def gpu_count() -> int:
-    """GPUs that torch can use; 0 where there is none."""
+    """Number of GPUs that torch can use."""
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def likely_gpus(devices: Path = Path("/dev")) -> int:
-    """NVIDIA GPUs by their device files, for what answers before torch is imported."""
-    found = len([path for path in devices.glob("nvidia*") if path.name[6:].isdigit()])
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return found
-    named = takewhile(lambda one: one.strip() not in ("", "-1"), visible.split(","))  # as CUDA does
-    return min(found, len(list(named)))
-
-
 def unusable_gpus(devices: Path = Path("/dev")) -> str:
-    """What to say of NVIDIA GPUs that are here and that torch cannot use; empty where none is."""
-    if (lost := likely_gpus(devices) - gpu_count()) <= 0:
+    """A warning if this machine has NVIDIA GPUs but torch can use none of them; else empty."""
+    present = any(path.name[6:].isdigit() for path in devices.glob("nvidia*"))
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    if not present or hidden or gpu_count():
         return ""
     return (
-        f"torch cannot use {lost} GPU(s) of this machine (a torch built for the CPU, or a driver "
-        "too old for it: see nvidia-smi)"
+        "torch cannot use this machine's GPU, training on the CPU: torch is built for the CPU, or "
+        "the driver is too old for it (see nvidia-smi)"
     )
 
 
 def choose_workers(requested: int | None, gpus: int, jobs: Sequence[Job]) -> int:
-    """How many jobs run at once: one per GPU, else one per CPU core, never more than there are.
+    """Parallel jobs: one per GPU, else one per CPU core, never more than there are jobs.
 
-    A training on the CPU uses one thread, so that its bits do not depend on the machine, and
-    several at once make better use of the cores than one with many threads.
+    A training on the CPU uses one thread: its bits then do not depend on the machine, and several
+    trainings use the cores better than one training with many threads.
     """
     return max(1, min(requested or gpus or usable_cores(), len(jobs)))
 
@@ -96,10 +88,9 @@ def launch(
 ) -> dict[str, Outcome]:
     """Run jobs in worker processes and return how each ended, by digest.
 
-    A job that fails or dies takes no other down. One whose run directory another process owns is
-    put off while there are others, and looked at again. When `signals` (a list that grows) has its
-    first entry, all workers are asked to write a checkpoint and stop, at the second they are
-    killed; what had not ended is `stopped`.
+    A job that fails does not stop the others. A job whose run directory another process owns is
+    postponed and tried again. The first entry in `signals` (a list that grows) asks all workers to
+    write a checkpoint and stop, the second kills them; unfinished jobs are then `stopped`.
     """
     waiting, outcomes = _Waiting(jobs, watch), {}
     running: dict[int, _Running] = {}
@@ -114,14 +105,14 @@ def launch(
                 reason = f"{error.filename or job.directory}: {error.strerror or error}"
                 outcomes[job.digest] = Outcome("failed", reason)
                 watch(job, {"event": "failed", "error": reason})
-        if len(signals) > 1:  # asked twice: at once
+        if len(signals) > 1:  # asked twice: stop at once
             for one in running.values():
                 one.process.kill()
         if signals and not asked:
             asked = True
             for one in running.values():
                 one.process.terminate()
-            outcomes |= {job.digest: Outcome("stopped") for job in waiting.give_up()}
+            outcomes |= {job.digest: Outcome("stopped") for job in waiting.clear()}
         try:
             slot, event = events.get(timeout=0.2)
         except queue.Empty:
@@ -137,7 +128,7 @@ def launch(
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
         if status == LOST and not signals:
-            waiting.put_off(job)
+            waiting.postpone(job)
             continue
         ended = _outcome(status, outcomes.get(job.digest))
         if signals and (len(signals) > 1 or status == LOST):
@@ -152,19 +143,19 @@ def launch(
 
 
 class _Waiting:
-    """Jobs that wait for their turn, in order; those that another process owns come later."""
+    """The queue of jobs; jobs that another process owns are postponed."""
 
     def __init__(self, jobs: Sequence[Job], watch: Watch) -> None:
         self._jobs = deque(jobs)
         self._watch = watch
         self._again: dict[str, float] = {}
-        """When a job that was put off is looked at again, by digest."""
+        """{digest: when a postponed job is tried again}"""
 
     def __bool__(self) -> bool:
         return bool(self._jobs)
 
     def next(self, outcomes: dict[str, Outcome]) -> Job | None:
-        """The next job that nobody owns. One that its owner has done meanwhile is done."""
+        """The next job that nobody owns; a job that its owner finished is `done`."""
         for _ in range(len(self._jobs)):
             job = self._jobs.popleft()
             if time.monotonic() < self._again.get(job.digest, 0.0):
@@ -173,7 +164,7 @@ class _Waiting:
             owner = owner_of(job.directory / "owner.lock")
             if owner is not None:
                 self._watch(job, {"event": "phase", "phase": f"owned by {owner}"})
-                self.put_off(job)
+                self.postpone(job)
             elif job.digest in self._again and state(job).word == "done":
                 outcomes[job.digest] = Outcome("done")
                 self._watch(job, {"event": "done", "seconds": 0.0})
@@ -181,21 +172,43 @@ class _Waiting:
                 return job
         return None
 
-    def put_off(self, job: Job) -> None:
+    def postpone(self, job: Job) -> None:
         self._again[job.digest] = time.monotonic() + LOOK_AGAIN
         self._jobs.append(job)
 
-    def give_up(self) -> list[Job]:
-        """All that still wait; none does any more."""
+    def clear(self) -> list[Job]:
+        """Empty the queue and return its jobs."""
         left = list(self._jobs)
         self._jobs.clear()
         return left
 
 
+def record_death(job: Job, reason: str) -> None:
+    """Record a failure for a worker that died before it could do so itself.
+
+    Does nothing if the worker did record it, if another process owns the run directory by now, or
+    if the directory cannot be written: the launcher prints the reason in any case.
+    """
+    with contextlib.suppress(OSError):
+        ownership = Ownership(job.directory / "owner.lock")
+        if not ownership.take():
+            return
+        try:
+            records = read_records(job.directory / "journal.jsonl")
+            newest = records[-1] if records else {}
+            if (newest.get("event"), newest.get("error")) != ("failed", reason):
+                if not (job.directory / "config.json").exists():
+                    job.write_config()
+                log = log_tail(job.directory)
+                Journal(job.directory).append("failed", error=reason, log=log)
+        finally:
+            ownership.release()
+
+
 def _outcome(status: int, reported: Outcome | None) -> Outcome:
     if status == 0:
         return Outcome("done")
-    # By signal: asked to stop before it could listen; nothing had begun.
+    # A signal before the worker listened: nothing had started.
     if status in (130, -signal.SIGTERM, -signal.SIGINT):
         return Outcome("stopped")
     if reported is not None:
@@ -206,9 +219,9 @@ def _outcome(status: int, reported: Outcome | None) -> Outcome:
 
 
 def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> _Running:
-    """Start a worker in a session of its own, so that Ctrl-C reaches the launcher alone."""
+    """Start a worker in its own session, so that Ctrl-C reaches only the launcher."""
     if gpus:
-        job = job.model_copy(update={"device": f"cuda:{slot % gpus}"})
+        job = replace(job, device=f"cuda:{slot % gpus}")
     make_folder(job.directory)
     with open(job.directory / "log.txt", "ab") as log:
         process = subprocess.Popen(
@@ -221,10 +234,28 @@ def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> _Running:
             start_new_session=True,
         )
     assert process.stdin is not None
-    process.stdin.write(job.model_dump_json() + "\n")
+    process.stdin.write(job.to_json() + "\n")
     process.stdin.flush()
     threading.Thread(target=_listen, args=(slot, process, events), daemon=True).start()
     return _Running(job, slot, process)
+
+
+def worker_environment(threads: int) -> dict[str, str]:
+    """The environment of a process that trains with so many CPU threads."""
+    environment = dict(os.environ)
+    environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    # By default glibc returns large blocks to the system at every step, which costs up to a third
+    # of the time (docs/performance.md).
+    environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**25))
+    environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**30))
+    # A program that runs unattended for days writes its errors to the log at once.
+    environment["PYTHONUNBUFFERED"] = "1"
+    environment["PYTHONFAULTHANDLER"] = "1"
+    root = str(Path(__file__).resolve().parents[2])
+    environment["PYTHONPATH"] = os.pathsep.join(
+        p for p in (root, environment.get("PYTHONPATH")) if p
+    )
+    return environment
 
 
 def _listen(slot: int, process: subprocess.Popen, events: queue.Queue) -> None:
@@ -235,21 +266,3 @@ def _listen(slot: int, process: subprocess.Popen, events: queue.Queue) -> None:
         except ValueError:
             continue
     events.put((slot, None))
-
-
-def worker_environment(threads: int) -> dict[str, str]:
-    """This process's environment with what a training in another process needs."""
-    environment = dict(os.environ)
-    environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    # glibc gives large blocks back at every step and faults them in again: up to a third of the
-    # time (docs/performance.md).
-    environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**25))
-    environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**30))
-    # Errors of a program that runs unattended for days belong in its log at once.
-    environment["PYTHONUNBUFFERED"] = "1"
-    environment["PYTHONFAULTHANDLER"] = "1"
-    root = str(Path(__file__).resolve().parents[2])
-    environment["PYTHONPATH"] = os.pathsep.join(
-        p for p in (root, environment.get("PYTHONPATH")) if p
-    )
-    return environment

@@ -1,4 +1,4 @@
-"""What must hold before anything is decoded or trained; UserError says what does not."""
+"""Checks before anything is decoded or trained: precision, folders, disk space."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pix2pix.common.errors import UserError
 from pix2pix.config import CellConfig
 
 SEEDS_THAT_DECIDE = 5
-"""The fewest whose paired differences can give a claim a verdict (docs/statistics.md)."""
+"""A paired comparison needs at least this many seeds (docs/statistics.md)."""
 
 
 def check_precisions(plans: Sequence[Plan]) -> None:
-    """UserError where a GPU, or the CPU, lacks the precision of a cell."""
-    trainings = [training for plan in plans for training in plan.trainings()]
-    lower = {one.settings.training.precision for one in trainings} - {"float32"}
-    if not lower:  # everything has float32, and torch need not be imported
+    """UserError if a GPU of this machine, or its CPU, lacks the precision of a cell."""
+    configs = [config for plan in plans for config in plan.configs()]
+    lower = {config.training.precision for config in configs} - {"float32"}
+    if not lower:  # every device has float32: torch is not imported
         return
     import torch
 
@@ -35,20 +35,22 @@ def check_precisions(plans: Sequence[Plan]) -> None:
 
 
 def few_seeds(plans: Sequence[Plan]) -> str:
-    """What to say where claims are asked and the seeds are too few for a verdict; else nothing.
-    One seed per arm is a look, and the report says so."""
+    """A warning if suites with claims have too few seeds for a verdict; else empty.
+
+    Not for one seed: a quick look is intended then, and the report says what it is worth.
+    """
     asked = {len(plan.seeds) for plan in plans if plan.suite.claims}
     few = [count for count in asked if 1 < count < SEEDS_THAT_DECIDE]
     if not few:
         return ""
     return (
-        f"{min(few)} seeds per arm decide no claim of arms that share them; "
-        f"--seeds {SEEDS_THAT_DECIDE} can (docs/statistics.md)"
+        f"{min(few)} seeds per arm cannot decide a claim by paired comparison; "
+        f"use --seeds {SEEDS_THAT_DECIDE} or more (docs/statistics.md)"
     )
 
 
 def check_folder(option: str, folder: Path) -> None:
-    """UserError where an option's folder cannot be written."""
+    """UserError if the folder that an option names cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -58,8 +60,8 @@ def check_folder(option: str, folder: Path) -> None:
 
 
 def check_disk(out: Path, todo: list[Job], workers: int) -> None:
-    """Refuse what the disk cannot hold: two checkpoints a worker and one that is being written,
-    a generator a cell to train."""
+    """UserError if the disk is too small: three checkpoints per worker (two, and one that is being
+    written) and one generator per cell to train."""
     configs = [
         job.config
         for job in todo

@@ -1,4 +1,4 @@
-"""Where a number comes from: commit, versions, machine, device. Imports torch only if told to."""
+"""Where a number comes from: commit, versions, machine, device. Imports torch only for a GPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "pillow", "torchmetrics", "lpips", 
 
 
 def commit() -> str:
-    """The commit of the code that runs, with `+changes` where the tree differs from it."""
+    """The commit of the running code, with `+changes` if the working tree differs from it."""
     folder = Path(__file__).resolve().parents[2]
 
     def git(*arguments: str) -> str | None:
@@ -43,7 +43,7 @@ def versions() -> dict[str, str]:
 
 
 def machine(device: str, threads: int) -> dict[str, Any]:
-    """The device and what it is; `threads` counts those of one training on the CPU."""
+    """Device, platform and cores; `threads`: CPU threads per training."""
     return {
         "device": device,
         "device_name": device_name(device),
@@ -54,7 +54,7 @@ def machine(device: str, threads: int) -> dict[str, Any]:
 
 
 def device_name(device: str) -> str:
-    """What a device is called by its maker."""
+    """The product name of a device."""
     if device.startswith("cuda"):
         import torch
 

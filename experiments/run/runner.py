@@ -19,12 +19,7 @@ from experiments.run.scoring import (
 )
 from experiments.run.session import Emit, Session
 from experiments.run.signals import Stop
-from pix2pix.checkpoint import (
-    CheckpointSeries,
-    ForeignCheckpoint,
-    load_generator,
-    save_generator,
-)
+from pix2pix.checkpoint import CheckpointSeries, ForeignCheckpoint, load_generator, save_generator
 from pix2pix.common.errors import Unreadable, UserError
 from pix2pix.common.files import set_aside
 from pix2pix.config import CellConfig
@@ -32,15 +27,15 @@ from pix2pix.train import Pace, train
 from pix2pix.translation import translate
 
 RECORDS = 200
-"""Loss records of a whole training, about."""
+"""Approximate number of loss records of a training."""
 SAMPLE_GRIDS = 8
 
 
 def run(job: Job, emit: Emit, stop: Stop) -> None:
-    """Do a job, going on where an earlier session stopped.
+    """Do a job, resuming where an earlier session stopped.
 
-    Raises UserError and TrainingError for what the user can mend, OSError where a file cannot be
-    written, Interrupted or KeyboardInterrupt when asked to stop.
+    Raises UserError and TrainingError for what the user can fix, OSError if a file cannot be
+    written, Interrupted or KeyboardInterrupt if asked to stop.
     """
     torch.set_num_threads(job.threads)
     # Plain float32 outside of trainings, so that a digest means the same arithmetic everywhere.
@@ -49,8 +44,11 @@ def run(job: Job, emit: Emit, stop: Stop) -> None:
     if job.device != "cpu":
         torch.cuda.set_device(job.device)
     session = Session(job, emit, stop)
-    (job.out / "scorers").mkdir(parents=True, exist_ok=True)
-    {"cell": run_cell, "reference": run_reference}[job.kind](session)
+    (Path(job.out) / "scorers").mkdir(parents=True, exist_ok=True)
+    if isinstance(job.config, CellConfig):
+        run_cell(session, job.config)
+    else:
+        run_reference(session)
     session.record_done()
 
 
@@ -60,30 +58,28 @@ def run_reference(session: Session) -> None:
     session.record_data()
     reference = ensure_reference_images(session)
     scorer = ensure_scorer(session)
-    # Of an image and itself, LPIPS and the pixel scores say nothing.
+    # LPIPS and pixel scores of an image against itself are constants.
     families = needed_scores(session.entry, session.job.config.direction)
-    telling = [f for f in families if f not in ("lpips", "pixel")]
-    finish(session, score(session, reference / "targets", telling, scorer))
+    measured = [f for f in families if f not in ("lpips", "pixel")]
+    finish(session, score(session, reference / "targets", measured, scorer))
 
 
-def run_cell(session: Session) -> None:
+def run_cell(session: Session, config: CellConfig) -> None:
     """Train, translate the test split, score the PNG files."""
     job = session.job
-    config = job.config
-    assert isinstance(config, CellConfig)
     checkpoints = CheckpointSeries(job.directory, config.digest)
     weights = job.directory / "generator.pt"
     generator = kept_generator(session, config, weights)
     if generator is None:
         train_cell(session, config, weights)
         if session.device.type == "cuda":
-            torch.cuda.empty_cache()  # a training's memory, for the scorer and for other workers
+            torch.cuda.empty_cache()  # for the scorer and for other workers
         generator, _ = load_generator(weights)
-    # The last checkpoint stays until the scores stand: should the generator be damaged until
-    # then, it is not trained from the start.
+    # Keep the last checkpoint until the scores are written: a generator that is damaged before
+    # is then not trained from the start.
     checkpoints.keep(1)
     translate_cell(session, config, generator.to(session.device))
-    scorer = ensure_scorer(session)  # first: what another one scored is scored again
+    scorer = ensure_scorer(session)  # first, because scores of another scorer are outdated
     scored = last(session.journal.records(), "scores") is not None
     if not scored or not scores_current(job):
         session.emit({"event": "phase", "phase": "scoring"})
@@ -93,8 +89,10 @@ def run_cell(session: Session) -> None:
 
 
 def kept_generator(session: Session, config: CellConfig, weights: Path) -> torch.nn.Module | None:
-    """The generator of an earlier session; None where there is none of this cell that is whole.
-    Unreadable, with the file left where it is, where the disk or the memory fails."""
+    """The generator of an earlier session; None if there is no intact one of this cell.
+
+    Raises Unreadable, and leaves the file in place, if the disk or the memory fails.
+    """
     if not weights.exists():
         return None
     try:
@@ -117,7 +115,7 @@ def train_cell(session: Session, config: CellConfig, weights: Path) -> None:
     total = config.training.total_steps(len(train_split.names))
     session.emit({"event": "phase", "phase": "training", "total": total})
     session.record_data()
-    # Of another generator: neither its images nor their scores may be mistaken for ours.
+    # Delete images and scores of another generator.
     shutil.rmtree(session.job.directory / "translations", ignore_errors=True)
     (session.job.directory / "scores.json").unlink(missing_ok=True)
     with session.stop.in_order():
@@ -152,7 +150,7 @@ def train_cell(session: Session, config: CellConfig, weights: Path) -> None:
 
 
 def translate_cell(session: Session, config: CellConfig, generator: torch.nn.Module) -> None:
-    """What there is not yet of the test split's translations to PNG files, an image at a time."""
+    """Write the missing translations of the test split as PNG files."""
     test, folder = session.data.test, session.job.directory / "translations"
     left = lacking(folder, test.names, config.size)
     if left:

@@ -34,7 +34,7 @@ def score(
     lpips: Any = None
     if "lpips" in families:
         # One download is enough, whichever job gets there first.
-        with waiting(session, session.job.out / "scorers" / "lpips.lock", "LPIPS's weights"):
+        with waiting(session, Path(session.job.out) / "scorers" / "lpips.lock", "LPIPS's weights"):
             try:
                 lpips = load_lpips(device=session.job.device)
             except NotMeasured as reason:
@@ -63,7 +63,7 @@ def score(
 
 def ensure_reference_images(session: Session) -> Path:
     """The test split as PNG files, written by whichever job comes first; their folder."""
-    folder, test = session.job.out / "references" / session.job.reference, session.data.test
+    folder, test = Path(session.job.out) / "references" / session.job.reference, session.data.test
     folder.mkdir(parents=True, exist_ok=True)
     with waiting(session, folder / "images.lock", "the reference's images"):
         for images in ("inputs", "targets", "labels"):  # all that this lock is of
@@ -141,7 +141,7 @@ def scorer_source(session: Session) -> dict[str, Any]:
 def train_scorer_now(session: Session, folder: Path, path: Path) -> None:
     """Train the scorer on the real training photos and their labels, and save it."""
     assert session.job.scorer is not None
-    settings = ScorerSettings(**session.job.scorer)
+    settings = ScorerSettings(**session.job.scorer.model_dump())
     photos, labels = session.data.train.targets, session.data.train.labels
     held = hold_out(labels)
     config = {"digest": session.job.reference, **scorer_source(session)}

@@ -1,4 +1,4 @@
-"""What the phases of a job share: its data, its journal, where progress goes, when to stop."""
+"""What all phases of a job use: its data, its journal, its progress events, when to stop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Emit = Callable[[dict[str, Any]], None]
 
 
 class Session:
-    """What a job's phases share: its data, its journal, where progress goes, when to stop."""
+    """What all phases of a job use: its data, its journal, its progress events, when to stop."""
 
     def __init__(self, job: Job, emit: Emit, stop: Stop) -> None:
         self.job = job
@@ -33,16 +33,17 @@ class Session:
         self.journal = Journal(job.directory)
         self.began = time.monotonic()
         self.waited = 0.0
-        """Seconds of this session in which another job was waited for."""
+        """Seconds of this session spent waiting for another job."""
         self.device = torch.device(job.device)
-        self.entry: DatasetEntry = find_entry(load_registry(job.data.registry), job.data.name)
+        registry = load_registry(Path(job.data.registry) if job.data.registry else None)
+        self.entry: DatasetEntry = find_entry(registry, job.data.name)
         self.data: PairedData = prepare(
             self.entry,
-            job.data.root,
+            Path(job.data.root),
             job.config.size,
             job.config.direction,
-            job.data.cache,
-            in_memory=False,  # mapped, so that all workers share the pages
+            Path(job.data.cache),
+            in_memory=False,  # memory-mapped: all workers share the pages
         )
         if self.data.fingerprint != job.config.fingerprint:
             raise UserError(
@@ -59,7 +60,7 @@ class Session:
             self.provenance["precision"] = job.config.training.precision
 
     def emit(self, event: dict[str, Any]) -> None:
-        """Tell the launcher. KeyboardInterrupt where a signal that came was swallowed."""
+        """Send an event to the launcher. KeyboardInterrupt if a swallowed signal asked to stop."""
         self.stop.check()
         self._emit(event)
 
@@ -71,7 +72,7 @@ class Session:
         self.emit({"event": event, **fields})
 
     def record_set_aside(self, path: Path, error: Exception) -> None:
-        """A file of the run directory, or of all jobs, that could not be used and was renamed."""
+        """Record that an unusable file was renamed to `path`."""
         why = str(error).removeprefix(f"{path.with_suffix('')}: ")
         self.record("set aside", file=path.name, error=why)
 
@@ -80,10 +81,10 @@ class Session:
         self.record("data", fingerprint=self.data.fingerprint, **splits)
 
     def record_done(self) -> None:
-        """The last word, with the time of all sessions: this one, and the earlier ones' spans."""
+        """Record `done` with the seconds of all sessions: this one and the earlier ones."""
         records = [r for r in self.journal.records() if r["event"] != "set aside"]
         earlier = sessions(records)[:-1]
-        before = sum(one[-1]["time"] - one[0]["time"] for one in earlier)
+        before = sum(part[-1]["time"] - part[0]["time"] for part in earlier)
         here = time.monotonic() - self.began - self.waited
         seconds, fields = round(before + here, 3), {}
         if (trained := last(records, "trained")) and seconds:
@@ -93,13 +94,13 @@ class Session:
 
 @contextmanager
 def waiting(session: Session, lock: Path, what: str) -> Iterator[None]:
-    """Own what a lock file stands for, waiting for whoever has it."""
+    """Hold a lock during the block; waits for its present owner. `what` names it to the user."""
     began = time.monotonic()
 
-    def turned_down(_: object) -> None:
+    def report_wait(_: object) -> None:
         session.emit({"event": "phase", "phase": f"waiting for {what}"})
 
-    with owning(lock, turned_down):
+    with owning(lock, report_wait):
         session.waited += time.monotonic() - began
         yield
 

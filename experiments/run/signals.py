@@ -1,4 +1,4 @@
-"""How a process is asked to stop: signals, and what they do at which time."""
+"""How a process is asked to stop, and what it does then."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop:
-    """Whether a worker was asked to stop.
+    """Whether a worker was asked to stop, by SIGINT, SIGTERM or `ask`.
 
-    While a training runs it is asked at every step, and writes a checkpoint. Everything else a job
-    does is written whole or not at all and done again, so there the signal ends it at once, as
-    KeyboardInterrupt, whatever is being decoded, trained or scored. Where that is swallowed (within
-    a callback of a C library, a destructor) `check` raises it again at the next record.
+    Inside an `in_order` block (training) the flag is polled at every step, and a checkpoint is
+    written. Everything else in a job is written completely or not at all and repeated, so there a
+    signal raises KeyboardInterrupt at once. Code that swallows that exception (a C callback, a
+    destructor) is stopped by `check`, which raises it again at the next record.
     """
 
     def __init__(self) -> None:
@@ -28,56 +28,47 @@ class Stop:
         return self._asked.is_set()
 
     def check(self) -> None:
-        """KeyboardInterrupt where a stop was asked for and no block asks by itself."""
+        """Raise KeyboardInterrupt if a stop was asked for, outside of `in_order` blocks."""
         if self._asked.is_set() and not self._in_order:
             raise KeyboardInterrupt
 
     def listen(self) -> None:
-        """Take the signals from now on."""
+        """Handle the signals from now on."""
         for number in NUMBERS:
-            signal.signal(number, self._ask)
+            signal.signal(number, self._handle)
 
     def ask(self) -> None:
-        """Ask from another thread."""
+        """Ask this process to stop, from any thread."""
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def _ask(self, *_: object) -> None:
+    def _handle(self, *_: object) -> None:
         if not self._asked.is_set():
             self._asked.set()
-            if not self._in_order:
-                raise KeyboardInterrupt
+            self.check()
 
     @contextmanager
     def in_order(self) -> Iterator[None]:
-        """A block that asks by itself; KeyboardInterrupt behind it where it did not any more."""
+        """A block that polls this object; raises KeyboardInterrupt at its end if asked to stop."""
         self._in_order = True
         try:
             yield
         finally:
             self._in_order = False
-        if self._asked.is_set():
-            raise KeyboardInterrupt
+        self.check()
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, where Ctrl-C would be KeyboardInterrupt."""
+    """What SIGTERM raises in the command, as Ctrl-C raises KeyboardInterrupt."""
 
 
-def interrupt_on_signals() -> None:
-    """Let SIGINT and SIGTERM end this process in order, and another one at once."""
-
-    def interrupt(number: int, _: object) -> None:
-        for each in NUMBERS:
-            signal.signal(each, lambda again, _: os._exit(128 + again))
-        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
-
-    for number in NUMBERS:
-        signal.signal(number, interrupt)
+def raise_terminated(*_: object) -> None:
+    """A handler for SIGTERM."""
+    raise Terminated
 
 
 @contextmanager
 def collected_signals() -> Iterator[list[int]]:
-    """SIGINT and SIGTERM go into a list for the time of the block, instead of ending it."""
+    """Collect SIGINT and SIGTERM in a list during the block, instead of ending the process."""
     received: list[int] = []
     before = [signal.signal(n, lambda number, _: received.append(number)) for n in NUMBERS]
     try:

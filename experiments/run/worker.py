@@ -1,8 +1,8 @@
-"""The process that does one job: `python -m experiments.run.worker`, a JSON line on stdin.
+"""The process that does one job: `python -m experiments.run.worker`, one JSON line on stdin.
 
-Stdin then stays open as a lifeline: when it ends, whoever launched the job is gone, and the worker
-stops as if it had been asked to. Progress goes to stdout, a JSON object a line; everything else to
-stderr, which the launcher keeps in the run directory's log.txt.
+Stdin then stays open as a lifeline: its end means that the launcher is gone, and the worker stops
+as if asked to. Progress goes to stdout, one JSON object per line; everything else goes to stderr,
+which the launcher writes to log.txt of the run directory.
 
 Exit status: 0 done, 1 failed (the journal says why), 75 another process owns the run directory,
 130 stopped and resumable.
@@ -19,8 +19,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from experiments.run.jobs import Job, log_tail, state, write_config
-from experiments.run.journal import Journal
+from experiments.run.jobs import Job, state
+from experiments.run.journal import Journal, log_tail
 from experiments.run.signals import Stop
 from pix2pix.common.errors import Interrupted, TrainingError, UserError
 from pix2pix.common.files import make_folder
@@ -41,11 +41,11 @@ def main() -> int:
             print(f"failed: {error}", file=sys.stderr)
             return FAILED
         threading.Thread(target=_watch_lifeline, args=(stop,), daemon=True).start()
-        # Anything that a library prints must not be taken for progress.
+        # Keep the prints of libraries out of the progress.
         progress, sys.stdout = sys.stdout, sys.stderr
 
         def emit(event: dict[str, Any]) -> None:
-            # The launcher is gone: the lifeline says so too, and the job stops in order.
+            # If the launcher is gone, the lifeline ends too, and the job stops in order.
             with contextlib.suppress(BrokenPipeError, ValueError):
                 print(json.dumps(event, default=str), file=progress, flush=True)
 
@@ -66,7 +66,7 @@ def _watch_lifeline(stop: Stop) -> None:
 
 
 def _own(job: Job, emit: Any, stop: Stop) -> int:
-    """Take the run directory for this process alone, then do what is left to do."""
+    """Own the run directory, then do the rest of the job."""
     lock = job.directory / "owner.lock"
     ownership = Ownership(lock)
     if not ownership.take():
@@ -83,8 +83,8 @@ def _own(job: Job, emit: Any, stop: Stop) -> int:
 
 
 def _clear_leftovers(directory: Path) -> None:
-    """Delete what an owner that was killed had half written; not what others write here under
-    locks of their own (a reference's images, the files of a lock)."""
+    """Delete incomplete files of an owner that was killed, but not files that others write here
+    under their own locks (a reference's images, lock files)."""
     for folder in (directory, directory / "samples", directory / "translations"):
         for leftover in folder.glob(".*.tmp"):
             if ".lock." not in leftover.name:
@@ -93,8 +93,8 @@ def _clear_leftovers(directory: Path) -> None:
 
 def _attempt(job: Job, emit: Any, stop: Stop) -> int:
     try:
-        write_config(job)
-        # Torch is imported here, so that a worker that is turned down stays small.
+        job.write_config()
+        # Import torch only now: a worker that finds another owner stays small.
         from experiments.run.runner import run
 
         run(job, emit, stop)
@@ -119,8 +119,8 @@ def _attempt(job: Job, emit: Any, stop: Stop) -> int:
 
 
 def _shortage(error: Exception, job: Job) -> str | None:
-    """What to say where memory ran out, or may have; None where something else is wrong."""
-    if "torch" not in sys.modules:  # not imported for this alone
+    """A message if memory ran out, or may have; None for any other error."""
+    if "torch" not in sys.modules:  # then it is no error of torch
         return None
     import torch
 
@@ -137,5 +137,5 @@ if __name__ == "__main__":
     status = main()
     with contextlib.suppress(OSError):
         sys.stderr.flush()
-    # Threads of libraries must not keep a finished worker alive.
+    # End now, even if a library left a thread running.
     os._exit(status)

@@ -1,7 +1,5 @@
-from pathlib import Path
-
 import pytest
-from some_jobs import a_job
+from planned_jobs import cell_job
 
 from experiments.progress import (
     Lines,
@@ -15,8 +13,7 @@ from experiments.progress import (
 VALUES = {"d_real": 0.6, "d_fake": 0.5, "g_gan": 1.25, "g_l1": 0.2}
 
 
-def job(title="70x70 seed 1"):
-    return a_job(Path("runs"), title=title)
+JOB = cell_job("procedural")
 
 
 @pytest.mark.parametrize(
@@ -33,11 +30,11 @@ def test_losses_stand_in_a_fixed_order():
 
 def test_plain_lines_come_at_every_tenth_with_losses_and_time_left(capsys):
     lines = Lines()
-    lines(job(), {"event": "phase", "phase": "training", "total": 200})
+    lines(JOB, {"event": "phase", "phase": "training", "total": 200})
     for step in range(1, 201):
         event = {"event": "losses", "step": step, "values": VALUES, "seconds_per_step": 0.5}
-        lines(job(), event)
-    lines(job(), {"event": "done", "seconds": 100.0})
+        lines(JOB, event)
+    lines(JOB, {"event": "done", "seconds": 100.0})
     err = capsys.readouterr().err.splitlines()
     assert len(err) == 1 + 11 + 1
     assert "step 100/200  L1 0.200  G 1.25  D 0.60/0.50  50s left" in err[6]
@@ -52,7 +49,7 @@ def test_scores_stand_in_the_order_of_a_papers_table():
 
 def test_a_file_that_was_set_aside_is_said(capsys):
     event = {"event": "set aside", "file": "checkpoint-0000007.pt.damaged", "error": "why"}
-    Lines()(job(), event | {"step": 3})
+    Lines()(JOB, event | {"step": 3})
     assert "checkpoint-0000007.pt.damaged set aside: why" in capsys.readouterr().err
 
 
@@ -63,4 +60,4 @@ def test_the_end_says_what_was_no_training_and_a_slow_engine_says_why():
     assert done_text({"seconds": 0.0}) == "done"
     assert execution_text({"engine": "graph"}) == ""
     event = {"engine": "paired", "instead_of": "graph", "error": "no such stream"}
-    assert "no CUDA graph could be made of them (no such stream)" in execution_text(event)
+    assert "no CUDA graph could be captured (no such stream)" in execution_text(event)

@@ -67,7 +67,7 @@ def test_a_dead_owners_cells_are_taken_over(study, whole):
         time.sleep(0.02)
     mine = study.processes()
     second = study.start()
-    while "jobs are done" not in second.said:
+    while "jobs are finished" not in second.said:
         assert time.monotonic() < deadline and second.process.poll() is None, second.said
         time.sleep(0.02)
     time.sleep(3)  # its workers are turned down

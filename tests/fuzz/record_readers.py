@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,31 +38,6 @@ def read_scorer(path: Path) -> None:
     model(torch.zeros(1, 3, 8, 8))
 
 
-def job_in(directory: Path, reference: str):
-    """A cell's job whose run directory is `directory`."""
-    from experiments.run.jobs import DataSource, Job
-    from pix2pix.config import CellConfig, TrainingSettings
-
-    config = CellConfig(
-        dataset="d",
-        direction="labels->photo",
-        size=(32, 32),
-        seed=1,
-        fingerprint="f",
-        training=TrainingSettings(steps=10),
-    )
-    data = DataSource(name="d", registry=None, root=directory, cache=directory)
-    return Job(
-        digest=directory.name,
-        title="t",
-        out=directory.parents[1],
-        data=data,
-        config=config,
-        reference=reference,
-        scorer=None,
-    )
-
-
 def read_journal(path: Path) -> None:
     from experiments.run import jobs
     from experiments.run.journal import is_done, last, read_records, replay
@@ -71,48 +48,73 @@ def read_journal(path: Path) -> None:
     assert [record for record in kept if record not in records] == []
     last(records, "losses")
     is_done(path.parent)
-    job = job_in(path.parent, "r")
-    assert jobs.state(job).word
+    assert jobs.state(job_in(path.parent)).word
 
 
 def read_job(path: Path) -> None:
     from experiments.run.jobs import Job
 
     job = Job.from_json(path.read_text(encoding="utf-8", errors="replace"))
-    assert Job.from_json(job.model_dump_json()) == job
+    assert job.directory.is_relative_to(job.out)
+    assert Job.from_json(job.to_json()) == job
+
+
+def job_in(directory: Path) -> Any:
+    """A job whose run directory is this one, whatever its digest."""
+    from experiments.run.jobs import DataSource, Job, ReferenceConfig
+
+    class Here(Job):
+        @property
+        def directory(self) -> Path:
+            return directory
+
+    config = ReferenceConfig(
+        dataset="d", fingerprint="f", direction="a->b", size=(16, 16), scorer=None
+    )
+    data = DataSource("d", None, "data", "cache")
+    return Here(config, "t", str(directory.parents[1]), data, "fedc", None)
 
 
 def read_suite_record(path: Path) -> None:
-    from experiments.record import parse_record, read_suite_record
+    from experiments.record import _kept, read_suite_record
 
+    arms = [{"name": "L1", "identity": "0123"}]
+    _kept(path, arms, "fedc", set())
     record = read_suite_record(path)
-    assert all(cell.arm and cell.digest and cell.seed >= 0 for cell in record.cells)
-    assert parse_record(record.model_dump_json()) == record
+    assert all(isinstance(arm["name"], str) for arm in record["arms"])
+    assert all(cell["arm"] and cell["digest"] and cell["seed"] >= 0 for cell in record["cells"])
 
 
 def read_scores(path: Path) -> None:
+    from experiments.tracking.scores import read_sheet, reference_of, with_sheet
+
     from experiments.run import jobs
-    from experiments.tracking.run import read_scores
+
+    sheet = documented(lambda: read_sheet(path.parent))
+    reference_of(sheet)
+    with_sheet([{"event": "done", "time": 1.0}], sheet)
+    jobs.scores_current(job_in(path.parent))
+
+
+def documented(read: Callable[[], Any]) -> Any:
+    """What `read_sheet` says: ValueError where it is not JSON."""
     from pix2pix.common.errors import UserError
 
     try:
-        read_scores(path.parent)
-    except ValueError as error:  # what it raises for a damaged file
-        raise UserError(str(error)) from None
-    finally:
-        job = job_in(path.parent, "fedc")
-        jobs.scores_current(job)
+        return read()
+    except ValueError as error:
+        raise UserError(f"scores.json: {error}") from None
 
 
 def read_caffemodel(path: Path) -> None:
-    from eval.scorer.convert_caffemodel import read_caffemodel
+    from eval.scorer.caffemodel import read_caffemodel
 
     for layer in read_caffemodel(path).layers:
         assert all(np.isfinite(blob).all() for blob in layer.blobs)
 
 
 def ready_for_caffe(_: Path) -> None:
-    ready("eval.scorer.convert_caffemodel")
+    ready("eval.scorer.caffemodel")
 
 
 def ready(module: str) -> None:

@@ -63,14 +63,19 @@ def journals() -> st.SearchStrategy[bytes]:
 
 
 JOB = {
-    "kind": "cell",
-    "digest": "0123456789abcdef",
     "title": "L1 seed 1",
     "out": "runs",
     "data": {"name": "procedural", "registry": None, "root": "data", "cache": "runs/cache"},
-    "config": {"dataset": "procedural"},
+    "config": {
+        "dataset": "procedural",
+        "fingerprint": "f",
+        "direction": "labels->photo",
+        "size": [32, 32],
+        "scorer": None,
+        "protocol": 2,
+    },
     "reference": "0123456789abcdef",
-    "scorer": {"width": 2, "batches": 2, "batch": 2},
+    "scorer": {"width": 2, "batches": 2, "batch": 2, "validate_every": 1, "patience": 1},
     "device": "cpu",
     "threads": 1,
     "checkpoint_seconds": 60.0,

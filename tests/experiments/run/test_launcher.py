@@ -7,19 +7,22 @@ import sys
 
 import pytest
 import torch
-from some_jobs import a_job
+from planned_jobs import cell_job
 
 from experiments.run.journal import Journal, write_json
 from experiments.run.launcher import (
     Outcome,
     choose_workers,
     launch,
-    likely_gpus,
     unusable_gpus,
     usable_cores,
 )
 from experiments.run.signals import collected_signals
 from pix2pix.common.locks import Ownership
+
+
+def job(out, name, **fields):
+    return cell_job(name, name, out, **fields)
 
 
 def test_workers_default_to_a_gpu_else_a_core_each():
@@ -30,38 +33,25 @@ def test_workers_default_to_a_gpu_else_a_core_each():
     assert choose_workers(9, 0, jobs) == 5
 
 
-@pytest.mark.parametrize(
-    ("visible", "count"), [(None, 2), ("0", 1), ("0,1,2", 2), ("", 0), ("-1", 0), ("1,-1,0", 1)]
-)
-def test_gpus_are_counted_by_their_device_files(tmp_path, monkeypatch, visible, count):
-    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "null"):
-        (tmp_path / name).touch()
-    if visible is None:
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    else:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert likely_gpus(tmp_path) == count
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine's GPU is usable")
-def test_gpus_that_torch_cannot_use_are_told(tmp_path, monkeypatch):
+def test_a_gpu_that_torch_cannot_use_is_reported(tmp_path, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert not unusable_gpus(tmp_path)
     (tmp_path / "nvidia0").touch()
-    assert unusable_gpus(tmp_path).startswith("torch cannot use 1 GPU(s) of this machine")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # whoever turns them off knows
+    assert unusable_gpus(tmp_path).startswith("torch cannot use this machine's GPU")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # turned off on purpose
     assert not unusable_gpus(tmp_path)
 
 
 def test_every_job_fails_for_itself_and_says_why(tmp_path):
     events = []
-    jobs = [a_job(tmp_path, "a"), a_job(tmp_path, "b")]
+    jobs = [job(tmp_path, "a"), job(tmp_path, "b")]
     outcomes = launch(jobs, 2, 0, lambda j, e: events.append((j.digest, e["event"])))
     for one in jobs:
         assert outcomes[one.digest].word == "failed"
-        assert "nowhere" in outcomes[one.digest].reason
+        assert "nothing-of-that-name" in outcomes[one.digest].reason
         (record,) = [r for r in Journal(one.directory).records() if r["event"] == "failed"]
-        assert "nowhere" in record["error"]
+        assert "nothing-of-that-name" in record["error"]
         assert (one.digest, "ended") in events
 
 
@@ -76,32 +66,33 @@ def own(*jobs):
 
 
 def test_others_come_first_while_another_process_owns_a_cell(tmp_path):
-    jobs = [a_job(tmp_path, "a"), a_job(tmp_path, "b")]
+    jobs = [job(tmp_path, "a"), job(tmp_path, "b")]
     (lock,) = own(jobs[0])
     order = []
 
     def watch(one, event):
-        order.append((one.digest, event["event"], event.get("phase", "")))
-        if event["event"] == "ended" and one.digest == "b":
+        order.append((one.title, event["event"], event.get("phase", "")))
+        if event["event"] == "ended" and one.title == "b":
             lock.release()
 
     outcomes = launch(jobs, 1, 0, watch)
     assert order[0] == ("a", "phase", f"owned by process {os.getpid()} on {platform.node()}")
-    assert [digest for digest, event, _ in order if event == "ended"] == ["b", "a"]
-    assert outcomes["a"].word == "failed"  # its turn came, and its data set does not exist
+    assert [title for title, event, _ in order if event == "ended"] == ["b", "a"]
+    # It was started in the end, and failed because its data set does not exist.
+    assert outcomes[jobs[0].digest].word == "failed"
 
 
-def test_a_worker_that_is_turned_down_gives_its_slot_back(tmp_path, monkeypatch):
-    """Another process takes the cell after the launcher asked who owns it."""
-    monkeypatch.setattr("experiments.run.launcher.owner_of", lambda _: None)
-    jobs = [a_job(tmp_path, "a"), a_job(tmp_path, "b")]
+def test_a_worker_that_is_turned_down_gives_its_slot_back(tmp_path):
+    """The kernel's lock alone: what a launcher finds out only by trying."""
+    jobs = [job(tmp_path, "a"), job(tmp_path, "b")]
     (lock,) = own(jobs[0])
+    lock.file.unlink()
     ended = []
 
     def watch(one, event):
         if event["event"] == "ended":
-            ended.append(one.digest)
-            if one.digest == "b":
+            ended.append(one.title)
+            if one.title == "b":
                 lock.release()
 
     launch(jobs, 1, 0, watch)
@@ -109,7 +100,7 @@ def test_a_worker_that_is_turned_down_gives_its_slot_back(tmp_path, monkeypatch)
 
 
 def test_what_its_owner_has_done_meanwhile_is_done(tmp_path):
-    one = a_job(tmp_path, "a")
+    one = job(tmp_path, "a")
     (lock,) = own(one)
 
     def watch(_, event):
@@ -118,13 +109,14 @@ def test_what_its_owner_has_done_meanwhile_is_done(tmp_path):
             Journal(one.directory).append("done", seconds=1.0)
             lock.release()
 
-    assert launch([one], 1, 0, watch) == {"a": Outcome("done")}
+    assert launch([one], 1, 0, watch) == {one.digest: Outcome("done")}
 
 
-def test_a_signal_stops_what_runs_and_what_waits(tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.run.launcher.owner_of", lambda _: None)
-    jobs = [a_job(tmp_path, name) for name in ("a", "b", "c")]
-    held = own(*jobs)  # so that two workers are started and turned down, again and again
+def test_a_signal_stops_what_runs_and_what_waits(tmp_path):
+    jobs = [job(tmp_path, name) for name in ("a", "b", "c")]
+    locks = own(*jobs)
+    for lock in locks[:2]:
+        lock.file.unlink()  # so that two workers are started and turned down, again and again
 
     def watch(_, event):
         if event["event"] == "phase":
@@ -133,8 +125,6 @@ def test_a_signal_stops_what_runs_and_what_waits(tmp_path, monkeypatch):
     with collected_signals() as signals:
         outcomes = launch(jobs, 2, 0, watch, signals)
     assert {o.word for o in outcomes.values()} == {"stopped"}
-    for lock in held:
-        lock.release()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
@@ -147,22 +137,23 @@ def test_a_worker_that_dies_leaves_its_reason_and_its_log(tmp_path, number, monk
             f"import os, sys; print('on my way', file=sys.stderr); os.kill(os.getpid(), {number})",
         ],
     )
-    one, told = a_job(tmp_path, "a"), []
+    one, told = job(tmp_path, "a"), []
     outcomes = launch([one], 1, 0, lambda _, event: told.append(event))
-    assert f"killed by signal {int(number)}" in outcomes["a"].reason
+    assert f"killed by signal {int(number)}" in outcomes[one.digest].reason
     (record,) = Journal(one.directory).records()
-    assert record["event"] == "failed" and record["error"] == outcomes["a"].reason
+    assert record["event"] == "failed" and record["error"] == outcomes[one.digest].reason
     assert "on my way" in record["log"]
     assert (one.directory / "config.json").exists()
-    assert {"event": "failed", "error": outcomes["a"].reason} in told
+    assert {"event": "failed", "error": outcomes[one.digest].reason} in told
 
 
 def test_a_folder_that_cannot_be_written_fails_its_job_alone(tmp_path):
-    blocked, other = a_job(tmp_path / "x", "a"), a_job(tmp_path, "b")
+    blocked, other = job(tmp_path / "x", "a"), job(tmp_path, "b")
     (tmp_path / "x").write_text("a file where a folder should be")
     outcomes = launch([blocked, other], 1, 0, lambda *_: None)
-    assert f"{tmp_path}/x" in outcomes["a"].reason and "\n" not in outcomes["a"].reason
-    assert "nowhere" in outcomes["b"].reason
+    assert f"{tmp_path}/x" in outcomes[blocked.digest].reason
+    assert "\n" not in outcomes[blocked.digest].reason
+    assert "nothing-of-that-name" in outcomes[other.digest].reason
 
 
 @pytest.mark.parametrize("line", ["", "{}", "no json", '{"kind": "cell"}'])

@@ -1,14 +1,16 @@
+from reports.analysis.permutations import smallest_p
+
 from experiments.plan import make_plan
 from experiments.run.preflight import SEEDS_THAT_DECIDE, few_seeds
 from experiments.spec import load_suite
 from pix2pix.data.registry import load_registry
-from reports.analysis.statistics import ALPHA, FEW, smallest_p
+from reports.analysis.statistics import ALPHA, FEW
 
 
 def test_seeds_that_decide_nothing_are_told_before_days_of_training():
     entry = load_registry()["cityscapes"]
     told = few_seeds([make_plan(load_suite("losses"), entry, "paper")])
-    assert told.startswith("3 seeds per arm decide no claim of arms that share them; --seeds 5 can")
+    assert "3 seeds per arm" in told and "--seeds 5" in told
     for seeds in ((1,), (1, 2, 3, 4, 5)):
         assert not few_seeds([make_plan(load_suite("losses"), entry, "paper", seeds=seeds)])
 

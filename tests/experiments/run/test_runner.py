@@ -3,6 +3,7 @@
 import contextlib
 import json
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -59,12 +60,9 @@ class Place:
         plan = make_plan(load_suite(str(data / "mine.yaml")), entry, "smoke", overrides=overrides)
         cache = data / "cache"
         made = prepare(entry, data, plan.size, plan.suite.direction, cache)
-        source = DataSource(name="streets", registry=registry, root=data, cache=cache)
-        cells = plan.cells(made.fingerprint)
+        source = DataSource("streets", str(registry), str(data), str(cache))
         options = {"checkpoint_seconds": 0.0}
-        self.reference, self.cell = build_jobs(
-            plan, cells, made.fingerprint, source, out, **options
-        )
+        self.reference, self.cell = build_jobs(plan, made.fingerprint, source, out, **options)
         self.scorer = out / "scorers" / f"{self.reference.digest}.safetensors"
 
     def run(self, emit=lambda _: None):
@@ -129,7 +127,7 @@ class Killed(BaseException):
 
 def test_killed_at_every_record_it_goes_on_to_the_same_bits(place, whole, data, tmp_path):
     """Each sitting gets one record further than the last, then dies."""
-    sessions = 0
+    sittings = 0
     for allowed in range(1, 100):
         left = iter(range(allowed))
 
@@ -137,13 +135,13 @@ def test_killed_at_every_record_it_goes_on_to_the_same_bits(place, whole, data, 
             if event["event"] != "phase" and next(left, None) is None:
                 raise Killed
 
-        sessions += 1
+        sittings += 1
         try:
             place.run(emit)
             break
         except Killed:
             continue
-    assert sessions > 5
+    assert sittings > 5
     same(place, whole)
 
 
@@ -152,7 +150,7 @@ def test_asked_to_stop_in_training_it_writes_a_checkpoint_and_goes_on(place, who
 
     def emit(event):
         if event["event"] == "losses" and event["step"] == 3:
-            stop._ask()
+            stop._handle()
 
     with pytest.raises(Interrupted):
         run(place.cell, emit, stop)
@@ -167,7 +165,7 @@ def test_asked_to_stop_elsewhere_it_ends_at_once_and_goes_on(place, whole, phase
 
     def emit(event):
         if event.get("phase") == phase:
-            stop._ask()
+            stop._handle()
 
     with pytest.raises(KeyboardInterrupt):
         run(place.cell, emit, stop)
@@ -183,7 +181,7 @@ def test_a_stop_that_a_callback_swallowed_ends_the_job_too(place, whole, phase):
     def emit(event):
         if event.get("phase") == phase:
             with contextlib.suppress(KeyboardInterrupt):
-                stop._ask()
+                stop._handle()
 
     with pytest.raises(KeyboardInterrupt):
         run(place.cell, emit, stop)
@@ -194,23 +192,23 @@ def test_a_stop_that_a_callback_swallowed_ends_the_job_too(place, whole, phase):
 
 def test_asked_to_stop_while_another_decodes_it_ends_at_once(place, data):
     from pix2pix.common.locks import Ownership
-    from pix2pix.data import cache as caching
+    from pix2pix.data import pair_cache
 
     place = Place(data, place.reference.directory.parent)
     entry = load_registry(data / "sets.yaml")["streets"]
-    source = caching.find_source(entry, data, (64, 64))
-    folder = caching.folder(source, data / "cache")
+    source = pair_cache.find_source(entry, data, (64, 64))
+    folder = pair_cache.folder(source, data / "cache")
     lock = Ownership(folder.with_name(f".{folder.name}.lock"))
     assert lock.take()
-    config = place.cell.config.model_copy(update={"size": (64, 64)})
-    place.cell = place.cell.model_copy(update={"config": config})
+    larger = place.cell.config.model_copy(update={"size": (64, 64)})
+    job = replace(place.cell, config=larger)
     stop = Stop()
     stop.listen()
     timer = threading.Timer(0.3, stop.ask)
     try:
         with pytest.raises(KeyboardInterrupt):
             timer.start()  # in here, where the signal is expected however late it is noticed
-            run(place.cell, lambda _: None, stop)
+            run(job, lambda _: None, stop)
     finally:
         timer.join()
         import signal

@@ -11,25 +11,26 @@ import numpy as np
 import pytest
 import recorded_runs as recorded
 from PIL import Image
-from some_jobs import a_job, a_reference, cell_config
 
 from eval.fcn_score import per_class, scores
 from eval.scorer.file import load_scorer, save_scorer
-from experiments.run.jobs import DataSource, Job, write_config
+from experiments.run.jobs import DataSource, Job, ReferenceConfig
 from experiments.run.journal import Journal, last, read_records
 from experiments.run.runner import run
 from experiments.run.scoring import ensure_scorer
 from experiments.run.session import Session
 from experiments.run.signals import Stop
+from experiments.spec import ScorerProfile
 from experiments.tracking.mirror import mirror
 from experiments.tracking.reader import read_suite
 from experiments.tracking.store import open_store
 from pix2pix.common.errors import Interrupted, UserError
+from pix2pix.config import CellConfig, TrainingSettings
 from pix2pix.data.cache import prepare
 from pix2pix.data.registry import find_entry, load_registry
 
 SIDE = 32
-SCORER = {"width": 2, "batches": 12, "batch": 2, "validate_every": 4, "patience": 9}
+SCORER = ScorerProfile(width=2, batches=12, batch=2, validate_every=4, patience=9)
 REGISTRY = """\
 streets:
   title: Two-class streets
@@ -59,26 +60,32 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[DataSource, str]:
     (root / "mine.yaml").write_text(REGISTRY)
     entry = find_entry(load_registry(root / "mine.yaml"), "streets")
     paired = prepare(entry, root, (SIDE, SIDE), "labels->photo", root / "cache")
-    source = DataSource(
-        name="streets", registry=root / "mine.yaml", root=root, cache=root / "cache"
-    )
+    source = DataSource("streets", str(root / "mine.yaml"), str(root), str(root / "cache"))
     return source, paired.fingerprint
 
 
+def shared(data: tuple[DataSource, str]) -> dict[str, Any]:
+    """The fields that a cell's config and its reference's have in common."""
+    return {
+        "dataset": "streets",
+        "fingerprint": data[1],
+        "direction": "labels->photo",
+        "size": (SIDE, SIDE),
+    }
+
+
+def ref(data: tuple[DataSource, str]) -> str:
+    """The digest of the reference, which names its folder and the scorer's."""
+    return ReferenceConfig(scorer=SCORER, **shared(data)).digest
+
+
 def job_of(data: tuple[DataSource, str], out: Path, kind: str = "reference") -> Job:
-    source, fingerprint = data
-    of = {"dataset": "streets", "fingerprint": fingerprint, "size": (SIDE, SIDE)}
-    is_reference = kind == "reference"
-    job = a_job(
-        out,
-        "ref" if is_reference else "aaa",
-        data=source,
-        config=a_reference(**of, scorer=SCORER) if is_reference else cell_config(**of),
-        reference="ref",
-        scorer=SCORER,
-    )
+    config: CellConfig | ReferenceConfig = ReferenceConfig(scorer=SCORER, **shared(data))
+    if kind == "cell":
+        config = CellConfig(seed=1, training=TrainingSettings(steps=1), **shared(data))
     (out / "scorers").mkdir(parents=True, exist_ok=True)
-    write_config(job)
+    job = Job(config, kind, str(out), data[0], ref(data), SCORER)
+    job.write_config()
     return job
 
 
@@ -105,20 +112,21 @@ def events(directory: Path) -> list[str]:
 
 
 def test_a_cell_that_trains_it_leaves_its_own_journal_and_seconds_alone(data, tmp_path):
-    work = work_of(job_of(data, tmp_path, "cell"))
+    job = job_of(data, tmp_path, "cell")
+    work = work_of(job)
     ensure_scorer(work)
-    assert events(tmp_path / "cells" / "aaa") == []
-    records = read_records(tmp_path / "scorers" / "ref" / "journal.jsonl")
+    assert events(job.directory) == []
+    records = read_records(tmp_path / "scorers" / ref(data) / "journal.jsonl")
     assert [r["event"] for r in records if r["event"] not in ("losses", "validation")] == [
         "start", "data", "parameters", "trained", "done",
     ]  # fmt: skip
-    assert records[0]["trained_by"] == "cell aaa"
+    assert records[0]["trained_by"] == f"cell {job.digest}"
     assert [r["step"] for r in records if r["event"] == "losses"] == list(range(1, 13))
     assert [r["step"] for r in records if r["event"] == "validation"] == [4, 8, 12]
     assert (records[1]["train"], records[1]["val"]) == (18, 2)
     seconds = last(records, "trained")["seconds"]
     assert work.waited >= seconds > 0
-    _, metadata = load_scorer(tmp_path / "scorers" / "ref.safetensors")
+    _, metadata = load_scorer(tmp_path / "scorers" / f"{ref(data)}.safetensors")
     assert metadata["class_names"] == ["road", "sky"]
     assert metadata["source"] == {
         "dataset": "streets",
@@ -129,9 +137,9 @@ def test_a_cell_that_trains_it_leaves_its_own_journal_and_seconds_alone(data, tm
 
 def test_whoever_comes_second_trains_nothing(data, tmp_path):
     ensure_scorer(work_of(job_of(data, tmp_path, "cell")))
-    before = events(tmp_path / "scorers" / "ref")
+    before = events(tmp_path / "scorers" / ref(data))
     ensure_scorer(work_of(job_of(data, tmp_path), lambda event: pytest.fail(f"did {event}")))
-    assert events(tmp_path / "scorers" / "ref") == before
+    assert events(tmp_path / "scorers" / ref(data)) == before
 
 
 def test_interrupted_it_starts_anew_and_ends_with_the_same_weights(data, tmp_path):
@@ -139,17 +147,17 @@ def test_interrupted_it_starts_anew_and_ends_with_the_same_weights(data, tmp_pat
     job = job_of(data, tmp_path / "cut")
     with pytest.raises(Interrupted):
         ensure_scorer(work_of(job, cut_at(7)))
-    assert not (tmp_path / "cut" / "scorers" / "ref.safetensors").exists()
+    assert not (tmp_path / "cut" / "scorers" / f"{ref(data)}.safetensors").exists()
     ensure_scorer(work_of(job))
-    assert events(tmp_path / "cut" / "scorers" / "ref").count("start") == 2
-    whole, cut = (load_scorer(tmp_path / way / "scorers" / "ref.safetensors")[1]["sha256"]
+    assert events(tmp_path / "cut" / "scorers" / ref(data)).count("start") == 2
+    whole, cut = (load_scorer(tmp_path / way / "scorers" / f"{ref(data)}.safetensors")[1]["sha256"]
                   for way in ("whole", "cut"))  # fmt: skip
     assert whole == cut
 
 
 def test_a_kill_between_the_file_and_the_last_word_costs_no_training(data, tmp_path):
     ensure_scorer(work_of(job_of(data, tmp_path)))
-    journal = tmp_path / "scorers" / "ref" / "journal.jsonl"
+    journal = tmp_path / "scorers" / ref(data) / "journal.jsonl"
     whole = journal.read_text()
     journal.write_text("".join(whole.splitlines(keepends=True)[:-1]))
     ensure_scorer(work_of(job_of(data, tmp_path)))
@@ -158,7 +166,7 @@ def test_a_kill_between_the_file_and_the_last_word_costs_no_training(data, tmp_p
 
 def test_a_file_of_another_data_set_is_refused(data, tmp_path):
     ensure_scorer(work_of(job_of(data, tmp_path)))
-    path = tmp_path / "scorers" / "ref.safetensors"
+    path = tmp_path / "scorers" / f"{ref(data)}.safetensors"
     model, metadata = load_scorer(path)
     save_scorer(path, model, {}, ["road", "sky"], metadata["source"] | {"dataset": "facades"})
     with pytest.raises(UserError, match="trained for facades, not for streets"):
@@ -169,7 +177,7 @@ def test_a_failed_training_says_why_in_its_own_journal(data, tmp_path, monkeypat
     monkeypatch.setattr("experiments.run.scoring.hold_out", lambda labels: np.array([99]))
     with pytest.raises(UserError):
         ensure_scorer(work_of(job_of(data, tmp_path)))
-    failed = last(Journal(tmp_path / "scorers" / "ref").records(), "failed")
+    failed = last(Journal(tmp_path / "scorers" / ref(data)).records(), "failed")
     assert failed["error"] == "held_out: must be 0 to 19 (got 99, 99)"
 
 
@@ -178,7 +186,7 @@ def test_the_scorer_has_one_mlflow_run_with_curves_and_the_ceiling_by_class(
 ) -> None:
     out = tmp_path / "runs"
     job = job_of(data, out)
-    recorded.suite_record(out, [("70x70", 1, "aaa")], reference="ref", dataset="streets")
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=ref(data), dataset="streets")
     key = ("patch_size", "streets", "quick")
     with pytest.raises(Interrupted):
         run(job, cut_at(7), Stop())
@@ -194,7 +202,7 @@ def test_the_scorer_has_one_mlflow_run_with_curves_and_the_ceiling_by_class(
     assert scorer is not None and truth is not None
     assert scorer.run_id == begun.run_id and scorer.status == truth.status == "done"
     # The real photos' own scores are recorded once, and shown by both.
-    journals = [out / folder / "ref" for folder in ("references", "scorers")]
+    journals = [out / folder / ref(data) for folder in ("references", "scorers")]
     assert [events(folder).count("scores") for folder in journals] == [1, 0]
     fcn = {name: value for name, value in truth.scores.items() if name.startswith("fcn.")}
     assert scorer.scores == fcn and len(fcn) == 3
@@ -208,7 +216,7 @@ def test_the_scorer_has_one_mlflow_run_with_curves_and_the_ceiling_by_class(
     assert scorer.cost["batches"] == 12 and scorer.cost["kept_batch"] in (4, 8, 12)
     assert scorer.cost["scorer_parameters"] > 0
 
-    with np.load(out / "references" / "ref" / "per_image.npz") as arrays:
+    with np.load(out / "references" / ref(data) / "per_image.npz") as arrays:
         confusion = arrays["confusion"].sum(0)
     accuracy, iou = per_class(confusion)
     table = scorer.json_artifact("per_class.json")

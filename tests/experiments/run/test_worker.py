@@ -1,6 +1,6 @@
 import pytest
 import torch
-from some_jobs import a_job
+from planned_jobs import cell_job
 
 from experiments.run import runner, worker
 from experiments.run.journal import read_records
@@ -13,7 +13,7 @@ def no_room(*_):
 
 @pytest.mark.parametrize("kind", ["cpu"] + ["cuda:0"] * torch.cuda.is_available())
 def test_a_cell_that_gets_no_memory_says_how_much_it_asked_for(tmp_path, monkeypatch, kind):
-    job = a_job(tmp_path, device=kind)
+    job = cell_job("any", out=tmp_path, device=kind)
     job.directory.mkdir(parents=True)
     monkeypatch.setattr(runner, "run", no_room)
     told = []

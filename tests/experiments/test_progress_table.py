@@ -1,17 +1,12 @@
 import io
-from pathlib import Path
 
 import pytest
+from planned_jobs import cell_job
 from rich.console import Console
-from some_jobs import a_job
 
-from experiments.live_table import LiveTable, shortened
+from experiments.progress import LiveTable, shortened
 
 VALUES = {"d_real": 0.6, "d_fake": 0.5, "g_gan": 1.25, "g_l1": 0.2}
-
-
-def job(digest, title):
-    return a_job(Path("runs"), digest, title=title)
 
 
 @pytest.fixture
@@ -32,7 +27,7 @@ def train(table, one, step, total=1000):
 
 
 def test_a_running_cell_shows_its_step_losses_and_time_left(terminal):
-    jobs = [job("a", "70x70 seed 1"), job("b", "1x1 seed 1")]
+    jobs = [cell_job("a", "70x70 seed 1"), cell_job("b", "1x1 seed 1")]
     table = LiveTable(jobs, 1, terminal)
     train(table, jobs[0], 400)
     text = shown(table)
@@ -44,7 +39,7 @@ def test_a_running_cell_shows_its_step_losses_and_time_left(terminal):
 
 
 def test_scores_replace_losses_and_failures_say_why(terminal):
-    jobs = [job("a", "70x70 seed 1"), job("b", "1x1 seed 1")]
+    jobs = [cell_job("a", "70x70 seed 1"), cell_job("b", "1x1 seed 1")]
     table = LiveTable(jobs, 2, terminal)
     train(table, jobs[0], 1000)
     table(jobs[0], {"event": "scores", "values": {"fcn.pixel_accuracy": 0.8131}})
@@ -60,7 +55,7 @@ def test_scores_replace_losses_and_failures_say_why(terminal):
 
 
 def test_an_arms_name_is_text_not_markup(terminal):
-    strange = job("a", "U-Net [red]x[/] seed 1")
+    strange = cell_job("a", "U-Net [red]x[/] seed 1")
     table = LiveTable([strange], 1, terminal)
     table(strange, {"event": "failed", "error": "[/nothing] to close"})
     text = shown(table)
@@ -69,7 +64,7 @@ def test_an_arms_name_is_text_not_markup(terminal):
 
 
 def test_the_table_is_never_higher_than_the_terminal(terminal):
-    jobs = [job(str(i), f"arm seed {i}") for i in range(60)]
+    jobs = [cell_job(str(i), f"arm seed {i}") for i in range(60)]
     table = LiveTable(jobs, 2, terminal)
     for one in jobs[:40]:
         table(one, {"event": "done", "seconds": 1.0})
@@ -82,7 +77,7 @@ def test_the_table_is_never_higher_than_the_terminal(terminal):
 
 
 def test_a_closed_table_is_whole(terminal):
-    jobs = [job(str(i), f"arm seed {i}") for i in range(60)]
+    jobs = [cell_job(str(i), f"arm seed {i}") for i in range(60)]
     table = LiveTable(jobs, 2, terminal)
     for one in jobs[:40]:
         table(one, {"event": "done", "seconds": 1.0})
@@ -90,11 +85,11 @@ def test_a_closed_table_is_whole(terminal):
     table.close()
     lines = shown(table).splitlines()
     assert [line.split()[2] for line in lines[1:-1]] == [str(i) for i in range(60)]
-    assert lines[-1].strip() == "41 of 60 ended, 19 not begun"
+    assert lines[-1].strip() == "41 of 60 ended, 19 not started"
 
 
 def test_waiting_cells_are_shown_while_there_is_room(terminal):
-    jobs = [job("a", "70x70 seed 1"), job("b", "1x1 seed 1")]
+    jobs = [cell_job("a", "70x70 seed 1"), cell_job("b", "1x1 seed 1")]
     table = LiveTable(jobs, 1, terminal)
     train(table, jobs[0], 400)
     lines = shown(table).splitlines()
@@ -108,7 +103,7 @@ def test_waiting_cells_are_shown_while_there_is_room(terminal):
 
 
 def test_a_phase_without_steps_has_no_time_left(terminal):
-    jobs = [job("a", "70x70 seed 1"), job("b", "1x1 seed 1")]
+    jobs = [cell_job("a", "70x70 seed 1"), cell_job("b", "1x1 seed 1")]
     table = LiveTable(jobs, 1, terminal)
     train(table, jobs[0], 1000)
     table(jobs[0], {"event": "phase", "phase": "scoring"})
@@ -125,7 +120,7 @@ def test_a_phase_without_steps_has_no_time_left(terminal):
 def test_eighty_columns_hold_steps_time_and_scores():
     narrow = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
     arms = ["encoder-decoder (L1)", "encoder-decoder (L1+cGAN)"]
-    jobs = [job(str(i), f"{arm} seed {i}") for i, arm in enumerate(arms)]
+    jobs = [cell_job(str(i), f"{arm} seed {i}") for i, arm in enumerate(arms)]
     table = LiveTable(jobs, 2, narrow)
     train(table, jobs[0], 2999, 3000)
     names = ("fcn.pixel_accuracy", "fcn.class_accuracy", "fcn.class_iou")
