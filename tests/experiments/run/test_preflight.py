@@ -1,4 +1,4 @@
-from reports.analysis.permutations import smallest_p
+from reports.analysis.statistics import smallest_p
 
 from experiments.plan import make_plan
 from experiments.run.preflight import SEEDS_THAT_DECIDE, few_seeds

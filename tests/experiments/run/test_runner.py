@@ -192,12 +192,12 @@ def test_a_stop_that_a_callback_swallowed_ends_the_job_too(place, whole, phase):
 
 def test_asked_to_stop_while_another_decodes_it_ends_at_once(place, data):
     from pix2pix.common.locks import Ownership
-    from pix2pix.data import pair_cache
+    from pix2pix.data import cache as caching
 
     place = Place(data, place.reference.directory.parent)
     entry = load_registry(data / "sets.yaml")["streets"]
-    source = pair_cache.find_source(entry, data, (64, 64))
-    folder = pair_cache.folder(source, data / "cache")
+    source = caching.find_source(entry, data, (64, 64))
+    folder = caching.folder(source, data / "cache")
     lock = Ownership(folder.with_name(f".{folder.name}.lock"))
     assert lock.take()
     larger = place.cell.config.model_copy(update={"size": (64, 64)})
