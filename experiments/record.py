@@ -11,7 +11,7 @@ from experiments.deviations import deviations, of_settings
 from experiments.plan import Cell, Plan, SuiteKey
 from experiments.run.jobs import reference_config
 from experiments.run.journal import write_json
-from experiments.spec import suite_names
+from experiments.spec import Published, suite_names
 from pix2pix.common.errors import UserError
 from pix2pix.common.locks import owning
 from pix2pix.data.registry import load_registry
@@ -147,7 +147,7 @@ def _record(
     plan: Plan, cells: list[Cell], fingerprint: str, commit: str, pairs: dict[str, int]
 ) -> SuiteRecord:
     """The record of these cells alone."""
-    suite, published = plan.suite, plan.suite.published
+    suite = plan.suite
     lengths = {(c.config.training.steps, c.config.training.epochs) for c in cells}
     steps, epochs = next(iter(lengths)) if len(lengths) == 1 else (None, None)
     return SuiteRecord(
@@ -176,18 +176,19 @@ def _record(
         cells=tuple(CellRecord(arm=c.arm, seed=c.seed, digest=c.config.digest) for c in cells),
         reference=reference_config(plan, fingerprint).digest,
         scores=tuple(suite.scores),
-        published=published
-        and PublishedRecord(
-            source=published.source,
-            rows={
-                arm: dict(zip(published.columns, row, strict=True))
-                for arm, row in published.rows.items()
-            },
-        ),
+        published=_published(suite.published),
         claims=tuple(suite.claims),
         deviations=tuple(deviations(plan)),
         other_settings=tuple(of_settings(plan)),
     )
+
+
+def _published(published: Published | None) -> PublishedRecord | None:
+    """The paper's numbers by arm and score."""
+    if published is None:
+        return None
+    rows = {a: dict(zip(published.columns, row, strict=True)) for a, row in published.rows.items()}
+    return PublishedRecord(source=published.source, rows=rows)
 
 
 def _own(plan: Plan) -> tuple[str, ...]:

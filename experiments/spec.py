@@ -70,7 +70,8 @@ def check_settings(settings: Dotted, positions: Positions, prefix: str) -> Dotte
         if key not in SETTINGS:
             raise UserError(positions.message(where, f"unknown setting{_suggestion(key)}"))
         field = SETTINGS[key]
-        adapter = TypeAdapter(Annotated[field.annotation, "setting", *field.metadata])
+        allowed: Any = Annotated[field.annotation, "setting", *field.metadata]
+        adapter: TypeAdapter[Any] = TypeAdapter(allowed)
         try:
             checked[key] = adapter.validate_python(value, strict=True)
         except ValidationError as error:

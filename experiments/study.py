@@ -78,7 +78,7 @@ def make_study(options: Options) -> Study:
 
 def _plans(options: Options, entry: DatasetEntry) -> tuple[Plan, ...]:
     everything = options.suites == ("all",)
-    plans = []
+    plans: list[Plan] = []
     for name in suite_names() if everything else options.suites:
         suite = load_suite(name)
         try:
@@ -112,7 +112,8 @@ def execute(study: Study) -> Ending:
     began = time.monotonic()
     fingerprint, pairs = _prepare(study)
     here = commit()
-    records, planned = [], {}
+    records: list[Path] = []
+    planned: dict[str, Job] = {}
     for plan in study.plans:
         cells = plan.cells(fingerprint)
         records.append(write_record(plan, cells, fingerprint, options.out, here, pairs))

@@ -15,7 +15,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from pix2pix.common.errors import Unreadable, UserError
 from pix2pix.common.files import replacing, set_aside
 from pix2pix.common.memory import out_of_memory
 from pix2pix.config import GeneratorSettings
-from pix2pix.networks import build_generator
+from pix2pix.networks import Generator, build_generator
 
 FORMAT = 2
 """Increased when the content of the files changes; other formats are refused."""
@@ -65,7 +65,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
     """
     with replacing(path) as file:
         writer = _Writer(file)
-        torch.save({"format": FORMAT, **content}, writer)
+        torch.save({"format": FORMAT, **content}, cast(IO[bytes], writer))
         if writer.error is not None:
             raise writer.error
 
@@ -181,12 +181,12 @@ def save_generator(
     save(path, content)
 
 
-def load_generator(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_generator(path: Path) -> tuple[Generator, dict[str, Any]]:
     """The generator that `save_generator` wrote, and the rest of the file. Raises as `load`."""
     return rebuild_generator(path, load(path))
 
 
-def rebuild_generator(path: Path, content: Any) -> tuple[nn.Module, dict[str, Any]]:
+def rebuild_generator(path: Path, content: Any) -> tuple[Generator, dict[str, Any]]:
     """A generator from the content of a file of ours; `path` is named in errors.
 
     The file may come from a stranger: weights are checked before they take memory. UserError if

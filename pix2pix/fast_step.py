@@ -159,7 +159,7 @@ class GraphStep:
         for optimiser in _optimisers(self.model):  # the graph allocates its own gradients
             optimiser.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
+        with torch.cuda.graph(graph, pool=pool):  # type: ignore[arg-type]
             terms = self.step(self.model, self.x, self.y)
         return graph, terms
 
@@ -200,8 +200,9 @@ def _leave_capture(device: torch.device, random: Tensor, pool: tuple[int, int] |
     index = torch.cuda.current_device() if device.index is None else device.index
     torch.cuda.default_generators[index].graphsafe_set_state(fresh)
     with suppress(RuntimeError, AttributeError):  # never opened, or already closed
-        torch._C._cuda_endAllocateToPool(index, pool)
-        torch._C._cuda_releasePool(index, pool)
+        if pool is not None:
+            torch._C._cuda_endAllocateToPool(index, pool)
+            torch._C._cuda_releasePool(index, pool)
 
 
 def _first_cause(error: BaseException) -> BaseException:
@@ -218,7 +219,9 @@ def _optimisers(model: Model) -> list[torch.optim.Optimizer]:
 def _state(model: Model) -> State:
     """Copies of all weights and of the optimisers' moments."""
     networks = [n for n in (model.generator, model.discriminator) if n is not None]
-    weights = [(p, _kept(p)) for network in networks for p in network.parameters()]
+    weights: list[tuple[Tensor, Tensor]] = [
+        (p, _kept(p)) for network in networks for p in network.parameters()
+    ]
     moments = {
         parameter: {name: _kept(value) for name, value in values.items()}
         for optimiser in _optimisers(model)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pix2pix.checkpoint import check_tensor, fill, read_tensors, rebuild_generator
 from pix2pix.common.errors import UserError
-from pix2pix.networks import AlwaysDropout, BatchStatisticsNorm, PortUNetGenerator
+from pix2pix.networks import AlwaysDropout, BatchStatisticsNorm, Generator, PortUNetGenerator
 from pix2pix.translation import PROTOCOLS
 
 DEPTHS = range(5, 11)
@@ -85,10 +85,10 @@ def _suite_generator(path: Path, content: Any, protocol: str, dropout: bool) -> 
         f" {dataset} {direction} at {height}×{width} with seed {seed}, cell {digest},"
         f" {_dropout_text(network, min(height, width))}"
     )
-    seed = origin.get("seed")
-    seed = seed if isinstance(seed, int) and seed >= 0 else 0
+    drawn = origin.get("seed")
+    drawn = drawn if isinstance(drawn, int) and drawn >= 0 else 0
     return SavedGenerator(
-        network, description, (inputs, outputs), 2**network.depth, (height, width), seed
+        network, description, (inputs, outputs), 2**network.depth, (height, width), drawn
     )
 
 
@@ -96,8 +96,10 @@ def _port_generator(path: Path, content: Any, protocol: str, dropout: bool) -> S
     fixed = PROTOCOLS[protocol].running_statistics
     network = read_port_generator(path, content, dropout=dropout, running_statistics=fixed)
     side = 2**network.depth
-    width, inputs = network.encoder[0][0].weight.shape[:2]
-    outputs = len(network.decoder[-1][1].bias)
+    encoder: Any = network.encoder
+    decoder: Any = network.decoder
+    width, inputs = encoder[0][0].weight.shape[:2]
+    outputs = len(decoder[-1][1].bias)
     used = "the file's running" if fixed else "each image's own"
     unused = "" if fixed else ", the file's are not used"
     description = (
@@ -107,13 +109,15 @@ def _port_generator(path: Path, content: Any, protocol: str, dropout: bool) -> S
     return SavedGenerator(network, description, (inputs, outputs), side, (side, side), 0)
 
 
-def dropout_sizes(network: nn.Module, side: int) -> list[int]:
+def dropout_sizes(network: Generator, side: int) -> list[int]:
     """The sides of the decoder outputs with dropout, for an image of `side` pixels."""
-    layers = [any(isinstance(m, AlwaysDropout) for m in layer) for layer in network.decoder]
+    layers = [
+        any(isinstance(m, AlwaysDropout) for m in layer.modules()) for layer in network.decoder
+    ]
     return [side >> (network.depth - 1 - step) for step, has in enumerate(layers) if has]
 
 
-def _dropout_text(network: nn.Module, side: int) -> str:
+def _dropout_text(network: Generator, side: int) -> str:
     sizes = ", ".join(map(str, dropout_sizes(network, side)))
     return f"dropout on decoder outputs of size {sizes}" if sizes else "no dropout"
 
@@ -221,7 +225,8 @@ def _fix_statistics(
     path: Path | str, network: PortUNetGenerator, state: dict[str, Tensor], layout: dict[str, str]
 ) -> None:
     """Give a network the file's running statistics and remove its dropout."""
-    for part, layers in (("encoder", network.encoder), ("decoder", network.decoder)):
+    parts: dict[str, Any] = {"encoder": network.encoder, "decoder": network.decoder}
+    for part, layers in parts.items():
         for level, layer in enumerate(layers):
             for index, module in enumerate(layer):
                 if isinstance(module, AlwaysDropout):
@@ -235,7 +240,7 @@ def _fixed_norm(
     path: Path | str, module: BatchStatisticsNorm, state: dict[str, Tensor], theirs: str
 ) -> nn.BatchNorm2d:
     norm = nn.BatchNorm2d(module.num_features).eval()
-    values = {"weight": module.weight, "bias": module.bias}
+    values: dict[str, Tensor] = {"weight": module.weight, "bias": module.bias}
     for name in _STATISTICS:
         if theirs + name not in state:
             raise UserError(f"{path}: lacks {theirs}{name}, which --protocol port-eval needs")

@@ -114,8 +114,8 @@ def build(
             config.discriminator.width,
         )
         initialise(discriminator, torch.Generator().manual_seed(config.seed + 2**32))
-        discriminator.to(device, memory_format=memory_format)
-    generator.to(device, memory_format=memory_format)
+        _place(discriminator, device, memory_format)
+    _place(generator, device, memory_format)
     settings, on_gpu = config.training, device.type == "cuda"
 
     def adam(network: nn.Module) -> torch.optim.Optimizer:
@@ -139,12 +139,18 @@ def build(
     )
 
 
+def _place(network: nn.Module, device: torch.device, layout: torch.memory_format) -> None:
+    """Move a network to a device and lay out its weights there."""
+    network.to(device).to(memory_format=layout)  # type: ignore[call-overload]
+
+
 def training_step(model: Model, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     """One gradient step on D, then one on G, on inputs x and targets y in [-1, 1].
 
     Returns the terms of both objectives, unweighted, as scalars on the device.
     """
-    translation, terms = model.translate(x), {}
+    translation = model.translate(x)
+    terms: dict[str, Tensor] = {}
     if model.discriminator is not None:
         real, generated = model.discriminate(x, y), model.discriminate(x, translation.detach())
         terms |= discriminator_update(model, real, generated)

@@ -24,6 +24,7 @@ from pix2pix.config import (
 __all__ = [
     "GENERATORS",
     "EncoderDecoderGenerator",
+    "Generator",
     "PatchDiscriminator",
     "PortUNetGenerator",
     "UNetGenerator",
@@ -111,7 +112,7 @@ def encoder_widths(width: int, depth: int) -> list[int]:
     return [width * min(2**level, 8) for level in range(depth)]
 
 
-class _Generator(nn.Module):
+class Generator(nn.Module):
     """What U-Net and encoder-decoder share; they differ only in the skip connections.
 
     Only the output layer has a bias, which gives the published parameter counts (the public Torch
@@ -190,7 +191,7 @@ class _Generator(nn.Module):
         return x
 
 
-class UNetGenerator(_Generator):
+class UNetGenerator(Generator):
     """U-Net of Appendix 6.1.1: decoder level i sees encoder level n−i concatenated.
 
     `width` filters in the first layer, `depth` halvings (8 for 256×256, down to a 1×1
@@ -231,7 +232,7 @@ class PortUNetGenerator(UNetGenerator):
         return super().forward(images.contiguous())
 
 
-class EncoderDecoderGenerator(_Generator):
+class EncoderDecoderGenerator(Generator):
     """The encoder-decoder of Appendix 6.1.1: `UNetGenerator` without the skip connections."""
 
     skips = False
@@ -277,7 +278,7 @@ class PatchDiscriminator(nn.Module):
         return self.layers(x)
 
 
-GENERATORS: dict[str, type[_Generator]] = {
+GENERATORS: dict[str, type[Generator]] = {
     "unet": UNetGenerator,
     "encoder-decoder": EncoderDecoderGenerator,
 }

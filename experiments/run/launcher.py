@@ -25,7 +25,7 @@ from pix2pix.common.locks import LOST, Ownership, owner_of
 WORKER = ["-m", "experiments.run.worker"]
 LOOK_AGAIN = 1.0
 """Seconds after which a job that another process owned is tried again."""
-HINTS = {
+HINTS: dict[int, str] = {
     signal.SIGKILL: " (out of memory? use fewer --workers)",
     signal.SIGBUS: " (truncated file in the cache of --out? delete the cache and start again)",
 }
@@ -92,7 +92,8 @@ def launch(
     postponed and tried again. The first entry in `signals` (a list that grows) asks all workers to
     write a checkpoint and stop, the second kills them; unfinished jobs are then `stopped`.
     """
-    waiting, outcomes = _Waiting(jobs, watch), {}
+    waiting = _Waiting(jobs, watch)
+    outcomes: dict[str, Outcome] = {}
     running: dict[int, _Running] = {}
     events: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
     asked = False
@@ -126,6 +127,7 @@ def launch(
         process = running.pop(slot).process
         status = process.wait()
         with contextlib.suppress(BrokenPipeError):
+            assert process.stdin is not None
             process.stdin.close()
         if status == LOST and not signals:
             waiting.postpone(job)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from eval.backbones import on_disk
 from eval.lpips import NotMeasured, load_lpips
 from eval.metrics import of_family
 from eval.score import ScoreResults, Scoring, score_folders
+from eval.scorer.fcn8s import FCN8s
 from eval.scorer.file import check_scorer, load_scorer, save_scorer
 from eval.scorer.train import ScorerSettings, hold_out, train_scorer
 from experiments.run.jobs import label_side, scorer_path, sheet_checksums
@@ -27,7 +27,7 @@ from pix2pix.common.files import replacing, set_aside
 
 
 def score(
-    session: Session, translations: Path, families: list[str], scorer: torch.nn.Module | None
+    session: Session, translations: Path, families: list[str], scorer: FCN8s | None
 ) -> ScoreResults:
     """Score PNG files against the reference's PNG files."""
     reference = ensure_reference_images(session)
@@ -89,7 +89,7 @@ def finish(session: Session, sheet: ScoreResults) -> None:
     )
 
 
-def ensure_scorer(session: Session) -> torch.nn.Module | None:
+def ensure_scorer(session: Session) -> FCN8s | None:
     """The FCN-8s for this data and size: from its file, or trained now by whoever comes first.
 
     It has a run directory of its own, `scorers/REFERENCE`, whichever job trains it: a job's
@@ -122,7 +122,7 @@ def ensure_scorer(session: Session) -> torch.nn.Module | None:
     return open_scorer(session, path)
 
 
-def open_scorer(session: Session, path: Path) -> torch.nn.Module:
+def open_scorer(session: Session, path: Path) -> FCN8s:
     """The scorer of a file; UserError where it is damaged, or of other data or classes."""
     model, metadata = load_scorer(path, session.device)
     check_scorer(path, metadata, session.data.class_names, scorer_source(session))
@@ -143,6 +143,7 @@ def train_scorer_now(session: Session, folder: Path, path: Path) -> None:
     assert session.job.scorer is not None
     settings = ScorerSettings(**session.job.scorer.model_dump())
     photos, labels = session.data.train.targets, session.data.train.labels
+    assert labels is not None
     held = hold_out(labels)
     config = {"digest": session.job.reference, **scorer_source(session)}
     write_json(folder / "config.json", config | {"scorer": dataclasses.asdict(settings)})

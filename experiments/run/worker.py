@@ -106,8 +106,7 @@ def _attempt(job: Job, emit: Any, stop: Stop) -> int:
     except OSError as error:
         message = _reason(job, error)
     except Exception as error:
-        if (message := _shortage(error, job)) is None:
-            message = f"{type(error).__name__}: {error}".splitlines()[0]
+        message = _shortage(error, job) or f"{type(error).__name__}: {error}".splitlines()[0]
         with contextlib.suppress(OSError):  # a full disk has no room for the log either
             traceback.print_exc()
     emit({"event": "failed", "error": message})

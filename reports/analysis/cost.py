@@ -64,7 +64,9 @@ def cost_table(runs: SuiteRuns) -> CostTable:
 
 def unit_of(seconds: float) -> str:
     """The largest unit of which there are at least LEAST."""
-    return max((u for u in UNITS if seconds >= LEAST * UNITS[u]), key=UNITS.get, default="seconds")
+    return max(
+        (u for u in UNITS if seconds >= LEAST * UNITS[u]), key=UNITS.__getitem__, default="seconds"
+    )
 
 
 def duration(seconds: float) -> str:

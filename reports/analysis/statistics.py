@@ -105,6 +105,7 @@ class Difference:
             return None
         if self.n < FEW:
             p = self.exact_p if self._countable else random_p(*self._arrays)
+            assert p is not None
             return max(p, float(self._t.pvalue)) if self.uneven else p
         return float(self._t.pvalue)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -84,8 +86,13 @@ def draw_classes(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
     axes.set(xlabel="", ylabel="")
     axes.tick_params(length=0)
     axes.set_yticks(np.arange(len(values)) + 0.5, values.index, rotation=0)
-    level = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-    turned = {"rotation": 90, "ha": "center", "multialignment": "right", "linespacing": 1.0}
+    level: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    turned: dict[str, Any] = {
+        "rotation": 90,
+        "ha": "center",
+        "multialignment": "right",
+        "linespacing": 1.0,
+    }
     places = np.arange(len(values.columns)) + 0.5
     axes.set_xticks(places, values.columns, **(turned if upright else level))
     if frame.index[-1] == GROUND_TRUTH and len(frame) > 1:

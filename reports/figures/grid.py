@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -64,7 +65,7 @@ def _across_page(
     cells = cells[: max(1, int((TALLEST - top) / (wide * aspect + GAP)))]
     figure = _images(cells, wide, aspect, left=0.0, top=top)
     for axes, head in zip(figure.axes[: len(heads)], heads, strict=True):
-        place = {"ha": "center", "va": "bottom", "transform": axes.transAxes}
+        place: dict[str, Any] = {"ha": "center", "va": "bottom", "transform": axes.transAxes}
         place |= {"rotation": 90 if upright else 0, "linespacing": 1.05}
         axes.text(0.5, 1 + 0.04 / (wide * aspect), head, **place)
     return figure, len(cells)
@@ -85,7 +86,12 @@ def _in_column(
     wide = min(wide, high / aspect, (width - left - GAP * (count - 1)) / count)
     figure = _images([list(row) for row in zip(*cells[:count], strict=True)], wide, aspect, left, 0)
     for axes, name in zip(figure.axes[::count], names, strict=True):
-        place = {"ha": "right", "va": "center", "transform": axes.transAxes, "linespacing": 1.05}
+        place: dict[str, Any] = {
+            "ha": "right",
+            "va": "center",
+            "transform": axes.transAxes,
+            "linespacing": 1.05,
+        }
         place |= {"rotation": 0 if level else 90, "multialignment": "right" if level else "center"}
         axes.text(-0.04 / wide, 0.5, name, **place)
     return figure, count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -130,7 +131,7 @@ def draw_lab_histograms(runs: SuiteRuns, width: float) -> tuple[Figure, str] | N
     below_height = TABLE_LINE * (1.6 + sum(lines(row) for row in rows))
     figure = Figure(figsize=(width, above_height + below_height), layout="constrained")
     # Frames would lie at 0 or -0 depending on rounding, and the files would differ.
-    above, below = figure.subfigures(
+    above, below = figure.subfigures(  # type: ignore[misc]
         2, 1, height_ratios=[above_height, below_height], frameon=False
     )
     panels = above.subplots(*layout.panels, sharey=True, squeeze=False).flat
@@ -155,7 +156,7 @@ def draw_lab_histograms(runs: SuiteRuns, width: float) -> tuple[Figure, str] | N
 
 def _range_used(counts: list[np.ndarray], channel: str) -> tuple[float, float]:
     low, high = CHANNELS[channel]
-    used = np.nonzero(sum(density(own, channel)[1] for own in counts))[0]
+    used = np.nonzero(np.sum([density(own, channel)[1] for own in counts], axis=0))[0]
     margin = 0.03 * (used[-1] - used[0] + 1)
     return max(low, low + used[0] - margin), min(high, low + used[-1] + 1 + margin)
 
@@ -166,7 +167,7 @@ class Row:
 
     arm: str
     name: str
-    values: tuple[str, str, str]
+    values: tuple[str, ...]
 
 
 def lines(row: Row) -> int:
@@ -203,6 +204,6 @@ def _table(
         axes.plot([0.005, 0.75 * name], [middle, middle], linewidth=1.6, **styles[row.arm])
         axes.text(name, middle, row.name, va="center", linespacing=1.0)
         for x, text in zip(layout.column_ends, row.values, strict=True):
-            place = {"ha": "right", "va": "center", "multialignment": "right"}
+            place: dict[str, Any] = {"ha": "right", "va": "center", "multialignment": "right"}
             axes.text(x, middle, text, linespacing=1.0, **place)
         y += lines(row)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -140,7 +142,7 @@ def _truth_scores(runs: SuiteRuns) -> dict[str, float]:
 
 def _legend(figure: Figure, values: pd.DataFrame, with_truth: bool) -> str:
     """Add the legend of the marks that were drawn; returns the caption."""
-    marks = {"seed": {"marker": "o", "color": GREY, "markersize": 3.5}}
+    marks: dict[str, dict[str, Any]] = {"seed": {"marker": "o", "color": GREY, "markersize": 3.5}}
     sentences = ["every seed a dot"]
     if values.several.any():
         marks["mean"] = {"marker": "|", "color": INK, "markersize": 7}

@@ -122,7 +122,7 @@ def legend_columns(names: Sequence[str], width: float) -> int:
     return -(-len(names) // rows)  # rows of nearly equal length
 
 
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "png": {"dpi": DPI, "metadata": {"Software": None}},
     "pdf": {"dpi": 300, "metadata": {"CreationDate": None}},
     "svg": {"metadata": {"Date": None}, "transparent": True},

@@ -56,7 +56,7 @@ def command(runs: SuiteRuns) -> str:
     """
     record = runs.record
     own = record.own
-    seeds = ",".join(str(seed) for seed in sorted({run.seed for run in runs.runs}))
+    seeds = ",".join(str(seed) for seed in sorted({run.seed or 0 for run in runs.runs}))
     overrides = record.overrides
     profile = record.variant.partition("+")[0] if overrides else record.variant
     suite = f"{record.suite}.yaml" if "suite" in own else record.suite

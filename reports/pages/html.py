@@ -78,7 +78,7 @@ def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
         for name in DRAWN
         if name in drawn
     ]
-    lists = [
+    lists: list[dict[str, Any]] = [
         {
             "anchor": title.lower().replace(" ", "-"),
             "title": title,
@@ -295,7 +295,7 @@ def index_page(out: Path) -> str:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
         groups.setdefault(key, []).append(card)
-    shown = [
+    shown: list[dict[str, Any]] = [
         {"anchor": f"group-{i}", "title": f"{dataset}, profile {profile}", "cards": cards}
         for i, ((dataset, profile), cards) in enumerate(groups.items())
     ]

@@ -34,8 +34,8 @@ class Canvas:
     def cut(self, x0: int, y0: int, x1: int, y1: int) -> "Canvas":
         """A copy of a box, to draw on."""
         box = np.s_[y0:y1, x0:x1]
-        planes = (self.albedo, self.relief, self.matte)
-        return Canvas(*(plane[box].copy() for plane in planes), self.unit)
+        albedo, relief, matte = (p[box].copy() for p in (self.albedo, self.relief, self.matte))
+        return Canvas(albedo, relief, matte, self.unit)
 
     def paste(self, patch: "Canvas", x0: int, y0: int, mask: np.ndarray) -> None:
         box = np.s_[y0 : y0 + patch.height, x0 : x0 + patch.width]

@@ -163,7 +163,7 @@ def paint_deco(patch: Canvas, element: Element, style: Style, dice: Dice) -> Non
             (0, 0, rim, high),
             (wide - rim, 0, wide, high),
         ):
-            patch.fill(*box, style.trim, 0.008)
+            patch.fill(*box, style.trim, 0.008)  # type: ignore[call-arg]
 
 
 def paint_cornice(patch: Canvas, element: Element, style: Style, dice: Dice) -> None:

@@ -1,10 +1,8 @@
-from reports.analysis.statistics import smallest_p
-
 from experiments.plan import make_plan
 from experiments.run.preflight import SEEDS_THAT_DECIDE, few_seeds
 from experiments.spec import load_suite
 from pix2pix.data.registry import load_registry
-from reports.analysis.statistics import ALPHA, FEW
+from reports.analysis.statistics import ALPHA, FEW, smallest_p
 
 
 def test_seeds_that_decide_nothing_are_told_before_days_of_training():
