@@ -286,7 +286,7 @@ GENERATORS: dict[str, type[Generator]] = {
 
 def build_generator(
     settings: GeneratorSettings, channels: tuple[int, int], size: tuple[int, int]
-) -> torch.nn.Module:
+) -> Generator:
     """A new generator with random weights for (input, output) channels and size (H, W).
 
     ValueError if the depth does not fit the size.
