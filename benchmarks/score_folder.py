@@ -122,10 +122,10 @@ def make_images(place: Path, count: int, side: int) -> None:
 def by_family(place: Path, count: int) -> dict[str, float]:
     """Images a second of each family alone, reading included, in this process."""
     import torch
-    from eval.images import read_labels, read_rgb
 
     from eval.families import Scoring, build_family
     from eval.scorer.file import load_scorer
+    from pix2pix.data.decode import read_labels, read_rgb
 
     torch.set_num_threads(1)
     scorer, _ = load_scorer(place / "scorer.safetensors")

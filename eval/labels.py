@@ -14,17 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from eval.images import check_image, decode, is_lossy, read_palette
 from eval.matching import COLOURS, LABEL_IDS, TRAIN_IDS, Matched
 from eval.metrics import LABEL_VALUES
 from pix2pix.common.errors import UserError
-from pix2pix.data.decode import from_colours
+from pix2pix.data.decode import (
+    LABEL_KINDS,
+    check_image,
+    from_colours,
+    is_lossy,
+    read_palette,
+    read_pixels,
+)
 from pix2pix.data.registry import IGNORED, DatasetEntry, find_entry, load_registry
 
 NO_CLASS = 254
 BLACK = (0, 0, 0)
 POSITIONS, OWN = LABEL_VALUES
-LABEL_KINDS = ("grey", "palette", "RGB", "RGB with alpha")
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ class LabelReader:
     def __call__(self, path: Path) -> np.ndarray:
         """(H, W) uint8 class positions, 255 ignored; UserError on an unknown value or colour."""
         header = check_image(path, LABEL_KINDS)
-        values = decode(path)
+        values = read_pixels(path, LABEL_KINDS)
         if values.ndim == 3:
             if values.shape[-1] == 4 and values[..., 3].min() < 255:
                 raise UserError(f"{path}: a painted label map must be opaque")
@@ -217,8 +222,8 @@ def _values_in(paths: Sequence[Path], reader: LabelReader) -> np.ndarray:
     """The values that the index maps among these files hold."""
     seen = np.zeros(256, bool)
     for path in paths:
-        if check_image(path, LABEL_KINDS).format == "PNG" and not reader.is_painted(path):
-            seen[np.unique(decode(path))] = True
+        if not reader.is_painted(path):
+            seen[np.unique(read_pixels(path, LABEL_KINDS))] = True
     return np.flatnonzero(seen)
 
 

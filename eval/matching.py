@@ -22,12 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from eval.images import OTHER_IMAGES, READABLE
 from pix2pix.common.errors import UserError
+from pix2pix.data.layouts import SUFFIXES
 
 LISTED = 3  # names that an error lists
 PHOTO = "_leftImg8bit"
 TRAIN_IDS, LABEL_IDS, COLOURS = "_gtFine_labelTrainIds", "_gtFine_labelIds", "_gtFine_color"
+OTHER_IMAGES = {".gif", ".ppm", ".pgm", ".pnm", ".exr", ".hdr", ".jp2", ".avif", ".heic"}
 LABEL_KINDS = (TRAIN_IDS, LABEL_IDS, COLOURS)
 CITYSCAPES = (PHOTO, *LABEL_KINDS, "_gtFine_instanceIds")
 TORCH = {"translations": "output", "targets": "target", "labels": "input"}
@@ -214,7 +215,7 @@ def _images_in(folder: Path) -> list[Path]:
             continue
         if suffix in OTHER_IMAGES:
             raise UserError(f"{path}: this format is not supported; save it as PNG")
-        if suffix in READABLE:
+        if suffix in SUFFIXES:
             found.append(path)
     return found
 

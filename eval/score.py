@@ -32,12 +32,12 @@ import numpy as np
 from eval import bootstrap, fcn_score
 from eval.color import BIN_WIDTHS
 from eval.families import ClassScores, ColorScores, FamilyScores, Scoring, build_family
-from eval.images import check_image, read_labels, read_rgb
 from eval.matching import LABEL_IDS, TRAIN_IDS, Matched, match
 from eval.metrics import FAMILIES, of_family
 from eval.pixel import SSIM_MINIMUM
 from eval.results import ScoreResults
 from pix2pix.common.errors import NotMeasured, UserError
+from pix2pix.data.decode import check_image, read_labels, read_rgb
 
 __all__ = ["ScoreResults", "Scoring", "UserError", "score_folders"]
 
@@ -246,7 +246,7 @@ def check_headers(
     """Check the kind and size of every file by its header, before anything is measured.
 
     Args:
-        label_kinds: the kinds that label maps may have, of `eval.images.KINDS`.
+        label_kinds: the kinds that label maps may have, of `pix2pix.data.decode`.
         label_size: the size of all label maps; None: each has the size of its image.
 
     Returns:

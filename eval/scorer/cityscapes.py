@@ -25,10 +25,10 @@ import torch
 from PIL import Image
 
 from eval import matching
-from eval.images import read_labels
 from eval.scorer.fcn8s import FCN8s
 from eval.scorer.file import is_published, load_scorer
 from pix2pix.common.errors import UserError
+from pix2pix.data.decode import read_labels
 
 PROTOCOL = "cityscapes-fcn8s"
 SIZE = (1024, 2048)

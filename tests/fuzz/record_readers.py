@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,45 +75,35 @@ def job_in(directory: Path) -> Any:
 
 
 def read_suite_record(path: Path) -> None:
-    from experiments.record import _kept, read_suite_record
+    from experiments.record import parse_record, read_suite_record
 
-    arms = [{"name": "L1", "identity": "0123"}]
-    _kept(path, arms, "fedc", set())
     record = read_suite_record(path)
-    assert all(isinstance(arm["name"], str) for arm in record["arms"])
-    assert all(cell["arm"] and cell["digest"] and cell["seed"] >= 0 for cell in record["cells"])
+    assert all(cell.arm and cell.digest and cell.seed >= 0 for cell in record.cells)
+    assert parse_record(record.model_dump_json()) == record
 
 
 def read_scores(path: Path) -> None:
-    from experiments.tracking.scores import read_sheet, reference_of, with_sheet
-
     from experiments.run import jobs
-
-    sheet = documented(lambda: read_sheet(path.parent))
-    reference_of(sheet)
-    with_sheet([{"event": "done", "time": 1.0}], sheet)
-    jobs.scores_current(job_in(path.parent))
-
-
-def documented(read: Callable[[], Any]) -> Any:
-    """What `read_sheet` says: ValueError where it is not JSON."""
+    from experiments.tracking.run import read_scores
     from pix2pix.common.errors import UserError
 
     try:
-        return read()
-    except ValueError as error:
-        raise UserError(f"scores.json: {error}") from None
+        read_scores(path.parent)
+    except ValueError as error:  # what it raises for a damaged file
+        raise UserError(str(error)) from None
+    finally:
+        jobs.scores_current(job_in(path.parent))
 
 
 def read_caffemodel(path: Path) -> None:
-    from eval.scorer.caffemodel import read_caffemodel
+    from eval.scorer.convert_caffemodel import read_caffemodel
 
     for layer in read_caffemodel(path).layers:
         assert all(np.isfinite(blob).all() for blob in layer.blobs)
 
 
 def ready_for_caffe(_: Path) -> None:
-    ready("eval.scorer.caffemodel")
+    ready("eval.scorer.convert_caffemodel")
 
 
 def ready(module: str) -> None:
