@@ -17,13 +17,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.dry_run import dry_run
 from experiments.plan import SuiteKey
 from experiments.progress import duration
-from experiments.run.preflight import SEEDS_THAT_DECIDE
+from experiments.run.launcher import SEEDS_THAT_DECIDE
 from experiments.run.signals import Terminated, raise_terminated
 from experiments.spec import SETTINGS, load_profiles, load_suite, parse_override, suite_names
-from experiments.study import Options, execute, make_study
+from experiments.study import Options, dry_run, execute, make_study
 from experiments.tracking.address import tracking_uri, ui_command
 from experiments.tracking.process import mirror_everything, mirror_only
 from pix2pix.common.errors import UserError

@@ -15,8 +15,7 @@ import numpy as np
 
 from pix2pix.common.errors import UserError
 from pix2pix.data.facades.backdrop import paint_backdrop
-from pix2pix.data.facades.dice import Dice
-from pix2pix.data.facades.elements import Element, Layout, shape_mask
+from pix2pix.data.facades.elements import Dice, Element, Layout, shape_mask
 from pix2pix.data.facades.layout import compose_layout
 from pix2pix.data.facades.light import Canvas, choose_light, choose_veil, expose, illuminate
 from pix2pix.data.facades.masonry import (

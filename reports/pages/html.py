@@ -22,7 +22,7 @@ from reports.analysis.formatting import interval_text, p_text, signed, title
 from reports.analysis.runs import IMAGE_CAPTION
 from reports.analysis.verdicts import Verdict
 from reports.figures.draw import DRAWN
-from reports.figures.pictures import picture_grid
+from reports.figures.grid import picture_grid
 from reports.figures.style import IN_COLUMN
 from reports.pages import verdict_text
 from reports.pages.content import Report

@@ -1,6 +1,6 @@
 import pytest
 
-from experiments import dry_run
+from experiments import study as dry_run
 from experiments.plan import make_plan
 from experiments.run.launcher import usable_cores
 from experiments.spec import load_suite

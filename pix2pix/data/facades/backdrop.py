@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from pix2pix.data.facades.dice import Dice
-from pix2pix.data.facades.elements import Layout
+from pix2pix.data.facades.elements import Dice, Layout
 from pix2pix.data.facades.light import Canvas, Light
 from pix2pix.data.facades.textures import (
     WALL_COLOURS,

@@ -5,8 +5,7 @@ A painter draws on a patch of the canvas as large as its element's box.
 
 import numpy as np
 
-from pix2pix.data.facades.dice import Dice
-from pix2pix.data.facades.elements import Element, shape_mask
+from pix2pix.data.facades.elements import Dice, Element, shape_mask
 from pix2pix.data.facades.light import Canvas
 from pix2pix.data.facades.style import Style
 from pix2pix.data.facades.textures import colour, mix, varied

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pix2pix.data.facades.dice import Dice
+from pix2pix.data.facades.elements import Dice
 from pix2pix.data.facades.light import Light
 from pix2pix.data.facades.textures import WALL_COLOURS, varied
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pix2pix.data.facades.dice import Dice
+from pix2pix.data.facades.elements import Dice
 
 WALL_COLOURS = {
     "brick": (

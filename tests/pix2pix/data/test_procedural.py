@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pix2pix.common.errors import UserError
-from pix2pix.data.facades.dice import Dice
+from pix2pix.data.facades.elements import Dice
 from pix2pix.data.procedural import CLASSES, COUNTS, draw, draw_labels
 
 NAMES = [name for name, _ in CLASSES]

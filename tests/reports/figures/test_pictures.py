@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 
 from pix2pix.common.errors import UserError
-from reports.figures.grid import _open
-from reports.figures.pictures import _webp
+from reports.figures.grid import _open, _webp
 from reports.pages.html import _thumbnail
 
 

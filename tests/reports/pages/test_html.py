@@ -15,7 +15,7 @@ from suites import arms as arms_of
 from suites import run, suite
 
 from experiments.tracking.mirror import mirror
-from reports.figures.pictures import no_picture
+from reports.figures.grid import no_picture
 from reports.pages.content import gather
 from reports.pages.html import index_page, suite_page, summary
 from reports.write import write_report

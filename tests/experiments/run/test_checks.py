@@ -1,5 +1,5 @@
 from experiments.plan import make_plan
-from experiments.run.preflight import SEEDS_THAT_DECIDE, few_seeds
+from experiments.run.launcher import SEEDS_THAT_DECIDE, few_seeds
 from experiments.spec import load_suite
 from pix2pix.data.registry import load_registry
 from reports.analysis.statistics import ALPHA, FEW, smallest_p
