@@ -497,7 +497,7 @@ def test_a_cell_that_diverges_fails_alone(tmp_path):
         (["--suite", "losses", "--set", "training.steps=3.5"], "must be a whole number"),
         (["--suite", "losses", "--set", "size=100"], "nearest: 96 × 96"),
         (["--suite", "patch_size", "--set", "size=64"], "at least 96 pixels"),
-        (["--suite", "losses", "--seeds", "1,1"], "a seed stands twice"),
+        (["--suite", "losses", "--seeds", "1,1"], "a seed occurs twice"),
         (["--suite", "losses", "--seeds", "many"], "--seeds many"),
         (["--suite", "losses", "--checkpoint-every", "inf"], "must be finite seconds, at least 0"),
         (["--suite", "losses", "--checkpoint-every", "nan"], "must be finite seconds, at least 0"),
