@@ -123,7 +123,7 @@ class _Document(BaseModel):
 
 
 class Published(_Document):
-    """The paper's numbers: a row an arm, in the order of `columns`."""
+    """The paper's numbers: a row per arm, in the order of `columns`."""
 
     source: str
     columns: list[str]

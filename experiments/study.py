@@ -238,13 +238,13 @@ def _prepare(study: Study) -> tuple[str, dict[str, int]]:
 
 def _now_and_then(what: str, seconds: float = 10.0) -> Callable[[int, int], None]:
     """A progress callback that prints every `seconds` how far it is, with the time left."""
-    began = said = time.monotonic()
+    began = printed = time.monotonic()
 
     def progress(done: int, total: int) -> None:
-        nonlocal said
-        if time.monotonic() - said >= seconds:
-            said = time.monotonic()
-            left = (said - began) / done * (total - done)
+        nonlocal printed
+        if time.monotonic() - printed >= seconds:
+            printed = time.monotonic()
+            left = (printed - began) / done * (total - done)
             say(f"{what} {done} of {total}, {duration(left)} left")
 
     return progress

@@ -193,8 +193,10 @@ def scores_current(job: Job) -> bool:
     try:
         recorded = read_json(job.directory / "scores.json")
         settings = recorded["settings"]
-        told = last(read_records(job.directory / "journal.jsonl"), "scores") or {}
-        if told.get("sha256", {}) and told["sha256"] != sheet_checksums(job.directory):
+        recorded_scores = last(read_records(job.directory / "journal.jsonl"), "scores") or {}
+        if recorded_scores.get("sha256", {}) and recorded_scores["sha256"] != sheet_checksums(
+            job.directory
+        ):
             return False
     except (OSError, ValueError, LookupError, TypeError):
         return False

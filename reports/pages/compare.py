@@ -164,13 +164,13 @@ def make_setting(runs: SuiteRuns) -> Setting:
 def compare_settings(settings: Sequence[Setting]) -> Comparison:
     """Everything that the pages show."""
     record = settings[0].runs.record
-    told, claims = answer(settings)
+    sentence, claims = answer(settings)
     return Comparison(
         heading=f"{record.title}, {' beside '.join(one.name for one in settings)}",
         question=record.question,
         letters=tuple(LETTERS[: len(settings)]),
         facts=[_facts(*pair) for pair in zip(LETTERS, settings, strict=False)],
-        answer=told,
+        answer=sentence,
         claims=claims,
         limits=limits(settings),
         verdicts=[

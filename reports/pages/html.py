@@ -193,19 +193,19 @@ def _numbers(verdict: Verdict) -> list[str]:
     """What the Markdown table has in its columns."""
     if verdict.effect is None:
         return []
-    told = [_difference(verdict)]
+    parts = [_difference(verdict)]
     if verdict.interval is not None:
-        told[0] += f" (95 % interval over seeds {_interval(verdict)})"
+        parts[0] += f" (95 % interval over seeds {_interval(verdict)})"
     if verdict.standardised is not None:
-        told.append(f"{verdict.measure} = {signed(verdict.standardised, 1)}")
+        parts.append(f"{verdict.measure} = {signed(verdict.standardised, 1)}")
     if verdict.p is not None and verdict.p_holm is not None:
         after = f"{_p('p', verdict.p)}, after Holm {p_text(verdict.p_holm)}"
-        told.append(f"{verdict.test}: {after}")
+        parts.append(f"{verdict.test}: {after}")
     if verdict.exact_p is not None:
-        told.append(_p("exact p", verdict.exact_p))
+        parts.append(_p("exact p", verdict.exact_p))
     if verdict.correlation is not None:
-        told.append(f"r = {signed(verdict.correlation, 1)}")
-    return told
+        parts.append(f"r = {signed(verdict.correlation, 1)}")
+    return parts
 
 
 def _p(name: str, p: float) -> str:

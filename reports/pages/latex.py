@@ -69,10 +69,10 @@ def verdict_table(verdicts: Sequence[Verdict], caption: str, label: str) -> str:
         cells = [escape(ordering), escape(score), v.word, effect, interval, size, escape(test)]
         lines.append(row([*cells, _p(v.p), _p(v.p_holm)]))
     lines += [r"\bottomrule", r"\end{tabular}"]
-    told = _below_verdicts(verdicts)
-    if told:
+    notes = _below_verdicts(verdicts)
+    if notes:
         lines += [r"\par\smallskip", r"\begin{minipage}{\textwidth}\raggedright\scriptsize"]
-        lines += [r"\par ".join(told), r"\end{minipage}"]
+        lines += [r"\par ".join(notes), r"\end{minipage}"]
     return "\n".join([*lines, r"\end{table*}", ""])
 
 
@@ -83,13 +83,13 @@ def _below_verdicts(verdicts: Sequence[Verdict]) -> list[str]:
     for v in verdicts:
         if v.advice:
             advice.setdefault(v.advice, []).append(claim_words(v.claim))
-    told = [escape(f"{', '.join(claims)}: {words}") for words, claims in advice.items()]
-    lines = [f"What would decide: {'; '.join(told)}."] if told else []
+    notes = [escape(f"{', '.join(claims)}: {words}") for words, claims in advice.items()]
+    lines = [f"What would decide: {'; '.join(notes)}."] if notes else []
     ceilings = {v.score: v.ceiling for v in verdicts if v.score and v.ceiling}
-    told = [escape(f"{title(score, False)}, {words}") for score, words in ceilings.items()]
-    lines += [f"Ceilings: {'; '.join(told)}."] if told else []
-    told = [escape(f"{claim_words(v.claim)}, {v.seeds} seeds") for v in verdicts if v.left_out]
-    return lines + ([f"Seeds without a partner are left out: {'; '.join(told)}."] if told else [])
+    notes = [escape(f"{title(score, False)}, {words}") for score, words in ceilings.items()]
+    lines += [f"Ceilings: {'; '.join(notes)}."] if notes else []
+    notes = [escape(f"{claim_words(v.claim)}, {v.seeds} seeds") for v in verdicts if v.left_out]
+    return lines + ([f"Seeds without a partner are left out: {'; '.join(notes)}."] if notes else [])
 
 
 def numberless(title: str) -> str:
@@ -134,10 +134,12 @@ def number(text: str) -> str:
     return text
 
 
-def cell(table: Table, one: Row, score: str, told: int | None = None) -> str:
-    """A value for an S column, bold where it may be; words in braces, and so what siunitx would
-    change: it drops an uncertainty of zero. n stands beside it where it is not `told` elsewhere;
-    the arm's finished seeds are, unless said otherwise."""
+def cell(table: Table, one: Row, score: str, shown_n: int | None = None) -> str:
+    """A value for an S column of siunitx, bold if it is the best.
+
+    Words stand in braces, and so does an uncertainty of zero, which siunitx would drop. n follows
+    where it differs from `shown_n`, the number shown elsewhere (default: the arm's finished seeds).
+    """
     entry, digits = one.entries[score], decimals(score)
     if entry.interval is None:
         return f"{{{escape(entry.state)}}}"
@@ -147,7 +149,7 @@ def cell(table: Table, one: Row, score: str, told: int | None = None) -> str:
         width = f"{entry.interval.half_width:.{digits}f}"
         text += rf" \pm {width}"
         dropped = float(width) == 0
-    if entry.interval.n != (one.finished if told is None else told):
+    if entry.interval.n != (one.finished if shown_n is None else shown_n):
         return rf"{{${text}$ ($n={entry.interval.n}$)}}"
     bold = table.bold(one, score)
     if dropped:

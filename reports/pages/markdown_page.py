@@ -26,8 +26,8 @@ def markdown_page(report: Report, drawn: dict[str, str]) -> str:
     lines += ["", "## Cost", "", escape(f"{MEANS} {cost.total}"), ""]
     lines += [plain_table(("arm", "n", *cost.titles), rows)]
     if report.scorer:
-        said = f"{SCORER_RULE} {report.scorer.training}".rstrip()
-        lines += ["", "## The scorer", "", escape(said), ""]
+        sentence = f"{SCORER_RULE} {report.scorer.training}".rstrip()
+        lines += ["", "## The scorer", "", escape(sentence), ""]
         lines += [plain_table(report.scorer.columns, report.scorer.rows)]
     if report.over_images:
         lines += ["", "## Over test images", "", escape(IMAGE_CAPTION), ""]

@@ -40,10 +40,10 @@ def training(runs: SuiteRuns) -> str:
     if scorer is None or "batches" not in scorer.cost:
         return ""
     cost, most = scorer.cost, scorer.params.get("scorer.batches", "?")
-    said = f"Trained for {cost['batches']:.0f} of at most {most} batches"
+    sentence = f"Trained for {cost['batches']:.0f} of at most {most} batches"
     if cost.get("kept_batch"):
-        said += f" (the weights of batch {cost['kept_batch']:.0f} are kept)"
-    return f"{said} in {cost['training_seconds']:.0f} s; its curves are its own MLflow run."
+        sentence += f" (the weights of batch {cost['kept_batch']:.0f} are kept)"
+    return f"{sentence} in {cost['training_seconds']:.0f} s; its curves are its own MLflow run."
 
 
 def _number(value: float | None) -> str:
