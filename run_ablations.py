@@ -259,7 +259,9 @@ def more_seeds(argv: Sequence[str]) -> str:
             next(rest, None)
         elif word != "--report-only" and not word.startswith("--seeds="):
             words.append(word)
-    return shlex.join(["python", "run_ablations.py", *words, "--seeds", str(SEEDS_THAT_DECIDE)])
+    in_venv = Path(sys.prefix).is_relative_to(Path.cwd())  # perhaps not activated, as in the README
+    python = os.path.relpath(sys.executable) if in_venv else "python"
+    return shlex.join([python, "run_ablations.py", *words, "--seeds", str(SEEDS_THAT_DECIDE)])
 
 
 def show(text: str) -> int:
