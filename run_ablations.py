@@ -17,9 +17,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.plan import SuiteKey
+from experiments.plan import SEEDS_THAT_DECIDE, SuiteKey
 from experiments.progress import duration
-from experiments.run.launcher import SEEDS_THAT_DECIDE
 from experiments.run.signals import Terminated, raise_terminated
 from experiments.spec import SETTINGS, load_profiles, load_suite, parse_override, suite_names
 from experiments.study import Options, dry_run, execute, make_study
@@ -217,7 +216,7 @@ def report(keys: Sequence[SuiteKey], folder: Path) -> bool:
     from experiments.tracking.report import attach_report
     from experiments.tracking.store import StoreError
     from reports.pages.content import gather
-    from reports.pages.terminal import few_seeds, terminal_page
+    from reports.pages.terminal import needs_more_seeds, terminal_page
     from reports.write import alone, write_pages
 
     undecided = False
@@ -231,7 +230,7 @@ def report(keys: Sequence[SuiteKey], folder: Path) -> bool:
                 continue
             print(terminal_page(content), end="\n\n")
             print(f"report: {written / 'index.html'} (also table.md, table.tex)", file=sys.stderr)
-            undecided |= few_seeds(content)
+            undecided |= needs_more_seeds(content)
             try:
                 attach_report(*key, written)
             except StoreError as error:  # the report itself is written
@@ -245,9 +244,7 @@ def next_steps(argv: Sequence[str], undecided: bool) -> str:
     program = os.path.relpath(beside) if beside.exists() else "mlflow"
     lines = [f"MLflow: {ui_command(tracking_uri(), program)}"]
     if undecided:
-        kept = parser().parse_known_args(argv)[0]
-        if kept.suite:
-            lines.append(f"next:   {more_seeds(argv)}  (finished runs are kept)")
+        lines.append(f"next:   {more_seeds(argv)}  (finished runs are kept)")
     return "\n".join(lines)
 
 
@@ -279,8 +276,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     if arguments.list:
         return show(show_list(arguments.datasets))
     if arguments.report_only and arguments.suite is None:
-        ending, found = mirror_everything(arguments.out)
-        keys = [SuiteKey(*key) for key in found]
+        ending, keys = mirror_everything(arguments.out)
     else:
         study = make_study(parse_options(arguments))
         if arguments.dry_run:
@@ -292,7 +288,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
             ending = execute(study)
     if ending.tracked:
         undecided = report(keys, arguments.reports)
-        print(next_steps(argv, undecided), file=sys.stderr)
+        print(next_steps(argv, undecided and arguments.suite is not None), file=sys.stderr)
     if ending.seconds:
         print(f"took {duration(time.monotonic() - began)}", file=sys.stderr)
     return ending.status

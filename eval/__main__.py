@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from eval.metrics import FAMILIES, LABEL_VALUES, PROTOCOLS
-from pix2pix.common.errors import UserError
+from pix2pix.common.errors import UserError, exit_status
 
 IMAGES_PER_WORKER = 32  # fewer are measured sooner than another process starts
 EXAMPLES = """\
@@ -43,32 +43,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.command_line = command_line
     # One thread per process, set before numpy and torch are loaded: bits depend on the number.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
-    try:
-        # Imported late: mistakes on the command line are reported at once.
-        from eval.request import score
-        from eval.results import table
+    return exit_status(lambda: _score(options), "interrupted: nothing was written")
 
-        if options.json is not None:
-            _check_writable(options.json)
-        with _progress() as progress:
-            results, notes = score(options, _workers(options), progress)
-        for note in notes:
-            print(note, file=sys.stderr)
-        if options.json is not None:
-            results.write_json(options.json, images=True)
-        print(table(results))
-        if options.json is not None:
-            print(f"\nwrote {options.json}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
-        return 130
-    return 0
+
+def _score(options: argparse.Namespace) -> None:
+    # Imported late: mistakes on the command line are reported at once.
+    from eval.request import score
+    from eval.results import table
+
+    if options.json is not None:
+        _check_writable(options.json)
+    with _progress() as progress:
+        results, notes = score(options, _workers(options), progress)
+    for note in notes:
+        print(note, file=sys.stderr)
+    if options.json is not None:
+        results.write_json(options.json, images=True)
+    print(table(results))
+    if options.json is not None:
+        print(f"\nwrote {options.json}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -72,11 +72,8 @@ class DataSet:
 
 def read_data_set(name: str, file: Path | None = None) -> DataSet:
     """The data set `name` in `datasets.yaml` or in `file`; UserError if there is none."""
-    try:
-        entry = find_entry(load_registry(file), name)
-        inputs, _ = entry.roles()
-    except UserError as error:
-        raise UserError(str(error)) from None
+    entry = find_entry(load_registry(file), name)
+    inputs, _ = entry.roles()
     side = entry.label_role
     return DataSet(
         name=name,
@@ -178,10 +175,7 @@ class LabelReader:
     def _from_colours(self, path: Path, colours: np.ndarray, lossy: bool) -> np.ndarray:
         role = self.entry.label_role
         assert role is not None, "a data set with classes has a side that holds them"
-        try:
-            return from_colours(self.entry, self.entry.sides[role], str(path), colours, lossy)
-        except UserError as error:
-            raise UserError(str(error)) from None
+        return from_colours(self.entry, self.entry.sides[role], str(path), colours, lossy)
 
 
 def _choose_reader(entry: DatasetEntry, values: str | None, matched: Matched) -> LabelReader:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eval.backbones import BACKBONES, file_sha256, find_backbone
+from eval.backbones import BACKBONES, find_backbone
 from pix2pix.common.errors import NotMeasured, UserError
+from pix2pix.common.files import file_sha256
 
 if TYPE_CHECKING:
     import torch

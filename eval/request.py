@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from eval.backbones import file_sha256
 from eval.families import Scoring
 from eval.labels import DataSet, read_data_set
 from eval.lpips import LPIPSDistance, load_lpips
@@ -18,6 +17,7 @@ from eval.metrics import PROTOCOLS, of_family
 from eval.results import ScoreResults
 from eval.score import score_folders
 from pix2pix.common.errors import NotMeasured, UserError
+from pix2pix.common.files import file_sha256
 from pix2pix.data.decode import check_image, is_lossy
 
 # Measured (docs/scores.md): the photos saved at quality 75 against the same pixels as PNG.

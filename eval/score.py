@@ -37,9 +37,9 @@ from eval.metrics import FAMILIES, of_family
 from eval.pixel import SSIM_MINIMUM
 from eval.results import ScoreResults
 from pix2pix.common.errors import NotMeasured, UserError
-from pix2pix.data.decode import check_image, read_labels, read_rgb
+from pix2pix.data.decode import INDEX_KINDS, check_image, read_labels, read_rgb
 
-__all__ = ["ScoreResults", "Scoring", "UserError", "score_folders"]
+__all__ = ["ScoreResults", "Scoring", "score_folders"]
 
 PACKAGES = (
     "pix2pix-ablations",
@@ -94,7 +94,7 @@ def score_folders(
         label_endings=scoring.label_endings,
     )
     painted = ("RGB", "RGB with alpha") if scoring.label_reader else ()
-    sizes, formats = check_headers(matched, ("grey", "palette", *painted), label_size)
+    sizes, formats = check_headers(matched, (*INDEX_KINDS, *painted), label_size)
     smallest = min(sizes, key=lambda size: (min(size), size))
     measured, reasons = _build_families(scoring, labels is not None, smallest)
     labelled = next((m for m in measured.values() if isinstance(m, ClassScores)), None)

@@ -23,6 +23,9 @@ from pix2pix.config import (
 )
 from pix2pix.data.registry import DatasetEntry
 
+SEEDS_THAT_DECIDE = 5
+"""A paired comparison needs at least this many seeds (docs/statistics.md)."""
+
 
 class SuiteKey(NamedTuple):
     """The names of a suite, its data set and its variant: one record, one report."""

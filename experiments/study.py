@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -12,18 +14,22 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from experiments.plan import Plan, make_plan
+from experiments.plan import SEEDS_THAT_DECIDE, Plan, make_plan
 from experiments.progress import duration, make_progress
 from experiments.record import write_record
-from experiments.run import jobs
-from experiments.run.jobs import DataSource, Job, State, expected_pace, state
+from experiments.run.jobs import (
+    DataSource,
+    Job,
+    State,
+    build_jobs,
+    checkpoint_bytes,
+    expected_pace,
+    state,
+    step_gflop,
+)
 from experiments.run.launcher import (
     Outcome,
-    check_disk,
-    check_folder,
-    check_precisions,
     choose_workers,
-    few_seeds,
     gpu_count,
     launch,
     unusable_gpus,
@@ -112,7 +118,7 @@ def _plans(options: Options, entry: DatasetEntry) -> tuple[Plan, ...]:
 def execute(study: Study) -> Ending:
     """Train, score and mirror everything that is not finished."""
     options = study.options
-    check_precisions(study.plans)
+    _check_precisions(study.plans)
     _check_places(options, study.entry, study.plans)
     began = time.monotonic()
     fingerprint, pairs = _prepare(study)
@@ -124,13 +130,13 @@ def execute(study: Study) -> Ending:
         records.append(write_record(plan, cells, fingerprint, options.out, here, pairs))
         for job in plan_jobs(study, plan, fingerprint, here):
             planned.setdefault(job.digest, job)
-    todo = [job for job in planned.values() if jobs.state(job).word != "done"]
+    todo = [job for job in planned.values() if state(job).word != "done"]
     todo.sort(key=_priority)
     gpus = gpu_count() if todo else 0
     workers = choose_workers(options.workers, gpus, todo) if todo else 0
     if todo and (unusable := unusable_gpus()):
         say(unusable)
-    check_disk(options.out, todo, workers)
+    _check_disk(options.out, todo, workers)
     if todo and (few := few_seeds(study.plans)):
         say(few)
     say(
@@ -176,7 +182,7 @@ def _to_score_again(planned: Iterable[Job], outcomes: dict[str, Outcome]) -> lis
     """Finished jobs whose scores are outdated: the scorer was trained again because its file was
     damaged or lost, or the LPIPS weights have arrived."""
     ended = {digest for digest, outcome in outcomes.items() if outcome.word != "done"}
-    late = (j for j in planned if j.digest not in ended and jobs.state(j).word == "to score")
+    late = (j for j in planned if j.digest not in ended and state(j).word == "to score")
     return sorted(late, key=_priority)
 
 
@@ -186,7 +192,7 @@ def _priority(job: Job) -> tuple[float, ...]:
     first, so that no processor idles at the end."""
     if not isinstance(job.config, CellConfig):
         return (0.0,)
-    return (1.0, job.config.seed, -jobs.step_gflop(job.config))
+    return (1.0, job.config.seed, -step_gflop(job.config))
 
 
 def plan_jobs(study: Study, plan: Plan, fingerprint: str, commit: str = "unknown") -> list[Job]:
@@ -199,7 +205,7 @@ def plan_jobs(study: Study, plan: Plan, fingerprint: str, commit: str = "unknown
         str(options.data_root.resolve()),
         str(options.cache.resolve()),
     )
-    return jobs.build_jobs(
+    return build_jobs(
         plan,
         fingerprint,
         data,
@@ -253,8 +259,69 @@ def _now_and_then(what: str, seconds: float = 10.0) -> Callable[[int, int], None
 def _check_places(options: Options, entry: DatasetEntry, plans: Sequence[Plan]) -> None:
     """UserError if the data cannot be read or the results cannot be written."""
     check_source(entry, options.data_root, plans[0].suite.direction)
-    check_folder("--out", options.out)
-    check_folder("--reports", options.reports)
+    _check_folder("--out", options.out)
+    _check_folder("--reports", options.reports)
+
+
+def _check_precisions(plans: Sequence[Plan]) -> None:
+    """UserError if a GPU of this machine, or its CPU, lacks the precision of a cell."""
+    configs = [config for plan in plans for config in plan.configs()]
+    lower = {config.training.precision for config in configs} - {"float32"}
+    if not lower:  # every device has float32: torch is not imported
+        return
+    import torch
+
+    from pix2pix.model import check_precision
+
+    devices = [torch.device("cuda", index) for index in range(gpu_count())]
+    for precision in sorted(lower):
+        for device in devices or [torch.device("cpu")]:
+            check_precision(precision, device)
+
+
+def few_seeds(plans: Sequence[Plan]) -> str:
+    """A warning if suites with claims have too few seeds for a verdict; else empty.
+
+    Not for one seed: a quick look is intended then, and the report says what it is worth.
+    """
+    asked = {len(plan.seeds) for plan in plans if plan.suite.claims}
+    few = [count for count in asked if 1 < count < SEEDS_THAT_DECIDE]
+    if not few:
+        return ""
+    return (
+        f"{min(few)} seeds per arm cannot decide a claim by paired comparison; "
+        f"use --seeds {SEEDS_THAT_DECIDE} or more (docs/statistics.md)"
+    )
+
+
+def _check_folder(option: str, folder: Path) -> None:
+    """UserError if the folder that an option names cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{option} {folder}: cannot be written: {error.strerror}") from None
+
+
+def _check_disk(out: Path, todo: list[Job], workers: int) -> None:
+    """UserError if the disk is too small: three checkpoints per worker (two, and one that is being
+    written) and one generator per cell to train."""
+    configs = [
+        job.config
+        for job in todo
+        if isinstance(job.config, CellConfig) and not (job.directory / "generator.pt").exists()
+    ]
+    if not configs:
+        return
+    sizes = [checkpoint_bytes(config) for config in configs]
+    needed = sum(sizes) // 3 + max(sizes) * 3 * workers + 2**26
+    free = shutil.disk_usage(out).free
+    if free < needed:
+        raise UserError(
+            f"--out {out}: {free / 2**30:.1f} GiB are free, and {len(configs)} cells need about "
+            f"{needed / 2**30:.1f} GiB; free some, or name another folder"
+        )
 
 
 @dataclass(frozen=True)
@@ -280,11 +347,11 @@ def dry_run(study: Study) -> str:
     to_train: list[tuple[CellSettings, int]] = []
     paces: list[float] = []
     for plan in study.plans:
-        jobs = {job.digest: job for job in plan_jobs(study, plan, known)} if known else {}
+        found_jobs = {job.digest: job for job in plan_jobs(study, plan, known)} if known else {}
         for seed, arm in product(plan.seeds, plan.arms):
             config = plan.config(arm, seed)
             digest = config.with_data(known).digest if known else ""
-            found = state(jobs[digest]) if known else State("new")
+            found = state(found_jobs[digest]) if known else State("new")
             training = config.training
             steps = training.steps or (training.total_steps(pairs) if pairs else None)
             if found.seconds_per_step:
@@ -326,7 +393,7 @@ def _warnings(study: Study, decoded: bool) -> list[str]:
     """What a user should know before starting this study."""
     warnings = [few] if (few := few_seeds(study.plans)) else []
     try:
-        check_precisions(study.plans)
+        _check_precisions(study.plans)
     except UserError as error:  # a cluster's login node has no GPU
         warnings.append(f"this machine would refuse it: {error}")
     if not decoded:

@@ -12,7 +12,7 @@ from pathlib import Path
 import rich.progress
 from rich.console import Console
 
-from pix2pix.common.errors import UserError
+from pix2pix.common.errors import UserError, exit_status
 from pix2pix.data.cache import Progress
 from pix2pix.data.download import download, verify
 from pix2pix.data.layouts import find_pairs
@@ -61,6 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="your own data sets, described as in datasets.yaml",
     )
     chosen = parser.parse_args(arguments)
+    return exit_status(lambda: _carry_out(chosen), "interrupted")
+
+
+def _carry_out(chosen: argparse.Namespace) -> None:
     try:
         registry = load_registry(chosen.datasets)
         if chosen.download:
@@ -72,16 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             for entry in registry.values():
                 print(describe_entry(entry, chosen.data_root))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except BrokenPipeError:
         # `| head` closed the pipe; without this, closing stdout at exit fails once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
 
 
 def describe_entry(entry: DatasetEntry, data_root: Path) -> str:

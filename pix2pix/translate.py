@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import importlib.metadata
 import json
 import re
@@ -21,8 +20,8 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from pix2pix.common.errors import UserError
-from pix2pix.common.files import make_folder, replacing
+from pix2pix.common.errors import UserError, exit_status
+from pix2pix.common.files import file_sha256, make_folder, replacing
 from pix2pix.common.memory import no_engine, out_of_memory
 from pix2pix.data.decode import image_size, read_image
 from pix2pix.data.layouts import SUFFIXES
@@ -59,16 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        translate_folder(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; no image was kept", file=sys.stderr)
-        return 130
+        return exit_status(lambda: translate_folder(options), "interrupted: no image was kept")
     finally:
         signal.signal(signal.SIGTERM, before)
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -311,12 +303,10 @@ def _settings(
     options: argparse.Namespace, saved: SavedGenerator, seed: int, device: torch.device
 ) -> dict[str, Any]:
     """Everything that decides the images' values, for the record beside them."""
-    with open(options.checkpoint, "rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     gpu = device.type == "cuda"
     versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "pillow")}
     return {
-        "checkpoint": sha256,
+        "checkpoint": file_sha256(options.checkpoint),
         "recognised": saved.description,
         "protocol": options.protocol,
         "seed": seed,

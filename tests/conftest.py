@@ -1,10 +1,14 @@
 """What every test shares: one thread, so that results do not depend on the machine."""
 
 import os
+import sys
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `streets`
 
 from typing import Any
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from streets import DATASET, draw_streets
 
 from eval.scorer.file import recorded_sha256
 from experiments.run.journal import read_records, replay
@@ -31,33 +32,6 @@ arms:
 scores: [fcn, color, pixel]
 claims: [both > L1 on color.a, L1 < both on pixel.l1]
 """
-DATASET = """\
-streets:
-  title: Two-class streets
-  layout: folders
-  path: .
-  sides:
-    photo: {folder: "photos/{split}"}
-    labels: {folder: "labels/{split}", kind: index}
-  classes: {road: [128, 64, 128], sky: [70, 130, 180]}
-  ignore: [9]
-"""
-
-
-def draw_streets(folder, counts=(8, 3, 3), side=48):
-    """Labelled photos: sky above a horizon of varying height, road below, a void stripe."""
-    rng = np.random.default_rng(0)
-    for split, count in zip(("train", "val", "test"), counts, strict=True):
-        for kind in ("photos", "labels"):
-            (folder / kind / split).mkdir(parents=True)
-        for index in range(count):
-            labels = np.ones((side, side), np.uint8)
-            labels[rng.integers(10, side - 10) :] = 0
-            labels[:, :2] = 9
-            colours = np.array([[90, 90, 95], [110, 160, 220]], np.uint8)
-            photo = colours[labels % 9] + rng.integers(0, 30, (side, side, 3), dtype=np.uint8)
-            Image.fromarray(photo).save(folder / "photos" / split / f"{index}.png")
-            Image.fromarray(labels).save(folder / "labels" / split / f"{index}.png")
 
 
 class Place:

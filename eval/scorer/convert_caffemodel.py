@@ -33,7 +33,7 @@ from torch import Tensor
 from eval.scorer import cityscapes
 from eval.scorer.fcn8s import STAGES, FCN8s
 from eval.scorer.file import save_scorer
-from pix2pix.common.errors import UserError
+from pix2pix.common.errors import UserError, exit_status
 
 # The layers of deploy.prototxt that have weights, and their names in FCN8s.
 MODULES = {
@@ -86,18 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("caffemodel", type=Path, help="the published fcn-8s-cityscapes.caffemodel")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors")
     options = parser.parse_args(arguments)
-    try:
-        print(convert(options.caffemodel, options.out))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
-        return 130
-    return 0
+    return exit_status(
+        lambda: print(convert(options.caffemodel, options.out)), "interrupted: nothing was written"
+    )
 
 
 def convert(caffemodel: Path, out: Path) -> str:

@@ -187,16 +187,15 @@ def state(job: Job) -> State:
 
 
 def scores_current(job: Job) -> bool:
-    """Whether a job's scores were measured against the reference that is asked for, by the scorer
-    that lies on the disk, and all of them (LPIPS can be had as soon as its backbone lies there),
-    and their files are those that were written."""
+    """Whether a job's scores need not be measured again: all that can be are there (LPIPS, once
+    its backbone is on the disk), against this job's reference, by the scorer that is on the disk,
+    and their files are as they were written."""
     try:
         recorded = read_json(job.directory / "scores.json")
         settings = recorded["settings"]
-        recorded_scores = last(read_records(job.directory / "journal.jsonl"), "scores") or {}
-        if recorded_scores.get("sha256", {}) and recorded_scores["sha256"] != sheet_checksums(
-            job.directory
-        ):
+        written = last(read_records(job.directory / "journal.jsonl"), "scores") or {}
+        checksums = written.get("sha256")
+        if checksums and checksums != sheet_checksums(job.directory):
             return False
     except (OSError, ValueError, LookupError, TypeError):
         return False

@@ -1,6 +1,8 @@
 """The errors with which a command stops with one line instead of a traceback."""
 
 import re
+import sys
+from collections.abc import Callable
 
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that control a terminal or the direction of text, and halves of characters."""
@@ -35,3 +37,23 @@ class TrainingError(Exception):
 
 class Interrupted(Exception):
     """A stop was requested; everything that is needed to continue is on disk."""
+
+
+def exit_status(action: Callable[[], object], interrupted: str) -> int:
+    """Carry out a command; its exit status, with one line on stderr where it is not 0.
+
+    2 for bad input (UserError, OSError), 130 if interrupted, with the line `interrupted`.
+    """
+    try:
+        action()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(printable(f"error: {where}{error.strerror or error}"), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return 130
+    return 0

@@ -25,7 +25,7 @@ def terminal_page(report: Report) -> str:
     return "\n".join(lines)
 
 
-def few_seeds(report: Report) -> bool:
+def needs_more_seeds(report: Report) -> bool:
     """Whether the suite has claims, and too few seeds to decide them."""
     arms = [row for row in report.table.rows if row.arm != GROUND_TRUTH]
     return bool(report.verdicts) and any(row.planned < FEW for row in arms)

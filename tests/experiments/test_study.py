@@ -1,6 +1,10 @@
 from pathlib import Path
 
-from experiments.study import Options, _priority, make_study, plan_jobs
+from experiments.plan import SEEDS_THAT_DECIDE, make_plan
+from experiments.spec import load_suite
+from experiments.study import Options, _priority, few_seeds, make_study, plan_jobs
+from pix2pix.data.registry import load_registry
+from reports.analysis.statistics import ALPHA, FEW, smallest_p
 
 
 def test_long_cells_of_a_seed_come_first_and_seeds_in_priority():
@@ -10,3 +14,16 @@ def test_long_cells_of_a_seed_come_first_and_seeds_in_priority():
     assert titles[0] == "ground truth"
     assert [title.rpartition(" ")[2] for title in titles[1:]] == ["1"] * 4 + ["2"] * 4
     assert titles[1].startswith("70x70") and titles[4].startswith("1x1")
+
+
+def test_seeds_that_decide_nothing_are_told_before_days_of_training():
+    entry = load_registry()["cityscapes"]
+    told = few_seeds([make_plan(load_suite("losses"), entry, "paper")])
+    assert "3 seeds per arm" in told and "--seeds 5" in told
+    for seeds in ((1,), (1, 2, 3, 4, 5)):
+        assert not few_seeds([make_plan(load_suite("losses"), entry, "paper", seeds=seeds)])
+
+
+def test_they_are_those_of_the_verdicts():
+    assert SEEDS_THAT_DECIDE == FEW
+    assert smallest_p(FEW - 1, FEW - 1, True) >= ALPHA

@@ -16,8 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
+from streets import DATASET, draw_streets
 
 HERE = Path(__file__).parent
 ROOT = Path(os.environ.get("FAULTS_ROOT") or HERE.parent.parent).resolve()
@@ -33,33 +32,6 @@ arms:
 scores: [fcn, color, pixel]
 claims: [L1+cGAN > GAN on pixel.ssim]
 """
-DATA_SET = """\
-streets:
-  title: Two-class streets
-  layout: folders
-  path: .
-  sides:
-    photo: {folder: "photos/{split}"}
-    labels: {folder: "labels/{split}", kind: index}
-  classes: {road: [128, 64, 128], sky: [70, 130, 180]}
-  ignore: [9]
-"""
-
-
-def draw_streets(folder: Path, counts: tuple[int, int, int] = (8, 3, 3), side: int = 48) -> None:
-    """Labelled photos: sky above a horizon of varying height, road below, a void stripe."""
-    rng = np.random.default_rng(0)
-    colours = np.array([[90, 90, 95], [110, 160, 220]], np.uint8)
-    for split, count in zip(("train", "val", "test"), counts, strict=True):
-        for kind in ("photos", "labels"):
-            (folder / kind / split).mkdir(parents=True)
-        for index in range(count):
-            labels = np.ones((side, side), np.uint8)
-            labels[rng.integers(10, side - 10) :] = 0
-            labels[:, :2] = 9
-            photo = colours[labels % 9] + rng.integers(0, 30, (side, side, 3), dtype=np.uint8)
-            Image.fromarray(photo).save(folder / "photos" / split / f"{index}.png")
-            Image.fromarray(labels).save(folder / "labels" / split / f"{index}.png")
 
 
 class Study:
@@ -72,7 +44,7 @@ class Study:
         self.control.mkdir(parents=True)
         draw_streets(self.folder / "data")
         (self.folder / "mine.yaml").write_text(SUITE)
-        (self.folder / "sets.yaml").write_text(DATA_SET)
+        (self.folder / "sets.yaml").write_text(DATASET)
         if store is not None:
             shutil.copyfile(store, self.folder / "mlflow.db")
         self.out = self.folder / "runs"

@@ -5,10 +5,9 @@ import json
 import threading
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from streets import DATASET, draw_streets
 
 from experiments.plan import make_plan
 from experiments.run.jobs import DataSource, build_jobs, state
@@ -23,31 +22,7 @@ from pix2pix.data.cache import prepare
 from pix2pix.data.registry import load_registry
 
 SUITE = "title: One arm?\narms:\n  both: {discriminator.patch: 1}\nscores: [fcn, color]\n"
-DATASET = """\
-streets:
-  title: Two-class streets
-  layout: folders
-  path: .
-  sides:
-    photo: {folder: "photos/{split}"}
-    labels: {folder: "labels/{split}", kind: index}
-  classes: {road: [128, 64, 128], sky: [70, 130, 180]}
-"""
 SIZE = 32
-
-
-def draw(folder):
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 6), ("val", 2), ("test", 3)):
-        for kind in ("photos", "labels"):
-            (folder / kind / split).mkdir(parents=True)
-        for index in range(count):
-            labels = np.ones((SIZE, SIZE), np.uint8)
-            labels[rng.integers(8, SIZE - 8) :] = 0
-            photo = np.array([[90, 90, 95], [110, 160, 220]], np.uint8)[labels]
-            photo = photo + rng.integers(0, 30, photo.shape, dtype=np.uint8)
-            Image.fromarray(photo).save(folder / "photos" / split / f"{index}.png")
-            Image.fromarray(labels).save(folder / "labels" / split / f"{index}.png")
 
 
 class Place:
@@ -92,7 +67,7 @@ class Place:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    draw(folder)
+    draw_streets(folder, (6, 2, 3), SIZE)
     (folder / "sets.yaml").write_text(DATASET)
     (folder / "mine.yaml").write_text(SUITE)
     return folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from suites import PIXEL, arms, suite
 
 from reports.pages.content import gather
-from reports.pages.terminal import few_seeds, terminal_page
+from reports.pages.terminal import needs_more_seeds, terminal_page
 
 CLAIM = f"70x70 > 1x1 on {PIXEL}"
 
@@ -15,7 +15,7 @@ def test_one_seed_is_said_once_to_decide_nothing():
     text = terminal_page(report)
     assert text.count("One seed per arm decides nothing") == 1 and "undecided" not in text
     assert "| 70x70 " in text and "70x70 > 1x1 on FCN per-pixel acc.  +0.100" in text
-    assert few_seeds(report)
+    assert needs_more_seeds(report)
 
 
 def test_with_five_seeds_each_claim_is_one_line_with_its_verdict_and_interval():
@@ -23,7 +23,7 @@ def test_with_five_seeds_each_claim_is_one_line_with_its_verdict_and_interval():
     report = gather(suite(*arms({"70x70": high, "1x1": low}), claims=[CLAIM]))
     (line,) = [line for line in terminal_page(report).splitlines() if " > " in line]
     assert line.startswith("reproduced") and " to +" in line and line.endswith("n = 5")
-    assert not few_seeds(report)
+    assert not needs_more_seeds(report)
 
 
 def test_a_failed_cell_is_named():
