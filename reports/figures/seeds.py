@@ -96,7 +96,7 @@ def seed_values(runs: SuiteRuns) -> pd.DataFrame:
     frame = frame[frame.arm != GROUND_TRUTH].reset_index(drop=True)
     by_arm = frame.groupby(["score", "arm"])
     count = by_arm.value.transform("size")
-    arm_row = frame.arm.map({arm: float(i) for i, arm in enumerate(runs.arms)})
+    arm_row = frame.arm.map({arm: i for i, arm in enumerate(runs.arms)}).astype(float)
     offset = SPREAD * ((by_arm.cumcount() + 0.5) / count - 0.5)
     return frame.assign(arm_row=arm_row, row=arm_row + offset, several=count > 1)
 

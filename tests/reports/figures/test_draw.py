@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from suites import PIXEL, arms, run, suite
 
+from experiments.plan import SuiteKey
 from experiments.tracking.reader import SuiteRuns, list_suites, read_suite
+from pix2pix.common.errors import UserError
 from reports.figures.curves import draw_curves
 from reports.figures.draw import FIGURES, draw_all, drawings
 from reports.figures.seeds import draw_seeds, main_scores, whole_range
@@ -26,6 +28,8 @@ from reports.figures.style import (
     paper_style,
     wrapped,
 )
+from reports.pages.content import gather
+from reports.write import write_pages
 
 LONG = ("encoder-decoder (L1)", "encoder-decoder (L1+cGAN)", "U-Net (L1)", "U-Net (L1+cGAN)", "x")
 SPACE = 4.0
@@ -180,3 +184,13 @@ def test_words_are_wrapped_and_counted() -> None:
     assert width == pytest.approx(5 / 15) and height == 0.25
     assert legend_columns(["a", "b", "c", "d", "e"], 2.2) == 3  # four fit; rows of three and two
     assert legend_columns(["a name as long as this"], 1.0) == 1
+
+
+def test_where_every_cell_failed_there_are_curves_but_no_scores(runs, tmp_path):
+    cells = tuple(replace(run, status="failed", scores={}) for run in runs.runs)
+    failed = replace(runs, runs=cells)
+    assert draw_seeds(failed, PAGE_WIDTH) is None
+    drawn = draw_all(failed, tmp_path)
+    assert "curves" in drawn and "seeds" not in drawn
+    with pytest.raises(UserError, match="no finished cell: L1 seed 1 failed"):
+        write_pages(SuiteKey("s", "d", "v"), gather(failed), tmp_path)
