@@ -14,6 +14,7 @@ from experiments.run.journal import write_json
 from experiments.spec import Published, suite_names
 from pix2pix.common.errors import UserError
 from pix2pix.common.locks import owning
+from pix2pix.common.yaml_files import first_problem
 from pix2pix.data.registry import load_registry
 
 Name = Annotated[str, Field(pattern=r"^[\w.=+-]+$")]
@@ -234,5 +235,4 @@ def parse_record(text: str | bytes) -> SuiteRecord:
         missing = [f for f, item in zip(fields, found, strict=True) if item["type"] == "missing"]
         if missing:
             raise ValueError(f"{', '.join(missing)} missing") from None
-        where = f"{fields[0]}: " if fields[0] else ""
-        raise ValueError(f"{where}{found[0]['msg']}") from None
+        raise ValueError(first_problem(error)) from None

@@ -16,6 +16,7 @@ from experiments.run.journal import is_done, last, read_records, replay, write_j
 from experiments.spec import GROUND_TRUTH, ScorerProfile
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import read_json
+from pix2pix.common.yaml_files import first_problem
 from pix2pix.config import CellConfig, CellSettings, digest
 from pix2pix.data.registry import DatasetEntry
 
@@ -106,9 +107,7 @@ class Job:
         try:
             return _JOB.validate_json(text)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))[:100]
-            raise UserError(f"job: {where + ': ' if where else ''}{first['msg']}") from None
+            raise UserError(f"job: {first_problem(error)}") from None
 
 
 _JOB = TypeAdapter(Job)

@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from eval.fcn_score import per_class
 from experiments.run.journal import Record, last, replay
 from pix2pix.common.files import read_json
+from pix2pix.common.yaml_files import first_problem
 
 PREVIEW_SIDE = 1024
 """Pixels. MLflow's image grid shows previews; at `log_image`'s own 256 pixels the rows of a sample
@@ -84,9 +85,7 @@ def read_scores(directory: Path) -> Scores | None:
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"])) or "not JSON"
-        raise ValueError(f"{path.name}: {field}: {problem['msg']}") from None
+        raise ValueError(f"{path.name}: {first_problem(error)}") from None
 
 
 class RunMirror:

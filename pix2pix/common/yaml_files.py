@@ -24,6 +24,10 @@ Location = Sequence[str | int]
 """Where a field is: the keys and list indices that lead to it, as in pydantic's `loc`."""
 MAX_CHARACTERS = 200_000
 """Of one file: 25 times the registry that comes with the package, and seconds of reading."""
+MAX_DEPTH, MAX_FIELDS = 40, 100_000
+"""Of what aliases unfold to: a small file could unfold without end."""
+LONGEST = 300
+"""Characters of a text that PyYAML writes, which quotes whole names."""
 SWITCHES = {"yes", "no", "on", "off", "true", "false", "null", "~", ""}
 """Words that some version of YAML reads as a boolean or as null."""
 
@@ -35,6 +39,9 @@ class Positions:
         """`source` is the file's name in messages."""
         self.source = source
         self._marks: dict[str, tuple[str, int, int]] = {"": ("", 1, 1)}
+
+    def __len__(self) -> int:
+        return len(self._marks)
 
     def record(self, path: Location, mark: yaml.Mark) -> None:
         """Note where a field is."""
@@ -89,10 +96,9 @@ def parse_yaml(text: str, source: str) -> tuple[Any, Positions]:
         raise UserError(_syntax_error(error, source)) from None
     except yaml.YAMLError as error:
         raise UserError(f"{source}: is not YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:  # also an alias inside itself
-        raise UserError(f"{source}: is nested too deeply") from None
-    except ValueError as error:  # PyYAML's, for an escape that stands for no character
-        unknown = yaml.MarkedYAMLError(problem=str(error), problem_mark=loader.get_mark())
+    except (RecursionError, ValueError) as error:  # PyYAML's, also for an escape of no character
+        problem = "is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        unknown = yaml.MarkedYAMLError(problem=problem, problem_mark=loader.get_mark())
         raise UserError(_syntax_error(unknown, source)) from None
     return value, positions
 
@@ -120,6 +126,8 @@ _SCALARS: dict[str, Callable[[str], Any]] = {
 
 def _read(node: yaml.Node, path: Location, positions: Positions) -> Any:
     """The value of a node; the places of its fields are recorded."""
+    if len(path) > MAX_DEPTH or len(positions) > MAX_FIELDS:
+        raise _problem(node, "unfolds too far (an alias inside itself?)")
     if isinstance(node, yaml.SequenceNode):
         values = []
         for index, item in enumerate(node.value):
@@ -170,6 +178,7 @@ def _syntax_error(error: yaml.MarkedYAMLError, source: str) -> str:
     text = error.problem or "is not YAML"
     if error.context:
         text += f" ({error.context})"
+    text = text[:LONGEST]
     if "\\t" in text:
         text += "; YAML is indented with spaces"
     return f"{where}: {' '.join(text.split())}"
@@ -196,6 +205,14 @@ def describe(
         if text not in texts:
             texts.append(text)
     return "\n".join(f"{place} {' or '.join(texts)}" for place, texts in lines.items())
+
+
+def first_problem(error: ValidationError) -> str:
+    """`field.path: what is wrong`, of a JSON file's first error, in one line of bounded length."""
+    found = error.errors(include_url=False)[0]
+    field = ".".join(map(str, found["loc"]))[:100]
+    shown = field if field.isprintable() else ascii(field)
+    return f"{shown}: {found['msg'][:200]}".removeprefix(": ")
 
 
 def closest(name: str, allowed: Sequence[str]) -> str:

@@ -27,6 +27,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import file_sha256, flush_file, flush_folder, replacing
+from pix2pix.common.yaml_files import first_problem
 from pix2pix.data.cache import Progress, in_threads
 from pix2pix.data.decode import check_pair, read_pair
 from pix2pix.data.fetch import Report, fetch
@@ -162,9 +163,7 @@ def read_pins(data_root: Path) -> dict[str, Pin]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(map(str, first["loc"]))[:80]
-        raise UserError(f"{path}: {field + ': ' if field else ''}{first['msg'][:200]}") from None
+        raise UserError(f"{path}: {first_problem(error)}") from None
 
 
 def _obtain(

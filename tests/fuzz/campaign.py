@@ -19,7 +19,7 @@ from stored import CANARY
 
 from pix2pix.common.errors import CONTROL, NotMeasured, TrainingError, UserError
 
-DOCUMENTED = (UserError, UserError, NotMeasured, TrainingError)
+DOCUMENTED = (UserError, NotMeasured, TrainingError)
 IMPORTED_LATE = (
     *("experiments.run.jobs", "experiments.run.journal", "experiments.plan"),
     *("pix2pix.data.cache", "pix2pix.data.decode", "pix2pix.data.download"),

@@ -56,7 +56,7 @@ class Reader:
     inputs: Callable[[Path], st.SearchStrategy[Any]]
     """From a folder for what the inputs are made with; nothing is left there."""
     read: Callable[[Path], None]
-    """Reads the file; only UserError and UserError are documented."""
+    """Reads the file; only UserError is documented."""
     file: str = "file"
     """The name under which the input is written; the error must give it."""
     writes: tuple[str, ...] = ()
@@ -126,7 +126,12 @@ READERS: dict[str, Reader] = {
         network=True,
     ),
     "checkpoint": Reader(stored.checkpoint_files, read_checkpoint, "checkpoint.pt"),
-    "generator": Reader(stored.checkpoint_files, read_generator, "generator.pt"),
+    "generator": Reader(
+        stored.checkpoint_files,
+        read_generator,
+        "generator.pt",
+        lay=lambda _: ready("torch._dynamo"),  # torch imports it on first use, and it probes /tmp
+    ),
     "scorer": Reader(stored.scorer_files, read_scorer, "scorer.safetensors"),
     "journal": Reader(lambda _: recorded.journals(), read_journal, "journal.jsonl"),
     "job": Reader(lambda _: recorded.json_files(recorded.JOB), read_job, names_file=False),
