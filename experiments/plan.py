@@ -201,7 +201,8 @@ def _check_size(value: Any) -> int | list[int]:
         value = [int(v) for v in value.split("x")] if re.fullmatch(r"\d+x\d+", value) else value
     sides = value if isinstance(value, list) and len(value) == 2 else [value]
     if not all(isinstance(s, int) and not isinstance(s, bool) and 16 <= s <= 4096 for s in sides):
+        given = str(value)[:60]
         raise UserError(
-            f"--set size: must be a side from 16 to 4096 pixels, or HEIGHTxWIDTH (got {value})"
+            f"--set size: must be a side from 16 to 4096 pixels, or HEIGHTxWIDTH (got {given})"
         )
     return value

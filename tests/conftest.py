@@ -2,11 +2,21 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
+
+# No score depends on what lies in this machine's torch hub, but in the tests that ask for it. The
+# first process notes it; those of pytest-xdist inherit the note.
+os.environ.setdefault(
+    "WEIGHTS_OF_THIS_MACHINE",
+    os.environ.get("TORCH_HOME")
+    or os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch"),
+)
+os.environ["TORCH_HOME"] = os.path.join(tempfile.gettempdir(), "no-pretrained-weights")
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `streets`
 

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, with_config
 
-from eval.backbones import on_disk
 from eval.scorer.file import recorded_sha256
 from experiments.plan import Plan
 from experiments.run.journal import is_done, last, read_records, replay, write_json
@@ -18,6 +17,7 @@ from pix2pix.common.errors import UserError
 from pix2pix.common.files import read_json
 from pix2pix.common.yaml_files import first_problem
 from pix2pix.config import CellConfig, CellSettings, digest
+from pix2pix.data.backbones import on_disk
 from pix2pix.data.registry import DatasetEntry
 
 SCORES_PROTOCOL = 2

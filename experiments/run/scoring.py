@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from eval.backbones import on_disk
 from eval.lpips import NotMeasured, load_lpips
 from eval.metrics import of_family
 from eval.score import ScoreResults, Scoring, score_folders
@@ -24,6 +23,7 @@ from experiments.run.journal import Journal, is_done, last, write_json
 from experiments.run.session import Session, waiting
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import replacing, set_aside
+from pix2pix.data.backbones import on_disk
 
 
 def score(

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from backbones import publish
 from torchmetrics.functional.image.lpips import learned_perceptual_image_patch_similarity
 
-from eval.backbones import BACKBONES, file_sha256
 from eval.families import LPIPSScores
-from eval.lpips import load_lpips
+from eval.lpips import HEADS, SMALLEST, load_lpips
 from pix2pix.common.errors import NotMeasured
+from pix2pix.common.files import file_sha256
+from pix2pix.data.backbones import BACKBONES, load_convolutions
 
 NETWORKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 
@@ -52,10 +54,11 @@ def hub(request, tmp_path_factory):
     return request.param, home, file
 
 
-@pytest.fixture(scope="module")
-def distance(hub):
+@pytest.fixture
+def distance(hub, monkeypatch):
     net, _, file = hub
-    return load_lpips(net, file, download=False, sha256=file_sha256(file))
+    publish(monkeypatch, net, file)
+    return load_lpips(net, file, download=False)
 
 
 def pairs(height=48, width=64):
@@ -94,7 +97,7 @@ def test_identical_images_are_at_distance_zero(distance):
 
 
 def test_the_smallest_size_is_the_smallest_that_the_network_takes(hub, distance):
-    side = BACKBONES[hub[0]].smallest
+    side = SMALLEST[hub[0]]
     first, second = pairs(side, side)
     assert (distance(first, second) > 0).all()
     with pytest.raises(ValueError, match=f"LPIPS .{hub[0]}. needs {side} pixels per side"):
@@ -106,13 +109,13 @@ def test_the_smallest_size_is_the_smallest_that_the_network_takes(hub, distance)
 def test_the_scores_settings_name_network_version_and_weights(hub, distance):
     settings = LPIPSScores(distance).settings
     assert settings["net"] == hub[0] and settings["version"] == "0.1"
-    assert settings["backbone_sha256"] == file_sha256(hub[2])
+    assert settings["backbone_digest"] == load_convolutions(hub[0], hub[2]).digest
 
 
 def test_the_installed_packages_heads_are_the_published_ones():
     for net, backbone in BACKBONES.items():
         file = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
-        assert file_sha256(file) == backbone.heads_sha256
+        assert file_sha256(file) == HEADS[net]
         assert backbone.sha256.startswith(Path(backbone.file).stem.rpartition("-")[2])
         assert len(backbone.sha256) == 64
 
@@ -157,11 +160,12 @@ ALTERED = {
 
 
 @pytest.mark.parametrize("alter", ALTERED, ids=lambda f: f.__name__)
-def test_a_head_that_is_not_loaded_is_noticed(package, tmp_path, alter):
+def test_a_head_that_is_not_loaded_is_noticed(package, tmp_path, monkeypatch, alter):
     """lpips itself says nothing: it loads its heads with strict=False."""
     file = tmp_path / "squeeze.pth"
     torch.save(backbone_state("squeeze"), file)
+    publish(monkeypatch, "squeeze", file)
     alter(package)
     with pytest.raises(NotMeasured, match=ALTERED[alter]):
-        load_lpips("squeeze", file, sha256=file_sha256(file))
+        load_lpips("squeeze", file)
     assert sys.modules["lpips"].__file__ == str(package / "__init__.py"), "the copy was imported"
