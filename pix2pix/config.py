@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-PROTOCOL = 1
-"""Increased when a code change alters what the same settings train."""
+PROTOCOL = 2
+"""Increased when a code change, or another default, alters what the same settings train."""
 
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -56,11 +56,20 @@ class ObjectiveSettings(_Settings):
     gan_loss: Literal["cross-entropy", "least-squares", "hinge"] = "cross-entropy"
     l1: Weight = 100.0
     l2: Weight = 0.0
+    perceptual: Weight = 0.0
+    """Of the features of VGG16 at relu2_2 (Johnson et al. 2016)."""
+    style: Weight = 0.0
+    """Of the Gram matrices of VGG16's features (Johnson et al. 2016)."""
+
+    @property
+    def uses_vgg(self) -> bool:
+        """Whether a term needs the pretrained VGG16."""
+        return bool(self.perceptual or self.style)
 
     @model_validator(mode="after")
     def _has_a_term(self) -> ObjectiveSettings:
-        if self.gan == "none" and not self.l1 and not self.l2:
-            raise ValueError("nothing to train on: gan is none and both l1 and l2 are 0")
+        if self.gan == "none" and not (self.l1 or self.l2 or self.uses_vgg):
+            raise ValueError("nothing to train on: gan is none, and every weight is 0")
         return self
 
 
@@ -124,10 +133,9 @@ class CellConfig(CellSettings):
     @property
     def digest(self) -> str:
         """16 hex digits that name this training."""
-        content = self.model_dump(mode="json")
-        if self.training.precision == "float32":  # keeps digests from before this setting
-            del content["training"]["precision"]
-        return digest(content)
+        # Without defaults, so that a setting that is added later leaves digests as they are.
+        content = self.model_dump(mode="json", exclude_defaults=True)
+        return digest(content | {"protocol": self.protocol})
 
 
 def digest(value: Any) -> str:

@@ -9,9 +9,12 @@ BatchNorm is instance normalisation.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from pix2pix.config import (
     GeneratorSettings,
@@ -35,6 +38,112 @@ __all__ = [
 ]
 
 DROPOUT_LEVELS = 3
+FEW_POSITIONS = 64
+"""Up to so many positions of the smaller map, a 4×4 layer is one matrix product on a CPU."""
+
+
+def is_product(x: Tensor, positions: int) -> bool:
+    """Whether a 4×4 layer of stride 2 without bias is computed as a matrix product.
+
+    On small maps the time goes into reading the weights, and torch's convolutions rearrange these
+    first; a product reads them as they lie (docs/performance.md). The form follows from the shape
+    alone, so that a digest means one arithmetic; the two agree to about 1e-6.
+    """
+    plain = x.device.type == "cpu" and x.dtype == torch.float32
+    return plain and positions <= FEW_POSITIONS and not torch.is_autocast_enabled("cpu")
+
+
+class Down(nn.Conv2d):
+    """A convolution of kernel 4, stride 2 and padding 1 without bias: half the size."""
+
+    def __init__(self, channels: int, filters: int) -> None:
+        super().__init__(channels, filters, 4, 2, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, H, W) to (N, filters, H/2, W/2)."""
+        if is_product(x, len(x) * (x.shape[2] // 2) * (x.shape[3] // 2)):
+            return _DownProduct.apply(x, self.weight)
+        return super().forward(x)
+
+
+class Up(nn.ConvTranspose2d):
+    """A transposed convolution of kernel 4, stride 2 and padding 1 without bias: twice the size."""
+
+    def __init__(self, channels: int, filters: int) -> None:
+        super().__init__(channels, filters, 4, 2, 1, bias=False)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(N, channels, H, W) to (N, filters, 2H, 2W)."""
+        if is_product(x, len(x) * x.shape[2] * x.shape[3]):
+            return _UpProduct.apply(x, self.weight)
+        return super().forward(x, output_size)
+
+
+def _patches(image: Tensor) -> Tensor:
+    """(N, C, 2h, 2w) to (N h w, C 16): the 4×4 patch that every output position sees."""
+    return F.unfold(image, 4, padding=1, stride=2).transpose(1, 2).flatten(0, 1)
+
+
+def _overlaid(patches: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """The transpose of `_patches`, for (N, h, w): overlapping patches are added."""
+    n, h, w = shape
+    columns = patches.view(n, h * w, -1).transpose(1, 2)
+    return F.fold(columns, (2 * h, 2 * w), 4, padding=1, stride=2)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(N, C, h, w) to (N h w, C)."""
+    return x.flatten(2).transpose(1, 2).flatten(0, 1)
+
+
+def _image(rows: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """The inverse of `_rows`, for (N, h, w)."""
+    n, h, w = shape
+    return rows.view(n, h * w, -1).transpose(1, 2).reshape(n, -1, h, w)
+
+
+class _DownProduct(torch.autograd.Function):
+    """`Down` as a product of patches with its weights (filters, channels, 4, 4)."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor) -> Tensor:
+        patches = _patches(x)
+        ctx.save_for_backward(patches, weight)
+        return _image(patches @ weight.flatten(1).t(), (len(x), x.shape[2] // 2, x.shape[3] // 2))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        patches, weight = ctx.saved_tensors
+        rows, of_x, of_weight = _rows(gradient), None, None
+        if ctx.needs_input_grad[0]:
+            n, _, h, w = gradient.shape
+            of_x = _overlaid(rows @ weight.flatten(1), (n, h, w))
+        if ctx.needs_input_grad[1]:
+            of_weight = (rows.t() @ patches).view(weight.shape)
+        return of_x, of_weight
+
+
+class _UpProduct(torch.autograd.Function):
+    """`Up` as a product of rows with its weights (channels, filters, 4, 4)."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor) -> Tensor:
+        rows = _rows(x)
+        ctx.save_for_backward(rows, weight)
+        return _overlaid(rows @ weight.flatten(1), (len(x), x.shape[2], x.shape[3]))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        rows, weight = ctx.saved_tensors
+        patches, of_x, of_weight = _patches(gradient), None, None
+        if ctx.needs_input_grad[0]:
+            n, _, h, w = gradient.shape
+            of_x = _image(patches @ weight.flatten(1).t(), (n, h // 2, w // 2))
+        if ctx.needs_input_grad[1]:
+            of_weight = (rows.t() @ patches).view(weight.shape)
+        return of_x, of_weight
 
 
 class BatchStatisticsNorm(nn.BatchNorm2d):
@@ -145,7 +254,7 @@ class Generator(nn.Module):
             bottleneck = level == depth - 1
             norm = level > 0 and (bottleneck_norm or not bottleneck)
             layers: list[nn.Module] = [nn.LeakyReLU(0.2)] if level > 0 else []
-            layers.append(nn.Conv2d(previous, widths[level], 4, 2, 1, bias=False))
+            layers.append(Down(previous, widths[level]))
             if norm:
                 layers.append(BatchStatisticsNorm(widths[level]))
             self.encoder.append(nn.Sequential(*layers))
@@ -155,13 +264,12 @@ class Generator(nn.Module):
             previous = widths[level] * (2 if joined else 1)
             outermost = level == 0
             filters = output_channels if outermost else widths[level - 1]
-            layers = [
-                nn.ReLU(),
-                nn.ConvTranspose2d(previous, filters, 4, 2, 1, bias=outermost),
-            ]
+            layers = [nn.ReLU()]
             if outermost:
+                layers.append(nn.ConvTranspose2d(previous, filters, 4, 2, 1))
                 layers.append(FullPrecisionTanh())
             else:
+                layers.append(Up(previous, filters))
                 layers.append(BatchStatisticsNorm(filters))
                 if step in dropout_layers and dropout > 0:
                     layers.append(AlwaysDropout(dropout))
@@ -258,8 +366,11 @@ class PatchDiscriminator(nn.Module):
             # The public PixelGAN has no bias on its last layer; the others have.
             bias = first or (final and patch > 1)
             padding = 0 if kernel == 1 else 1
-            convolution = FullPrecisionConv2d if final else nn.Conv2d
-            layers.append(convolution(previous, filters, kernel, stride, padding, bias=bias))
+            if stride == 2 and not bias:
+                layers.append(Down(previous, filters))
+            else:
+                convolution = FullPrecisionConv2d if final else nn.Conv2d
+                layers.append(convolution(previous, filters, kernel, stride, padding, bias=bias))
             if not first and not final:
                 layers.append(BatchStatisticsNorm(filters))
             if not final:

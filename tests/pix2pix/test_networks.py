@@ -6,10 +6,12 @@ from pix2pix.config import PATCHES, discriminator_layers, discriminator_output, 
 from pix2pix.networks import (
     AlwaysDropout,
     BatchStatisticsNorm,
+    Down,
     EncoderDecoderGenerator,
     PatchDiscriminator,
     PortUNetGenerator,
     UNetGenerator,
+    Up,
     parameter_count,
     receptive_field,
 )
@@ -123,3 +125,46 @@ def test_initial_weights_follow_the_appendix():
     scale = network.encoder[4][2].weight
     assert abs(scale.mean() - 1) < 0.01 and 0.01 < scale.std() < 0.03
     assert not network.decoder[-1][1].bias.any()
+
+
+def native(layer, x):
+    """A 4×4 layer by torch's own convolution."""
+    if isinstance(layer, Down):
+        return torch.nn.functional.conv2d(x, layer.weight, None, 2, 1)
+    return torch.nn.functional.conv_transpose2d(x, layer.weight, None, 2, 1)
+
+
+@pytest.mark.parametrize("kind", [Down, Up])
+@pytest.mark.parametrize("shape", [(1, 6, 2, 2), (1, 6, 4, 8), (3, 6, 4, 2), (1, 6, 8, 8)])
+def test_small_maps_as_products_agree_with_torchs_convolution(kind, shape):
+    layer = kind(6, 5).double()
+    x = torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    layer_32, x_32 = kind(6, 5), x.float().requires_grad_()
+    layer_32.load_state_dict(layer.state_dict())
+    x.requires_grad_()
+    wanted, found = native(layer, x), layer_32(x_32)
+    assert "Product" in type(found.grad_fn).__name__
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-6)
+    weights = torch.rand(wanted.shape, generator=torch.Generator().manual_seed(1))
+    (wanted * weights).sum().backward()
+    (found * weights).sum().backward()
+    torch.testing.assert_close(x_32.grad.double(), x.grad, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        layer_32.weight.grad.double(), layer.weight.grad, rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(("kind", "side"), [(Down, 18), (Up, 9)])
+def test_larger_maps_other_types_and_autocast_stay_torchs_convolution(kind, side):
+    layer, x = kind(2, 3), torch.rand(1, 2, side, side)
+    assert torch.equal(layer(x), native(layer, x))
+    assert layer.double()(x[..., :4, :4].double()).dtype == torch.float64
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer.float()(x[..., :4, :4]).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("kind", [Down, Up])
+def test_a_frozen_layer_passes_gradients_on_and_gets_none(kind):
+    layer, x = kind(2, 3).requires_grad_(False), torch.rand(1, 2, 4, 4, requires_grad=True)
+    layer(x).sum().backward()
+    assert layer.weight.grad is None and x.grad is not None
