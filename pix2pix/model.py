@@ -15,10 +15,11 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from pix2pix import losses
+from pix2pix import losses, perceptual
 from pix2pix.common.errors import UserError
 from pix2pix.config import CellConfig, ObjectiveSettings, Precision
 from pix2pix.networks import PatchDiscriminator, build_generator, initialise
+from pix2pix.perceptual import VGG16Features
 
 
 @dataclass
@@ -32,6 +33,8 @@ class Model:
     objective: ObjectiveSettings
     gan_loss: losses.GANLoss
     precision: Precision
+    vgg: VGG16Features | None = None
+    """For the perceptual losses; never trained, so no part of the state."""
     learning_rate: float = float("nan")
     """The rate that was set last."""
 
@@ -102,6 +105,7 @@ def build(
 
     `channels`: of inputs and targets; `memory_format`: of the weights; activations follow it.
     G and D are drawn from separate streams, so all arms of one seed start from the same generator.
+    Raises UserError if the objective needs VGG16 and its weights are not on this machine.
     """
     generator = build_generator(config.generator, channels, config.size)
     initialise(generator, torch.Generator().manual_seed(config.seed))
@@ -116,6 +120,9 @@ def build(
         initialise(discriminator, torch.Generator().manual_seed(config.seed + 2**32))
         _place(discriminator, device, memory_format)
     _place(generator, device, memory_format)
+    vgg = VGG16Features(config.objective) if config.objective.uses_vgg else None
+    if vgg is not None:
+        _place(vgg, device, memory_format)
     settings, on_gpu = config.training, device.type == "cuda"
 
     def adam(network: nn.Module) -> torch.optim.Optimizer:
@@ -136,6 +143,7 @@ def build(
         config.objective,
         losses.GAN_LOSSES[config.objective.gan_loss](),
         settings.precision,
+        vgg,
     )
 
 
@@ -181,6 +189,17 @@ def generator_update(model: Model, x: Tensor, y: Tensor, translation: Tensor) ->
     if objective.l2:
         terms["g_l2"] = losses.l2(translation, y)
         total = total + objective.l2 * terms["g_l2"]
+    if model.vgg is not None:
+        seen = forward(model.vgg, translation, model.precision)
+        with torch.no_grad():
+            wanted = forward(model.vgg, y, model.precision)
+        for name, weight, loss in (
+            ("g_perceptual", objective.perceptual, perceptual.feature_loss),
+            ("g_style", objective.style, perceptual.style_loss),
+        ):
+            if weight:
+                terms[name] = loss(seen, wanted)
+                total = total + weight * terms[name]
     if "g_gan" in terms:
         total = total + terms["g_gan"]
     model.optimiser_g.zero_grad(set_to_none=True)
@@ -223,7 +242,7 @@ def arithmetic(precision: Precision) -> Iterator[None]:
         cudnn.allow_tf32, matmul.allow_tf32 = before
 
 
-def forward(network: nn.Module, x: Tensor, precision: Precision) -> Tensor:
+def forward(network: nn.Module, x: Tensor, precision: Precision) -> Any:
     """The network's float32 output for x, with convolutions in bfloat16 if that is the precision.
 
     G's tanh and D's last layer compute in float32 in either case (networks.py). Each call has its

@@ -27,6 +27,8 @@ TITLES = {
     "g_gan": "generator, GAN term",
     "g_l1": "generator, L1 term",
     "g_l2": "generator, L2 term",
+    "g_perceptual": "generator, feature term",
+    "g_style": "generator, style term",
     "d_real": "discriminator, real pairs",
     "d_fake": "discriminator, translations",
 }
