@@ -13,7 +13,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -37,10 +37,6 @@ _NAME = re.compile(r"checkpoint-(\d{7,})\.pt")
 
 class ForeignCheckpoint(UserError):
     """A file that is intact, but not from this training or not from this suite."""
-
-
-class _Compressed(Exception):
-    """A ZIP member is compressed, so a small file could fill the memory."""
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
@@ -137,8 +133,8 @@ def _check_members(path: Path) -> bool:
             return False
         with zipfile.ZipFile(file) as archive:
             for member in archive.infolist():
-                if member.compress_type != zipfile.ZIP_STORED:
-                    raise _Compressed(f"its part {member.filename[:60]!a} is compressed")
+                if member.compress_type != zipfile.ZIP_STORED:  # it could fill the memory
+                    raise zipfile.BadZipFile(f"its part {member.filename[:60]!a} is compressed")
             if (damaged := archive.testzip()) is not None:
                 raise zipfile.BadZipFile(f"wrong checksum of {damaged!a}")
     return True
@@ -146,13 +142,9 @@ def _check_members(path: Path) -> bool:
 
 def _reason(error: Exception) -> str:
     """Why a file was refused, in one line, without torch's advice to load it unsafely."""
-    if isinstance(error, _Compressed | zipfile.BadZipFile):
-        return str(error).partition("\n")[0][:120]
-    if asked := re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", str(error)):
-        return f"it asks for {asked[1][:80]!a}, which no weights need; nothing of it was run"
     if isinstance(error, pickle.UnpicklingError):
         return "it holds more than tensors and plain values; nothing of it was run"
-    if isinstance(error, RuntimeError):
+    if isinstance(error, RuntimeError | zipfile.BadZipFile):
         return str(error).partition("\n")[0].partition(". ")[0][:120]
     return "damaged, or not a file of weights"
 
@@ -195,14 +187,22 @@ def rebuild_generator(path: Path, content: Any) -> tuple[Generator, dict[str, An
     content = _checked_format(path, content)
     if content.get("kind") != "generator":
         raise UserError(f"{path}: a checkpoint, but not of a generator")
-    try:
+    with building(path):
         settings = GeneratorSettings(**content["settings"])
-        channels, size = (_two_numbers(content[key]) for key in ("channels", "size"))
+        (inputs, outputs), (height, width) = content["channels"], content["size"]
         if not isinstance(content["origin"], dict):
             raise ValueError("origin: must be a mapping")
         with torch.device("meta"):  # takes no memory, whatever the settings ask for
-            generator = build_generator(settings, channels, size)
+            generator = build_generator(settings, (inputs, outputs), (height, width))
         fill(generator, content["weights"])
+    return generator, content
+
+
+@contextlib.contextmanager
+def building(path: Path | str) -> Iterator[None]:
+    """UserError, or Unreadable if memory runs out, for any error of the block."""
+    try:
+        yield
     except Exception as error:  # a stranger's file may hold any value anywhere
         if out_of_memory(error):
             raise Unreadable(f"{path}: cannot be read (not enough memory)") from None
@@ -210,7 +210,6 @@ def rebuild_generator(path: Path, content: Any) -> tuple[Generator, dict[str, An
         # load_state_dict names the difference in its last line.
         reason = f"{type(error).__name__}: {lines[-1] if lines else 'no reason given'}"
         raise UserError(f"{path}: not a generator that can be built ({reason[:160]})") from None
-    return generator, content
 
 
 def fill(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -221,28 +220,15 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """
     ordinary = dict(weights)
     for name in network.state_dict().keys() & weights.keys():
-        check_tensor(name, weights[name])
-        ordinary[name] = weights[name].float().contiguous()
+        tensor = weights[name]
+        if (
+            tensor.layout != torch.strided
+            or not tensor.is_floating_point()
+            or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size()
+        ):
+            raise ValueError(f"{name} is not an ordinary tensor of floating-point numbers")
+        ordinary[name] = tensor.float().contiguous()
     network.load_state_dict(ordinary, assign=True)
-
-
-def check_tensor(name: str, tensor: Tensor) -> None:
-    """ValueError unless the tensor is dense, floating point, and as large as it claims to be."""
-    ordinary = (
-        tensor.layout == torch.strided
-        and tensor.is_floating_point()
-        and tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
-    )
-    if not ordinary:
-        raise ValueError(f"{name} is not an ordinary tensor of floating-point numbers")
-
-
-def _two_numbers(value: Any) -> tuple[int, int]:
-    if not isinstance(value, list | tuple) or len(value) != 2:
-        raise ValueError("channels and size: must be two numbers")
-    if not all(type(number) is int and 1 <= number <= 65536 for number in value):
-        raise ValueError("channels and size: must be whole numbers from 1 to 65536")
-    return value[0], value[1]
 
 
 class CheckpointSeries:
