@@ -22,9 +22,8 @@ from rich.progress import track
 from pix2pix.common.errors import UserError, exit_status
 from pix2pix.common.files import file_sha256, naming
 from pix2pix.common.memory import no_engine, out_of_memory
-from pix2pix.data.decode import read_image
+from pix2pix.data.decode import PHOTO_KINDS, half_of, read_image
 from pix2pix.data.layouts import SUFFIXES, images_in
-from pix2pix.data.registry import Side
 from pix2pix.generator_files import SavedGenerator, open_generator
 from pix2pix.translation import PROTOCOLS, translate
 
@@ -140,17 +139,8 @@ def translate_folder(options: argparse.Namespace) -> None:
 def read_input(path: str, options: argparse.Namespace, saved: SavedGenerator) -> np.ndarray:
     """A generator's input, (1, H, W, C) uint8; UserError if the file cannot be one."""
     channels = saved.channels[0]
-    image = read_image(path, Side(half=options.side, grey=channels == 1))
-    if channels == 3:
-        image = image.convert("RGB")
-    elif image.mode != "L":
-        raise UserError(
-            f"{path}: must be grey: this generator takes one channel (it is {image.mode})"
-        )
-    if options.side:
-        middle = image.width // 2
-        left = 0 if options.side == "left" else middle
-        image = image.crop((left, 0, left + middle, image.height))
+    image = read_image(path, ("grey",) if channels == 1 else PHOTO_KINDS)
+    image = half_of(image, options.side, path)
     if options.size:
         by = Image.Resampling.NEAREST if options.labels else PROTOCOLS[options.protocol].resize
         image = image.resize(options.size[::-1], by)

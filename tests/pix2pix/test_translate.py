@@ -124,7 +124,7 @@ def test_colours_for_a_generator_of_grey_images_are_one_line(place, capsys):
     torch.save(trained(5, 2, channels=(1, 1)).state_dict(), place / "grey.pth")
     assert run(checkpoint="grey.pth") == 2
     error = capsys.readouterr().err
-    assert "must be grey: this generator takes one channel (it is RGB)" in error
+    assert "a.png: is 8-bit RGB (mode RGB); 8-bit grey is needed" in error
     assert "Traceback" not in error
 
 
@@ -242,12 +242,12 @@ BAD = {
     "alpha": (
         lambda p: write(p / "in/b.png", np.dstack([RGB, RGB[..., 0]])),
         {},
-        "in/b.png: is 8-bit RGBA with alpha",
+        "in/b.png: is 8-bit RGB with alpha",
     ),
     "palette": (
         lambda p: Image.fromarray(RGB).quantize(4).save(p / "in/b.png"),
         {},
-        "in/b.png: is a palette image",
+        "in/b.png: is 2-bit palette (mode P)",
     ),
     "other size": (
         lambda p: write(p / "in/b.png", photo(100, 32)),
