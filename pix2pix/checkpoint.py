@@ -190,8 +190,8 @@ def rebuild_generator(path: Path, content: Any) -> tuple[Generator, dict[str, An
     with building(path):
         settings = GeneratorSettings(**content["settings"])
         (inputs, outputs), (height, width) = content["channels"], content["size"]
-        if not isinstance(content["origin"], dict):
-            raise ValueError("origin: must be a mapping")
+        if min(inputs, outputs, height, width) < 1 or not isinstance(content["origin"], dict):
+            raise ValueError("channels and size must be at least 1, origin a mapping")
         with torch.device("meta"):  # takes no memory, whatever the settings ask for
             generator = build_generator(settings, (inputs, outputs), (height, width))
         fill(generator, content["weights"])
