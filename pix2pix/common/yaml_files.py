@@ -256,15 +256,8 @@ def _explain(error: Any, model: type[BaseModel] | None) -> str:
         text = error["msg"].replace("Input should be", "must be").replace("String", "text", 1)
         text = text.replace("greater than or equal to", "at least")
         text = text.replace("less than or equal to", "at most")
-    hint = ""
-    if isinstance(given, str) and first == "bool" and given.lower() in SWITCHES:
-        hint = "; write true or false"
-    elif (
-        isinstance(given, str) and first in ("int", "float") and re.fullmatch("[-+.0-9eE]+", given)
-    ):
-        hint = "; a number in quotes is text"
     shown = "nothing" if given is None else repr(given)
-    return f"{text} (got {shown if len(shown) <= 60 else shown[:57] + '…'}{hint})"
+    return f"{text} (got {shown if len(shown) <= 60 else shown[:57] + '…'})"
 
 
 def _fields_at(model: type[BaseModel], location: Location) -> set[str]:

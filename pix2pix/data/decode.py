@@ -282,7 +282,8 @@ def _kinds(sides: Sequence[Side]) -> tuple[str, ...]:
     """The kinds that a file of these sides may have."""
     if any(side.kind == "index" for side in sides):
         return INDEX_KINDS
-    return (*PHOTO_KINDS, "grey") if all(side.grey for side in sides) else PHOTO_KINDS
+    grey = all(side.grey and side.kind == "photo" for side in sides)
+    return (*PHOTO_KINDS, "grey") if grey else PHOTO_KINDS
 
 
 @contextmanager
