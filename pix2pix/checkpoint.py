@@ -175,7 +175,7 @@ def save_generator(
 
 def load_generator(path: Path) -> tuple[Generator, dict[str, Any]]:
     """The generator that `save_generator` wrote, and the rest of the file. Raises as `load`."""
-    return rebuild_generator(path, load(path))
+    return rebuild_generator(path, read_tensors(path))
 
 
 def rebuild_generator(path: Path, content: Any) -> tuple[Generator, dict[str, Any]]:

@@ -40,6 +40,8 @@ FORMAT: Literal[2] = 2
 """Raise it when the cache is laid out, or pixels are decoded, in another way."""
 MAX_HEADERS = 4000
 """Pairs whose files `check_source` opens; the others are checked while decoding."""
+AHEAD = 64
+"""Pairs that are decoded before the first of them is used: a bound on the memory."""
 
 Progress = Callable[[int, int], None]
 """Called with (pairs done, pairs in all)."""
@@ -255,18 +257,10 @@ def build(source: Source, cache: Path, progress: Progress | None = None) -> Cach
 
 
 def in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
-    """`map` in threads (decoding releases Python's lock), a bounded number of results ahead."""
-    workers = min(os.cpu_count() or 1, 16)
-    remaining = iter(items)
-    with ThreadPoolExecutor(workers) as pool:
-        pending = [pool.submit(function, item) for item in itertools.islice(remaining, 4 * workers)]
-        try:
-            while pending:
-                yield pending.pop(0).result()
-                pending += [pool.submit(function, item) for item in itertools.islice(remaining, 1)]
-        finally:
-            for future in pending:
-                future.cancel()
+    """`map` in threads (decoding releases Python's lock), at most AHEAD results ahead."""
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool:
+        for start in range(0, len(items), AHEAD):
+            yield from pool.map(function, items[start : start + AHEAD])
 
 
 def _cached(

@@ -181,7 +181,8 @@ def read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> D
     shape = (size[1], size[0])
     for role, path in pair.files:
         side = entry.sides[role]
-        image = half_of(opened[path], side.half, path)
+        half = side.half if entry.layout == "side-by-side" else None
+        image = half_of(opened[path], half, path)
         if side.kind == "photo":
             image = image.convert("RGB") if image.mode == "L" else image
             images[role] = np.asarray(image.resize(shape, Image.Resampling.BILINEAR))
