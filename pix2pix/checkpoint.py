@@ -15,7 +15,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,29 +60,12 @@ def save(path: Path, content: dict[str, Any]) -> None:
     OSError names the file.
     """
     with replacing(path) as file:
-        writer = _Writer(file)
-        torch.save({"format": FORMAT, **content}, cast(IO[bytes], writer))
-        if writer.error is not None:
-            raise writer.error
-
-
-class _Writer:
-    """Keeps an OSError (a full disk) for later: torch.save would turn it into another error."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.error: OSError | None = None
-
-    def write(self, content: bytes) -> int:
-        if self.error is None:
-            try:
-                self._file.write(content)
-            except OSError as error:
-                self.error = error
-        return len(content)
-
-    def flush(self) -> None:
-        """Do nothing; `replacing` flushes the file."""
+        try:
+            torch.save({"format": FORMAT, **content}, file)
+        except RuntimeError as error:  # torch's own, raised over that of a full disk
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load(path: Path) -> dict[str, Any]:
