@@ -64,7 +64,7 @@ def main() -> int:
     entry = find_entry(load_registry(None), options.dataset)
     direction = "labels->photo"
     size = (options.size, options.size)
-    data = prepare(entry, options.data_root, size, direction, options.cache, in_memory=True)
+    data = prepare(entry, options.data_root, size, direction, options.cache)
     source = {"dataset": entry.name, "fingerprint": data.fingerprint, "size": list(size)}
     cost: dict[str, Any] = {}
     if options.scorer:

@@ -226,7 +226,6 @@ def _prepare(study: Study) -> tuple[str, dict[str, int]]:
         study.size,
         study.plans[0].suite.direction,
         options.cache,
-        in_memory=False,
         progress=_now_and_then("decoded"),
     )
     for split in ("train", "test"):

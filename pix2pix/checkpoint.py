@@ -13,9 +13,9 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,10 +39,6 @@ class ForeignCheckpoint(UserError):
     """A file that is intact, but not from this training or not from this suite."""
 
 
-class _Compressed(Exception):
-    """A ZIP member is compressed, so a small file could fill the memory."""
-
-
 def random_state(device: torch.device) -> dict[str, Tensor]:
     """The state of the global random number generators, which dropout draws from."""
     state = {"cpu": torch.get_rng_state()}
@@ -64,29 +60,12 @@ def save(path: Path, content: dict[str, Any]) -> None:
     OSError names the file.
     """
     with replacing(path) as file:
-        writer = _Writer(file)
-        torch.save({"format": FORMAT, **content}, cast(IO[bytes], writer))
-        if writer.error is not None:
-            raise writer.error
-
-
-class _Writer:
-    """Keeps an OSError (a full disk) for later: torch.save would turn it into another error."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.error: OSError | None = None
-
-    def write(self, content: bytes) -> int:
-        if self.error is None:
-            try:
-                self._file.write(content)
-            except OSError as error:
-                self.error = error
-        return len(content)
-
-    def flush(self) -> None:
-        """Do nothing; `replacing` flushes the file."""
+        try:
+            torch.save({"format": FORMAT, **content}, file)
+        except RuntimeError as error:  # torch's own, raised over that of a full disk
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -137,8 +116,8 @@ def _check_members(path: Path) -> bool:
             return False
         with zipfile.ZipFile(file) as archive:
             for member in archive.infolist():
-                if member.compress_type != zipfile.ZIP_STORED:
-                    raise _Compressed(f"its part {member.filename[:60]!a} is compressed")
+                if member.compress_type != zipfile.ZIP_STORED:  # it could fill the memory
+                    raise zipfile.BadZipFile(f"its part {member.filename[:60]!a} is compressed")
             if (damaged := archive.testzip()) is not None:
                 raise zipfile.BadZipFile(f"wrong checksum of {damaged!a}")
     return True
@@ -146,13 +125,9 @@ def _check_members(path: Path) -> bool:
 
 def _reason(error: Exception) -> str:
     """Why a file was refused, in one line, without torch's advice to load it unsafely."""
-    if isinstance(error, _Compressed | zipfile.BadZipFile):
-        return str(error).partition("\n")[0][:120]
-    if asked := re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", str(error)):
-        return f"it asks for {asked[1][:80]!a}, which no weights need; nothing of it was run"
     if isinstance(error, pickle.UnpicklingError):
         return "it holds more than tensors and plain values; nothing of it was run"
-    if isinstance(error, RuntimeError):
+    if isinstance(error, RuntimeError | zipfile.BadZipFile):
         return str(error).partition("\n")[0].partition(". ")[0][:120]
     return "damaged, or not a file of weights"
 
@@ -183,7 +158,7 @@ def save_generator(
 
 def load_generator(path: Path) -> tuple[Generator, dict[str, Any]]:
     """The generator that `save_generator` wrote, and the rest of the file. Raises as `load`."""
-    return rebuild_generator(path, load(path))
+    return rebuild_generator(path, read_tensors(path))
 
 
 def rebuild_generator(path: Path, content: Any) -> tuple[Generator, dict[str, Any]]:
@@ -195,14 +170,22 @@ def rebuild_generator(path: Path, content: Any) -> tuple[Generator, dict[str, An
     content = _checked_format(path, content)
     if content.get("kind") != "generator":
         raise UserError(f"{path}: a checkpoint, but not of a generator")
-    try:
+    with building(path):
         settings = GeneratorSettings(**content["settings"])
-        channels, size = (_two_numbers(content[key]) for key in ("channels", "size"))
-        if not isinstance(content["origin"], dict):
-            raise ValueError("origin: must be a mapping")
+        (inputs, outputs), (height, width) = content["channels"], content["size"]
+        if min(inputs, outputs, height, width) < 1 or not isinstance(content["origin"], dict):
+            raise ValueError("channels and size must be at least 1, origin a mapping")
         with torch.device("meta"):  # takes no memory, whatever the settings ask for
-            generator = build_generator(settings, channels, size)
+            generator = build_generator(settings, (inputs, outputs), (height, width))
         fill(generator, content["weights"])
+    return generator, content
+
+
+@contextlib.contextmanager
+def building(path: Path | str) -> Iterator[None]:
+    """UserError, or Unreadable if memory runs out, for any error of the block."""
+    try:
+        yield
     except Exception as error:  # a stranger's file may hold any value anywhere
         if out_of_memory(error):
             raise Unreadable(f"{path}: cannot be read (not enough memory)") from None
@@ -210,7 +193,6 @@ def rebuild_generator(path: Path, content: Any) -> tuple[Generator, dict[str, An
         # load_state_dict names the difference in its last line.
         reason = f"{type(error).__name__}: {lines[-1] if lines else 'no reason given'}"
         raise UserError(f"{path}: not a generator that can be built ({reason[:160]})") from None
-    return generator, content
 
 
 def fill(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -221,28 +203,15 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """
     ordinary = dict(weights)
     for name in network.state_dict().keys() & weights.keys():
-        check_tensor(name, weights[name])
-        ordinary[name] = weights[name].float().contiguous()
+        tensor = weights[name]
+        if (
+            tensor.layout != torch.strided
+            or not tensor.is_floating_point()
+            or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size()
+        ):
+            raise ValueError(f"{name} is not an ordinary tensor of floating-point numbers")
+        ordinary[name] = tensor.float().contiguous()
     network.load_state_dict(ordinary, assign=True)
-
-
-def check_tensor(name: str, tensor: Tensor) -> None:
-    """ValueError unless the tensor is dense, floating point, and as large as it claims to be."""
-    ordinary = (
-        tensor.layout == torch.strided
-        and tensor.is_floating_point()
-        and tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
-    )
-    if not ordinary:
-        raise ValueError(f"{name} is not an ordinary tensor of floating-point numbers")
-
-
-def _two_numbers(value: Any) -> tuple[int, int]:
-    if not isinstance(value, list | tuple) or len(value) != 2:
-        raise ValueError("channels and size: must be two numbers")
-    if not all(type(number) is int and 1 <= number <= 65536 for number in value):
-        raise ValueError("channels and size: must be whole numbers from 1 to 65536")
-    return value[0], value[1]
 
 
 class CheckpointSeries:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
+import functools
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import rich.progress
 from rich.console import Console
 
 from pix2pix.common.errors import UserError, exit_status
-from pix2pix.data.cache import Progress
 from pix2pix.data.download import download, verify
 from pix2pix.data.layouts import find_pairs
 from pix2pix.data.registry import SPLITS, DatasetEntry, find_entry, load_registry
@@ -65,20 +63,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _carry_out(chosen: argparse.Namespace) -> None:
-    try:
-        registry = load_registry(chosen.datasets)
-        if chosen.download:
-            download(find_entry(registry, chosen.download), chosen.data_root, _say)
-        elif chosen.verify:
-            entry = find_entry(registry, chosen.verify)
-            with _progress() as progress:
-                verify(entry, chosen.data_root, _say, progress)
-        else:
-            for entry in registry.values():
-                print(describe_entry(entry, chosen.data_root))
-    except BrokenPipeError:
-        # `| head` closed the pipe; without this, closing stdout at exit fails once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    say = functools.partial(print, flush=True)
+    registry = load_registry(chosen.datasets)
+    if chosen.download:
+        download(find_entry(registry, chosen.download), chosen.data_root, say)
+    elif chosen.verify:
+        console = Console(stderr=True)
+        with rich.progress.Progress(
+            console=console, transient=True, disable=not console.is_terminal
+        ) as bar:
+            task = bar.add_task("decoding pairs")
+            verify(
+                find_entry(registry, chosen.verify),
+                chosen.data_root,
+                say,
+                lambda done, total: bar.update(task, completed=done, total=total),
+            )
+    else:
+        for entry in registry.values():
+            print(describe_entry(entry, chosen.data_root))
 
 
 def describe_entry(entry: DatasetEntry, data_root: Path) -> str:
@@ -103,25 +106,10 @@ def _state(entry: DatasetEntry, data_root: Path) -> str:
     try:
         pairs = find_pairs(entry, data_root)
     except UserError as error:
-        images = place / next((side.folder or "" for side in entry.sides.values()), "")
-        if place.is_dir() and (entry.path != "." or images.is_dir()):
+        if place.is_dir():
             return f"not usable: {error}"
         return f"not in {place}; {entry.how_to_get(data_root)}"
     return f"in {place}: " + ", ".join(f"{len(pairs[split])} {split}" for split in SPLITS)
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A bar on stderr while pairs are decoded, if stderr is a terminal."""
-    with rich.progress.Progress(
-        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-    ) as bar:
-        task = bar.add_task("decoding pairs")
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 if __name__ == "__main__":

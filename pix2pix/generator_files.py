@@ -7,7 +7,6 @@ nested blocks: a block's submodule is number 1 of the outermost block and number
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pix2pix.checkpoint import check_tensor, fill, read_tensors, rebuild_generator
-from pix2pix.common.errors import UserError
+from pix2pix.checkpoint import building, fill, read_tensors, rebuild_generator
+from pix2pix.common.errors import UserError, printable
 from pix2pix.networks import AlwaysDropout, BatchStatisticsNorm, Generator, PortUNetGenerator
 from pix2pix.translation import PROTOCOLS
 
@@ -25,10 +24,6 @@ DEPTHS = range(5, 11)
 
 LISTED = 3
 """How many keys of each kind a refusal names."""
-
-_STATISTICS = ("running_mean", "running_var")
-_NORM = re.compile(r"\.2\.(weight|bias)$")
-"""Ends the names of a BatchNorm's tensors; ".2." alone is also the third level."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +37,6 @@ class SavedGenerator:
     """Of input and output."""
     multiple: int
     """H and W must be multiples of it."""
-    trained_size: tuple[int, int]
-    """(H, W); the port's files do not hold it, its U-Net 256 is made for 256×256."""
     seed: int
     """The cell's seed; 0 for the port's files."""
 
@@ -77,36 +70,30 @@ def _suite_generator(path: Path, content: Any, protocol: str, dropout: bool) -> 
     origin, settings = content["origin"], content["settings"]
     (height, width), (inputs, outputs) = content["size"], content["channels"]
     dataset, direction, seed, digest = (
-        _printable(str(origin.get(key, "?"))) for key in ("dataset", "direction", "seed", "digest")
+        origin.get(key, "?") for key in ("dataset", "direction", "seed", "digest")
     )
-    kind = {"unet": "U-Net", "encoder-decoder": "encoder-decoder"}[settings["architecture"]]
-    description = (
-        f"this suite's {kind} of depth {network.depth}, width {settings['width']}, trained on"
-        f" {dataset} {direction} at {height}×{width} with seed {seed}, cell {digest},"
-        f" {_dropout_text(network, min(height, width))}"
+    description = printable(
+        f"this suite's {settings['architecture']} of depth {network.depth}, width"
+        f" {settings['width']}, trained on {dataset} {direction} at {height}×{width} with seed"
+        f" {seed}, cell {digest}, {_dropout_text(network, min(height, width))}"
     )
-    drawn = origin.get("seed")
-    drawn = drawn if isinstance(drawn, int) and drawn >= 0 else 0
-    return SavedGenerator(
-        network, description, (inputs, outputs), 2**network.depth, (height, width), drawn
-    )
+    drawn = seed if isinstance(seed, int) else 0
+    return SavedGenerator(network, description, (inputs, outputs), 2**network.depth, drawn)
 
 
 def _port_generator(path: Path, content: Any, protocol: str, dropout: bool) -> SavedGenerator:
     fixed = PROTOCOLS[protocol].running_statistics
     network = read_port_generator(path, content, dropout=dropout, running_statistics=fixed)
     side = 2**network.depth
-    encoder: Any = network.encoder
-    decoder: Any = network.decoder
-    width, inputs = encoder[0][0].weight.shape[:2]
-    outputs = len(decoder[-1][1].bias)
+    weights = network.state_dict()
+    width, inputs = weights["encoder.0.0.weight"].shape[:2]
     used = "the file's running" if fixed else "each image's own"
-    unused = "" if fixed else ", the file's are not used"
     description = (
         f"U-Net {side}, width {width}, BatchNorm, the PyTorch port's layout:"
-        f" {_dropout_text(network, side)}; BatchNorm uses {used} statistics{unused}"
+        f" {_dropout_text(network, side)}; BatchNorm uses {used} statistics"
     )
-    return SavedGenerator(network, description, (inputs, outputs), side, (side, side), 0)
+    outputs = len(weights[f"decoder.{network.depth - 1}.1.bias"])
+    return SavedGenerator(network, description, (inputs, outputs), side, 0)
 
 
 def dropout_sizes(network: Generator, side: int) -> list[int]:
@@ -122,9 +109,10 @@ def _dropout_text(network: Generator, side: int) -> str:
     return f"dropout on decoder outputs of size {sizes}" if sizes else "no dropout"
 
 
-def port_layout(depth: int) -> dict[str, str]:
+def port_layout(depth: int, running_statistics: bool = False) -> dict[str, str]:
     """The port's name of each tensor by our name, for a U-Net of `depth` halvings."""
     both = ("weight", "bias")
+    norm = (*both, "running_mean", "running_var") if running_statistics else both
     names = {"encoder.0.0.weight": "model.model.0.weight"}
     block = "model.model"
     for level in range(1, depth):
@@ -132,10 +120,10 @@ def port_layout(depth: int) -> dict[str, str]:
         innermost, step = level == depth - 1, depth - 1 - level
         names[f"encoder.{level}.1.weight"] = f"{block}.1.weight"
         if not innermost:
-            names |= {f"encoder.{level}.2.{part}": f"{block}.2.{part}" for part in both}
+            names |= {f"encoder.{level}.2.{part}": f"{block}.2.{part}" for part in norm}
         up = 3 if innermost else 5
         names[f"decoder.{step}.1.weight"] = f"{block}.{up}.weight"
-        names |= {f"decoder.{step}.2.{part}": f"{block}.{up + 1}.{part}" for part in both}
+        names |= {f"decoder.{step}.2.{part}": f"{block}.{up + 1}.{part}" for part in norm}
     return names | {f"decoder.{depth - 1}.1.{part}": f"model.model.3.{part}" for part in both}
 
 
@@ -155,106 +143,57 @@ def read_port_generator(
     Raises:
         UserError: keys (the first that differ are named), shapes or types do not match.
     """
-    state = _state_dict(path, content)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds no state dict of a generator (a {type(content).__name__})")
+    # DataParallel puts `module.` before every name.
+    state = {str(name).removeprefix("module."): value for name, value in content.items()}
     depth = max((name.count(".model") for name in state), default=0)
-    layout = port_layout(depth if depth in DEPTHS else 8)
-    _check_keys(path, state, layout)
-    first, last = state[layout["encoder.0.0.weight"]], state[layout[f"decoder.{depth - 1}.1.bias"]]
-    if first.ndim != 4 or last.ndim != 1 or not first.shape[0]:
+    depth = depth if depth in DEPTHS else 8
+    layout = port_layout(depth, running_statistics)
+    _check_keys(path, state, layout, port_layout(depth, True))
+    weights = {ours: state[theirs] for ours, theirs in layout.items()}
+    first, last = weights["encoder.0.0.weight"], weights[f"decoder.{depth - 1}.1.bias"]
+    if not (isinstance(first, Tensor) and isinstance(last, Tensor) and first.ndim == 4):
         raise UserError(f"{path}: {layout['encoder.0.0.weight']} is not a convolution's")
     width, inputs = first.shape[:2]
+    probability = 0.5 if dropout and not running_statistics else 0.0
     with torch.device("meta"):  # takes no memory before shapes are checked
-        network = PortUNetGenerator(inputs, len(last), width, depth, 0.5 if dropout else 0.0)
-    for ours, tensor in network.state_dict().items():
-        _check_shape(path, layout[ours], state[layout[ours]], tensor.shape)
-    fill(network, {ours: state[theirs] for ours, theirs in layout.items()})
-    if running_statistics:
-        _fix_statistics(path, network, state, layout)
+        network = PortUNetGenerator(inputs, last.numel(), width, depth, probability)
+        if running_statistics:
+            _keep_statistics(network)
+    with building(path):
+        fill(network, weights)
     return network
 
 
-def _state_dict(path: Path | str, content: Any) -> dict[str, Tensor]:
-    """Names to tensors, without the `module.` that DataParallel puts before every name."""
-    if not isinstance(content, dict) or not content:
-        raise UserError(f"{path}: holds no state dict of a generator (a {type(content).__name__})")
-    wrapped = all(str(name).startswith("module.") for name in content)
-    state = {str(name)[7 * wrapped :]: value for name, value in content.items()}
-    others = [name for name, value in state.items() if not isinstance(value, Tensor)]
-    if others:
-        kind = "an optimiser's state" if "param_groups" in state else "not a plain state dict"
-        raise UserError(f"{path}: {kind}, not a generator: has {_first(others)}")
-    return state
+def _keep_statistics(network: PortUNetGenerator) -> None:
+    """Let every BatchNorm use running statistics, which are still to be filled in."""
+    for layer in (*network.encoder.children(), *network.decoder.children()):
+        for index, module in enumerate(layer.children()):
+            if isinstance(module, BatchStatisticsNorm):
+                layer.add_module(str(index), nn.BatchNorm2d(module.num_features).eval())
 
 
-def _check_keys(path: Path | str, state: dict[str, Tensor], layout: dict[str, str]) -> None:
-    wanted = set(layout.values())
-    norms = {name.rpartition(".")[0] for ours, name in layout.items() if _NORM.search(ours)}
-    unused = {f"{n}.{part}" for n in norms for part in (*_STATISTICS, "num_batches_tracked")}
+def _check_keys(
+    path: Path | str, state: dict[str, Any], layout: dict[str, str], known: dict[str, str]
+) -> None:
+    """UserError names tensors of the layout that are missing, and others that are not `known`."""
+    allowed = set(known.values())
     missing = [name for name in layout.values() if name not in state]
-    unknown = [name for name in state if name not in wanted | unused]
+    unknown = [
+        name
+        for name in state
+        if name not in allowed
+        and name.replace("num_batches_tracked", "running_mean") not in allowed
+    ]
     if missing or unknown:
         parts = [f"lacks {_first(missing)}"] if missing else []
         parts += [f"has {_first(unknown)}"] if unknown else []
         raise UserError(
-            f"{path}: not the PyTorch port's U-Net generator with BatchNorm{_guess(state)}: "
-            + "; ".join(parts)
+            f"{path}: not the PyTorch port's U-Net generator with BatchNorm: {'; '.join(parts)}"
         )
 
 
-def _guess(state: dict[str, Tensor]) -> str:
-    """What a file with other keys probably is; only for the message."""
-    if any("conv_block" in name for name in state):
-        return " (it seems to be a ResNet generator)"
-    if "model.model.1.model.1.bias" in state:
-        return " (it seems to be a U-Net with InstanceNorm)"
-    if "net.0.weight" in state or {"model.0.weight", "model.2.weight"} <= state.keys():
-        return " (it seems to be a discriminator)"
-    return ""
-
-
-def _check_shape(path: Path | str, name: str, tensor: Tensor, shape: torch.Size) -> None:
-    if tensor.shape != shape:
-        raise UserError(f"{path}: {name} is {tuple(tensor.shape)}, not {tuple(shape)}")
-    try:
-        check_tensor(name, tensor)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from None
-
-
-def _fix_statistics(
-    path: Path | str, network: PortUNetGenerator, state: dict[str, Tensor], layout: dict[str, str]
-) -> None:
-    """Give a network the file's running statistics and remove its dropout."""
-    parts: dict[str, Any] = {"encoder": network.encoder, "decoder": network.decoder}
-    for part, layers in parts.items():
-        for level, layer in enumerate(layers):
-            for index, module in enumerate(layer):
-                if isinstance(module, AlwaysDropout):
-                    layer[index] = nn.Identity()
-                if isinstance(module, BatchStatisticsNorm):
-                    theirs = layout[f"{part}.{level}.{index}.weight"].removesuffix("weight")
-                    layer[index] = _fixed_norm(path, module, state, theirs)
-
-
-def _fixed_norm(
-    path: Path | str, module: BatchStatisticsNorm, state: dict[str, Tensor], theirs: str
-) -> nn.BatchNorm2d:
-    norm = nn.BatchNorm2d(module.num_features).eval()
-    values: dict[str, Tensor] = {"weight": module.weight, "bias": module.bias}
-    for name in _STATISTICS:
-        if theirs + name not in state:
-            raise UserError(f"{path}: lacks {theirs}{name}, which --protocol port-eval needs")
-        _check_shape(path, theirs + name, state[theirs + name], module.weight.shape)
-        values[name] = state[theirs + name].float()
-    norm.load_state_dict(values, strict=False)
-    return norm
-
-
 def _first(names: list[str]) -> str:
-    listed = ", ".join(map(_printable, names[:LISTED]))
+    listed = ", ".join(map(repr, names[:LISTED]))
     return listed + (f", … ({len(names)} in all)" if names[LISTED:] else "")
-
-
-def _printable(text: str) -> str:
-    """A text from a stranger's file, safe to print in one line."""
-    return text if text.isprintable() else ascii(text)

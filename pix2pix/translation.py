@@ -100,16 +100,10 @@ def _repeatable() -> Iterator[None]:
 
 def grid(*columns: Sequence[np.ndarray], gap: int = 2) -> Image.Image:
     """A grid of (H, W, 3) uint8 images: row i holds the i-th of each column, `gap` pixels apart."""
-    rows = list(zip(*columns, strict=True))
-    height, width = rows[0][0].shape[:2]
-    shape = (
-        len(rows) * (height + gap) - gap,
-        len(columns) * (width + gap) - gap,
-        3,
-    )
-    canvas = np.full(shape, 255, np.uint8)
-    for r, row in enumerate(rows):
-        for c, image in enumerate(row):
-            top, left = r * (height + gap), c * (width + gap)
-            canvas[top : top + height, left : left + width] = image
-    return Image.fromarray(canvas)
+    margin = ((0, gap), (0, gap), (0, 0))
+    rows = [
+        np.hstack([np.pad(image, margin, constant_values=255) for image in row])
+        for row in zip(*columns, strict=True)
+    ]
+    canvas = np.vstack(rows)
+    return Image.fromarray(canvas[: canvas.shape[0] - gap, : canvas.shape[1] - gap])

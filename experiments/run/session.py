@@ -43,7 +43,6 @@ class Session:
             job.config.size,
             job.config.direction,
             Path(job.data.cache),
-            in_memory=False,  # memory-mapped: all workers share the pages
         )
         if self.data.fingerprint != job.config.fingerprint:
             raise UserError(

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import difflib
 import re
-import types
-import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, RootModel, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from pix2pix.common.errors import CONTROL, UserError
 
@@ -256,40 +254,27 @@ def _explain(error: Any, model: type[BaseModel] | None) -> str:
         text = error["msg"].replace("Input should be", "must be").replace("String", "text", 1)
         text = text.replace("greater than or equal to", "at least")
         text = text.replace("less than or equal to", "at most")
-    hint = ""
-    if isinstance(given, str) and first == "bool" and given.lower() in SWITCHES:
-        hint = "; write true or false"
-    elif (
-        isinstance(given, str) and first in ("int", "float") and re.fullmatch("[-+.0-9eE]+", given)
-    ):
-        hint = "; a number in quotes is text"
     shown = "nothing" if given is None else repr(given)
-    return f"{text} (got {shown if len(shown) <= 60 else shown[:57] + '…'}{hint})"
+    return f"{text} (got {shown if len(shown) <= 60 else shown[:57] + '…'})"
 
 
 def _fields_at(model: type[BaseModel], location: Location) -> set[str]:
-    """The fields that a model allows at a pydantic `loc`, found along the annotations."""
-    here = _members(model)
+    """The fields that a model allows at a pydantic `loc`, found in its JSON schema."""
+    schema = model.model_json_schema()
+    definitions = schema.get("$defs", {})
+    here = _members(schema, definitions)
     for step in location:
-        inner: list[Any] = []
-        for annotation in here:
-            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-                fields = {f.alias or name: f for name, f in annotation.model_fields.items()}
-                inner += _members(fields[str(step)].annotation) if str(step) in fields else []
-            else:
-                inner += [m for part in typing.get_args(annotation) for m in _members(part)]
+        inner = []
+        for part in here:
+            child = part.get("properties", {}).get(step)
+            child = child or part.get("additionalProperties") or part.get("items")
+            inner += _members(child, definitions) if isinstance(child, dict) else []
         here = inner or here  # a step of pydantic's own (the member of a union)
-    models = [m for m in here if isinstance(m, type) and issubclass(m, BaseModel)]
-    return {f.alias or name for one in models for name, f in one.model_fields.items()}
+    return {name for part in here for name in part.get("properties", ())}
 
 
-def _members(annotation: Any) -> list[Any]:
-    """The members of a union, without Annotated and RootModel; otherwise the annotation itself."""
-    origin = typing.get_origin(annotation)
-    if origin is typing.Annotated:
-        return _members(typing.get_args(annotation)[0])
-    if origin in (typing.Union, types.UnionType):
-        return [member for part in typing.get_args(annotation) for member in _members(part)]
-    if isinstance(annotation, type) and issubclass(annotation, RootModel):
-        return _members(annotation.model_fields["root"].annotation)
-    return [annotation]
+def _members(schema: dict[str, Any], definitions: dict[str, Any]) -> list[dict[str, Any]]:
+    """The members of a union in a JSON schema, with references followed."""
+    if "$ref" in schema:
+        return _members(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    return [m for part in schema.get("anyOf", ()) for m in _members(part, definitions)] or [schema]

@@ -5,8 +5,8 @@
         classes-train.npy …  (N, H, W) uint8 class positions, 255 ignored
         meta.json            fingerprint, names, file sizes
 
-KEY changes when a file or the entry's definition does. Splits of the same files (val and test of
-CamVid) share one set of arrays. The folder is built whole beside its place and then renamed.
+KEY changes when a file or the entry's definition does. The folder is built whole beside its place
+and then renamed.
 Nothing here imports torch.
 """
 
@@ -23,23 +23,25 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from pix2pix.common.errors import UserError
-from pix2pix.common.files import flush_folder
+from pix2pix.common.files import flush_file, flush_folder, write_whole
 from pix2pix.common.locks import owning
 from pix2pix.data import procedural
 from pix2pix.data.decode import DecodedPair, check_pair, paint, read_pair
 from pix2pix.data.layouts import Pairs, find_pairs, listing_digest
 from pix2pix.data.registry import SPLITS, DatasetEntry
 
-FORMAT: Literal[1] = 1
+FORMAT: Literal[2] = 2
 """Raise it when the cache is laid out, or pixels are decoded, in another way."""
 MAX_HEADERS = 4000
 """Pairs whose files `check_source` opens; the others are checked while decoding."""
+AHEAD = 64
+"""Pairs that are decoded before the first of them is used: a bound on the memory."""
 
 Progress = Callable[[int, int], None]
 """Called with (pairs done, pairs in all)."""
@@ -84,33 +86,29 @@ def prepare(
     size: tuple[int, int],
     direction: str | None,
     cache: Path,
-    *,
-    in_memory: bool | None = None,
     progress: Progress | None = None,
 ) -> PairedData:
     """The three splits at exactly `size` (H, W), decoded into `cache` on the first call.
 
-    Several processes may call this at once: one decodes, the others wait. With `in_memory` None
-    the arrays are read into memory if they take less than half of what is available, and mapped
-    otherwise. `progress(done, total)` is called while decoding.
+    Several processes may call this at once: one decodes, the others wait. The arrays are mapped
+    into memory, so that processes share them. `progress(done, total)` is called while decoding.
     Raises UserError for missing, unmatched or unreadable images, a full disk, a read-only cache.
     """
-    roles = entry.roles(direction)
+    inputs, targets = entry.roles(direction)
     source = find_source(entry, Path(data_root), size)
     meta = complete(source, cache) or build(source, cache, progress)
-    files = {file for split in meta.splits.values() for file in split.files(roles)}
-    if in_memory is None:
-        in_memory = sum(meta.bytes[file] for file in files) < available_memory() / 2
-    place = folder(source, cache)
-    arrays = {file: _open(place / file, in_memory) for file in files}
+
+    def load(split: str, role: str | None) -> np.ndarray:
+        return np.load(folder(source, cache) / _file(split, role), mmap_mode="r")
+
     splits = {
-        name: Split(
-            inputs=arrays[split.arrays[roles[0]]],
-            targets=arrays[split.arrays[roles[1]]],
-            labels=arrays[split.labels] if split.labels else None,
-            names=split.names,
+        split: Split(
+            inputs=load(split, inputs),
+            targets=load(split, targets),
+            labels=load(split, None) if entry.classes else None,
+            names=meta.names[split],
         )
-        for name, split in meta.splits.items()
+        for split in SPLITS
     }
     colours = [label.colour for label in entry.classes]
     return PairedData(
@@ -136,7 +134,7 @@ def cached_counts(
     meta = _cached(entry, data_root, size, cache)
     if meta is None:
         return None
-    return {name: len(split.names) for name, split in meta.splits.items()}
+    return {split: len(names) for split, names in meta.names.items()}
 
 
 def check_source(entry: DatasetEntry, data_root: Path, direction: str | None = None) -> None:
@@ -154,45 +152,16 @@ def check_source(entry: DatasetEntry, data_root: Path, direction: str | None = N
         check_pair(entry, pair)
 
 
-def available_memory() -> int:
-    """Bytes that can be taken without swapping, within the limit of a container."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            fields = dict(line.split(":", 1) for line in lines)
-        free = int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-        used = Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii").strip()
-        free = min(free, int(limit) - int(used))
-    except (OSError, ValueError):
-        pass  # no container, or one without a limit
-    return max(free, 0)
-
-
-class SplitFiles(BaseModel):
-    """The files of one split in the cache's folder."""
-
-    arrays: dict[str, str]
-    """By role."""
-    labels: str | None
-    names: tuple[str, ...]
-
-    def files(self, roles: tuple[str, str]) -> list[str]:
-        """The files that these roles and the labels need."""
-        return [self.arrays[role] for role in roles] + ([self.labels] if self.labels else [])
-
-
 class CacheMeta(BaseModel):
     """`meta.json` of a cache."""
 
-    format: Literal[1]
+    format: Literal[2]
     """FORMAT."""
     name: str
     size: tuple[int, int]
     fingerprint: str
-    splits: dict[str, SplitFiles]
+    names: dict[str, tuple[str, ...]]
+    """By split."""
     bytes: dict[str, int]
     """Size by file name."""
 
@@ -222,15 +191,6 @@ class Source:
         for index in range(procedural.COUNTS[split]):
             labels, photo = procedural.draw(split, index, self.size[0])
             yield DecodedPair({"labels": paint(labels, self.entry), "photo": photo}, labels)
-
-    def same_files(self) -> dict[str, str]:
-        """By split, the first split that has the same files (in general the split itself)."""
-        if self.pairs is None:
-            return {split: split for split in SPLITS}
-        return {
-            split: next(other for other in SPLITS if self.pairs[other] == self.pairs[split])
-            for split in SPLITS
-        }
 
 
 def find_source(entry: DatasetEntry, data_root: Path, size: tuple[int, int]) -> Source:
@@ -297,18 +257,10 @@ def build(source: Source, cache: Path, progress: Progress | None = None) -> Cach
 
 
 def in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
-    """`map` in threads (decoding releases Python's lock), a bounded number of results ahead."""
-    workers = min(os.cpu_count() or 1, 16)
-    remaining = iter(items)
-    with ThreadPoolExecutor(workers) as pool:
-        pending = [pool.submit(function, item) for item in itertools.islice(remaining, 4 * workers)]
-        try:
-            while pending:
-                yield pending.pop(0).result()
-                pending += [pool.submit(function, item) for item in itertools.islice(remaining, 1)]
-        finally:
-            for future in pending:
-                future.cancel()
+    """`map` in threads (decoding releases Python's lock), at most AHEAD results ahead."""
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool:
+        for start in range(0, len(items), AHEAD):
+            yield from pool.map(function, items[start : start + AHEAD])
 
 
 def _cached(
@@ -320,129 +272,85 @@ def _cached(
         return None  # `check_source` reports what is wrong with the images
 
 
-def _open(path: Path, in_memory: bool) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode=None if in_memory else "r")
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); delete {path.parent}") from None
+def _file(split: str, role: str | None) -> str:
+    """The name of the file with a split's images of a role, or, for None, its class positions."""
+    return f"{split}-{role}.npy" if role else f"classes-{split}.npy"
 
 
 def _write(source: Source, place: Path, progress: Progress | None) -> CacheMeta:
     """Decodes a source into the files of a new folder, `meta.json` last."""
     entry, (height, width) = source.entry, source.size
-    same_files = source.same_files()
-    total = sum(len(source.names(split)) for split in SPLITS if same_files[split] == split)
-    channels = 3 * len(entry.sides) + (1 if entry.classes else 0)
-    _check_space(place, total * height * width * channels)
-    count = itertools.count(1)
-
-    def advance() -> None:
-        if progress:
-            progress(next(count), total)
-
-    splits: dict[str, SplitFiles] = {}
-    sums: dict[str, str] = {}
-    for split in SPLITS:
-        if same_files[split] == split:
-            splits[split], new_sums = _write_split(source, split, place, advance)
-            sums |= new_sums
-        else:
-            names = {"names": source.names(split)}
-            splits[split] = splits[same_files[split]].model_copy(update=names)
-    meta = CacheMeta(
-        format=FORMAT,
-        name=entry.name,
-        size=source.size,
-        fingerprint=_fingerprint(splits, sums, entry),
-        splits=splits,
-        bytes={name: os.stat(place / name).st_size for name in sums},
-    )
-    with open(place / "meta.json", "wb") as file:
-        file.write(meta.model_dump_json().encode())
-        file.flush()
-        os.fsync(file.fileno())
-    return meta
-
-
-def _write_split(
-    source: Source, split: str, place: Path, advance: Callable[[], None]
-) -> tuple[SplitFiles, dict[str, str]]:
-    """Decodes one split; its files, and the sha256 of their pixels by file name."""
-    entry, names = source.entry, source.names(split)
-    shape = (len(names), *source.size)
-    images = {role: _ArrayFile(place / f"{split}-{role}.npy", (*shape, 3)) for role in entry.sides}
-    labels = _ArrayFile(place / f"classes-{split}.npy", shape) if entry.classes else None
-    arrays = [*images.values(), *([labels] if labels else [])]
-    with ExitStack() as stack:
-        for array in arrays:
-            stack.enter_context(array)
-        for pair in source.decoded(split):
-            for role, image in pair.images.items():
-                images[role].append(image)
-            if labels:
-                labels.append(pair.labels)
-            advance()
-    files = SplitFiles(
-        arrays={role: array.path.name for role, array in images.items()},
-        labels=labels.path.name if labels else None,
-        names=names,
-    )
-    return files, {array.path.name: array.sha256 for array in arrays}
-
-
-def _fingerprint(splits: dict[str, SplitFiles], sums: dict[str, str], entry: DatasetEntry) -> str:
-    content = {
-        name: {
-            "names": list(split.names),
-            "images": {role: sums[file] for role, file in sorted(split.arrays.items())},
-            "labels": split.labels and sums[split.labels],
-        }
-        for name, split in splits.items()
-    }
-    text = json.dumps([content, [label.name for label in entry.classes]], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-class _ArrayFile:
-    """A .npy file written image by image: a full disk is an error here; in a memory map it kills.
-
-    Its sha256 is over shape and pixels.
-    """
-
-    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self.path = path
-        self._shape = shape
-        self._sum = hashlib.sha256(repr(shape).encode())
-        self._file: IO[bytes]
-
-    def __enter__(self) -> _ArrayFile:
-        self._file = open(self.path, "wb")
-        header = {"descr": "|u1", "fortran_order": False, "shape": self._shape}
-        np.lib.format.write_array_header_1_0(self._file, header)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        finally:
-            self._file.close()
-
-    def append(self, image: np.ndarray | None) -> None:
-        assert image is not None and image.dtype == np.uint8 and image.shape == self._shape[1:]
-        content = np.ascontiguousarray(image).data
-        self._sum.update(content)
-        self._file.write(content)
-
-    @property
-    def sha256(self) -> str:
-        return self._sum.hexdigest()
-
-
-def _check_space(place: Path, needed: int) -> None:
+    names = {split: source.names(split) for split in SPLITS}
+    total = sum(len(found) for found in names.values())
+    needed = total * height * width * (3 * len(entry.sides) + (1 if entry.classes else 0))
     free = shutil.disk_usage(place).free
     if needed > free:
         raise UserError(
             f"{place.parent}: the decoded images need {needed / 1e9:.1f} GB, "
             f"{free / 1e9:.1f} GB are free"
         )
+    count = itertools.count(1)
+
+    def advance() -> None:
+        if progress:
+            progress(next(count), total)
+
+    sums: dict[str, str] = {}
+    for split in SPLITS:
+        sums |= _write_split(source, split, place, advance)
+    meta = CacheMeta(
+        format=FORMAT,
+        name=entry.name,
+        size=source.size,
+        fingerprint=_fingerprint(names, sums, entry),
+        names=names,
+        bytes={name: os.stat(place / name).st_size for name in sums},
+    )
+    write_whole(place / "meta.json", meta.model_dump_json().encode())
+    return meta
+
+
+def _write_split(
+    source: Source, split: str, place: Path, advance: Callable[[], None]
+) -> dict[str, str]:
+    """Decodes one split; returns the sha256 of shape and pixels by file name.
+
+    Written image by image, because a full disk kills a process that writes to a memory map.
+    """
+    roles = [*source.entry.sides, *([None] if source.entry.classes else [])]
+    with ExitStack() as stack:
+        files, sums = {}, {}
+        for role in roles:
+            shape = (len(source.names(split)), *source.size, *(() if role is None else (3,)))
+            files[role] = stack.enter_context(open(place / _file(split, role), "wb"))
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(files[role], header)
+            sums[role] = hashlib.sha256(repr(shape).encode())
+        for pair in source.decoded(split):
+            for role in roles:
+                array = pair.labels if role is None else pair.images[role]
+                assert (
+                    array is not None and array.dtype == np.uint8 and array.shape[:2] == source.size
+                )
+                content = np.ascontiguousarray(array).data
+                sums[role].update(content)
+                files[role].write(content)
+            advance()
+    for role in roles:
+        flush_file(place / _file(split, role))
+    return {_file(split, role): sums[role].hexdigest() for role in roles}
+
+
+def _fingerprint(
+    names: dict[str, tuple[str, ...]], sums: dict[str, str], entry: DatasetEntry
+) -> str:
+    content = {
+        split: {
+            "names": list(names[split]),
+            "images": {role: sums[_file(split, role)] for role in entry.sides},
+            "labels": sums[_file(split, None)] if entry.classes else None,
+        }
+        for split in SPLITS
+    }
+    text = json.dumps([content, [label.name for label in entry.classes]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

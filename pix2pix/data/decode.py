@@ -11,9 +11,7 @@ indices. Painted label maps are RGB and are read by the classes' colours.
 
 from __future__ import annotations
 
-import threading
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +29,7 @@ from pix2pix.data.registry import IGNORED, DatasetEntry, Side
 
 MAX_PIXELS = 64_000_000
 """Width × height of one file, known from its header before anything is decoded: a small file can
-claim any size and fill the memory. Threads share the bound: together they decode no more."""
+claim any size and fill the memory."""
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")  # the JPEG reader also opens MPO
 """Pillow recognises many more by their content, whatever the file's name; EPS runs Ghostscript."""
 PHOTO_KINDS = ("RGB",)
@@ -48,6 +46,9 @@ _LOSSLESS_TIFF = (1, 5, 8, 32773, 32946)  # none, LZW, Deflate, PackBits, Deflat
 _KINDS = {
     "RGB": "RGB",
     "L": "grey",
+    "I": "grey",
+    "F": "grey",
+    "1": "black and white",
     "P": "palette",
     "LA": "grey with alpha",
     "RGBA": "RGB with alpha",
@@ -55,7 +56,7 @@ _KINDS = {
 _ORIENTATION = 0x0112
 _NO_CLASS = 254
 _AS_RGB = "convert it: magick IN -alpha remove -depth 8 -type TrueColor PNG24:OUT.png"
-_AS_INDEX = "save it as an 8-bit one-channel PNG whose values are the class indices"
+_AS_GREY = "save it as an 8-bit one-channel PNG"
 
 # MAX_PIXELS is the stricter bound and gives one clear line; Pillow's warning would be a second.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -102,8 +103,7 @@ def read_pixels(path: Path, kinds: Sequence[str] = PHOTO_KINDS) -> np.ndarray:
 
     Raises UserError as `check_image` does, and for a damaged file.
     """
-    with _opened(path, kinds) as image:
-        return np.array(_loaded(path, image, kinds))
+    return np.array(read_image(path, kinds))
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -135,28 +135,38 @@ def is_lossy(image_format: str) -> bool:
     return image_format in _LOSSY or image_format.endswith("(lossy)")
 
 
-def read_image(path: str, side: Side) -> Image.Image:
-    """One photo file as RGB (as grey if `side.grey` allows it and the file is grey).
+def read_image(path: str | Path, kinds: Sequence[str] = PHOTO_KINDS) -> Image.Image:
+    """One image file, decoded. Raises UserError as `read_pixels` does."""
+    with _opened(path, kinds) as image:
+        try:
+            image.load()
+            problem = _metadata_problem(image, kinds)  # PNG has metadata behind the pixels too
+        except Exception as error:  # a decoder may raise anything on damaged bytes
+            problem = f"is damaged or cut off: {_reason(error)}"
+    if problem:
+        raise UserError(f"{path}: {problem}")
+    return image  # loaded, it outlives its file
 
-    Raises UserError naming the file, as `read_pair` does. `side.half` is checked, not cut.
-    """
-    with _opened_for([side], path) as image:
-        return _loaded(path, image, _kinds([side])).copy()
 
-
-def image_size(path: str, side: Side) -> tuple[int, int]:
-    """(H, W) from the header; UserError as `check_pair`."""
-    with _opened_for([side], path) as image:
-        return image.height, image.width
+def half_of(image: Image.Image, half: str | None, path: str) -> Image.Image:
+    """The left or right half of a side-by-side image, or all of it; UserError for an odd width."""
+    if half is None:
+        return image
+    _check_even(image, path)
+    middle = image.width // 2
+    left = 0 if half == "left" else middle
+    return image.crop((left, 0, left + middle, image.height))
 
 
 def check_pair(entry: DatasetEntry, pair: SourcePair) -> None:
     """Reads the headers of a pair: kind of file, dimensions, equal size of all sides."""
     sizes = {}
-    for role, path in pair.files if entry.layout != "side-by-side" else pair.files[:1]:
-        with _opened_for(_sides_in(entry, role), path) as image:
-            sizes[role] = image.size
-    _check_sizes(entry, pair, sizes)
+    for path, sides in _files(entry, pair).items():
+        with _opened(path, _kinds(sides)) as image:
+            sizes[path] = image.size
+            if entry.layout == "side-by-side":
+                _check_even(image, path)
+    _check_sizes(entry, sizes)
 
 
 def read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> DecodedPair:
@@ -165,11 +175,28 @@ def read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> D
     Raises UserError naming the file for anything that `check_pair` finds, a damaged file, an
     index or a colour of no class.
     """
-    first, path = pair.files[0]
-    with _opened_for(_sides_in(entry, first), path) as image:
-        pixels = image.width * image.height
-    with _MEMORY.reserve(pixels):
-        return _read_pair(entry, pair, size)
+    opened = {path: read_image(path, _kinds(sides)) for path, sides in _files(entry, pair).items()}
+    _check_sizes(entry, {path: image.size for path, image in opened.items()})
+    images, labels = {}, None
+    shape = (size[1], size[0])
+    for role, path in pair.files:
+        side = entry.sides[role]
+        half = side.half if entry.layout == "side-by-side" else None
+        image = half_of(opened[path], half, path)
+        if side.kind == "photo":
+            image = image.convert("RGB") if image.mode == "L" else image
+            images[role] = np.asarray(image.resize(shape, Image.Resampling.BILINEAR))
+            continue
+        if side.kind == "index":
+            positions = from_indices(entry, path, np.asarray(image))
+        else:
+            lossy = is_lossy(_header(opened[path]).format)
+            positions = from_colours(entry, side, path, np.asarray(image), lossy)
+        nearest = Image.fromarray(positions).resize(shape, Image.Resampling.NEAREST)
+        labels = np.asarray(nearest)
+        painted = image.resize(shape, Image.Resampling.NEAREST)
+        images[role] = np.asarray(painted) if side.kind == "palette" else paint(labels, entry)
+    return DecodedPair(images, labels)
 
 
 def paint(labels: np.ndarray, entry: DatasetEntry) -> np.ndarray:
@@ -212,124 +239,52 @@ def from_colours(
     table = np.array([position for _, position in known], np.uint8)
     reach = side.tolerance**2 if lossy else 0
     positions = np.empty(image.shape[:2], np.uint8)
-    unknown: Counter[int] = Counter()
     rows = max(1, STRIP // max(image.shape[1], 1))
     for top in range(0, image.shape[0], rows):
         # In strips: a large image may hold more colours than the memory can compare at once.
         strip = image[top : top + rows].astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
-        values, inverse, counts = np.unique(strip, return_inverse=True, return_counts=True)
+        values, inverse = np.unique(strip, return_inverse=True)
         seen = np.stack([values >> 16, values >> 8 & 255, values & 255], 1).astype(np.int32)
         squared = np.stack([((seen - colour) ** 2).sum(1) for colour in colours], 1)
-        far = squared.min(1) > reach
-        unknown.update(dict(zip(values[far].tolist(), counts[far].tolist(), strict=True)))
-        nearest = np.where(far, IGNORED, table[squared.argmin(1)]).astype(np.uint8)
+        nearest = np.where(squared.min(1) > reach, _NO_CLASS, table[squared.argmin(1)])
         positions[top : top + rows] = nearest[inverse].reshape(strip.shape)
-    share = unknown.total() / max(positions.size, 1)
-    if entry.ignore != "rest" and share > (MAX_UNKNOWN if lossy else 0):
-        value, _ = unknown.most_common(1)[0]
-        worst = (value >> 16, value >> 8 & 255, value & 255)
+    unknown = positions == _NO_CLASS
+    if entry.ignore != "rest" and unknown.mean() > (MAX_UNKNOWN if lossy else 0):
+        found, counts = np.unique(image[unknown], axis=0, return_counts=True)
         raise UserError(
-            f"{path}: {share:.2%} of the label pixels have a colour of no class, mostly {worst}; "
-            f"name it under classes or ignore of {entry.name}"
+            f"{path}: {unknown.mean():.2%} of the label pixels have a colour of no class, mostly "
+            f"{tuple(found[counts.argmax()].tolist())}; name it under classes or ignore of "
+            f"{entry.name}"
         )
+    positions[unknown] = IGNORED
     return positions
 
 
-class _SharedPixels:
-    """Lets threads decode together at most as many pixels as one image may have."""
-
-    def __init__(self, most: int) -> None:
-        self._free = self._most = most
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def reserve(self, pixels: int) -> Iterator[None]:
-        """Waits until there is room for an image of that many pixels."""
-        taken = min(pixels, self._most)
-        with self._changed:
-            self._changed.wait_for(lambda: self._free >= taken)
-            self._free -= taken
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free += taken
-                self._changed.notify_all()
-
-
-_MEMORY = _SharedPixels(MAX_PIXELS)
-
-
-def _read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> DecodedPair:
-    full: dict[str, Image.Image] = {}
-    formats: dict[str, str] = {}
-    for role, path in pair.files if entry.layout != "side-by-side" else pair.files[:1]:
-        sides = _sides_in(entry, role)
-        with _opened_for(sides, path) as image:
-            formats[role] = _header(image).format
-            # Loaded, it outlives its file; a copy would take as much memory again.
-            _loaded(path, image, _kinds(sides))
-            grey = image.mode == "L" and entry.sides[role].grey
-            full[role] = image.convert("RGB") if grey else image
-    if entry.layout == "side-by-side":
-        full, formats = _cut(entry, full, formats)
-    _check_sizes(entry, pair, {role: image.size for role, image in full.items()})
-    images, labels = {}, None
-    shape = (size[1], size[0])
+def _files(entry: DatasetEntry, pair: SourcePair) -> dict[str, list[Side]]:
+    """The files of a pair, each with the sides that it holds."""
+    files: dict[str, list[Side]] = {}
     for role, path in pair.files:
-        side, image = entry.sides[role], full[role]
-        if side.kind == "photo":
-            images[role] = np.asarray(image.resize(shape, Image.Resampling.BILINEAR))
-            continue
-        if side.kind == "index":
-            positions = from_indices(entry, path, np.asarray(image))
-        else:
-            lossy = is_lossy(formats[role])
-            positions = from_colours(entry, side, path, np.asarray(image), lossy)
-        nearest = Image.fromarray(positions).resize(shape, Image.Resampling.NEAREST)
-        labels = np.asarray(nearest)
-        painted = image.resize(shape, Image.Resampling.NEAREST)
-        images[role] = np.asarray(painted) if side.kind == "palette" else paint(labels, entry)
-    return DecodedPair(images, labels)
+        files.setdefault(path, []).append(entry.sides[role])
+    return files
 
 
-def _cut(
-    entry: DatasetEntry, full: dict[str, Image.Image], formats: dict[str, str]
-) -> tuple[dict[str, Image.Image], dict[str, str]]:
-    """The two halves of a side-by-side image, by role."""
-    ((first, image),) = full.items()
-    middle, height = image.width // 2, image.height
-    boxes = {"left": (0, 0, middle, height), "right": (middle, 0, 2 * middle, height)}
-    halves = {role: image.crop(boxes[side.half or ""]) for role, side in entry.sides.items()}
-    return halves, dict.fromkeys(entry.sides, formats[first])
-
-
-def _sides_in(entry: DatasetEntry, role: str) -> list[Side]:
-    """The sides that the file of a role holds."""
-    return [*entry.sides.values()] if entry.layout == "side-by-side" else [entry.sides[role]]
-
-
-def _check_sizes(entry: DatasetEntry, pair: SourcePair, sizes: dict[str, tuple[int, int]]) -> None:
+def _check_sizes(entry: DatasetEntry, sizes: dict[str, tuple[int, int]]) -> None:
     if len(set(sizes.values())) > 1:
-        paths = dict(pair.files)
-        shown = ", ".join(f"{paths[role]} is {w}×{h}" for role, (w, h) in sizes.items())
+        shown = ", ".join(f"{path} is {w}×{h}" for path, (w, h) in sizes.items())
         raise UserError(f"{entry.name}: the sides of a pair must have one size: {shown}")
+
+
+def _check_even(image: Image.Image, path: str) -> None:
+    if image.width % 2:
+        raise UserError(f"{path}: is {image.width} pixels wide; two halves need an even width")
 
 
 def _kinds(sides: Sequence[Side]) -> tuple[str, ...]:
     """The kinds that a file of these sides may have."""
     if any(side.kind == "index" for side in sides):
         return INDEX_KINDS
-    return (*PHOTO_KINDS, "grey") if all(side.grey for side in sides) else PHOTO_KINDS
-
-
-@contextmanager
-def _opened_for(sides: Sequence[Side], path: str) -> Iterator[Image.Image]:
-    """The file of one or two sides with its header checked, not yet decoded."""
-    with _opened(path, _kinds(sides)) as image:
-        if sides[0].half and image.width % 2:
-            raise UserError(f"{path}: is {image.width} pixels wide; two halves need an even width")
-        yield image
+    grey = all(side.grey and side.kind == "photo" for side in sides)
+    return (*PHOTO_KINDS, "grey") if grey else PHOTO_KINDS
 
 
 @contextmanager
@@ -353,20 +308,6 @@ def _opened(path: str | Path, kinds: Sequence[str]) -> Iterator[Image.Image]:
         yield image
 
 
-def _loaded(path: str | Path, image: Image.Image, kinds: Sequence[str]) -> Image.Image:
-    """Decodes an opened image."""
-    try:
-        image.load()
-        problem = _metadata_problem(image, kinds)  # PNG has metadata behind the pixels too
-    except MemoryError:
-        problem = "is too large for the memory that is free"
-    except Exception as error:  # a decoder may raise anything on damaged bytes
-        problem = f"is damaged or cut off: {_reason(error)}"
-    if problem:
-        raise UserError(f"{path}: {problem}")
-    return image
-
-
 def _kind_problem(image: Image.Image, kinds: Sequence[str]) -> str | None:
     """Why an image of that size, kind or format is not read; None if it is."""
     (height, width), image_format, kind = _header(image)
@@ -377,10 +318,11 @@ def _kind_problem(image: Image.Image, kinds: Sequence[str]) -> str | None:
     depth = _bit_depth(image)
     # The values of a palette image are its indices, whatever their number of bits.
     if kind not in kinds or (kind != "palette" and depth != 8):
-        fix = _AS_INDEX if "palette" in kinds else _AS_RGB
-        return f"is {_description(image, depth)}; 8-bit {' or '.join(kinds)} is needed; {fix}"
+        fix = _AS_RGB if kinds[0] == "RGB" else _AS_GREY
+        shown = f"{depth}-bit {kind} (mode {image.mode})"
+        return f"is {shown}; 8-bit {' or '.join(kinds)} is needed; {fix}"
     if kind in INDEX_KINDS and "palette" in kinds and is_lossy(image_format):
-        return f"is {image_format}, which changes values; {_AS_INDEX}"
+        return f"is {image_format}, which changes values; {_AS_GREY}"
     return None
 
 
@@ -400,7 +342,8 @@ def _header(image: Image.Image) -> Header:
     name = image.format or "unknown"
     if isinstance(image, TiffImageFile) and image.tag_v2.get(259, 1) not in _LOSSLESS_TIFF:
         name += " (lossy)"
-    return Header((image.height, image.width), name, _KINDS.get(image.mode, image.mode))
+    kind = _KINDS.get(image.mode.partition(";")[0], image.mode)  # "I;16" is one of several
+    return Header((image.height, image.width), name, kind)
 
 
 def _bit_depth(image: Image.Image) -> int:
@@ -415,15 +358,6 @@ def _bit_depth(image: Image.Image) -> int:
     if isinstance(image, TiffImageFile):
         return max(image.tag_v2.get(258, (8,)))
     return {"1": 1, "I": 32, "F": 32}.get(image.mode, 16 if "16" in image.mode else 8)
-
-
-def _description(image: Image.Image, depth: int) -> str:
-    """An image's kind in words, with Pillow's mode."""
-    names = {"1": "black and white", "L": f"{depth}-bit grey", "P": "a palette image"}
-    other = "grey" if image.mode[0] in "IFL" else image.mode
-    alpha = image.mode in ("LA", "PA", "RGBA", "La", "RGBa")
-    name = names.get(image.mode, f"{depth}-bit {other}")
-    return f"{name}{' with alpha' if alpha else ''} (mode {image.mode})"
 
 
 def _reason(error: Exception) -> str:

@@ -5,7 +5,6 @@ Archives of data sets (pix2pix/data/download.py) and LPIPS weights (eval/backbon
 
 from __future__ import annotations
 
-import http
 import os
 import re
 import shutil
@@ -13,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
 
 import requests
 from filelock import FileLock
@@ -22,15 +20,13 @@ from rich.console import Console
 from urllib3.exceptions import HTTPError
 
 from pix2pix.common.errors import UserError
-from pix2pix.common.files import file_sha256, flush_file, flush_folder
+from pix2pix.common.files import file_sha256, flush_file, flush_folder, naming
 
 ATTEMPTS = 5
 """Tries in a row without progress before a download is given up."""
 TIMEOUT = 30.0
 """Seconds without an answer."""
 CHUNK = 1 << 20
-RESERVE = 1_000_000_000
-"""Bytes that a download of unknown size leaves free on the disk."""
 
 Report = Callable[[str], None]
 """Called with one line for the user."""
@@ -62,21 +58,17 @@ def fetch(
     Raises UserError: a dead address, a full disk, too many failures, other bytes than expected.
     """
     part = target.with_name(target.name + ".part")
-    lock = target.with_name(f".{target.name}.lock")
-    with FileLock(lock):
-        try:
-            if not target.exists():
-                _fetch_part(url, part, report, size, attempts, pause)
-                if sha256 is not None and (found := file_sha256(part)) != sha256:
-                    part.unlink()
-                    raise UserError(f"{url}: sha256 of the download is {found}, not {sha256}")
-                flush_file(part)
-                os.replace(part, target)
-                flush_folder(target.parent)
-        finally:
-            if not part.exists():
-                _validator(part).unlink(missing_ok=True)
-            lock.unlink(missing_ok=True)  # while it is held, so that waiting processes notice
+    with FileLock(target.with_name(f".{target.name}.lock")):
+        if target.exists():
+            return
+        _fetch_part(url, part, report, size, attempts, pause)
+        _validator(part).unlink(missing_ok=True)
+        if sha256 is not None and (found := file_sha256(part)) != sha256:
+            part.unlink()
+            raise UserError(f"{url}: sha256 of the download is {found}, not {sha256}")
+        flush_file(part)
+        os.replace(part, target)
+        flush_folder(target.parent)
 
 
 def _fetch_part(
@@ -109,10 +101,7 @@ def _transfer(url: str, part: Path, size: int | None) -> None:
         unchanged = _validator(part).read_text(encoding="latin-1")
         headers |= {"Range": f"bytes={have}-", "If-Range": unchanged}
     try:
-        with (
-            _Session() as session,
-            session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response,
-        ):
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
             _check_status(url, response, part, have)
             if response.status_code == 200:
                 have = 0
@@ -122,36 +111,19 @@ def _transfer(url: str, part: Path, size: int | None) -> None:
                 unchanged = etag if etag[:1] == '"' else response.headers.get("Last-Modified", "")
                 _validator(part).write_text(unchanged, encoding="latin-1")
             _copy(url, response, part, have, size)
-    except requests.exceptions.SSLError as error:
-        raise UserError(f"{url}: no secure connection: {_reason(error)}") from None
     except (requests.ConnectionError, requests.Timeout) as error:
         raise _Transient(f"cannot be reached ({_reason(error)})") from None
     except (requests.RequestException, ValueError) as error:  # addresses that redirects make up
         raise UserError(f"{url}: cannot be downloaded ({_reason(error)})") from None
 
 
-class _Session(requests.Session):
-    """Follows redirects only to web addresses that are as safe, without reading their pages."""
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        target = super().get_redirect_target(resp)
-        if target is not None:
-            resp.close()  # requests would read the page of a redirect, however long it is
-            scheme = urlsplit(urljoin(resp.url, target)).scheme
-            if scheme != "https" and (scheme != "http" or resp.url.startswith("https:")):
-                raise UserError(f"{resp.url}: redirects to {target[:120]}, which is less safe")
-        return target
-
-
 def _check_status(url: str, response: requests.Response, part: Path, have: int) -> None:
     """Returns for an answer that holds the file from byte `have` on, or the whole file."""
-    status = response.status_code
-    start = re.match(r"bytes ([0-9]{1,18})-", response.headers.get("Content-Range", ""))
-    if status == 416 or (status == 206 and not (start and int(start[1]) == have)):
+    status, start = response.status_code, response.headers.get("Content-Range", "")
+    if status == 416 or (status == 206 and not start.startswith(f"bytes {have}-")):
         part.unlink(missing_ok=True)
         raise _Transient("the partial file does not fit; starting over")
-    phrases = {known.value: f" {known.phrase}" for known in http.HTTPStatus}
-    answer = f"answered {status}{phrases.get(status, '')}"
+    answer = f"answered {status} {response.reason}"[:120]
     if status in (408, 425, 429) or status >= 500:
         raise _Transient(answer)
     if status not in (200, 206):
@@ -164,13 +136,12 @@ def _copy(url: str, response: requests.Response, part: Path, have: int, size: in
     total = have + int(length) if re.fullmatch("[0-9]{1,18}", length) else size
     if size is not None and total != size:
         raise UserError(f"{url}: has {total:,} bytes; {size:,} are expected")
-    room = have + shutil.disk_usage(part.parent).free
-    if total is not None and total > room:
+    free = shutil.disk_usage(part.parent).free
+    if total is not None and total - have > free:
         raise UserError(
             f"{part.parent}: the download needs {(total - have) / 1e9:.2f} GB, "
-            f"{(room - have) / 1e9:.2f} GB are free"
+            f"{free / 1e9:.2f} GB are free"
         )
-    most = max(0, room - RESERVE) if total is None else total
     bar = bars.Progress(
         *(bars.TextColumn("{task.description}"), bars.BarColumn(), bars.DownloadColumn()),
         *(bars.TransferSpeedColumn(), bars.TimeRemainingColumn()),
@@ -179,16 +150,16 @@ def _copy(url: str, response: requests.Response, part: Path, have: int, size: in
         disable=not sys.stderr.isatty(),
     )
     cut_off = False
-    with bar, open(part, "ab" if have else "wb") as file:
+    with naming(part), bar, open(part, "ab" if have else "wb") as file:
         task = bar.add_task(part.stem, total=total, completed=have)
         try:
             while chunk := response.raw.read1(CHUNK):
                 have += len(chunk)
-                if have > most:
-                    file.truncate(0)
-                    raise UserError(f"{url}: sends more than {most:,} bytes; given up")
                 file.write(chunk)
                 bar.update(task, completed=have)
+                if total is not None and have > total:
+                    file.truncate(0)
+                    raise UserError(f"{url}: sends more than {total:,} bytes; given up")
         except HTTPError:
             cut_off = True
     if cut_off or (total is not None and have < total):

@@ -49,20 +49,21 @@ def find_pairs(entry: DatasetEntry, data_root: Path) -> Pairs:
         found = _unsplit(entry, root)
     for split, pairs in found.items():
         if not pairs:
-            raise UserError(f"{entry.name}: the split {split} is empty: {_no_images(entry, root)}")
+            endings = [side.ending for side in entry.sides.values() if side.ending] or SUFFIXES
+            raise UserError(
+                f"{entry.name}: the split {split} is empty: no {' or '.join(endings)} files in its"
+                f" folder below {root}"
+            )
     return found
 
 
 def listing_digest(pairs: Pairs, root: Path) -> str:
     """sha256 over path (below the root), size and modification time of every file."""
-    stats: dict[str, os.stat_result] = {}
     digest = hashlib.sha256()
     for split in SPLITS:
         for pair in pairs[split]:
             for role, path in pair.files:
-                if path not in stats:
-                    stats[path] = _stat(path)
-                found = stats[path]
+                found = os.stat(path)
                 below = path.removeprefix(str(root))
                 line = (split, pair.name, role, below, found.st_size, found.st_mtime_ns)
                 digest.update(repr(line).encode())
@@ -70,10 +71,9 @@ def listing_digest(pairs: Pairs, root: Path) -> str:
 
 
 def _halves(entry: DatasetEntry, folder: Path) -> tuple[SourcePair, ...]:
-    images = _images(entry, folder, "")
     return tuple(
         SourcePair(name, tuple((role, path) for role in entry.sides))
-        for name, path in sorted(images.items())
+        for name, path in sorted(images_in(folder).items())
     )
 
 
@@ -81,7 +81,7 @@ def _folders(entry: DatasetEntry, root: Path, below: str, split: str) -> tuple[S
     sides = {}
     for role, side in entry.sides.items():
         folder = root / (side.folder or "").replace("{split}", split) / below
-        sides[role] = _images(entry, folder, side.ending or "")
+        sides[role] = images_in(folder, side.ending or "")
     return _match(entry, split or below, sides)
 
 
@@ -89,15 +89,9 @@ def _trees(entry: DatasetEntry, root: Path, split: str) -> tuple[SourcePair, ...
     """Cityscapes' own tree: FOLDER/SPLIT/CITY/name + ending."""
     sides: dict[str, dict[str, str]] = {}
     for role, side in entry.sides.items():
-        folder = root / (side.folder or "") / split
-        sides[role] = {}
-        for city in _entries(entry, folder):
-            if city.is_dir():
-                found = _images(entry, Path(city.path), side.ending or "")
-                twice = sorted(found.keys() & sides[role].keys())
-                if twice:
-                    raise UserError(f"{city.path}: {twice[0]} is also an image of another city")
-                sides[role].update(found)
+        cities = [city for city in _entries(root / (side.folder or "") / split) if city.is_dir()]
+        images = [images_in(Path(city.path), side.ending or "") for city in cities]
+        sides[role] = dict(item for found in images for item in found.items())
     return _match(entry, split, sides)
 
 
@@ -117,13 +111,10 @@ def _unsplit(entry: DatasetEntry, root: Path) -> Pairs:
             "at least 3 are needed, one each for train, val and test"
         )
     val_from = 5 if len(pairs) > 5 else 1
-    places = {"test": range(0, len(pairs), 10), "val": range(val_from, len(pairs), 10)}
-    held = {*places["test"], *places["val"]}
-    places_train = [place for place in range(len(pairs)) if place not in held]
     return {
-        "train": tuple(pairs[place] for place in places_train),
-        "val": tuple(pairs[place] for place in places["val"]),
-        "test": tuple(pairs[place] for place in places["test"]),
+        "train": tuple(pair for i, pair in enumerate(pairs) if i % 10 not in (0, val_from)),
+        "val": pairs[val_from::10],
+        "test": pairs[::10],
     }
 
 
@@ -149,10 +140,13 @@ def _match(
     )
 
 
-def _images(entry: DatasetEntry, folder: Path, ending: str) -> dict[str, str]:
-    """Path by name; the name is what comes before the ending (or the suffix)."""
+def images_in(folder: Path, ending: str = "") -> dict[str, str]:
+    """Paths of a folder's images by name: what comes before the ending (or the suffix).
+
+    Raises UserError for a missing folder, two images of one name, and a name that is not printable.
+    """
     found: dict[str, str] = {}
-    for item in _entries(entry, folder):
+    for item in _entries(folder):
         stem, suffix = os.path.splitext(item.name)
         if ending:
             if not item.name.endswith(ending):
@@ -174,23 +168,11 @@ def _images(entry: DatasetEntry, folder: Path, ending: str) -> dict[str, str]:
     return found
 
 
-def _entries(entry: DatasetEntry, folder: Path) -> list[os.DirEntry[str]]:
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as items:
             return list(items)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{entry.name}: there is no folder {folder}") from None
+        raise UserError(f"there is no folder {folder}") from None
     except OSError as error:
-        raise UserError(f"{entry.name}: {folder} cannot be read: {error.strerror}") from None
-
-
-def _stat(path: str) -> os.stat_result:
-    try:
-        return os.stat(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _no_images(entry: DatasetEntry, root: Path) -> str:
-    endings = [side.ending for side in entry.sides.values() if side.ending]
-    return f"no {' or '.join(endings or SUFFIXES)} files in its folder below {root}"
+        raise UserError(f"{folder}: cannot be read: {error.strerror}") from None

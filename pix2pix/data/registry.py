@@ -7,10 +7,10 @@ Nothing here imports torch.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -37,19 +37,14 @@ Colour = tuple[Byte, Byte, Byte]
 Count = Annotated[StrictInt, Field(ge=1)]
 
 
-def _is_below(folder: str) -> bool:
-    """Whether a relative path stays below the folder that it starts in."""
-    path = PurePosixPath(folder)
-    return bool(folder) and not path.is_absolute() and ".." not in path.parts
-
-
 class _Fields(BaseModel):
     """Fields of a YAML file: unknown names are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class LabelClass(_Fields):
+@dataclass(frozen=True)
+class LabelClass:
     """One class: its name, its colour in painted label maps, its value in index maps."""
 
     name: str
@@ -89,15 +84,6 @@ class Side(_Fields):
     tolerance: Annotated[StrictInt, Field(ge=1, le=441)] = 60
     """Painted labels in JPEG: a pixel further than this from every class colour is ignored."""
 
-    @model_validator(mode="after")
-    def _check_folder(self) -> Side:
-        if self.folder is not None:
-            if not _is_below(self.folder):
-                raise ValueError(f"folder must lie below the data set's path (got {self.folder!r})")
-            if set(re.findall(r"\{[^}]*\}?|\}", self.folder)) - {"{split}"}:
-                raise ValueError(f"folder may have only {{split}} in braces (got {self.folder!r})")
-        return self
-
 
 class Archive(_Fields):
     """A published archive of a data set."""
@@ -106,13 +92,6 @@ class Archive(_Fields):
     bytes: Count | None = None
     sha256: Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """None if nobody publishes it: the first download is pinned (pix2pix/data/download.py)."""
-
-    @model_validator(mode="after")
-    def _check_url(self) -> Archive:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"url must start with https:// or http:// (got {self.url!r})")
-        return self
 
 
 class Paper(_Fields):
@@ -133,18 +112,12 @@ class SplitFolders(_Fields):
     val: StrictStr = "val"
     test: StrictStr = "test"
 
-    @model_validator(mode="after")
-    def _check_folders(self) -> SplitFolders:
-        for folder in (self.train, self.val, self.test):
-            if not _is_below(folder):
-                raise ValueError(f"must name folders below the data set's path (got {folder!r})")
-        return self
-
 
 class DatasetEntry(_Fields):
     """One data set, as described in `datasets.yaml` or in a file given by --datasets."""
 
     name: str
+    """The key in the file."""
     title: StrictStr = ""
     homepage: StrictStr = ""
     licence: StrictStr = ""
@@ -166,11 +139,7 @@ class DatasetEntry(_Fields):
     def classes(self) -> tuple[LabelClass, ...]:
         """The classes in the order of the file; without an index, a class's place is its index."""
         return tuple(
-            LabelClass(
-                name=name,
-                colour=found.colour,
-                index=place if found.index is None else found.index,
-            )
+            LabelClass(name, found.colour, place if found.index is None else found.index)
             for place, (name, found) in enumerate(self.colours.items())
         )
 
@@ -214,66 +183,59 @@ class DatasetEntry(_Fields):
 
     @model_validator(mode="after")
     def _check(self) -> DatasetEntry:
-        for check in (self._check_names, self._check_sides, self._check_classes):
-            problem = check()
-            if problem:
-                raise ValueError(problem)
+        self._check_names()
+        self._check_sides()
+        self._check_classes()
         try:
             self.roles()
         except UserError as error:
             raise ValueError(str(error)) from None
         return self
 
-    def _check_names(self) -> str | None:
+    def _check_names(self) -> None:
         for text in (self.name, *self.sides):
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text) or "->" in text:
-                return f"a name may hold letters, digits, _ . and - (got {text!r})"
+                raise ValueError(f"a name may hold letters, digits, _ . and - (got {text!r})")
         for text in self.colours:
             # Reports write class names into HTML, Markdown, CSV and MLflow's metric names.
             if not 1 <= len(text) <= 60 or re.search(r"[<>`|\\]|^[=+@-]", text):
-                return (
+                raise ValueError(
                     "classes: a class's name has 1 to 60 characters, none of < > ` | \\, and does "
                     f"not begin with = + - @ (got {text[:60]!r})"
                 )
-        if self.archive and ("/" in self.path or self.path in (".", "..")):
-            return f"path: must be one plain folder name if there is an archive ({self.path!r})"
-        return None
 
-    def _check_sides(self) -> str | None:
+    def _check_sides(self) -> None:
         for role, side in self.sides.items():
             if self.layout in ("folders", "cityscapes") and side.folder is None:
-                return f"sides.{role}.folder: is required in the layout {self.layout}"
+                raise ValueError(f"sides.{role}.folder: is required in the layout {self.layout}")
             split_named = "{split}" in (side.folder or "")
             if self.layout == "cityscapes" and (side.ending is None or split_named):
-                return f"sides.{role}: the layout cityscapes needs an ending, and no {{split}}"
+                raise ValueError(f"sides.{role}: cityscapes needs an ending, and no {{split}}")
             if self.layout == "side-by-side" and side.kind == "index":
-                return f"sides.{role}.kind: side-by-side images hold photos or painted labels"
-            if side.grey and side.kind != "photo":
-                return f"sides.{role}.grey: is for photos; this side is {side.kind}"
+                raise ValueError(f"sides.{role}.kind: must be photo or palette in side-by-side")
         with_split = {"{split}" in (side.folder or "") for side in self.sides.values()}
         if self.layout == "folders" and len(with_split) > 1:
-            return "sides: either every folder holds {split} or none does"
+            raise ValueError("sides: either every folder holds {split} or none does")
         halves = sorted(side.half or "" for side in self.sides.values())
         if self.layout == "side-by-side" and halves != ["left", "right"]:
-            return "sides: the layout side-by-side needs one side with half: left and one right"
-        return None
+            raise ValueError("sides: side-by-side needs one side with half: left and one right")
 
-    def _check_classes(self) -> str | None:
+    def _check_classes(self) -> None:
         labelled = [role for role, side in self.sides.items() if side.kind != "photo"]
         if len(labelled) > 1:
-            return f"sides: at most one side may hold labels (got {', '.join(labelled)})"
+            raise ValueError(f"sides: at most one side may hold labels (got {', '.join(labelled)})")
         if bool(labelled) != bool(self.classes):
-            return "classes: go with a side of kind index or palette, and such a side needs them"
+            raise ValueError("classes: go with a side of kind index or palette, which needs them")
         for field in ("colour", "index"):
             first: dict[int | Colour, str] = {}
             for label in self.classes:
                 value = getattr(label, field)
                 if value in first:
-                    return f"classes.{label.name}: has the {field} {value} of {first[value]}"
+                    other = first[value]
+                    raise ValueError(f"classes.{label.name}: has the {field} {value} of {other}")
                 first[value] = label.name
                 if self.ignore != "rest" and value in self.ignore:
-                    return f"ignore: {value} is the {field} of the class {label.name}"
-        return None
+                    raise ValueError(f"ignore: {value} is the {field} of the class {label.name}")
 
 
 class _Registry(RootModel[dict[str, DatasetEntry]]):
@@ -309,10 +271,6 @@ def _read(path: Path, taken: tuple[str, ...] = ()) -> dict[str, DatasetEntry]:
         if name in taken:
             raise UserError(positions.message([name], "the name is taken; choose another"))
         if isinstance(fields, dict):
-            if "name" in fields:
-                raise UserError(
-                    positions.message([name, "name"], "unknown key; the entry's key is its name")
-                )
             value[name] = {**fields, "name": name}
     try:
         return _Registry.model_validate(value).root

@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from pix2pix.common.errors import UserError
-from pix2pix.data import download as downloading
 from pix2pix.data.download import LOCK_FILE, download, unpack, verify
 from pix2pix.data.registry import DatasetEntry, load_registry
 
@@ -57,9 +56,8 @@ def test_the_first_download_is_unpacked_printed_and_pinned(serve, tmp_path) -> N
     lines = "\n".join(_get(_entry(server.url), tmp_path))
     sha256 = hashlib.sha256(content).hexdigest()
     assert f"{len(content):,} bytes, sha256 {sha256}" in lines
-    assert "plain http" in lines
     pin = json.loads((tmp_path / LOCK_FILE).read_text(encoding="utf-8"))["mine"]
-    assert (pin["sha256"], pin["bytes"], pin["files"]) == (sha256, len(content), 3)
+    assert (pin["sha256"], pin["bytes"]) == (sha256, len(content))
     assert (tmp_path / "mine/val/1.png").is_file()
     left = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
     assert left == {"mine", LOCK_FILE}
@@ -99,7 +97,7 @@ def test_a_known_sha256_and_size_are_demanded(serve, tmp_path) -> None:
 
 def test_a_page_in_place_of_the_archive_is_not_pinned(serve, tmp_path) -> None:
     server = serve(b"<html>please sign in</html>")
-    with pytest.raises(UserError, match="is damaged or not a tar archive"):
+    with pytest.raises(UserError, match="is damaged or not a safe tar archive"):
         _get(_entry(server.url), tmp_path)
     assert not (tmp_path / LOCK_FILE).exists()
     assert not (tmp_path / "mine.tar.gz").exists()
@@ -124,50 +122,15 @@ def test_an_archive_that_lies_there_is_used(tmp_path) -> None:
     assert (tmp_path / "mine/train/1.png").is_file()
 
 
-def test_a_download_that_ended_before_its_pin_is_pinned_by_the_next(
-    serve, tmp_path, monkeypatch
-) -> None:
-    class Killed(BaseException):
-        pass
-
-    def killed(*_):
-        raise Killed
-
-    server = serve(_archive())
-    with monkeypatch.context() as dying, pytest.raises(Killed):
-        dying.setattr(downloading, "_pin", killed)
-        _get(_entry(server.url), tmp_path)
-    assert (tmp_path / "mine/train/1.png").exists() and not (tmp_path / LOCK_FILE).exists()
-    lines = "\n".join(_get(_entry(server.url), tmp_path))
-    sha256 = hashlib.sha256(_archive()).hexdigest()
-    assert f"sha256 {sha256}, pinned in" in lines and "exists already" in lines
-    pin = json.loads((tmp_path / LOCK_FILE).read_text())["mine"]
-    assert pin["sha256"] == sha256 and pin["files"] == 3 and len(server.asked) == 1
-    verify(_entry(server.url), tmp_path, lambda _: None)
-
-
-def test_all_is_on_the_disk_before_it_has_its_name(serve, tmp_path, monkeypatch) -> None:
-    seen: list[tuple[str, str]] = []
-    fsync, replace = os.fsync, os.replace
-
-    def recorded_fsync(number):
-        seen.append(("flush", os.readlink(f"/proc/self/fd/{number}")))
-        fsync(number)
-
-    def recorded_replace(source, target):
-        seen.append(("rename", str(source)))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", recorded_fsync)
-    monkeypatch.setattr(os, "replace", recorded_replace)
+def test_an_archive_is_on_the_disk_before_it_has_its_name(serve, tmp_path, monkeypatch) -> None:
+    seen: list[str] = []
+    sync, replace = os.sync, os.replace
+    monkeypatch.setattr(os, "sync", lambda: (seen.append("flush"), sync()))
+    monkeypatch.setattr(
+        os, "replace", lambda source, target: (seen.append(target.name), replace(source, target))
+    )
     _get(_entry(serve(_archive()).url), tmp_path)
-    part, beside = f"{tmp_path}/mine.tar.gz.part", f"{tmp_path}/.mine.unpacking/published"
-    assert seen[:3] == [("flush", part), ("rename", part), ("flush", str(tmp_path))]
-    at = seen.index(("rename", beside))
-    flushed = {path.removeprefix(beside) for _, path in seen[3:at]}
-    splits = ("train", "val", "test")
-    assert flushed == {"", *(f"/{s}" for s in splits), *(f"/{s}/1.png" for s in splits)}
-    assert seen[at + 1] == ("flush", str(tmp_path))
+    assert seen == ["mine.tar.gz", "flush", "mine", LOCK_FILE]
 
 
 def test_verify_notices_changed_and_damaged_files(tmp_path) -> None:
@@ -193,7 +156,7 @@ def test_what_has_no_archive(tmp_path) -> None:
 
 def test_a_data_root_that_cannot_be_written(tmp_path) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    with pytest.raises(UserError, match=r"cannot be written: (Not a directory|File exists)"):
+    with pytest.raises(OSError, match=r"(Not a directory|File exists).*/file"):
         download(_entry("http://127.0.0.1:9/x"), tmp_path / "file" / "data")
 
 
@@ -224,7 +187,7 @@ def _special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
 
 def test_the_one_folder_inside_becomes_the_place(tmp_path) -> None:
     archive = _pack(tmp_path / "a.tar.gz", ["any/train/1.png", "any/val/1.png"])
-    assert unpack(archive, tmp_path / "mine") == 2
+    unpack(archive, tmp_path / "mine")
     assert (tmp_path / "mine/train/1.png").read_bytes() == b"abc"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar.gz", "mine"]
 
@@ -240,15 +203,13 @@ def test_folders_at_the_top_stay(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("member", "reason"),
     [
-        ("/etc/evil", "leads outside"),
-        ("../evil", "leads outside"),
-        ("a/../../evil", "leads outside"),
-        ("a\\..\\evil", "leads outside"),
+        ("/etc/evil", "or an absolute path"),
+        ("../evil", "outside the destination"),
+        ("a/../../evil", "outside the destination"),
         (_special("link", tarfile.SYMTYPE, "/etc"), "is a link"),
         (_special("link", tarfile.LNKTYPE, "fine.png"), "is a link"),
-        (_special("pipe", tarfile.FIFOTYPE), "is a special file"),
-        (_special("device", tarfile.CHRTYPE), "is a special file"),
-        ("fine.png", "stands twice"),
+        (_special("pipe", tarfile.FIFOTYPE), "is a link, a special file"),
+        (_special("device", tarfile.CHRTYPE), "is a link, a special file"),
     ],
 )
 def test_nothing_of_an_unsafe_archive_is_written(tmp_path, member, reason: str) -> None:
@@ -262,12 +223,13 @@ def test_nothing_of_an_unsafe_archive_is_written(tmp_path, member, reason: str) 
 
 def test_more_than_the_disk_holds(tmp_path, monkeypatch) -> None:
     archive = _pack(tmp_path / "a.tar.gz", ["1", "2", "3"])
-    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    with monkeypatch.context() as full, pytest.raises(UserError, match=r"GB that are free"):
+    usage = shutil.disk_usage(tmp_path)._replace(free=8)
+    with monkeypatch.context() as full, pytest.raises(UserError, match="more space than is free"):
         full.setattr(shutil, "disk_usage", lambda _: usage)
         unpack(archive, tmp_path / "mine")
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
-    assert unpack(archive, tmp_path / "mine") == 3
+    unpack(archive, tmp_path / "mine")
+    assert len(list((tmp_path / "mine").iterdir())) == 3
 
 
 @pytest.mark.parametrize("share", [0, 0.3, 0.9])
@@ -280,34 +242,6 @@ def test_damaged_archives(tmp_path, share: float) -> None:
     with pytest.raises(UserError, match="is damaged"):
         unpack(archive, tmp_path / "mine")
     assert not (tmp_path / "mine").exists()
-
-
-def test_an_archive_without_files(tmp_path) -> None:
-    archive = _pack(tmp_path / "a.tar.gz", [_special("empty", tarfile.DIRTYPE)])
-    with pytest.raises(UserError, match="holds no files"):
-        unpack(archive, tmp_path / "mine")
-
-
-def test_what_grows_beyond_all_measure_is_refused(tmp_path) -> None:
-    bomb = tarfile.TarInfo("zeros")
-    bomb.size = 200_000_000
-    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
-        tar.addfile(bomb, _Zeros())
-    assert (tmp_path / "a.tar.gz").stat().st_size < 300_000
-    with pytest.raises(UserError, match="grows to more than 100 times its size"):
-        unpack(tmp_path / "a.tar.gz", tmp_path / "mine")
-
-
-class _Zeros(io.RawIOBase):
-    def read(self, size: int = -1) -> bytes:
-        return bytes(size)
-
-
-def test_a_member_that_lies_too_deep(tmp_path) -> None:
-    deep = _pack(tmp_path / "deep.tar.gz", ["d/" * 1500 + "x"])
-    with pytest.raises(UserError, match="lies too deep") as caught:
-        unpack(deep, tmp_path / "mine")
-    assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XGLTYPE])
@@ -331,20 +265,11 @@ def test_headers_inside_headers_end(tmp_path, kind: bytes, first: bool) -> None:
     assert not (tmp_path / "mine").exists()
 
 
-def test_sparse_files_and_xz_are_refused(tmp_path) -> None:
-    sparse = _special("sparse", tarfile.GNUTYPE_SPARSE)
-    with pytest.raises(UserError, match="is a special file"):
-        unpack(_pack(tmp_path / "a.tar.gz", ["x", sparse]), tmp_path / "mine")
-    with tarfile.open(tmp_path / "a.tar.xz", "w:xz") as tar:
-        tar.addfile(tarfile.TarInfo("x"), io.BytesIO())
-    with pytest.raises(UserError, match="is damaged or not a tar archive"):
-        unpack(tmp_path / "a.tar.xz", tmp_path / "mine")
-
-
 def test_bzip2_and_plain_tar_are_read(tmp_path) -> None:
-    for mode, name in (("w", "a.tar"), ("w:bz2", "a.tar.bz2")):
+    for mode, name in (("w", "a.tar"), ("w:bz2", "a.tar.bz2"), ("w:xz", "a.tar.xz")):
         with tarfile.open(tmp_path / name, mode) as tar:
             info = tarfile.TarInfo("any/x")
             info.size = 3
             tar.addfile(info, io.BytesIO(b"abc"))
-        assert unpack(tmp_path / name, tmp_path / name.replace(".", "-")) == 1
+        unpack(tmp_path / name, tmp_path / name.replace(".", "-"))
+        assert (tmp_path / name.replace(".", "-") / "x").is_file()

@@ -90,7 +90,7 @@ def test_too_few_pairs_and_missing_folders(tmp_path) -> None:
     with pytest.raises(UserError, match=r"folder: there is no folder .*none; point --data-root"):
         find_pairs(folder, tmp_path / "none")
     _touch(tmp_path / "A" / "1.png")
-    with pytest.raises(UserError, match=r"folder: there is no folder .*/B$"):
+    with pytest.raises(UserError, match=r"there is no folder .*/B$"):
         find_pairs(folder, tmp_path)
     _touch(tmp_path / "B" / "1.png")
     with pytest.raises(UserError, match="hold 1 pairs; at least 3"):
