@@ -90,8 +90,12 @@ def _trees(entry: DatasetEntry, root: Path, split: str) -> tuple[SourcePair, ...
     sides: dict[str, dict[str, str]] = {}
     for role, side in entry.sides.items():
         cities = [city for city in _entries(root / (side.folder or "") / split) if city.is_dir()]
-        images = [images_in(Path(city.path), side.ending or "") for city in cities]
-        sides[role] = dict(item for found in images for item in found.items())
+        known = sides[role] = {}
+        for city in cities:
+            images = images_in(Path(city.path), side.ending or "")
+            for name in sorted(images.keys() & known):
+                raise UserError(f"{images[name]}: has the name of {known[name]}; keep one of them")
+            known |= images
     return _match(entry, split, sides)
 
 

@@ -131,6 +131,14 @@ def test_an_empty_split(tmp_path) -> None:
         find_pairs(load_registry()["camvid"], tmp_path)
 
 
+def test_two_cities_with_one_image_name(tmp_path) -> None:
+    for split, city in (("train", "a"), ("train", "b"), ("val", "a")):
+        for folder, ending in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds")):
+            _touch(tmp_path / "cityscapes_gtfine" / folder / split / city / f"0_{ending}.png")
+    with pytest.raises(UserError, match=r"/b/0_\w+\.png: has the name of .*/a/0_\w+\.png"):
+        find_pairs(load_registry()["cityscapes_gtfine"], tmp_path)
+
+
 def test_two_files_of_one_name(tmp_path) -> None:
     _camvid(tmp_path, {"train": 1, "val": 1})
     _touch(tmp_path / "camvid/train/00.png")
