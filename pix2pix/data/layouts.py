@@ -89,10 +89,10 @@ def _trees(entry: DatasetEntry, root: Path, split: str) -> tuple[SourcePair, ...
     """Cityscapes' own tree: FOLDER/SPLIT/CITY/name + ending."""
     sides: dict[str, dict[str, str]] = {}
     for role, side in entry.sides.items():
-        cities = [city for city in _entries(root / (side.folder or "") / split) if city.is_dir()]
+        cities = sorted(e.path for e in _entries(root / (side.folder or "") / split) if e.is_dir())
         known = sides[role] = {}
         for city in cities:
-            images = images_in(Path(city.path), side.ending or "")
+            images = images_in(Path(city), side.ending or "")
             for name in sorted(images.keys() & known):
                 raise UserError(f"{images[name]}: has the name of {known[name]}; keep one of them")
             known |= images

@@ -19,7 +19,10 @@ def _touch(path: Path) -> None:
 
 
 def _camvid(root: Path, counts: dict[str, int]) -> None:
-    for split, count in counts.items():
+    """SegNet's folders; the split test has as many pairs as val, where it is not named."""
+    for split, count in ({"test": counts["val"]} | counts).items():
+        (root / "camvid" / split).mkdir(parents=True, exist_ok=True)
+        (root / "camvid" / f"{split}annot").mkdir(exist_ok=True)
         for index in range(count):
             _touch(root / "camvid" / split / f"{index:02d}.jpg")
             _touch(root / "camvid" / f"{split}annot" / f"{index:02d}.png")
@@ -29,11 +32,10 @@ def _names(pairs) -> dict[str, list[str]]:
     return {split: [pair.name for pair in found] for split, found in pairs.items()}
 
 
-def test_photo_and_index_map_folders_with_val_as_test(tmp_path) -> None:
-    _camvid(tmp_path, {"train": 2, "val": 1})
+def test_photo_and_index_map_folders(tmp_path) -> None:
+    _camvid(tmp_path, {"train": 2, "val": 1, "test": 3})
     pairs = find_pairs(load_registry()["camvid"], tmp_path)
-    assert _names(pairs) == {"train": ["00", "01"], "val": ["00"], "test": ["00"]}
-    assert pairs["val"] == pairs["test"]
+    assert _names(pairs) == {"train": ["00", "01"], "val": ["00"], "test": ["00", "01", "02"]}
     assert dict(pairs["train"][1].files) == {
         "photo": str(tmp_path / "camvid/train/01.jpg"),
         "labels": str(tmp_path / "camvid/trainannot/01.png"),
