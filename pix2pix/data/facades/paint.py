@@ -107,7 +107,7 @@ def paint_deco(patch: Patch, element: Element, looks: Looks, dice: Dice) -> None
     x, y = ramp(patch.width) * 2.0 - 1.0, (ramp(patch.height) * 2.0 - 1.0)[:, None]
     distance = np.sqrt(x * x + y * y) * 1.55 if looks.rings else np.abs(x) + np.abs(y) * 2.0
     ring = np.abs(distance - np.floor(distance) - 0.5) * 2.0
-    paint = mix(looks.ornament * 0.85, looks.trim * 1.05, (0.3 + 0.7 * ring)[..., None])
+    paint = mix(looks.ornament * 0.65, looks.trim * 1.1, (0.3 + 0.7 * ring)[..., None])
     patch.fill(paint, 0.002 + ring * 0.007)
 
 

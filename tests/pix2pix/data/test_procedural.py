@@ -19,11 +19,11 @@ def labels_of_test() -> np.ndarray:
 
 # A change here means other pixels: raise VERSION with it, or results cease to be comparable.
 GOLDEN = {
-    ("train", 0, 64): ("a5a14c8e235ffe8e", "692a853de8347359"),
+    ("train", 0, 64): ("a5a14c8e235ffe8e", "d32c64bafff1888b"),
     ("train", 7, 256): ("be2f5995c11b5738", "6e704065f69bf719"),
-    ("val", 31, 128): ("59cf260e0de8f1e4", "d20aab3e1cf82d11"),
-    ("test", 5, 64): ("5a0efb5e95339922", "298706572d76e597"),
-    ("test", 105, 100): ("c37bfad38c41c705", "1496190d87822f72"),
+    ("val", 31, 128): ("59cf260e0de8f1e4", "4068622431e298c6"),
+    ("test", 5, 64): ("5a0efb5e95339922", "45f0f29dadcddde4"),
+    ("test", 105, 100): ("c37bfad38c41c705", "f17f51d7d00f06fc"),
 }
 
 
