@@ -1,181 +1,175 @@
-"""Light and camera of the embedded facades: from surfaces with depth to a photograph.
+"""Canvas, looks and light of the embedded facades: from surfaces with depth to a photograph."""
 
-The light falls along one direction on a relief: surfaces that face it are brighter, what stands
-out casts a shadow, and recesses are darker.
-"""
-
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pix2pix.data.facades.elements import Dice
-from pix2pix.data.facades.textures import fractal_noise, mix
+from pix2pix.data.facades.layout import Dice, shape_mask
+
+# Strengths of the sun and of the sky's light; colours of zenith and horizon; dusk or not.
+WEATHERS = (
+    ((0.5, 0.72), (0.4, 0.52), "5684c2 406caa", "b0cee8 c0daf0", False),  # sunny
+    ((0.28, 0.42), (0.55, 0.68), "78a4d6 8cb0d8", "cedeea d8e4ee", False),  # hazy
+    ((0.06, 0.16), (0.72, 0.9), "bac0c8 969ea8", "dee0e2 c4c8cc", False),  # overcast
+    ((0.1, 0.3), (0.44, 0.56), "3a4268 2c3a5c", "c48c74 7a8096", True),
+)
+WALLS = {
+    "brick": "8e4434 a0583e 763a32 b27a52 bea076 623e3a",
+    "stone": "b0a692 98988e c4b698 8e8272 ba9e86",
+    "boards": "d6d0c4 88989e a08062 7c8a74",
+    "plaster": "d6c49e ceb284 c4baac caa48c debb5c cc8068 80a0b2 96b28e e2d6c8 d49896 788498",
+}
+TRIMS = "e8e2d4 e8e2d4 d6ccb6 d6ccb6 b2aca2 8a705a f4f2ee f4f2ee 6c6866"
+FRAMES = "eeece6 eeece6 ececee 5c3a26 304234 343438 7e5434 46586c"
+PAINTS = "3a5c46 703a2c 40567c 583e2e 889094 ceccc4 7a2c30 4e6c70 a88e5e"
 
 
-class Canvas:
-    """What the light sees. Pixels are those of the photo before it is halved.
+@dataclass
+class Patch:
+    """A box of the picture, to paint on; patch[y0:y1, x0:x1] is a smaller one. float32 planes."""
 
-    albedo: (H, W, 3) float32 in 0..1. relief: (H, W) float32, how far a surface stands out, in
-    fractions of the image. matte: (H, W) float32, 1 for a lit surface, 0 for one that shines by
-    itself (sky, a lit room). unit: pixels of the whole image.
-    """
+    unit: int  # pixels of the whole image
+    y: np.ndarray  # (H, 1) in fractions of the image
+    x: np.ndarray  # (W,)
+    mask: np.ndarray  # (H, W) bool: where fill() paints
+    albedo: np.ndarray  # (H, W, 3) in 0..1
+    relief: np.ndarray  # (H, W): how far a surface stands out, in fractions of the image
+    matte: np.ndarray  # (H, W): 1 for a lit surface, 0 for one that shines by itself
 
-    def __init__(
-        self, albedo: np.ndarray, relief: np.ndarray, matte: np.ndarray, unit: int
-    ) -> None:
-        self.albedo, self.relief, self.matte, self.unit = albedo, relief, matte, unit
-        self.height, self.width = relief.shape
+    def __post_init__(self) -> None:
+        self.height, self.width = self.mask.shape
 
-    @classmethod
-    def blank(cls, size: int) -> "Canvas":
-        plane = np.zeros((size, size), np.float32)
-        return cls(np.zeros((size, size, 3), np.float32), plane, np.ones_like(plane), size)
+    def __getitem__(self, box: slice | tuple[slice, slice]) -> "Patch":
+        rows, columns = box if isinstance(box, tuple) else (box, slice(None))
+        planes = (p[rows, columns] for p in (self.mask, self.albedo, self.relief, self.matte))
+        return Patch(self.unit, self.y[rows], self.x[columns], *planes)
 
-    def cut(self, x0: int, y0: int, x1: int, y1: int) -> "Canvas":
-        """A copy of a box, to draw on."""
-        box = np.s_[y0:y1, x0:x1]
-        albedo, relief, matte = (p[box].copy() for p in (self.albedo, self.relief, self.matte))
-        return Canvas(albedo, relief, matte, self.unit)
+    def inside(self, margin: int) -> "Patch":
+        return self[margin : self.height - margin, margin : self.width - margin]
 
-    def paste(self, patch: "Canvas", x0: int, y0: int, mask: np.ndarray) -> None:
-        box = np.s_[y0 : y0 + patch.height, x0 : x0 + patch.width]
-        np.copyto(self.albedo[box], patch.albedo, where=mask[..., None])
-        np.copyto(self.relief[box], patch.relief, where=mask)
-        np.copyto(self.matte[box], patch.matte, where=mask)
+    def shaped(self, shape: str) -> "Patch":
+        return replace(self, mask=self.mask & shape_mask(shape, self.height, self.width))
+
+    def cells(self, rows: int, columns: int, gap: int) -> "Iterator[Patch]":
+        """The cells of a grid, line by line, each smaller by a gap on all sides."""
+        for row, column in np.ndindex(rows, columns):
+            down = slice(self.height * row // rows, self.height * (row + 1) // rows)
+            across = slice(self.width * column // columns, self.width * (column + 1) // columns)
+            yield self[down, across].inside(gap)
 
     def pixels(self, share: float, least: int = 1) -> int:
         """A length in fractions of the image in pixels."""
         return max(int(share * self.unit + 0.5), least)
 
-    def fill(
-        self,
-        x0: int,
-        y0: int,
-        x1: int,
-        y1: int,
-        albedo: np.ndarray,
-        relief: float | None = None,
-        matte: float = 1.0,
-    ) -> None:
-        """Paint a box, cut off at the edges; an empty box paints nothing."""
-        box = np.s_[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
-        self.albedo[box] = albedo
-        self.matte[box] = matte
-        if relief is not None:
-            self.relief[box] = relief
+    def fill(self, albedo: np.ndarray, relief: np.ndarray | float, matte: float = 1.0) -> None:
+        np.copyto(self.albedo, albedo, where=self.mask[..., None])
+        np.copyto(self.relief, relief, where=self.mask)
+        np.copyto(self.matte, matte, where=self.mask)
 
 
-@dataclass(frozen=True)
-class Light:
-    """Weather and time of day."""
-
-    across: float  # pixels that the light moves to the right for one down
-    slope: float  # depth lost for one pixel down: steep light casts short shadows
-    sun: np.ndarray  # (3,) float32
-    ambient: np.ndarray  # (3,) float32
-    overcast: bool
-    dusk: bool
+def ramp(count: int) -> np.ndarray:
+    """(count,) float32: pixel centres in 0..1."""
+    return (np.arange(count, dtype=np.float32) + 0.5) / count
 
 
-def choose_light(dice: Dice) -> Light:
-    weather = dice.pick(("sunny", "hazy", "overcast", "dusk"), (0.45, 0.25, 0.2, 0.1))
-    strength, fill = {
-        "sunny": (dice.between(0.5, 0.72), dice.between(0.4, 0.52)),
-        "hazy": (dice.between(0.28, 0.42), dice.between(0.55, 0.68)),
-        "overcast": (dice.between(0.06, 0.16), dice.between(0.72, 0.9)),
-        "dusk": (dice.between(0.1, 0.3), dice.between(0.44, 0.56)),
-    }[weather]
-    warmth = dice.between(-0.02, 0.16 if weather == "sunny" else 0.08)
-    cold = dice.between(0.0, 0.12)
-    tint = np.array([1 + warmth, 1.0, 1 - warmth], dtype=np.float32)
-    shade = np.array([1 - cold, 1.0, 1 + cold], dtype=np.float32)
-    return Light(
-        across=dice.pick((-1.0, 1.0)) * dice.between(0.25, 1.1),
-        slope=dice.between(0.5, 1.1),
-        sun=tint * strength,
-        ambient=shade * fill,
-        overcast=weather == "overcast",
-        dusk=weather == "dusk",
-    )
+def mix(a: np.ndarray, b: np.ndarray, share: np.ndarray | float) -> np.ndarray:
+    """a where share is 0, b where it is 1."""
+    return a + (b - a) * share
 
 
-def illuminate(canvas: Canvas, light: Light, veil: np.ndarray) -> np.ndarray:
+def tint(dice: Dice, colours: str, spread: float = 0.08) -> np.ndarray:
+    """(3,) float32 in 0..1: one of the colours ("8e4434 a0583e"), varied at random."""
+    rgb = np.frombuffer(bytes.fromhex(dice.pick(colours.split())), np.uint8)
+    scales = 1.0 + spread * (dice.table(3) - 0.5 + dice.between(-1.0, 1.0))
+    return np.minimum(rgb.astype(np.float32) * scales * np.float32(1 / 255), 1.0)
+
+
+def noise(dice: Dice, patch: Patch, *cells: int, stretch: int = 1) -> np.ndarray:
+    """(H, W) float32 in 0..1, about 0.5: random lattices over the image, smoothly interpolated.
+
+    `cells` from top to bottom, `stretch` times as many across; each weighs less than the last.
+    """
+    total, weight = np.zeros(patch.mask.shape, np.float32), 1.0
+    for count in cells:
+        lattice = dice.table(count + 1, count * stretch + 1)
+        for at in (patch.x * (count * stretch), patch.y[:, 0] * count):
+            # First across, then, turned over, down.
+            share = at - np.floor(at)
+            share = share * share * (3.0 - 2.0 * share)
+            low, high = (lattice.T.take(at.astype(np.intp) + step, axis=0) for step in (0, 1))
+            lattice = mix(low, high, share[:, None])
+        total += lattice * weight
+        weight *= 0.6
+    return total * (0.4 / (1.0 - weight))
+
+
+class Looks:
+    """What the label map leaves open: (3,) float32 colours in 0..1, lengths, shares of windows."""
+
+    def __init__(self, dice: Dice) -> None:
+        sun, ambient, zenith, horizon, dusk = WEATHERS[dice.pick((0, 0, 0, 0, 1, 1, 1, 2, 2, 3))]
+        # Pixels that the light moves to the right for one down; depth lost for one pixel down.
+        self.across = dice.pick((-1.0, 1.0)) * dice.between(0.25, 1.1)
+        self.slope = dice.between(0.5, 1.1)
+        self.sun = tint(dice, "fff4e4 fff0d0 ffffff") * dice.between(*sun)
+        self.ambient = tint(dice, "f0f4ff e0ecff") * dice.between(*ambient)
+        self.zenith, self.horizon = tint(dice, zenith), tint(dice, horizon)
+        self.material = dice.pick({"brick": 34, "stone": 18, "plaster": 40, "boards": 8})
+        self.wall, self.trim = tint(dice, WALLS[self.material]), tint(dice, TRIMS)
+        if np.abs(self.trim - self.wall).max() < 0.14:  # else lost on the wall
+            self.trim = self.trim * 0.7
+        self.shutter, self.door, self.ornament = (tint(dice, PAINTS) for _ in range(3))
+        self.frame, self.iron = tint(dice, FRAMES), tint(dice, "26262a 343230 404c46")
+        self.panes = dice.pick(((1, 1), (1, 2), (2, 2), (2, 1), (3, 2), (4, 3)))  # down, across
+        self.bar, self.recess = dice.between(0.004, 0.008), dice.between(0.008, 0.02)
+        self.surround, self.balusters, self.rings = (dice.chance(0.4) for _ in range(3))
+        self.lit = dice.between(0.25, 0.7) if dusk else dice.between(0.0, 0.08)
+        self.curtained, self.reflecting = dice.between(0.05, 0.5), dice.between(0.1, 0.8)
+
+
+def illuminate(canvas: Patch, looks: Looks, veil: np.ndarray) -> np.ndarray:
     """(H, W, 3) float32: the canvas under the light; `veil` (H, W) in 0..1 keeps the sun off."""
-    size = canvas.unit
-    reach = max(size // 12, 4)
-    padded = np.pad(canvas.relief, reach, mode="edge")
+    size, relief = canvas.unit, canvas.relief
+    reach = max(size // 16, 4)
+    padded = np.pad(relief, reach, mode="edge")
 
     def moved(down: int, right: int) -> np.ndarray:
         return padded[reach + down : reach + down + size, reach + right : reach + right + size]
 
-    shadow = np.zeros_like(canvas.relief)
-    stride = max(reach // 20, 1)
-    for steps in range(1, reach + 1, stride):
-        right = int(np.floor(-light.across * steps + 0.5))
-        if abs(right) > reach:
-            break
-        drop = light.slope * steps / size + 0.0012
-        np.maximum(shadow, (moved(-steps, right) - canvas.relief - drop) * 240.0, out=shadow)
-    np.minimum(shadow, 1.0, out=shadow)
-
-    near = 1 if light.across < 0 else -1
-    facing = (canvas.relief - moved(-1, near)) + (canvas.relief - moved(-1, 0))
-    facing = np.minimum(np.maximum(facing * (0.11 * size), -0.3), 0.35)
-
-    wide, tight = max(size // 36, 2), max(size // 90, 1)
-    around = np.zeros_like(canvas.relief)
-    for radius in (tight, wide):
-        for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1), (-1, 1), (1, -1)):
-            around += moved(down * radius, right * radius)
-    hollow = np.minimum(np.maximum(around * (1 / 16) - canvas.relief, 0.0) * 26.0, 0.45)
+    shadow = np.zeros_like(relief)
+    for steps in range(1, reach + 1, max(reach // 16, 1)):
+        right = min(max(int(np.floor(-looks.across * steps + 0.5)), -reach), reach)
+        drop = looks.slope * steps / size + 0.0012
+        np.maximum(shadow, moved(-steps, right) - (relief + drop), out=shadow)
+    shadow = np.minimum(shadow * 240.0, 1.0)
+    near = moved(-1, 0) + moved(-1, 1 if looks.across < 0 else -1)
+    facing = np.clip((relief * 2.0 - near) * (0.11 * size), -0.3, 0.35)
 
     sunlit = (1.0 - shadow) * (1.0 - veil) * (1.0 + facing)
-    diffuse = (1.0 - hollow) * (1.0 + facing * 0.35)
-    lit = sunlit[..., None] * light.sun + diffuse[..., None] * light.ambient
-    matte = canvas.matte[..., None]
-    # What does not take light is still seen by less of it in the shade of its frame.
-    own = (1.0 - 0.3 * shadow - 0.5 * hollow)[..., None]
-    return canvas.albedo * (lit * matte + own * (1.0 - matte))
+    lit = sunlit[..., None] * looks.sun + (1.0 + facing * 0.35)[..., None] * looks.ambient
+    # What shines by itself is still seen by less of it in the shade of its frame.
+    own = (1.0 - 0.3 * shadow)[..., None]
+    return canvas.albedo * mix(own, lit, canvas.matte[..., None])
 
 
-def choose_veil(dice: Dice, size: int) -> np.ndarray:
-    """(size, size) float32 in 0..1: shade of the houses opposite or of a tree, or none."""
-    kind = dice.pick(("none", "house", "tree"), (0.6, 0.25, 0.15))
-    at = (np.arange(size, dtype=np.float32) + 0.5) * (1.0 / size)
-    if kind == "house":
-        level, lean = dice.between(0.35, 0.9), dice.between(-0.5, 0.5)
-        ridge = at[:, None] - level - lean * (at[None] - 0.5)
-        if dice.chance(0.5):  # a gap or a chimney between the roofs
-            left = dice.between(0.0, 0.8)
-            notch = (at[None] > left) & (at[None] < left + dice.between(0.1, 0.3))
-            ridge = ridge + notch * np.float32(dice.between(-0.15, 0.15))
-        return np.minimum(np.maximum(ridge * 60.0, 0.0), 1.0) * 0.9
-    if kind == "tree":
-        leaves = fractal_noise(dice, size, (5, 12, 26, 50))
-        bias = dice.between(-0.5, 0.5) * (at[None] - 0.5) + 0.35 * (at[:, None] - 0.5)
-        return np.minimum(np.maximum((leaves - 0.5 + bias) * 9.0, 0.0), 1.0) * 0.8
-    return np.zeros((size, size), np.float32)
+def choose_veil(dice: Dice, canvas: Patch) -> np.ndarray:
+    """(H, W) float32 in 0..1: shade of a house opposite or, ragged, of a tree; or none."""
+    ragged = dice.pick({0.0: 25, 1.6: 15, -1.0: 60})
+    if ragged < 0:
+        return np.zeros_like(canvas.relief)
+    edge = canvas.y - dice.between(0.35, 0.9) + dice.between(-0.5, 0.5) * (canvas.x - 0.5)
+    edge = edge + (noise(dice, canvas, 5, 12, 26, 50) - 0.5) * ragged
+    return np.clip(edge * (60.0 - 30.0 * ragged), 0.0, 0.85)
 
 
 def expose(dice: Dice, scene: np.ndarray) -> np.ndarray:
-    """(2S, 2S, 3) float32 radiance to (S, S, 3) uint8: lens, white balance, tone curve, grain."""
-    size = scene.shape[0]
-    if dice.chance(0.35):  # a soft lens
-        padded = np.pad(scene, ((1, 1), (1, 1), (0, 0)), mode="edge")
-        sideways = padded[:, :-2] * 0.25 + padded[:, 1:-1] * 0.5 + padded[:, 2:] * 0.25
-        scene = sideways[:-2] * 0.25 + sideways[1:-1] * 0.5 + sideways[2:] * 0.25
+    """(2S, 2S, 3) float32 radiance to (S, S, 3) uint8: white balance, tone curve, grain."""
     halved = (scene[::2, ::2] + scene[1::2, ::2] + scene[::2, 1::2] + scene[1::2, 1::2]) * 0.25
-
-    at = (np.arange(size // 2, dtype=np.float32) + 0.5) * (4.0 / size) - 1.0
-    away = at[:, None] * at[:, None] + at[None] * at[None]
-    balance = [dice.between(0.95, 1.05) for _ in range(3)]
-    gain = dice.between(1.1, 1.4) * (1.0 - dice.between(0.0, 0.1) * away)
-    image = halved * gain[..., None] * np.array(balance, dtype=np.float32)
-    image = np.minimum(np.maximum(image, 0.0), 1.3)
+    gain = (dice.table(3) * 0.1 + 0.95) * dice.between(1.05, 1.35)
+    image = np.clip(halved * gain, 0.0, 1.3)
     image = image * (1.0 - image * image * 0.14)  # a shoulder, just below 1 at 1.3
-    curved = image * image * (3.0 - 2.0 * image)
-    image = mix(image, curved, dice.between(0.0, 0.45))
-    noise = dice.between(0.004, 0.017)
-    image = image + dice.grain(size // 2, size // 2, 1) * noise
-    image = image + dice.grain(size // 2, size // 2, 3) * (noise * 0.4)
-    return np.minimum(np.maximum(np.floor(image * 255.0 + 0.5), 0.0), 255.0).astype(np.uint8)
+    image = mix(image, image * image * (3.0 - 2.0 * image), dice.between(0.0, 0.45))
+    noise = dice.table(*image.shape[:2], 1) + dice.table(*image.shape) - 1.0
+    image = image + noise * dice.between(0.01, 0.04)
+    return np.clip(np.floor(image * 255.0 + 0.5), 0.0, 255.0).astype(np.uint8)
