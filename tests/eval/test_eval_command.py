@@ -357,7 +357,7 @@ DATA = ("--dataset", "streets", "--datasets", "sets.yaml")
         (truncated_scorer, FCN, "scorer.safetensors: not a scorer, or damaged"),
         (altered_scorer, FCN, "scorer.safetensors: altered"),
         (pickle_scorer, FCN, "scorer.safetensors: not a scorer, or damaged"),
-        (other_data, (*FCN, *DATA), "trained for lanes, not for streets"),
+        (other_data, (*FCN, *DATA), "trained with the dataset lanes, not streets"),
         (other_classes, (*FCN, *DATA), "its class 1 is tree, not sky"),
         (None, ("--scores", "fcn"), "needs --labels DIR and --scorer FILE or --dataset NAME"),
         (None, ("--scores", "labels", "--labels", "labels"), "a --dataset NAME with classes"),

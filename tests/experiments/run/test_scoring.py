@@ -169,7 +169,7 @@ def test_a_file_of_another_data_set_is_refused(data, tmp_path):
     path = tmp_path / "scorers" / f"{ref(data)}.safetensors"
     model, metadata = load_scorer(path)
     save_scorer(path, model, {}, ["road", "sky"], metadata["source"] | {"dataset": "facades"})
-    with pytest.raises(UserError, match="trained for facades, not for streets"):
+    with pytest.raises(UserError, match="dataset facades, not streets"):
         ensure_scorer(work_of(job_of(data, tmp_path)))
 
 
