@@ -17,10 +17,11 @@ without any of the endings of the program that wrote the others in its folder.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pix2pix.common.errors import UserError
 from pix2pix.data.layouts import SUFFIXES
@@ -28,7 +29,6 @@ from pix2pix.data.layouts import SUFFIXES
 LISTED = 3  # names that an error lists
 PHOTO = "_leftImg8bit"
 TRAIN_IDS, LABEL_IDS, COLOURS = "_gtFine_labelTrainIds", "_gtFine_labelIds", "_gtFine_color"
-OTHER_IMAGES = {".gif", ".ppm", ".pgm", ".pnm", ".exr", ".hdr", ".jp2", ".avif", ".heic"}
 LABEL_KINDS = (TRAIN_IDS, LABEL_IDS, COLOURS)
 CITYSCAPES = (PHOTO, *LABEL_KINDS, "_gtFine_instanceIds")
 TORCH = {"translations": "output", "targets": "target", "labels": "input"}
@@ -37,8 +37,7 @@ Role = Literal["translations", "targets", "labels"]
 Files = dict[str, Path]
 
 
-@dataclass(frozen=True)
-class Convention:
+class Convention(NamedTuple):
     """How one program names what it writes into one folder."""
 
     title: str
@@ -64,6 +63,14 @@ PROGRAM_ENDINGS = (
 )
 
 
+class ImageFiles(NamedTuple):
+    """The files of one test image; `labels` is None if there are no label maps."""
+
+    translation: Path
+    target: Path
+    labels: Path | None
+
+
 @dataclass(frozen=True)
 class Matched:
     """N images on every side, in the order of `names`.
@@ -79,6 +86,11 @@ class Matched:
     labels: tuple[Path, ...] | None
     convention: str
     label_ending: str | None = None
+
+    def files(self) -> Iterator[ImageFiles]:
+        """The files of each image."""
+        labels = self.labels or (None,) * len(self.names)
+        return map(ImageFiles, self.translations, self.targets, labels)
 
 
 def match(
@@ -113,7 +125,8 @@ def match(
                 f"{translations}: holds plain names of no known program; give --targets DIR"
             )
         targets = translations
-    listings = [files, _targets(targets, convention, recognised)]
+    found = _files(_inner(targets, "targets", recognised))
+    listings = [files, _beside_translations(targets, found, convention, "target") or found]
     folders, ending = [translations, targets], None
     if labels is not None:
         inner = _inner(labels, "targets" if labels_are == "target" else "labels", recognised)
@@ -128,41 +141,35 @@ def match(
     _refuse_unmatched(folders, listings)
     names = tuple(sorted(listings[0]))
     chosen = [tuple(listing[name] for name in names) for listing in listings]
-    return Matched(
-        names,
-        chosen[0],
-        chosen[1],
-        chosen[2] if labels is not None else None,
-        ", ".join(dict.fromkeys(recognised)) or "equal names",
-        ending,
-    )
+    by = ", ".join(dict.fromkeys(recognised)) or "equal names"
+    return Matched(names, chosen[0], chosen[1], chosen[2] if labels else None, by, ending)
 
 
-def _targets(folder: Path, convention: Convention | None, recognised: list[str]) -> Files:
-    files = _files(_inner(folder, "targets", recognised))
+def _beside_translations(
+    folder: Path, files: Files, convention: Convention | None, role: Literal["input", "target"]
+) -> Files:
+    """What a program wrote beside its translations; empty if it did not write this folder."""
     for known in (convention,) if convention else CONVENTIONS:
         # NAME_real_B is an ordinary name unless the translations are in the same folder.
         if convention or _ending_in(files, known.translation):
-            chosen = _ending_in(files, known.target)
+            chosen = _ending_in(files, getattr(known, role))
             if chosen:
                 _refuse_other_endings(folder, files, PROGRAM_ENDINGS)
                 return chosen
-    return files
+    return {}
 
 
 def _labels(
     folder: Path,
     convention: Convention | None,
-    labels_are: str,
+    labels_are: Literal["input", "target"],
     endings: Sequence[str],
 ) -> tuple[Files, str | None]:
     """The label maps by name, and the Cityscapes ending by which they were chosen."""
     files = _files(folder)
-    for known in (convention,) if convention else CONVENTIONS:
-        role = known.input if labels_are == "input" else known.target
-        if (convention or _ending_in(files, known.translation)) and _ending_in(files, role):
-            _refuse_other_endings(folder, files, PROGRAM_ENDINGS)
-            return _ending_in(files, role), None
+    written = _beside_translations(folder, files, convention, labels_are)
+    if written:
+        return written, None
     for ending in endings:
         chosen = {stem: path for stem, path in files.items() if stem.endswith(ending)}
         if chosen:
@@ -206,30 +213,22 @@ def _inner(folder: Path, role: Role, recognised: list[str]) -> Path:
 
 def _images_in(folder: Path) -> list[Path]:
     """The images of a folder, sorted by name. Other files are ignored."""
-    if not folder.is_dir():
-        return []
-    found = []
-    for path in sorted(folder.iterdir()):
-        suffix = path.suffix.lower()
-        if path.name.startswith(".") or not path.is_file():
-            continue
-        if suffix in OTHER_IMAGES:
-            raise UserError(f"{path}: this format is not supported; save it as PNG")
-        if suffix in SUFFIXES:
-            found.append(path)
-    return found
+    return [
+        path
+        for path in sorted(folder.glob("*"))
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    ]
 
 
 def _files(folder: Path) -> Files:
     """{stem: path} of the images in a folder, or in its folders of cities."""
     paths = _images_in(folder)
     if not paths:
-        cities = [city for city in sorted(folder.iterdir()) if city.is_dir()]
-        below = [path for city in cities for path in _images_in(city)]
+        below = [path for city in sorted(folder.glob("*/")) for path in _images_in(city)]
         paths = [path for path in below if path.stem.endswith(CITYSCAPES)]
         if not paths:
             hint = f"; give one of the folders in it ({below[0].parent})" if below else ""
-            raise UserError(f"{folder}: holds no image{hint}")
+            raise UserError(f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))}){hint}")
     return _keyed((path.stem, path) for path in paths)
 
 
@@ -261,24 +260,17 @@ def _ending_in(files: Mapping[str, Path], ending: str) -> Files:
 
 
 def _without_cityscapes_endings(files: Mapping[str, Path]) -> Files:
-    def shortened(stem: str) -> str:
-        ending = next((e for e in CITYSCAPES if stem.endswith(e)), "")
-        return stem.removesuffix(ending)
-
-    return _keyed((shortened(stem), path) for stem, path in files.items())
+    endings = re.compile(f"({'|'.join(CITYSCAPES)})$")
+    return _keyed((endings.sub("", stem), path) for stem, path in files.items())
 
 
 def _refuse_unmatched(folders: Sequence[Path], listings: Sequence[Files]) -> None:
-    first = listings[0]
     for role, folder, listing in zip(TORCH, folders, listings, strict=False):
-        same = folder == folders[0]
+        sides = ("translations", folders[0], listings[0]), (role, folder, listing)
         complaints = [
-            f"{len(names)} only in {f'the {side} of ' * same}{where} ({_first_names(names)})"
-            for names, side, where in (
-                (first.keys() - listing.keys(), "translations", folders[0]),
-                (listing.keys() - first.keys(), role, folder),
-            )
-            if names
+            f"{len(names)} only in the {side} of {where} ({_first_names(names)})"
+            for (side, where, mine), (_, _, other) in (sides, sides[::-1])
+            if (names := mine.keys() - other.keys())
         ]
         if complaints:
             raise UserError(f"unmatched images: {'; '.join(complaints)}")

@@ -74,16 +74,11 @@ def load_published_scorer(path: Path, device: str | torch.device = "cpu") -> FCN
         UserError: from `load_scorer`, or it is not the published network.
     """
     model, record = load_scorer(path, device)
-    if not is_published(record):
-        raise UserError(
-            f"{path}: this scorer was trained for other photos ({model.classes} classes);"
-            f" {PROTOCOL} needs the published one, from python -m eval.scorer.convert_caffemodel"
-        )
     network = (model.classes, model.width, model.batch_norm, model.padding)
-    if network != (OUTPUTS, WIDTH, False, "published"):
+    if not is_published(record) or network != (OUTPUTS, WIDTH, False, "published"):
         raise UserError(
-            f"{path}: not the published network: it has {model.classes} outputs and width"
-            f" {model.width}; the published one has {OUTPUTS} and {WIDTH}, without BatchNorm"
+            f"{path}: not the published network ({model.classes} classes, width {model.width});"
+            f" {PROTOCOL} needs a file from python -m eval.scorer.convert_caffemodel"
         )
     return model
 
@@ -131,13 +126,7 @@ def read_train_ids(path: Path) -> np.ndarray:
         UserError: wrong name, kind or size, or an index that this kind of file cannot hold.
     """
     if path.stem.endswith(matching.LABEL_IDS):
-        ids = read_labels(path, 256)
-        if ids.max() >= LABEL_ID_COUNT:
-            raise UserError(
-                f"{path}: {ids.max()} is not a label id (0 to {LABEL_ID_COUNT - 1});"
-                f" trainIds are read from *{matching.TRAIN_IDS}.png"
-            )
-        train_ids = _train_id_of_label_id()[ids]
+        train_ids = _train_id_of_label_id()[read_labels(path, LABEL_ID_COUNT, ignored=0)]
     elif path.stem.endswith(matching.TRAIN_IDS):
         train_ids = read_labels(path, SCORED, IGNORED)
     else:
@@ -146,11 +135,7 @@ def read_train_ids(path: Path) -> np.ndarray:
             " of Cityscapes"
         )
     if train_ids.shape != SIZE:
-        height, width = train_ids.shape
-        raise UserError(
-            f"{path}: {PROTOCOL} needs label maps of 1024x2048, their full size"
-            f" (this one has {height}x{width})"
-        )
+        raise UserError(f"{path}: {PROTOCOL} needs label maps of 1024x2048, their full size")
     return train_ids
 
 
