@@ -163,32 +163,15 @@ def test_a_batch_without_labels_makes_no_weight_nan():
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda p, t: (p.astype(float), t), "photos: must be"),
-        (lambda p, t: (p, t[:, :-1]), "labels: must be"),
-        (lambda p, t: (p[:0], t[:0]), "no photos"),
+        (lambda p, t: (p.astype(float), t), "photos and labels: do not fit"),
+        (lambda p, t: (p, t[:, :-1]), "photos and labels: do not fit"),
         (lambda p, t: (p, np.full_like(t, 255)), "no pixel is labelled"),
-        (lambda p, t: (p, np.full_like(t, 7)), "class 7 is not one of the 2 classes"),
+        (lambda p, t: (p, np.full_like(t, 7)), "not one of the 2 classes"),
     ],
 )
 def test_training_refuses_what_does_not_fit(spoil, message):
     with pytest.raises(UserError, match=message):
         train_scorer(*spoil(*two_classes(3)), 2, QUICK)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"batch": 1},
-        {"batches": 0},
-        {"learning_rate": 0.0},
-        {"width": 0},
-        {"patience": 0},
-        {"validate_every": 0},
-    ],
-)
-def test_settings_refuse(change):
-    with pytest.raises(ValueError, match=next(iter(change))):
-        ScorerSettings(**change)
 
 
 SOURCE = {"dataset": "toys", "fingerprint": "ab12" * 16, "size": [48, 48]}
@@ -304,11 +287,9 @@ def test_photos_without_a_label_are_not_held_out():
     assert hold_out(labels_of(12, unlabelled=(5, 6, 7))).tolist() == []
 
 
-def test_held_out_photos_must_exist_and_leave_labels_on_both_sides():
+def test_held_out_photos_must_leave_labels_on_both_sides():
     photos = np.zeros((4, 2, 2, 3), np.uint8)
     check_training_data(photos, labels_of(4), 1, np.array([3]))
-    with pytest.raises(UserError, match="held_out: must be 0 to 3"):
-        check_training_data(photos, labels_of(4), 1, np.array([4]))
     with pytest.raises(UserError, match="photos held out have no labelled pixel"):
         check_training_data(photos, labels_of(4, unlabelled=(3,)), 1, np.array([3]))
     with pytest.raises(UserError, match="no pixel is labelled"):
