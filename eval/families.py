@@ -15,7 +15,7 @@ import numpy as np
 
 from eval import bootstrap, color, fcn_score, pixel
 from eval.matching import TRAIN_IDS, Matched
-from eval.metrics import PROTOCOLS, of_family
+from eval.metrics import PROTOCOLS
 from pix2pix.common.errors import NotMeasured, UserError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Scoring:
         label_endings: which of the label files of Cityscapes can be read, the best first.
 
     Raises:
-        ValueError: an unknown family or protocol, or "fcn" together with "labels".
+        ValueError: "fcn" together with "labels".
     """
 
     families: Sequence[str] = ("fcn", "lpips", "color", "pixel")
@@ -60,12 +60,8 @@ class Scoring:
     label_endings: Sequence[str] = (TRAIN_IDS,)
 
     def __post_init__(self) -> None:
-        for family in self.families:
-            of_family(family)
         if "fcn" in self.families and "labels" in self.families:
             raise ValueError("families: translations are photos (fcn) or label maps (labels)")
-        if self.protocol not in (None, *PROTOCOLS):
-            raise ValueError(f"protocol: must be one of {PROTOCOLS} (got {self.protocol!r})")
 
 
 class FamilyScores:
@@ -201,7 +197,13 @@ def build_family(
     if not labelled:
         raise NotMeasured("the data set has no labels")
     if family == "labels":
-        return _build_labels(scoring.palette, scoring.classes)
+        palette, classes = scoring.palette, scoring.classes
+        if palette is None:
+            raise NotMeasured("the data set has no palette")
+        if classes not in (None, len(palette)):
+            raise UserError(f"the palette has {len(palette)} colours, the labels {classes} classes")
+        predict = functools.partial(fcn_score.nearest_class, palette=palette)
+        return ClassScores("labels", predict, len(palette), {"palette": palette.tolist()})
     if scoring.scorer is None:
         raise NotMeasured("no scorer was given")
     return _build_fcn(scoring.scorer, scoring)
@@ -237,15 +239,6 @@ def _build_lpips(lpips: Distance | NotMeasured | None, smallest: tuple[int, int]
 
 def _distance(lpips: Distance, translation: Array, target: Array) -> float:
     return float(lpips(translation[None], target[None])[0])
-
-
-def _build_labels(palette: Array | None, classes: int | None) -> ClassScores:
-    if palette is None:
-        raise NotMeasured("the data set has no palette")
-    if classes not in (None, len(palette)):
-        raise UserError(f"the palette has {len(palette)} colours, the labels {classes} classes")
-    predict = functools.partial(fcn_score.nearest_class, palette=palette)
-    return ClassScores("labels", predict, len(palette), {"palette": palette.tolist()})
 
 
 def _build_fcn(scorer: FCN8s, scoring: Scoring) -> ClassScores:

@@ -100,15 +100,7 @@ def nearest_class(image: np.ndarray, palette: np.ndarray) -> np.ndarray:
 
     Returns:
         (H, W) uint8.
-
-    Raises:
-        ValueError: wrong shape or type of either.
     """
-    image, palette = np.asarray(image), np.asarray(palette)
-    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"image: must be (H, W, 3) uint8 (got {image.shape} {image.dtype})")
-    if palette.ndim != 2 or palette.shape[-1] != 3 or not 1 <= len(palette) <= 255:
-        raise ValueError(f"palette: must be (C, 3), C from 1 to 255 (got {palette.shape})")
     pixels = image.astype(np.int32)
     nearest = np.zeros(image.shape[:2], np.uint8)
     least = np.full(image.shape[:2], np.iinfo(np.int32).max, np.int32)

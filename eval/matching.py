@@ -170,17 +170,16 @@ def _labels(
     written = _beside_translations(folder, files, convention, labels_are)
     if written:
         return written, None
-    for ending in endings:
+    for ending in (*endings, *LABEL_KINDS):
         chosen = {stem: path for stem, path in files.items() if stem.endswith(ending)}
-        if chosen:
-            _refuse_other_endings(folder, files, CITYSCAPES)
-            return chosen, ending
-    for ending in LABEL_KINDS:
-        if any(stem.endswith(ending) for stem in files):
+        if chosen and ending not in endings:
             raise UserError(
                 f"{folder}: the values of NAME{ending} files are not class positions;"
                 " give --dataset or --protocol"
             )
+        if chosen:
+            _refuse_other_endings(folder, files, CITYSCAPES)
+            return chosen, ending
     return files, None
 
 
@@ -197,17 +196,12 @@ def _refuse_other_endings(folder: Path, files: Files, endings: tuple[str, ...]) 
 
 def _inner(folder: Path, role: Role, recognised: list[str]) -> Path:
     """The folder that holds the images of a role: this one, or one that a program makes in it."""
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
     for outer in (folder, folder / "images"):
         if _images_in(outer):
             return outer
         if all((outer / TORCH[side]).is_dir() for side in ("translations", "targets")):
             recognised.append("folders output and target (Torch code)")
-            inner = outer / TORCH[role]
-            if not inner.is_dir():
-                raise UserError(f"{inner}: no such folder")
-            return inner
+            return outer / TORCH[role]
     return folder
 
 
@@ -222,6 +216,8 @@ def _images_in(folder: Path) -> list[Path]:
 
 def _files(folder: Path) -> Files:
     """{stem: path} of the images in a folder, or in its folders of cities."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
     paths = _images_in(folder)
     if not paths:
         below = [path for city in sorted(folder.glob("*/")) for path in _images_in(city)]

@@ -48,7 +48,16 @@ def score(
     if options.dataset is not None:
         data = find_entry(load_registry(options.datasets), options.dataset)
     families = _families(options, data)
-    scoring = _with_data_set(Scoring(families=families), options, data)
+    scoring = Scoring(families=families)
+    if data is not None and data.classes:
+        scoring = dataclasses.replace(
+            scoring,
+            palette=np.array([one.colour for one in data.classes], np.uint8),
+            classes=len(data.classes),
+            class_names=[one.name for one in data.classes],
+            label_reader=functools.partial(choose_reader, data, options.label_values),
+            label_endings=label_endings(data),
+        )
     missing: dict[str, str] = {}
     record: dict[str, Any] = {}
     notes: list[str] = []
@@ -60,18 +69,15 @@ def score(
                 raise UserError(f"--scores fcn: {reason}") from None
             missing = dict.fromkeys(of_family("fcn"), str(reason))
     if "lpips" in families:
-        lpips = _lpips(options)
-        if families == ("lpips",) and isinstance(lpips, NotMeasured):
-            raise UserError(f"--scores lpips: {lpips}")
+        lpips: LPIPSDistance | NotMeasured
+        try:
+            net = options.lpips_net or "alex"
+            lpips = load_lpips(net, options.lpips_weights, device=options.device)
+        except NotMeasured as reason:
+            lpips = reason
         scoring = dataclasses.replace(scoring, lpips=lpips)
-    results = score_folders(
-        options.translations,
-        options.targets,
-        options.labels,
-        scoring,
-        workers=workers,
-        progress=progress,
-    )
+    sides = options.translations, options.targets, options.labels
+    results = score_folders(*sides, scoring, workers=workers, progress=progress)
     results.not_measured.update(missing)
     if options.scores is not None and not results.values:
         why = "; ".join(dict.fromkeys(results.not_measured.values()))
@@ -129,22 +135,6 @@ def _families(options: argparse.Namespace, data: DatasetEntry | None) -> tuple[s
     return tuple(families)
 
 
-def _with_data_set(
-    scoring: Scoring, options: argparse.Namespace, data: DatasetEntry | None
-) -> Scoring:
-    """Adds the classes and the palette of a data set, and how its label maps are read."""
-    if data is None or not data.classes:
-        return scoring
-    return dataclasses.replace(
-        scoring,
-        palette=np.array([one.colour for one in data.classes], np.uint8),
-        classes=len(data.classes),
-        class_names=[one.name for one in data.classes],
-        label_reader=functools.partial(choose_reader, data, options.label_values),
-        label_endings=label_endings(data),
-    )
-
-
 def _with_scorer(
     scoring: Scoring, options: argparse.Namespace, data: DatasetEntry | None, notes: list[str]
 ) -> tuple[Scoring, dict[str, Any]]:
@@ -191,14 +181,6 @@ def _with_scorer(
     return scoring, {"scorer": record}
 
 
-def _lpips(options: argparse.Namespace) -> LPIPSDistance | NotMeasured:
-    net = options.lpips_net or "alex"
-    try:
-        return load_lpips(net, options.lpips_weights, device=options.device)
-    except NotMeasured as reason:
-        return reason
-
-
 def _warnings(options: argparse.Namespace, results: ScoreResults) -> list[str]:
     """What the user has to know about files that were scored all the same."""
     warnings = []
@@ -217,24 +199,18 @@ def _warnings(options: argparse.Namespace, results: ScoreResults) -> list[str]:
     same = options.targets is not None and options.translations.samefile(options.targets)
     if same and results.settings["matched_by"] == "equal names":
         warnings.append("note: translations and targets are one folder: these scores are a ceiling")
-    return warnings + _size_warnings(results)
-
-
-def _size_warnings(results: ScoreResults) -> list[str]:
-    """A warning if the scorer was trained at a size that is not the size of all images."""
-    scorer = results.settings.get("scorer")
-    if scorer is None:
-        return []
+    scorer = results.settings.get("scorer", {})
     trained = scorer.get("source", {}).get("size")
     if results.original_script is not None:
         from eval.scorer.cityscapes import PHOTO_SIZE
 
         trained = list(PHOTO_SIZE)
     smallest, largest = results.settings["smallest"], results.settings["largest"]
-    if trained is None or trained == smallest == largest:
-        return []
-    sizes = ["x".join(map(str, size)) for size in (trained, smallest, largest)]
-    return [
-        f"warning: {Path(scorer['file']).name} was trained at {sizes[0]} pixels and scores images"
-        f" of {' to '.join(dict.fromkeys(sizes[1:]))}: such scores are not comparable with others"
-    ]
+    if trained is not None and not trained == smallest == largest:
+        sizes = ["x".join(map(str, size)) for size in (trained, smallest, largest)]
+        warnings.append(
+            f"warning: {Path(scorer['file']).name} was trained at {sizes[0]} pixels and scores"
+            f" images of {' to '.join(dict.fromkeys(sizes[1:]))}: such scores are not comparable"
+            " with others"
+        )
+    return warnings

@@ -41,15 +41,8 @@ from pix2pix.data.decode import INDEX_KINDS, PHOTO_KINDS, check_image, read_labe
 
 __all__ = ["ScoreResults", "Scoring", "score_folders"]
 
-PACKAGES = (
-    "pix2pix-ablations",
-    "numpy",
-    "pillow",
-    "torch",
-    "torchmetrics",
-    "scikit-image",
-    "lpips",
-)
+PACKAGES = ["numpy", "pillow", "torch", "torchmetrics", "scikit-image", "lpips"]
+
 Size = tuple[int, int]
 Measured = dict[str, Any]
 
@@ -80,7 +73,15 @@ def score_folders(
         UserError: images that are missing, unmatched, unreadable or of different size; labels
             out of range; a scorer for another number of classes; or a process that died.
     """
-    scoring, label_size = _with_protocol(scoring)
+    label_size: Size | None = None
+    if scoring.protocol is not None:
+        from eval.scorer import cityscapes
+
+        label_size, names = cityscapes.SIZE, cityscapes.CLASS_NAMES[: cityscapes.SCORED]
+        endings = (LABEL_IDS, TRAIN_IDS)
+        scoring = dataclasses.replace(
+            scoring, class_names=names, label_endings=endings, label_reader=None
+        )
     matched = match(
         translations,
         targets,
@@ -117,21 +118,6 @@ def score_folders(
         "versions": _versions(),
     }
     return _results(matched.names, scoring, families, reasons, settings)
-
-
-def _with_protocol(scoring: Scoring) -> tuple[Scoring, Size | None]:
-    """What the protocol says about the label maps and classes; the size of all label maps."""
-    if scoring.protocol is None:
-        return scoring, None
-    from eval.scorer import cityscapes
-
-    scoring = dataclasses.replace(
-        scoring,
-        class_names=cityscapes.CLASS_NAMES[: cityscapes.SCORED],
-        label_endings=(LABEL_IDS, TRAIN_IDS),
-        label_reader=None,
-    )
-    return scoring, cityscapes.SIZE
 
 
 def _build_families(
@@ -210,20 +196,15 @@ def _by_class(
     confusion: np.ndarray, scored: int | None, names: Sequence[str] | None
 ) -> list[dict[str, Any]]:
     """A row per scored class: name, accuracy and IoU; None if the class is absent."""
-    table = zip(*fcn_score.per_class(confusion.sum(0), scored), strict=True)
-    return [
-        {
-            "class": names[index] if names else str(index),
-            "accuracy": float(accuracy) if math.isfinite(accuracy) else None,
-            "iou": float(iou) if math.isfinite(iou) else None,
-        }
-        for index, (accuracy, iou) in enumerate(table)
-    ]
+    found = fcn_score.per_class(confusion.sum(0), scored)
+    accuracy, iou = ([None if math.isnan(x) else x for x in one.tolist()] for one in found)
+    rows = zip(names or map(str, range(len(iou))), accuracy, iou, strict=False)
+    return [{"class": name, "accuracy": share, "iou": union} for name, share, union in rows]
 
 
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in ("pix2pix-ablations", *PACKAGES):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     return versions
@@ -319,8 +300,11 @@ def measure_all(
     """
     images = list(matched.files())
     workers = min(workers, len(images))
-    measure = _measure_here if workers == 1 else functools.partial(_measure_in, workers)
-    for done, measured in enumerate(measure(images, measurement), 1):
+    if workers == 1:
+        results = _measure_here(images, measurement)
+    else:
+        results = _measure_in(workers, images, measurement)
+    for done, measured in enumerate(results, 1):
         yield measured
         if progress is not None:
             progress(done, len(images))

@@ -92,14 +92,7 @@ def segment_published(model: FCN8s, image: np.ndarray) -> np.ndarray:
 
     Returns:
         (1024, 2048) uint8, 0 to 19.
-
-    Raises:
-        ValueError: the image or the network is of another kind.
     """
-    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8 or image.size == 0:
-        raise ValueError(f"image: must be (H, W, 3) uint8 (got {image.shape} {image.dtype})")
-    if model.classes != OUTPUTS or model.training:
-        raise ValueError(f"model: must have {OUTPUTS} outputs and be in evaluation mode")
     device = next(model.parameters()).device
     batch = torch.from_numpy(network_input(image)[np.newaxis])
     # Full single precision, as in Caffe: a GPU would otherwise round to TF32.
@@ -126,7 +119,9 @@ def read_train_ids(path: Path) -> np.ndarray:
         UserError: wrong name, kind or size, or an index that this kind of file cannot hold.
     """
     if path.stem.endswith(matching.LABEL_IDS):
-        train_ids = _train_id_of_label_id()[read_labels(path, LABEL_ID_COUNT, ignored=0)]
+        train_id_of = np.full(LABEL_ID_COUNT, IGNORED, np.uint8)
+        train_id_of[list(LABEL_IDS.values())] = range(SCORED)
+        train_ids = train_id_of[read_labels(path, LABEL_ID_COUNT, ignored=0)]
     elif path.stem.endswith(matching.TRAIN_IDS):
         train_ids = read_labels(path, SCORED, IGNORED)
     else:
@@ -158,15 +153,7 @@ def original_script_scores(confusions: np.ndarray) -> dict[str, Any]:
     Returns:
         pixel_accuracy, class_accuracy, class_iou; dropped_images (indices); misplaced_pixels (in
         the other images); absent_classes (names of classes that count as 0).
-
-    Raises:
-        ValueError: wrong shape, or pixels whose truth is class 19.
     """
-    confusions = np.asarray(confusions)
-    if confusions.ndim != 3 or confusions.shape[1:] != (OUTPUTS, OUTPUTS):
-        raise ValueError(f"confusions: must be (N, 20, 20) (got {confusions.shape})")
-    if confusions[:, SCORED].any():
-        raise ValueError("confusions: class 19 is never the truth")
     dropped = confusions[:, SCORED - 1, SCORED] > 0
     kept = confusions[~dropped].sum(0)
     histogram = kept[:SCORED, :SCORED].astype(np.float64)
@@ -180,9 +167,3 @@ def original_script_scores(confusions: np.ndarray) -> dict[str, Any]:
         "misplaced_pixels": int(kept[:, SCORED].sum()),
         "absent_classes": [CLASS_NAMES[i] for i in np.flatnonzero(true == 0)],
     }
-
-
-def _train_id_of_label_id() -> np.ndarray:
-    table = np.full(256, IGNORED, np.uint8)
-    table[list(LABEL_IDS.values())] = range(SCORED)
-    return table

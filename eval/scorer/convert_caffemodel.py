@@ -36,16 +36,10 @@ MODULES = {
     f"conv{stage}_{i + 1}": f"stages.{stage - 1}.{2 * i}"
     for stage, (_, convolutions) in enumerate(STAGES, start=1)
     for i in range(convolutions)
-} | {
-    "fc6_cs": "fc6.0",
-    "fc7_cs": "fc7.0",
-    "score_fr": "score_fr",
-    "upscore2": "upscore2",
-    "score_pool4": "score_pool4",
-    "upscore_pool4": "upscore_pool4",
-    "score_pool3": "score_pool3",
-    "upscore8": "upscore8",
 }
+MODULES |= {"fc6_cs": "fc6.0", "fc7_cs": "fc7.0"}
+MODULES |= {f"score_{name}": f"score_{name}" for name in ("fr", "pool4", "pool3")}
+MODULES |= {f"upscore{name}": f"upscore{name}" for name in ("2", "_pool4", "8")}
 LISTED = 3  # layers that an error lists
 LARGEST = 1 << 30  # bytes; the published file has 513 MiB
 
@@ -82,36 +76,36 @@ def convert(caffemodel: Path, out: Path) -> str:
     """
     if out.is_dir() or out.resolve() == caffemodel.resolve():
         raise UserError(f"{out}: must be the name of a new file")
-    source = read_caffemodel(caffemodel)
-    model = fcn8s_from_caffe(source, caffemodel, cityscapes.WIDTH, cityscapes.OUTPUTS)
+    layers, sha256 = read_caffemodel(caffemodel)
+    model = fcn8s_from_caffe(layers, caffemodel, cityscapes.WIDTH, cityscapes.OUTPUTS)
     save_scorer(
         out,
         model,
         settings={"protocol": cityscapes.PROTOCOL},
         class_names=cityscapes.CLASS_NAMES,
-        source={"caffemodel_sha256": source.sha256, "file": caffemodel.name},
+        source={"caffemodel_sha256": sha256, "file": caffemodel.name},
     )
     weights = sum(parameter.numel() for parameter in model.parameters())
     return (
-        f"read: {caffemodel} ({source.size / 2**20:.1f} MiB, sha256 {source.sha256})\n"
+        f"read: {caffemodel} ({caffemodel.stat().st_size / 2**20:.1f} MiB, sha256 {sha256})\n"
         f"{len(MODULES)} layers with {weights:,} weights, every shape as published\n"
         f"written: {out}"
     )
 
 
-def fcn8s_from_caffe(source: CaffeModel, path: Path, width: int, classes: int) -> FCN8s:
+def fcn8s_from_caffe(layers: list[CaffeLayer], path: Path, width: int, classes: int) -> FCN8s:
     """The published network with the weights of a caffemodel, in evaluation mode, on the CPU.
 
     Args:
-        source: from `read_caffemodel`.
+        layers: from `read_caffemodel`.
         path: named in errors.
         width, classes: of FCN8s; the published network has 64 and 20.
 
     Raises:
         UserError: a layer is missing, extra, or of another type or shape.
     """
-    layers = {layer.name: layer for layer in source.layers if layer.blobs}
-    different = sorted(MODULES.keys() ^ layers.keys())
+    weighted = {layer.name: layer for layer in layers if layer.blobs}
+    different = sorted(MODULES.keys() ^ weighted.keys())
     if different:
         first = ", ".join(different[:LISTED]) + ", …" * (len(different) > LISTED)
         raise UserError(f"{path}: not the published FCN-8s: missing or extra layers: {first}")
@@ -119,7 +113,7 @@ def fcn8s_from_caffe(source: CaffeModel, path: Path, width: int, classes: int) -
         model = FCN8s(classes, width)
     state = model.state_dict()
     for name, module in MODULES.items():
-        layer, where = layers[name], f"{path}: layer {name}"
+        layer, where = weighted[name], f"{path}: layer {name}"
         wanted = "Deconvolution" if "upscore" in name else "Convolution"
         if layer.type != wanted:
             raise UserError(f"{where}: must be {wanted} (got {layer.type or 'no type'})")
@@ -141,16 +135,8 @@ class CaffeLayer(NamedTuple):
     blobs: tuple[np.ndarray, ...]
 
 
-class CaffeModel(NamedTuple):
-    """All layers in file order, including those without blobs; sha256 and bytes of the file."""
-
-    layers: tuple[CaffeLayer, ...]
-    sha256: str
-    size: int
-
-
-def read_caffemodel(path: Path) -> CaffeModel:
-    """Read all layers; needs about three times the size of the file in memory.
+def read_caffemodel(path: Path) -> tuple[list[CaffeLayer], str]:
+    """All layers in file order, and the sha256 of the file; it fits three times into the memory.
 
     Raises:
         UserError: missing, too large, truncated, damaged, or not a caffemodel of 2015 or later.
@@ -176,7 +162,7 @@ def read_caffemodel(path: Path) -> CaffeModel:
         name, kind = (text.decode("utf-8", "replace") for text in (layer.name, layer.type))
         blobs = tuple(_blob(blob, f"{path}: damaged: layer {name!r}") for blob in layer.blobs)
         layers.append(CaffeLayer(name, kind, blobs))
-    return CaffeModel(tuple(layers), hashlib.sha256(content).hexdigest(), size)
+    return layers, hashlib.sha256(content).hexdigest()
 
 
 def _blob(blob: Any, where: str) -> np.ndarray:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 KEY = "scorer"
 """The record is one JSON text in the header: values there can only be strings."""
 FORMAT = "pix2pix-ablations FCN-8s scorer 1"
+NETWORK = ("classes", "width", "batch_norm", "padding")
 FOLDER = Path("runs/scorers")
 LISTED = 5  # scorers that a message lists
 
@@ -59,12 +60,7 @@ def save_scorer(
     tensors = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     record: dict[str, Any] = {
         "format": FORMAT,
-        "network": {
-            "classes": model.classes,
-            "width": model.width,
-            "batch_norm": model.batch_norm,
-            "padding": model.padding,
-        },
+        "network": {name: getattr(model, name) for name in NETWORK},
         "settings": settings if isinstance(settings, Mapping) else dataclasses.asdict(settings),
         "class_names": list(class_names),
         "source": dict(source),

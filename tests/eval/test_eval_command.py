@@ -241,7 +241,9 @@ def test_says_why_lpips_is_not_measured(folders, capsys, monkeypatch):
     assert main(command(folders, "--scores", "lpips,color")) == 0
     assert "lpips                 not measured: the weights could not be" in capsys.readouterr().out
     assert main(command(folders, "--scores", "lpips")) == 2  # all that was asked for
-    assert capsys.readouterr().err.startswith("error: --scores lpips: the weights could not be")
+    assert capsys.readouterr().err.startswith(
+        "error: --scores lpips: nothing was scored: the weights"
+    )
 
 
 def gone(folders):
