@@ -179,10 +179,7 @@ class ClassScores(FamilyScores):
 def build_family(
     family: str, scoring: Scoring, labelled: bool, smallest: tuple[int, int]
 ) -> FamilyScores:
-    """One of FAMILIES, ready to measure images of at least `smallest` (H, W) pixels.
-
-    Args:
-        labelled: whether there are label maps.
+    """One of FAMILIES, ready to measure images of at least `smallest` (H, W) pixels, and labels.
 
     Raises:
         NotMeasured: something that the family needs is missing.
@@ -229,10 +226,7 @@ def _build_lpips(lpips: Distance | NotMeasured | None, smallest: tuple[int, int]
         raise lpips
     net, needed = getattr(lpips, "net", "unnamed"), getattr(lpips, "smallest", 0)
     if min(smallest) < needed:
-        raise NotMeasured(
-            f"an image has {smallest[0]}x{smallest[1]} pixels; LPIPS ({net}) needs {needed} per"
-            " side"
-        )
+        raise NotMeasured(f"an image has {min(smallest)} pixels per side; LPIPS needs {needed}")
     settings = {"net": net, "version": "0.1", "backbone_sha256": getattr(lpips, "sha256", None)}
     return MeanScores({"lpips": functools.partial(_distance, lpips)}, settings)
 

@@ -40,20 +40,16 @@ Files = dict[str, Path]
 class Convention(NamedTuple):
     """How one program names what it writes into one folder."""
 
-    title: str
+    program: str
     translation: str
     target: str
     input: str
 
 
 CONVENTIONS = (
-    Convention("NAME_fake_B with NAME_real_B (PyTorch port)", "_fake_B", "_real_B", "_real_A"),
-    Convention(
-        "NAME_fake_A with NAME_real_A (PyTorch port, CycleGAN)", "_fake_A", "_real_A", "_real_B"
-    ),
-    Convention(
-        "NAME-outputs with NAME-targets (TensorFlow port)", "-outputs", "-targets", "-inputs"
-    ),
+    Convention("PyTorch port", "_fake_B", "_real_B", "_real_A"),
+    Convention("PyTorch port, CycleGAN", "_fake_A", "_real_A", "_real_B"),
+    Convention("TensorFlow port", "-outputs", "-targets", "-inputs"),
 )
 
 # All endings that these programs write side by side, whether they are scored or not.
@@ -109,14 +105,14 @@ def match(
         label_endings: which of the label files of Cityscapes can be read, the best first.
 
     Raises:
-        UserError: a folder is missing or holds no image, a name occurs twice, or names are
-            unmatched; the message lists the first ones on both sides.
+        UserError: a folder is missing or holds no image, or names are unmatched or occur twice.
     """
     recognised: list[str] = []
     files = _files(_inner(translations, "translations", recognised))
     convention = _convention(files, translations)
     if convention is not None:
-        recognised.append(convention.title)
+        program, ending, beside, _ = convention
+        recognised.append(f"NAME{ending} with NAME{beside} ({program})")
         _refuse_other_endings(translations, files, PROGRAM_ENDINGS)
         files = _ending_in(files, convention.translation)
     if targets is None:
@@ -127,13 +123,13 @@ def match(
         targets = translations
     found = _files(_inner(targets, "targets", recognised))
     listings = [files, _beside_translations(targets, found, convention, "target") or found]
-    folders, ending = [translations, targets], None
+    folders, label_ending = [translations, targets], None
     if labels is not None:
         inner = _inner(labels, "targets" if labels_are == "target" else "labels", recognised)
-        found, ending = _labels(inner, convention, labels_are, label_endings)
+        found, label_ending = _labels(inner, convention, labels_are, label_endings)
         listings.append(found)
         folders.append(labels)
-    if ending is not None or len({frozenset(listing) for listing in listings}) > 1:
+    if label_ending is not None or len({frozenset(listing) for listing in listings}) > 1:
         shortened = [_without_cityscapes_endings(listing) for listing in listings]
         if shortened != listings:
             recognised.append("Cityscapes names")
@@ -142,7 +138,7 @@ def match(
     names = tuple(sorted(listings[0]))
     chosen = [tuple(listing[name] for name in names) for listing in listings]
     by = ", ".join(dict.fromkeys(recognised)) or "equal names"
-    return Matched(names, chosen[0], chosen[1], chosen[2] if labels else None, by, ending)
+    return Matched(names, chosen[0], chosen[1], chosen[2] if labels else None, by, label_ending)
 
 
 def _beside_translations(

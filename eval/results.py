@@ -74,9 +74,6 @@ class ScoreResults:
 
         Args:
             images: add the values of each image, for readers who keep only this file.
-
-        Raises:
-            OSError: the file cannot be written.
         """
         record: dict[str, Any] = {
             "values": self.values,

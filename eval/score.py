@@ -239,10 +239,8 @@ def check_headers(
             found = check_image(path, kinds)
             formats.setdefault(side, Counter())[found.format] += 1
             if found.size != wanted:
-                raise UserError(
-                    f"{path}: must have {_text(wanted)} pixels (height x width),"
-                    f" not {_text(found.size)}"
-                )
+                needed = f"{_text(wanted)} pixels (height x width), not {_text(found.size)}"
+                raise UserError(f"{path}: must have {needed}")
     return sizes, {side: dict(count) for side, count in formats.items()}
 
 
@@ -292,8 +290,7 @@ def measure_all(
     """What each family measures, in the order of the images.
 
     Args:
-        workers: processes; 1 measures in this process.
-        progress: called with (images done, images in all).
+        workers, progress: of `score_folders`; 1 measures in this process.
 
     Raises:
         UserError: an image cannot be scored, or a worker process died.

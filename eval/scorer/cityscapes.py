@@ -110,28 +110,23 @@ def network_input(image: np.ndarray) -> np.ndarray:
 
 
 def read_train_ids(path: Path) -> np.ndarray:
-    """The truth of step 4: (1024, 2048) uint8, trainIds 0 to 18 and 255.
+    """The truth of step 4: (H, W) uint8, trainIds 0 to 18 and 255; `score_folders` checks the size.
 
     The name tells the kind of file: `*_gtFine_labelIds.png`, or `*_gtFine_labelTrainIds.png`, which
     cityscapesScripts writes.
 
     Raises:
-        UserError: wrong name, kind or size, or an index that this kind of file cannot hold.
+        UserError: wrong name or kind, or an index that this kind of file cannot hold.
     """
     if path.stem.endswith(matching.LABEL_IDS):
         train_id_of = np.full(LABEL_ID_COUNT, IGNORED, np.uint8)
         train_id_of[list(LABEL_IDS.values())] = range(SCORED)
-        train_ids = train_id_of[read_labels(path, LABEL_ID_COUNT, ignored=0)]
-    elif path.stem.endswith(matching.TRAIN_IDS):
-        train_ids = read_labels(path, SCORED, IGNORED)
-    else:
-        raise UserError(
-            f"{path}: must be a *{matching.LABEL_IDS}.png or *{matching.TRAIN_IDS}.png"
-            " of Cityscapes"
-        )
-    if train_ids.shape != SIZE:
-        raise UserError(f"{path}: {PROTOCOL} needs label maps of 1024x2048, their full size")
-    return train_ids
+        return train_id_of[read_labels(path, LABEL_ID_COUNT, ignored=0)]
+    if path.stem.endswith(matching.TRAIN_IDS):
+        return read_labels(path, SCORED, IGNORED)
+    raise UserError(
+        f"{path}: must be a *{matching.LABEL_IDS}.png or *{matching.TRAIN_IDS}.png of Cityscapes"
+    )
 
 
 def original_script_scores(confusions: np.ndarray) -> dict[str, Any]:

@@ -56,9 +56,8 @@ SCHEMA = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Convert a file; exit status 0, 2 with one line for bad input, or 130 if interrupted."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.scorer.convert_caffemodel", description=__doc__
-    )
+    program = "python -m eval.scorer.convert_caffemodel"
+    parser = argparse.ArgumentParser(prog=program, description=__doc__)
     parser.add_argument("caffemodel", type=Path, help="the published fcn-8s-cityscapes.caffemodel")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors")
     options = parser.parse_args(arguments)
@@ -97,8 +96,7 @@ def fcn8s_from_caffe(layers: list[CaffeLayer], path: Path, width: int, classes: 
     """The published network with the weights of a caffemodel, in evaluation mode, on the CPU.
 
     Args:
-        layers: from `read_caffemodel`.
-        path: named in errors.
+        path: the file, for errors.
         width, classes: of FCN8s; the published network has 64 and 20.
 
     Raises:

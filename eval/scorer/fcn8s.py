@@ -54,7 +54,6 @@ class FCN8s(nn.Module):
         batch_norm: BatchNorm after every convolution of VGG16, fc6 and fc7, which then have no
             bias. Not in the published network, but needed for training from scratch.
         padding: "published" or "same"; see the module docstring.
-        dropout: share of the outputs of fc6 and fc7 dropped in training mode; 0.5 is published.
 
     Initial values are those of the published training: convolutions by He et al. 2015, score
     layers zero, deconvolutions bilinear interpolation of each class by itself.
@@ -69,7 +68,6 @@ class FCN8s(nn.Module):
         width: int = 64,
         batch_norm: bool = False,
         padding: Padding = "published",
-        dropout: float = 0.5,
     ) -> None:
         super().__init__()
         if padding not in ALIGNMENTS:
@@ -89,11 +87,10 @@ class FCN8s(nn.Module):
             stages.append(nn.Sequential(*layers))
         self.stages = nn.ModuleList(stages)
         self.fc6 = nn.Sequential(
-            *_convolution(previous, 64 * width, 7, self.alignment.fc6, batch_norm),
-            nn.Dropout(dropout),
+            *_convolution(previous, 64 * width, 7, self.alignment.fc6, batch_norm), nn.Dropout(0.5)
         )
         self.fc7 = nn.Sequential(
-            *_convolution(64 * width, 64 * width, 1, 0, batch_norm), nn.Dropout(dropout)
+            *_convolution(64 * width, 64 * width, 1, 0, batch_norm), nn.Dropout(0.5)
         )
         self.score_fr = nn.Conv2d(64 * width, classes, 1)
         self.score_pool4 = nn.Conv2d(8 * width, classes, 1)

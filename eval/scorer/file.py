@@ -125,8 +125,7 @@ def check_scorer(
     Args:
         record: from `load_scorer`.
         class_names: the classes of the labels, in index order.
-        source: of `dataset`, `fingerprint` and `size` [H, W], what has to be equal; what the file
-            does not record is not compared.
+        source: `dataset`, `fingerprint` and `size` [H, W], compared where the file records them.
 
     Raises:
         UserError: they differ.

@@ -73,7 +73,7 @@ def hold_out(labels: np.ndarray) -> np.ndarray:
     Args:
         labels: (N, H, W) uint8; 255 is ignored.
     """
-    labelled = np.flatnonzero((labels != IGNORED).any((1, 2)))
+    labelled = np.flatnonzero(_labelled(labels))
     count = min(HELD_OUT_MOST, len(labelled) // HELD_OUT_EVERY)
     return labelled[[(2 * i + 1) * len(labelled) // (2 * count) for i in range(count)]]
 
@@ -250,9 +250,14 @@ def endless_order(count: int, generator: torch.Generator) -> Iterator[int]:
         yield from torch.randperm(count, generator=generator).tolist()
 
 
+def _labelled(labels: np.ndarray) -> np.ndarray:
+    """(N,) bool: whether a photo has a labelled pixel."""
+    return np.array([(image != IGNORED).any() for image in labels], bool)
+
+
 def check_labelled(labels: np.ndarray, held: np.ndarray) -> None:
     """UserError if no pixel is labelled in the photos held out (indices), or in the others."""
-    labelled = (labels != IGNORED).any((1, 2))
+    labelled = _labelled(labels)
     if not np.delete(labelled, held).any():
         raise UserError("training the scorer: no pixel is labelled")
     if len(held) and not labelled[held].any():
