@@ -72,85 +72,40 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    images = parser.add_argument_group("images, matched by name")
-    add = images.add_argument
+    add = parser.add_argument_group("images, matched by name").add_argument
     add("--translations", type=Path, required=True, metavar="DIR", help="the images to score")
-    add(
-        "--targets",
-        type=Path,
-        metavar="DIR",
-        help="the real images; optional if they are in the translations folder",
-    )
+    add("--targets", type=Path, metavar="DIR", help="the real images, if in another folder")
     add("--labels", type=Path, metavar="DIR", help="true label maps (for fcn and labels)")
-    what = parser.add_argument_group("what to score, and with what")
-    add = what.add_argument
-    add(
-        "--scores",
-        type=_families,
-        metavar="LIST",
-        help=f"some of {','.join(FAMILIES)}; default: all that the other options allow",
-    )
+    add = parser.add_argument_group("what to score, and with what").add_argument
+    scores = f"some of {','.join(FAMILIES)}; default: all that the other options allow"
+    add("--scores", type=_families, metavar="LIST", help=scores)
     add("--dataset", metavar="NAME", help="data set that defines the classes, in datasets.yaml")
+    values = "what index maps hold: class positions or the data set's own values; default: detected"
+    add("--label-values", choices=LABEL_VALUES, help=values)
     add(
-        "--label-values",
-        choices=LABEL_VALUES,
-        help="what the index maps hold: class positions, or the data set's own values;"
-        " default: detected from the files",
+        "--datasets", type=Path, metavar="FILE", help="more data sets, in a file like datasets.yaml"
     )
-    add(
-        "--datasets",
-        type=Path,
-        metavar="FILE",
-        help="a file with more data sets, like datasets.yaml",
-    )
-    add(
-        "--scorer",
-        type=Path,
-        metavar="FILE",
-        help="a trained FCN-8s (for fcn); default: the one for --dataset in runs/scorers",
-    )
+    scorer = "a trained FCN-8s (for fcn); default: the one for --dataset in runs/scorers"
+    add("--scorer", type=Path, metavar="FILE", help=scorer)
     add("--protocol", choices=PROTOCOLS, help="a published protocol for the FCN-score")
-    add(
-        "--lpips-net",
-        choices=("alex", "vgg", "squeeze"),
-        help="backbone of LPIPS (default: alex)",
-    )
-    add(
-        "--lpips-weights",
-        type=Path,
-        metavar="FILE",
-        help="weights of the backbone (default: in torch's cache)",
-    )
-    how = parser.add_argument_group("execution and output")
-    add = how.add_argument
-    add(
-        "--workers",
-        type=_count,
-        metavar="N",
-        help="number of processes (default: one per core); it does not change the scores",
-    )
-    add(
-        "--device",
-        choices=("cpu", "cuda"),
-        default="cpu",
-        help="device for fcn and lpips (default: cpu); with cuda, one process",
-    )
-    add(
-        "--json",
-        type=Path,
-        metavar="FILE",
-        help="write the scores, per-image values and settings to FILE",
-    )
+    net = "backbone of LPIPS (default: alex)"
+    add("--lpips-net", choices=("alex", "vgg", "squeeze"), help=net)
+    weights = "weights of the backbone (default: in torch's cache)"
+    add("--lpips-weights", type=Path, metavar="FILE", help=weights)
+    add = parser.add_argument_group("execution and output").add_argument
+    workers = "number of processes (default: one per core); it does not change the scores"
+    add("--workers", type=_count, metavar="N", help=workers)
+    device = "device for fcn and lpips (default: cpu); with cuda, one process"
+    add("--device", choices=("cpu", "cuda"), default="cpu", help=device)
+    record = "write the scores, per-image values and settings to FILE"
+    add("--json", type=Path, metavar="FILE", help=record)
     return parser
 
 
 def _families(text: str) -> tuple[str, ...]:
     families = tuple(dict.fromkeys(text.split(",")))
-    for family in families:
-        if family not in FAMILIES:
-            raise argparse.ArgumentTypeError(
-                f"must be some of {','.join(FAMILIES)} (got {family!r})"
-            )
+    if not set(families) <= set(FAMILIES):
+        raise argparse.ArgumentTypeError(f"must be some of {','.join(FAMILIES)} (got {text!r})")
     return families
 
 
@@ -177,15 +132,11 @@ def _workers(options: argparse.Namespace) -> int:
 
 def _check_writable(path: Path) -> None:
     """Check --json before minutes of scoring, not after; raises UserError."""
-    if path.is_dir():
-        raise UserError(f"--json {path}: is a folder")
-    if path.exists():
-        with open(path, "rb") as file:
-            if file.read(1) != b"{":  # never overwrite an image or a scorer by mistake
-                raise UserError(f"--json {path}: exists and is not a JSON file")
     above = next(folder for folder in path.absolute().parents if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise UserError(f"--json {path}: {above} is not a writable folder")
+    if path.is_dir() or not above.is_dir() or not os.access(above, os.W_OK):
+        raise UserError(f"--json {path}: is a folder, or {above} is not a writable folder")
+    if path.exists() and path.read_bytes()[:1] != b"{":
+        raise UserError(f"--json {path}: exists and is not a JSON file")  # an image or a scorer
 
 
 @contextmanager
@@ -195,11 +146,9 @@ def _progress() -> Iterator[Callable[[int, int], None] | None]:
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as TimeLeft
+    from rich.progress import Progress
 
-    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TextColumn("left"))
-    with Progress(*columns, TimeLeft(), console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("scoring", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -5,18 +5,15 @@ the score of each draw is computed from the confusion matrices, the histograms o
 drawn images. The interval says nothing about another training: the reports have intervals over
 seeds for that.
 
-Plain percentiles of the draws would be wrong where draws are biased. A draw repeats some images and
-omits others, so its pooled histograms are rougher and intersect less; all draws may lie below the
-score. Therefore the draws are shifted so that their mean is the score (the bootstrap estimate of
-bias, Efron & Tibshirani 1993, chapter 10), and their percentiles are clipped to the range of the
-score. An interval always contains its score: if one rare image puts the score beyond the
-percentiles, the interval is extended to it. Means over images have no bias; the shift corrects only
-the noise of their draws.
+Plain percentiles of the draws would be wrong where draws are biased: a draw repeats some images and
+omits others, so its pooled histograms intersect less, and all draws may lie below the score. Hence
+the draws are shifted so that their mean is the score (the bootstrap estimate of bias, Efron &
+Tibshirani 1993, chapter 10), their percentiles are clipped to the range of the score, and an
+interval is extended to its score where that lies outside. Means over images have no bias; the shift
+corrects only the noise of their draws.
 
-`scipy.stats.bootstrap` does not serve here. Its default, BCa, takes a normal quantile of the share
-of draws below the score: if all of them lie below it, as colour intersections do, that quantile is
-infinite and the interval NaN. Its percentile and basic methods would then give an interval that
-lies wholly below or above the score.
+`scipy.stats.bootstrap` does not serve: BCa takes a normal quantile of the share of draws below the
+score, which is infinite if all are; its other methods give intervals without the score.
 """
 
 from __future__ import annotations
@@ -98,35 +95,17 @@ def class_intervals(
     if len(confusion) < 2 or not confusion.any():
         return {}
     classes = confusion.shape[-1]
-    drawn: dict[str, list[np.ndarray]] = {}
-    for sums in _resampled(confusion.reshape(len(confusion), -1)):
-        for name, values in class_scores(sums.reshape(-1, classes, classes), scored).items():
-            drawn.setdefault(name, []).append(values)
+    tables = [
+        fcn_score.scores(sums.reshape(-1, classes, classes), scored)
+        for sums in _resampled(confusion.reshape(len(confusion), -1))
+    ]
     scores = fcn_score.scores(confusion.sum(0), scored)
     return {
-        f"{family}.{name}": _interval(f"{family}.{name}", np.concatenate(values), scores[name])
-        for name, values in drawn.items()
+        f"{family}.{name}": _interval(
+            f"{family}.{name}", np.concatenate([table[name] for table in tables]), score
+        )
+        for name, score in scores.items()
     }
-
-
-def class_scores(confusions: np.ndarray, scored: int | None = None) -> dict[str, np.ndarray]:
-    """`eval.fcn_score.scores` of R matrices (R, C, C) at once, (R,) each."""
-    kept = slice(scored)
-    correct = np.diagonal(confusions, axis1=1, axis2=2)[:, kept]
-    true, predicted = confusions.sum(2)[:, kept], confusions.sum(1)[:, kept]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return {
-            "pixel_accuracy": correct.sum(1) / confusions.sum((1, 2)),
-            "class_accuracy": _mean_where(correct / true, true > 0),
-            "class_iou": _mean_where(
-                correct / (true + predicted - correct), true + predicted - correct > 0
-            ),
-        }
-
-
-def _mean_where(values: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Row means over the entries that are there; NaN if there are none."""
-    return np.where(there, values, 0).sum(1) / there.sum(1)
 
 
 def _resampled(rows: np.ndarray) -> Iterator[np.ndarray]:

@@ -28,15 +28,9 @@ def lab_histograms(image: np.ndarray) -> np.ndarray:
 
     Returns:
         (3, BINS) int32; every row sums to H·W. Values out of range count in the outermost bins.
-
-    Raises:
-        ValueError: wrong shape or type.
     """
     from skimage.color import rgb2lab
 
-    image = np.asarray(image)
-    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"image: must be (H, W, 3) uint8 (got {image.shape} {image.dtype})")
     lab = rgb2lab(image).reshape(-1, 3)
     cells = np.floor((lab - LOWEST) / COUNTED_WIDTH).astype(np.int64)
     cells = np.clip(cells, 0, ((HIGHEST - LOWEST) / COUNTED_WIDTH).astype(np.int64) - 1)
@@ -45,8 +39,6 @@ def lab_histograms(image: np.ndarray) -> np.ndarray:
 
 def merged(counts: np.ndarray, width: float = SCORED_WIDTH) -> np.ndarray:
     """(…, 3, BINS) counts, merged into bins of `width` units, one of BIN_WIDTHS."""
-    if width not in BIN_WIDTHS:
-        raise ValueError(f"width: must be one of {', '.join(map(str, BIN_WIDTHS))} (got {width})")
     together = round(width / COUNTED_WIDTH)
     return counts.reshape(*counts.shape[:-1], -1, together).sum(-1)
 
@@ -63,15 +55,7 @@ def histogram_intersection(p: np.ndarray, q: np.ndarray) -> float:
     """Σ min(p, q) of two histograms with the same bins, each normalised to sum 1; 1 means equal.
 
     Args:
-        p, q: (bins,) non-negative counts or densities.
-
-    Raises:
-        ValueError: different shapes, negative or non-finite values, or an empty histogram.
+        p, q: (bins,) non-negative counts or densities, not all zero.
     """
     p, q = np.asarray(p, np.float64), np.asarray(q, np.float64)
-    if p.shape != q.shape or p.ndim != 1:
-        raise ValueError(f"p and q: must both be (bins,) (got {p.shape} and {q.shape})")
-    for name, values in (("p", p), ("q", q)):
-        if not (np.isfinite(values).all() and (values >= 0).all() and values.sum() > 0):
-            raise ValueError(f"{name}: must be finite, not negative and not all zero")
     return float(min(1.0, np.minimum(p / p.sum(), q / q.sum()).sum()))

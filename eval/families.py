@@ -1,40 +1,30 @@
 """The families of scores: what each measures of one image, and makes of all of them.
 
-`measure` keeps no state, so images can be measured in any order and in several processes; `add`
-takes its results in the order of the images. `build_family` chooses a family's class by name.
+`measure` keeps no state, so images can be measured in any order and in several processes; its
+results are appended to `measured` in the order of the images. `build_family` chooses by name.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eval import bootstrap, color, fcn_score, pixel
 from eval.matching import TRAIN_IDS, Matched
-from eval.metrics import PROTOCOLS, of_family
+from eval.metrics import PROTOCOLS
 from pix2pix.common.errors import NotMeasured, UserError
 
 if TYPE_CHECKING:
+    from eval.labels import LabelReader
     from eval.scorer.fcn8s import FCN8s
 
 Array = np.ndarray
 Distance = Callable[[Array, Array], Array]
 """(N, H, W, 3) uint8 twice to (N,) distances, as `eval.lpips.LPIPSDistance`."""
-
-
-class LabelReading(Protocol):
-    """How the label maps of a folder are read (`eval.labels.LabelReader`)."""
-
-    def __call__(self, path: Path) -> Array:
-        """(H, W) uint8 class indices, 255 ignored."""
-
-    def record(self, paths: Sequence[Path]) -> dict[str, Any]:
-        """What to record about the reading of these files."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +46,7 @@ class Scoring:
         label_endings: which of the label files of Cityscapes can be read, the best first.
 
     Raises:
-        ValueError: an unknown family or protocol, or "fcn" together with "labels".
+        ValueError: "fcn" together with "labels".
     """
 
     families: Sequence[str] = ("fcn", "lpips", "color", "pixel")
@@ -66,124 +56,86 @@ class Scoring:
     classes: int | None = None
     class_names: Sequence[str] | None = None
     lpips: Distance | NotMeasured | None = None
-    label_reader: Callable[[Matched], LabelReading] | None = None
+    label_reader: Callable[[Matched], LabelReader] | None = None
     label_endings: Sequence[str] = (TRAIN_IDS,)
 
     def __post_init__(self) -> None:
-        for family in self.families:
-            of_family(family)
         if "fcn" in self.families and "labels" in self.families:
             raise ValueError("families: translations are photos (fcn) or label maps (labels)")
-        if self.protocol not in (None, *PROTOCOLS):
-            raise ValueError(f"protocol: must be one of {PROTOCOLS} (got {self.protocol!r})")
 
 
-class FamilyScores(Protocol):
+class FamilyScores:
     """One family during the measurement; it stores numbers, never images."""
 
-    settings: dict[str, Any]
-    per_image: dict[str, list[float]]
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self.measured: list[Any] = []
 
     def measure(self, translation: Array, target: Array, labels: Array | None) -> Any:
         """Measure one image: (H, W, 3) uint8 twice, and (H, W) uint8 class indices."""
+        raise NotImplementedError
 
-    def add(self, measured: Any) -> None:
-        """Add the measurement of the next image."""
+    def per_image(self) -> dict[str, Array]:
+        """(N,) float64 of each score that an image has by itself."""
+        return {}
 
     def values(self) -> dict[str, float]:
         """The scores of the whole set; NaN if no pixel was labelled."""
+        raise NotImplementedError
 
     def intervals(self) -> dict[str, bootstrap.Interval]:
         """The 95 % intervals over test images; empty if there are none."""
+        raise NotImplementedError
 
 
-class MeanScores:
-    """Scores of single images, whose mean is the score of the set."""
+class MeanScores(FamilyScores):
+    """Scores of single images, whose mean is the score of the set: {score: its function}."""
 
-    def __init__(self, names: tuple[str, ...], settings: dict[str, Any]) -> None:
-        self.per_image: dict[str, list[float]] = {name: [] for name in names}
-        self.settings = settings
+    def __init__(
+        self, measures: Mapping[str, Callable[[Array, Array], float]], settings: dict[str, Any]
+    ) -> None:
+        super().__init__(settings)
+        self.measures = measures
 
-    def add(self, measured: tuple[float, ...]) -> None:
-        for column, value in zip(self.per_image.values(), measured, strict=True):
-            column.append(value)
+    def measure(self, translation: Array, target: Array, labels: Array | None) -> tuple[float, ...]:
+        return tuple(function(translation, target) for function in self.measures.values())
+
+    def per_image(self) -> dict[str, Array]:
+        columns = zip(*self.measured, strict=True)
+        return {name: np.array(column) for name, column in zip(self.measures, columns, strict=True)}
 
     def values(self) -> dict[str, float]:
-        return {name: float(np.mean(column)) for name, column in self.per_image.items()}
+        return {name: float(np.mean(column)) for name, column in self.per_image().items()}
 
     def intervals(self) -> dict[str, bootstrap.Interval]:
-        columns = {name: np.array(column) for name, column in self.per_image.items()}
-        return bootstrap.mean_intervals(columns)
+        return bootstrap.mean_intervals(self.per_image())
 
 
-PIXEL_MEASURES = {"pixel.l1": pixel.l1, "pixel.psnr": pixel.psnr, "pixel.ssim": pixel.ssim}
-
-
-class PixelScores(MeanScores):
-    """pixel.l1, pixel.psnr and, if `with_ssim`, pixel.ssim."""
-
-    def __init__(self, with_ssim: bool) -> None:
-        settings = {
-            "psnr_cap_db": pixel.PSNR_CAP,
-            "ssim": "Gaussian 11x11, sigma 1.5, k1 0.01, k2 0.03",
-            "value_range": 1.0,
-        }
-        names = tuple(PIXEL_MEASURES)
-        super().__init__(names if with_ssim else names[:2], settings)
-
-    def measure(self, translation: Array, target: Array, labels: Array | None) -> tuple[float, ...]:
-        return tuple(PIXEL_MEASURES[name](translation, target) for name in self.per_image)
-
-
-class LPIPSScores(MeanScores):
-    """lpips, from a distance that may name its `net` and its backbone's `digest`."""
-
-    def __init__(self, distance: Distance) -> None:
-        self.distance = distance
-        settings = {
-            "net": getattr(distance, "net", "unnamed"),
-            "version": "0.1",
-            "backbone_digest": getattr(distance, "digest", None),
-        }
-        super().__init__(("lpips",), settings)
-
-    def measure(self, translation: Array, target: Array, labels: Array | None) -> tuple[float, ...]:
-        return (float(self.distance(translation[None], target[None])[0]),)
-
-
-class ColorScores:
+class ColorScores(FamilyScores):
     """color.L, color.a and color.b, from pooled histograms: never a mean over images."""
 
     def __init__(self) -> None:
-        self.translations: list[Array] = []
-        self.targets: list[Array] = []
-        self.per_image: dict[str, list[float]] = {}
-        self.settings = {
-            "space": "CIE Lab, D65, 2 degrees",
-            "bin_width": color.SCORED_WIDTH,
-            "counted_bin_width": color.COUNTED_WIDTH,
-        }
+        widths = {"bin_width": color.SCORED_WIDTH, "counted_bin_width": color.COUNTED_WIDTH}
+        super().__init__({"space": "CIE Lab, D65, 2 degrees", **widths})
 
-    def measure(
-        self, translation: Array, target: Array, labels: Array | None
-    ) -> tuple[Array, Array]:
-        return color.lab_histograms(translation), color.lab_histograms(target)
+    def measure(self, translation: Array, target: Array, labels: Array | None) -> Array:
+        return np.stack([color.lab_histograms(translation), color.lab_histograms(target)])
 
-    def add(self, measured: tuple[Array, Array]) -> None:
-        self.translations.append(measured[0])
-        self.targets.append(measured[1])
+    def counts(self) -> Array:
+        """(2, N, 3, BINS) int32: translations, then targets."""
+        return np.stack(self.measured, axis=1)
 
     def values(self, width: float = color.SCORED_WIDTH) -> dict[str, float]:
         """The scores in bins of `width` Lab units, one of `color.BIN_WIDTHS`."""
-        translations, targets = np.sum(self.translations, axis=0), np.sum(self.targets, axis=0)
+        translations, targets = self.counts().sum(axis=1)
         found = color.intersections(translations, targets, width)
         return {f"color.{channel}": value for channel, value in found.items()}
 
     def intervals(self) -> dict[str, bootstrap.Interval]:
-        return bootstrap.color_intervals(np.stack(self.translations), np.stack(self.targets))
+        return bootstrap.color_intervals(*self.counts())
 
 
-class ClassScores:
+class ClassScores(FamilyScores):
     """fcn.* or labels.*, from the summed confusion matrix: never a mean over images.
 
     Args:
@@ -201,46 +153,40 @@ class ClassScores:
         settings: dict[str, Any],
         scored: int | None = None,
     ) -> None:
+        super().__init__({"classes": classes, "ignored": 255, **settings})
         self.family, self.predict, self.classes, self.scored = family, predict, classes, scored
-        self.confusions: list[Array] = []
-        self.per_image: dict[str, list[float]] = {f"{family}.pixel_accuracy": []}
-        self.settings = {"classes": classes, "ignored": 255, **settings}
 
     def measure(self, translation: Array, target: Array, labels: Array | None) -> Array:
         assert labels is not None, "the caller reads labels for this family"
         return fcn_score.confusion_matrix(self.predict(translation), labels, self.classes)
 
-    def add(self, measured: Array) -> None:
-        self.confusions.append(measured)
-        self.per_image[f"{self.family}.pixel_accuracy"].append(
-            self._scores(measured)["pixel_accuracy"]
-        )
+    def confusions(self) -> Array:
+        """(N, C, C) int64, rows the true class."""
+        return np.stack(self.measured)
+
+    def per_image(self) -> dict[str, Array]:
+        column = [fcn_score.scores(one, self.scored)["pixel_accuracy"] for one in self.measured]
+        return {f"{self.family}.pixel_accuracy": np.array(column)}
 
     def values(self) -> dict[str, float]:
-        summed = self._scores(np.sum(self.confusions, axis=0))
+        summed = fcn_score.scores(self.confusions().sum(0), self.scored)
         return {f"{self.family}.{name}": value for name, value in summed.items()}
 
     def intervals(self) -> dict[str, bootstrap.Interval]:
-        return bootstrap.class_intervals(np.stack(self.confusions), self.family, self.scored)
-
-    def _scores(self, confusion: Array) -> dict[str, float]:
-        return fcn_score.scores(confusion, self.scored)
+        return bootstrap.class_intervals(self.confusions(), self.family, self.scored)
 
 
 def build_family(
     family: str, scoring: Scoring, labelled: bool, smallest: tuple[int, int]
 ) -> FamilyScores:
-    """One of FAMILIES, ready to measure images of at least `smallest` (H, W) pixels.
-
-    Args:
-        labelled: whether there are label maps.
+    """One of FAMILIES, ready to measure images of at least `smallest` (H, W) pixels, and labels.
 
     Raises:
         NotMeasured: something that the family needs is missing.
         UserError: the scorer or the palette does not fit the number of classes.
     """
     if family == "pixel":
-        return PixelScores(with_ssim=min(smallest) >= pixel.SSIM_MINIMUM)
+        return _build_pixel(smallest)
     if family == "color":
         return ColorScores()
     if family == "lpips":
@@ -248,44 +194,66 @@ def build_family(
     if not labelled:
         raise NotMeasured("the data set has no labels")
     if family == "labels":
-        return _build_labels(scoring.palette, scoring.classes)
+        palette, classes = scoring.palette, scoring.classes
+        if palette is None:
+            raise NotMeasured("the data set has no palette")
+        if classes not in (None, len(palette)):
+            raise UserError(f"the palette has {len(palette)} colours, the labels {classes} classes")
+        predict = functools.partial(fcn_score.nearest_class, palette=palette)
+        return ClassScores("labels", predict, len(palette), {"palette": palette.tolist()})
     if scoring.scorer is None:
         raise NotMeasured("no scorer was given")
-    build = _build_fcn if scoring.protocol is None else _build_published_fcn
-    return build(scoring.scorer, scoring)
+    return _build_fcn(scoring.scorer, scoring)
 
 
-def _build_lpips(lpips: Distance | NotMeasured | None, smallest: tuple[int, int]) -> LPIPSScores:
+def _build_pixel(smallest: tuple[int, int]) -> MeanScores:
+    measures = {"pixel.l1": pixel.l1, "pixel.psnr": pixel.psnr}
+    if min(smallest) >= pixel.SSIM_MINIMUM:
+        measures["pixel.ssim"] = pixel.ssim
+    settings = {
+        "psnr_cap_db": pixel.PSNR_CAP,
+        "ssim": "Gaussian 11x11, sigma 1.5, k1 0.01, k2 0.03",
+        "value_range": 1.0,
+    }
+    return MeanScores(measures, settings)
+
+
+def _build_lpips(lpips: Distance | NotMeasured | None, smallest: tuple[int, int]) -> MeanScores:
+    """lpips, from a distance that may name its `net` and its backbone's `digest`."""
     if lpips is None:
         raise NotMeasured("LPIPS was not loaded")
     if isinstance(lpips, NotMeasured):
         raise lpips
-    needed = getattr(lpips, "smallest", 0)
+    net, needed = getattr(lpips, "net", "unnamed"), getattr(lpips, "smallest", 0)
     if min(smallest) < needed:
-        raise NotMeasured(
-            f"an image has {smallest[0]}x{smallest[1]} pixels;"
-            f" LPIPS ({getattr(lpips, 'net', 'unnamed')}) needs {needed} per side"
-        )
-    return LPIPSScores(lpips)
+        raise NotMeasured(f"an image has {min(smallest)} pixels per side; LPIPS needs {needed}")
+    settings = {"net": net, "version": "0.1", "backbone_digest": getattr(lpips, "digest", None)}
+    return MeanScores({"lpips": functools.partial(_distance, lpips)}, settings)
 
 
-def _build_labels(palette: Array | None, classes: int | None) -> ClassScores:
-    if palette is None:
-        raise NotMeasured("the data set has no palette")
-    if classes not in (None, len(palette)):
-        raise UserError(f"the palette has {len(palette)} colours, the labels {classes} classes")
-    predict = functools.partial(fcn_score.nearest_class, palette=palette)
-    return ClassScores("labels", predict, len(palette), {"palette": palette.tolist()})
+def _distance(lpips: Distance, translation: Array, target: Array) -> float:
+    return float(lpips(translation[None], target[None])[0])
 
 
 def _build_fcn(scorer: FCN8s, scoring: Scoring) -> ClassScores:
-    """fcn with a scorer that was trained for the data set."""
+    """fcn with a scorer of the data set, or as published: 19 of the 20 outputs are scored."""
     # torch is loaded only when a network scores.
-    from eval.scorer.cityscapes import OUTPUTS
+    from eval.scorer import cityscapes
     from eval.scorer.file import weights_sha256
     from eval.scorer.train import segment_image
 
-    if scorer.padding == "published" and scorer.classes == OUTPUTS:
+    settings: dict[str, Any]
+    if scoring.protocol is not None:
+        settings = {
+            "network": "FCN-8s, published",
+            "protocol": scoring.protocol,
+            "scored_classes": cityscapes.SCORED,
+            "input": "bilinear to 1024x2048, BGR, mean subtracted",
+            "weights_sha256": weights_sha256(scorer),
+        }
+        predict = functools.partial(cityscapes.segment_published, scorer)
+        return ClassScores("fcn", predict, cityscapes.OUTPUTS, settings, cityscapes.SCORED)
+    if scorer.padding == "published" and scorer.classes == cityscapes.OUTPUTS:
         raise UserError(
             f"the published scorer gives valid scores only with --protocol {PROTOCOLS[0]}"
         )
@@ -301,21 +269,4 @@ def _build_fcn(scorer: FCN8s, scoring: Scoring) -> ClassScores:
         "padding": scorer.padding,
         "weights_sha256": weights_sha256(scorer),
     }
-    predict = functools.partial(segment_image, scorer)
-    return ClassScores("fcn", predict, scorer.classes, settings)
-
-
-def _build_published_fcn(scorer: FCN8s, scoring: Scoring) -> ClassScores:
-    """fcn as published for Cityscapes: 19 of the 20 outputs are scored."""
-    from eval.scorer import cityscapes
-    from eval.scorer.file import weights_sha256
-
-    settings = {
-        "network": "FCN-8s, published",
-        "protocol": scoring.protocol,
-        "scored_classes": cityscapes.SCORED,
-        "input": "bilinear to 1024x2048, BGR, mean subtracted",
-        "weights_sha256": weights_sha256(scorer),
-    }
-    predict = functools.partial(cityscapes.segment_published, scorer)
-    return ClassScores("fcn", predict, cityscapes.OUTPUTS, settings, cityscapes.SCORED)
+    return ClassScores("fcn", functools.partial(segment_image, scorer), scorer.classes, settings)

@@ -6,6 +6,8 @@ CVPR 2015, section 5. The scores of a data set come from the sum of its images' 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
@@ -39,7 +41,7 @@ def confusion_matrix(
     return counts.reshape(classes, classes).astype(np.int64)
 
 
-def scores(confusion: np.ndarray, scored: int | None = None) -> dict[str, float]:
+def scores(confusion: np.ndarray, scored: int | None = None) -> dict[str, Any]:
     """The three FCN-scores of a (C, C) confusion matrix, each in [0, 1].
 
     `class_accuracy` is the mean over the classes that have a true pixel, `class_iou` over those
@@ -47,43 +49,43 @@ def scores(confusion: np.ndarray, scored: int | None = None) -> dict[str, float]
     pix2pix script counts them as 0). All three scores are NaN if no pixel is labelled.
 
     Args:
+        confusion: or R matrices (R, C, C) at once, which have (R,) of each score.
         scored: K; only the first K classes are averaged. Default: all. The outputs after them are
             not classes: they are never the truth, and predicting one is an error.
 
     Raises:
         ValueError: wrong shape, K not in 1 to C, or pixels whose truth is not a scored class.
     """
-    confusion = np.asarray(confusion)
     accuracy, iou = per_class(confusion, scored)
-    total = confusion.sum()
-    if total == 0:
-        return dict.fromkeys(("pixel_accuracy", "class_accuracy", "class_iou"), float("nan"))
-    return {
-        "pixel_accuracy": float(np.trace(confusion) / total),
-        "class_accuracy": float(np.nanmean(accuracy)),
-        "class_iou": float(np.nanmean(iou)),
-    }
+    with np.errstate(invalid="ignore"):
+        found = {
+            "pixel_accuracy": np.trace(confusion, 0, -2, -1) / confusion.sum((-2, -1)),
+            "class_accuracy": _mean_of_present(accuracy),
+            "class_iou": _mean_of_present(iou),
+        }
+    return {name: value if np.ndim(value) else float(value) for name, value in found.items()}
 
 
 def per_class(confusion: np.ndarray, scored: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """(K,) accuracy and (K,) IoU of the scored classes; NaN for absent ones, as in `scores`."""
-    confusion = np.asarray(confusion)
-    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
+    """(…, K) accuracy and IoU of the scored classes; NaN for absent ones, as in `scores`."""
+    if confusion.ndim < 2 or confusion.shape[-2] != confusion.shape[-1]:
         raise ValueError(f"confusion: must be (C, C) (got {confusion.shape})")
-    classes = len(confusion)
+    classes = confusion.shape[-1]
     scored = classes if scored is None else scored
     if not 1 <= scored <= classes:
         raise ValueError(f"scored: must be 1 to {classes} (got {scored})")
-    if confusion[scored:].any():
+    if confusion[..., scored:, :].any():
         raise ValueError(f"confusion: the truth of some pixels is not one of the {scored} classes")
-    correct = np.diagonal(confusion)[:scored].astype(np.float64)
-    true, predicted = confusion.sum(1)[:scored], confusion.sum(0)[:scored]
-    union = true + predicted - correct
-    missing = np.full(scored, np.nan)
-    return (
-        np.divide(correct, true, out=missing.copy(), where=true > 0),
-        np.divide(correct, union, out=missing.copy(), where=union > 0),
-    )
+    correct = np.diagonal(confusion, 0, -2, -1)[..., :scored].astype(np.float64)
+    true, predicted = confusion.sum(-1)[..., :scored], confusion.sum(-2)[..., :scored]
+    with np.errstate(invalid="ignore"):  # 0/0 is NaN
+        return correct / true, correct / (true + predicted - correct)
+
+
+def _mean_of_present(values: np.ndarray) -> np.ndarray:
+    """Means over the last axis without NaN; NaN if nothing else is there."""
+    there = ~np.isnan(values)
+    return np.where(there, values, 0).sum(-1) / there.sum(-1)
 
 
 def nearest_class(image: np.ndarray, palette: np.ndarray) -> np.ndarray:
@@ -98,15 +100,7 @@ def nearest_class(image: np.ndarray, palette: np.ndarray) -> np.ndarray:
 
     Returns:
         (H, W) uint8.
-
-    Raises:
-        ValueError: wrong shape or type of either.
     """
-    image, palette = np.asarray(image), np.asarray(palette)
-    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"image: must be (H, W, 3) uint8 (got {image.shape} {image.dtype})")
-    if palette.ndim != 2 or palette.shape[-1] != 3 or not 1 <= len(palette) <= 255:
-        raise ValueError(f"palette: must be (C, 3), C from 1 to 255 (got {palette.shape})")
     pixels = image.astype(np.int32)
     nearest = np.zeros(image.shape[:2], np.uint8)
     least = np.full(image.shape[:2], np.iinfo(np.int32).max, np.int32)

@@ -17,10 +17,11 @@ without any of the endings of the program that wrote the others in its folder.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pix2pix.common.errors import UserError
 from pix2pix.data.layouts import SUFFIXES
@@ -28,7 +29,6 @@ from pix2pix.data.layouts import SUFFIXES
 LISTED = 3  # names that an error lists
 PHOTO = "_leftImg8bit"
 TRAIN_IDS, LABEL_IDS, COLOURS = "_gtFine_labelTrainIds", "_gtFine_labelIds", "_gtFine_color"
-OTHER_IMAGES = {".gif", ".ppm", ".pgm", ".pnm", ".exr", ".hdr", ".jp2", ".avif", ".heic"}
 LABEL_KINDS = (TRAIN_IDS, LABEL_IDS, COLOURS)
 CITYSCAPES = (PHOTO, *LABEL_KINDS, "_gtFine_instanceIds")
 TORCH = {"translations": "output", "targets": "target", "labels": "input"}
@@ -37,24 +37,19 @@ Role = Literal["translations", "targets", "labels"]
 Files = dict[str, Path]
 
 
-@dataclass(frozen=True)
-class Convention:
+class Convention(NamedTuple):
     """How one program names what it writes into one folder."""
 
-    title: str
+    program: str
     translation: str
     target: str
     input: str
 
 
 CONVENTIONS = (
-    Convention("NAME_fake_B with NAME_real_B (PyTorch port)", "_fake_B", "_real_B", "_real_A"),
-    Convention(
-        "NAME_fake_A with NAME_real_A (PyTorch port, CycleGAN)", "_fake_A", "_real_A", "_real_B"
-    ),
-    Convention(
-        "NAME-outputs with NAME-targets (TensorFlow port)", "-outputs", "-targets", "-inputs"
-    ),
+    Convention("PyTorch port", "_fake_B", "_real_B", "_real_A"),
+    Convention("PyTorch port, CycleGAN", "_fake_A", "_real_A", "_real_B"),
+    Convention("TensorFlow port", "-outputs", "-targets", "-inputs"),
 )
 
 # All endings that these programs write side by side, whether they are scored or not.
@@ -62,6 +57,14 @@ PROGRAM_ENDINGS = (
     *(f"_{kind}_{side}" for kind in ("real", "fake", "rec", "idt") for side in "AB"),
     *("-inputs", "-outputs", "-targets"),
 )
+
+
+class ImageFiles(NamedTuple):
+    """The files of one test image; `labels` is None if there are no label maps."""
+
+    translation: Path
+    target: Path
+    labels: Path | None
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,11 @@ class Matched:
     convention: str
     label_ending: str | None = None
 
+    def files(self) -> Iterator[ImageFiles]:
+        """The files of each image."""
+        labels = self.labels or (None,) * len(self.names)
+        return map(ImageFiles, self.translations, self.targets, labels)
+
 
 def match(
     translations: Path,
@@ -97,14 +105,14 @@ def match(
         label_endings: which of the label files of Cityscapes can be read, the best first.
 
     Raises:
-        UserError: a folder is missing or holds no image, a name occurs twice, or names are
-            unmatched; the message lists the first ones on both sides.
+        UserError: a folder is missing or holds no image, or names are unmatched or occur twice.
     """
     recognised: list[str] = []
     files = _files(_inner(translations, "translations", recognised))
     convention = _convention(files, translations)
     if convention is not None:
-        recognised.append(convention.title)
+        program, ending, beside, _ = convention
+        recognised.append(f"NAME{ending} with NAME{beside} ({program})")
         _refuse_other_endings(translations, files, PROGRAM_ENDINGS)
         files = _ending_in(files, convention.translation)
     if targets is None:
@@ -113,14 +121,15 @@ def match(
                 f"{translations}: holds plain names of no known program; give --targets DIR"
             )
         targets = translations
-    listings = [files, _targets(targets, convention, recognised)]
-    folders, ending = [translations, targets], None
+    found = _files(_inner(targets, "targets", recognised))
+    listings = [files, _beside_translations(targets, found, convention, "target") or found]
+    folders, label_ending = [translations, targets], None
     if labels is not None:
         inner = _inner(labels, "targets" if labels_are == "target" else "labels", recognised)
-        found, ending = _labels(inner, convention, labels_are, label_endings)
+        found, label_ending = _labels(inner, convention, labels_are, label_endings)
         listings.append(found)
         folders.append(labels)
-    if ending is not None or len({frozenset(listing) for listing in listings}) > 1:
+    if label_ending is not None or len({frozenset(listing) for listing in listings}) > 1:
         shortened = [_without_cityscapes_endings(listing) for listing in listings]
         if shortened != listings:
             recognised.append("Cityscapes names")
@@ -128,52 +137,45 @@ def match(
     _refuse_unmatched(folders, listings)
     names = tuple(sorted(listings[0]))
     chosen = [tuple(listing[name] for name in names) for listing in listings]
-    return Matched(
-        names,
-        chosen[0],
-        chosen[1],
-        chosen[2] if labels is not None else None,
-        ", ".join(dict.fromkeys(recognised)) or "equal names",
-        ending,
-    )
+    by = ", ".join(dict.fromkeys(recognised)) or "equal names"
+    return Matched(names, chosen[0], chosen[1], chosen[2] if labels else None, by, label_ending)
 
 
-def _targets(folder: Path, convention: Convention | None, recognised: list[str]) -> Files:
-    files = _files(_inner(folder, "targets", recognised))
+def _beside_translations(
+    folder: Path, files: Files, convention: Convention | None, role: Literal["input", "target"]
+) -> Files:
+    """What a program wrote beside its translations; empty if it did not write this folder."""
     for known in (convention,) if convention else CONVENTIONS:
         # NAME_real_B is an ordinary name unless the translations are in the same folder.
         if convention or _ending_in(files, known.translation):
-            chosen = _ending_in(files, known.target)
+            chosen = _ending_in(files, getattr(known, role))
             if chosen:
                 _refuse_other_endings(folder, files, PROGRAM_ENDINGS)
                 return chosen
-    return files
+    return {}
 
 
 def _labels(
     folder: Path,
     convention: Convention | None,
-    labels_are: str,
+    labels_are: Literal["input", "target"],
     endings: Sequence[str],
 ) -> tuple[Files, str | None]:
     """The label maps by name, and the Cityscapes ending by which they were chosen."""
     files = _files(folder)
-    for known in (convention,) if convention else CONVENTIONS:
-        role = known.input if labels_are == "input" else known.target
-        if (convention or _ending_in(files, known.translation)) and _ending_in(files, role):
-            _refuse_other_endings(folder, files, PROGRAM_ENDINGS)
-            return _ending_in(files, role), None
-    for ending in endings:
+    written = _beside_translations(folder, files, convention, labels_are)
+    if written:
+        return written, None
+    for ending in (*endings, *LABEL_KINDS):
         chosen = {stem: path for stem, path in files.items() if stem.endswith(ending)}
-        if chosen:
-            _refuse_other_endings(folder, files, CITYSCAPES)
-            return chosen, ending
-    for ending in LABEL_KINDS:
-        if any(stem.endswith(ending) for stem in files):
+        if chosen and ending not in endings:
             raise UserError(
                 f"{folder}: the values of NAME{ending} files are not class positions;"
                 " give --dataset or --protocol"
             )
+        if chosen:
+            _refuse_other_endings(folder, files, CITYSCAPES)
+            return chosen, ending
     return files, None
 
 
@@ -190,46 +192,35 @@ def _refuse_other_endings(folder: Path, files: Files, endings: tuple[str, ...]) 
 
 def _inner(folder: Path, role: Role, recognised: list[str]) -> Path:
     """The folder that holds the images of a role: this one, or one that a program makes in it."""
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
     for outer in (folder, folder / "images"):
         if _images_in(outer):
             return outer
         if all((outer / TORCH[side]).is_dir() for side in ("translations", "targets")):
             recognised.append("folders output and target (Torch code)")
-            inner = outer / TORCH[role]
-            if not inner.is_dir():
-                raise UserError(f"{inner}: no such folder")
-            return inner
+            return outer / TORCH[role]
     return folder
 
 
 def _images_in(folder: Path) -> list[Path]:
     """The images of a folder, sorted by name. Other files are ignored."""
-    if not folder.is_dir():
-        return []
-    found = []
-    for path in sorted(folder.iterdir()):
-        suffix = path.suffix.lower()
-        if path.name.startswith(".") or not path.is_file():
-            continue
-        if suffix in OTHER_IMAGES:
-            raise UserError(f"{path}: this format is not supported; save it as PNG")
-        if suffix in SUFFIXES:
-            found.append(path)
-    return found
+    return [
+        path
+        for path in sorted(folder.glob("*"))
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    ]
 
 
 def _files(folder: Path) -> Files:
     """{stem: path} of the images in a folder, or in its folders of cities."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
     paths = _images_in(folder)
     if not paths:
-        cities = [city for city in sorted(folder.iterdir()) if city.is_dir()]
-        below = [path for city in cities for path in _images_in(city)]
+        below = [path for city in sorted(folder.glob("*/")) for path in _images_in(city)]
         paths = [path for path in below if path.stem.endswith(CITYSCAPES)]
         if not paths:
             hint = f"; give one of the folders in it ({below[0].parent})" if below else ""
-            raise UserError(f"{folder}: holds no image{hint}")
+            raise UserError(f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))}){hint}")
     return _keyed((path.stem, path) for path in paths)
 
 
@@ -261,24 +252,17 @@ def _ending_in(files: Mapping[str, Path], ending: str) -> Files:
 
 
 def _without_cityscapes_endings(files: Mapping[str, Path]) -> Files:
-    def shortened(stem: str) -> str:
-        ending = next((e for e in CITYSCAPES if stem.endswith(e)), "")
-        return stem.removesuffix(ending)
-
-    return _keyed((shortened(stem), path) for stem, path in files.items())
+    endings = re.compile(f"({'|'.join(CITYSCAPES)})$")
+    return _keyed((endings.sub("", stem), path) for stem, path in files.items())
 
 
 def _refuse_unmatched(folders: Sequence[Path], listings: Sequence[Files]) -> None:
-    first = listings[0]
     for role, folder, listing in zip(TORCH, folders, listings, strict=False):
-        same = folder == folders[0]
+        sides = ("translations", folders[0], listings[0]), (role, folder, listing)
         complaints = [
-            f"{len(names)} only in {f'the {side} of ' * same}{where} ({_first_names(names)})"
-            for names, side, where in (
-                (first.keys() - listing.keys(), "translations", folders[0]),
-                (listing.keys() - first.keys(), role, folder),
-            )
-            if names
+            f"{len(names)} only in the {side} of {where} ({_first_names(names)})"
+            for (side, where, mine), (_, _, other) in (sides, sides[::-1])
+            if (names := mine.keys() - other.keys())
         ]
         if complaints:
             raise UserError(f"unmatched images: {'; '.join(complaints)}")

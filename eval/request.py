@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from eval.families import Scoring
-from eval.labels import DataSet, read_data_set
+from eval.labels import choose_reader, label_endings
 from eval.lpips import LPIPSDistance, load_lpips
 from eval.matching import match
 from eval.metrics import PROTOCOLS, of_family
@@ -19,6 +22,7 @@ from eval.score import score_folders
 from pix2pix.common.errors import NotMeasured, UserError
 from pix2pix.common.files import file_sha256
 from pix2pix.data.decode import check_image, is_lossy
+from pix2pix.data.registry import DatasetEntry, find_entry, load_registry
 
 # Measured (docs/scores.md): the photos saved at quality 75 against the same pixels as PNG.
 JPEG_EFFECT = (
@@ -40,11 +44,20 @@ def score(
     """
     if options.device == "cuda":
         check_cuda()
-    if options.datasets is not None and options.dataset is None:
-        raise UserError("--datasets: needs --dataset NAME, one of the data sets in the file")
-    data = read_data_set(options.dataset, options.datasets) if options.dataset else None
+    data = None
+    if options.dataset is not None:
+        data = find_entry(load_registry(options.datasets), options.dataset)
     families = _families(options, data)
-    scoring = _with_data_set(Scoring(families=families), options, data)
+    scoring = Scoring(families=families)
+    if data is not None and data.classes:
+        scoring = dataclasses.replace(
+            scoring,
+            palette=np.array([one.colour for one in data.classes], np.uint8),
+            classes=len(data.classes),
+            class_names=[one.name for one in data.classes],
+            label_reader=functools.partial(choose_reader, data, options.label_values),
+            label_endings=label_endings(data),
+        )
     missing: dict[str, str] = {}
     record: dict[str, Any] = {}
     notes: list[str] = []
@@ -56,14 +69,15 @@ def score(
                 raise UserError(f"--scores fcn: {reason}") from None
             missing = dict.fromkeys(of_family("fcn"), str(reason))
     if "lpips" in families:
-        lpips = _lpips(options)
-        if families == ("lpips",) and isinstance(lpips, NotMeasured):
-            raise UserError(f"--scores lpips: {lpips}")
+        lpips: LPIPSDistance | NotMeasured
+        try:
+            net = options.lpips_net or "alex"
+            lpips = load_lpips(net, options.lpips_weights, device=options.device)
+        except NotMeasured as reason:
+            lpips = reason
         scoring = dataclasses.replace(scoring, lpips=lpips)
-    labels = options.labels if {"fcn", "labels"} & set(families) else None
-    results = score_folders(
-        options.translations, options.targets, labels, scoring, workers=workers, progress=progress
-    )
+    sides = options.translations, options.targets, options.labels
+    results = score_folders(*sides, scoring, workers=workers, progress=progress)
     results.not_measured.update(missing)
     if options.scores is not None and not results.values:
         why = "; ".join(dict.fromkeys(results.not_measured.values()))
@@ -72,7 +86,7 @@ def score(
         command=shlex.join(["python", "-m", "eval", *options.command_line]),
         device=options.device,
         dataset=options.dataset,
-        direction=data.direction if data else None,
+        direction=data.default_direction if data else None,
         **record,
     )
     return results, [*notes, *_warnings(options, results)]
@@ -89,64 +103,40 @@ def check_cuda() -> None:
     torch.set_float32_matmul_precision("highest")
 
 
-def _families(options: argparse.Namespace, data: DataSet | None) -> tuple[str, ...]:
+def _families(options: argparse.Namespace, data: DatasetEntry | None) -> tuple[str, ...]:
     """The families to score; UserError if one cannot be, or if an option would do nothing."""
-    classes = data is not None and bool(data.class_names)
-    network = options.scorer is not None or options.protocol is not None or data is not None
-    if options.scores is None and options.labels is not None and not network:
-        raise UserError("--labels: needs --scorer FILE or --dataset NAME to score with")
-    families = tuple(options.scores or _default_families(options, data))
-    if "fcn" in families and "labels" in families:
+    labelled = options.labels is not None
+    classes = labelled and data is not None and bool(data.classes)
+    network = labelled and bool(options.scorer or options.protocol or data)
+    families = options.scores
+    if families is None:
+        painted = classes and data is not None and data.label_role == data.roles()[1]
+        families = ("labels" if painted and not options.protocol else "fcn",) if network else ()
+        families += ("lpips", "color", "pixel")
+    fcn, labels, lpips = (family in families for family in ("fcn", "labels", "lpips"))
+    if fcn and labels:
         raise UserError("--scores: translations are photos (fcn) or label maps (labels)")
-    if "fcn" in families and (options.labels is None or not network):
+    if fcn and not network:
         raise UserError("--scores fcn: needs --labels DIR and --scorer FILE or --dataset NAME")
-    if "labels" in families and (options.labels is None or not classes):
+    if labels and not classes:
         raise UserError(f"--scores labels: {NEEDS_CLASSES}")
-    for name, family, why in (
-        ("scorer", "fcn", "is for fcn, which is not scored here; fcn needs --labels DIR"),
-        ("protocol", "fcn", "is for fcn, which is not scored here; fcn needs --labels DIR"),
-        ("lpips_weights", "lpips", "is for lpips, which is not scored here"),
-        ("lpips_net", "lpips", "is for lpips, which is not scored here"),
+    for name, useful, why in (
+        ("labels", fcn or labels, "is for fcn and labels; needs --scorer FILE or --dataset NAME"),
+        ("scorer", fcn, "is for fcn, which is not scored here; fcn needs --labels DIR"),
+        ("protocol", fcn, "is for fcn, which is not scored here; fcn needs --labels DIR"),
+        ("lpips_weights", lpips, "is for lpips, which is not scored here"),
+        ("lpips_net", lpips, "is for lpips, which is not scored here"),
+        ("datasets", data, "needs --dataset NAME, one of the data sets in the file"),
+        ("label_values", classes, NEEDS_CLASSES),
+        ("dataset", not options.protocol, "cannot go with --protocol, which defines the labels"),
     ):
-        if getattr(options, name) is not None and family not in families:
+        if getattr(options, name) is not None and not useful:
             raise UserError(f"--{name.replace('_', '-')}: {why}")
-    if options.labels is not None and not {"fcn", "labels"} & set(families):
-        raise UserError("--labels: is for fcn and labels, which are not scored here")
-    if options.protocol is not None and (data is not None or options.label_values is not None):
-        raise UserError(
-            f"--protocol {options.protocol}: defines the labels itself;"
-            " leave --dataset, --datasets and --label-values out"
-        )
-    if options.label_values is not None and not (classes and options.labels is not None):
-        raise UserError(f"--label-values: {NEEDS_CLASSES}")
-    return families
-
-
-def _default_families(options: argparse.Namespace, data: DataSet | None) -> tuple[str, ...]:
-    """All families that the options allow."""
-    always = ("lpips", "color", "pixel")
-    if options.labels is None:
-        return always
-    painted = data is not None and data.labels_are == "target" and options.protocol is None
-    return ("labels" if painted else "fcn", *always)
-
-
-def _with_data_set(scoring: Scoring, options: argparse.Namespace, data: DataSet | None) -> Scoring:
-    """Adds the classes and the palette of a data set, and how its label maps are read."""
-    if data is None or not data.class_names:
-        return scoring
-    return dataclasses.replace(
-        scoring,
-        palette=data.palette,
-        classes=len(data.class_names),
-        class_names=data.class_names,
-        label_reader=data.label_reader(options.label_values),
-        label_endings=data.label_endings,
-    )
+    return tuple(families)
 
 
 def _with_scorer(
-    scoring: Scoring, options: argparse.Namespace, data: DataSet | None, notes: list[str]
+    scoring: Scoring, options: argparse.Namespace, data: DatasetEntry | None, notes: list[str]
 ) -> tuple[Scoring, dict[str, Any]]:
     """Adds the network of fcn; returns also what is recorded about it.
 
@@ -157,27 +147,21 @@ def _with_scorer(
     from eval.scorer.cityscapes import load_published_scorer
     from eval.scorer.file import check_scorer, find_scorer, is_published, load_scorer
 
-    path = options.scorer
-    if options.protocol is not None:
-        if path is None:
-            raise UserError(
-                f"--protocol {options.protocol}: needs --scorer FILE, the converted network"
-            )
+    path, protocol = options.scorer, options.protocol
+    if path is None and protocol is not None:
+        raise UserError(f"--protocol {protocol}: needs --scorer FILE, the converted network")
+    if protocol is not None:
         network = load_published_scorer(path, options.device)
-        scoring = dataclasses.replace(scoring, scorer=network, protocol=options.protocol)
+        scoring = dataclasses.replace(scoring, scorer=network, protocol=protocol)
         return scoring, {"scorer": {"file": str(path), "file_sha256": file_sha256(path)}}
-    if data is not None and not data.class_names:
-        raise NotMeasured(f"{data.name} has no labels")
     if path is None:
         assert data is not None, "checked by _families"
-        matched = match(
-            options.translations,
-            options.targets,
-            options.labels,
-            label_endings=data.label_endings,
-        )
-        size = check_image(matched.translations[0]).size
-        path = find_scorer(data.name, size, data.class_names, datasets=options.datasets)
+        if not data.classes:
+            raise NotMeasured(f"{data.name} has no labels")
+        endings = scoring.label_endings
+        sides = options.translations, options.targets, options.labels
+        size = check_image(match(*sides, label_endings=endings).translations[0]).size
+        path = find_scorer(data.name, size, scoring.class_names or (), datasets=options.datasets)
         notes.append(f"scorer: {path}")
     scorer, known = load_scorer(path, options.device)
     if is_published(known):
@@ -186,7 +170,7 @@ def _with_scorer(
             " its preprocessing"
         )
     if data is not None:
-        check_scorer(path, known, data.class_names, {"dataset": data.name})
+        check_scorer(path, known, scoring.class_names, {"dataset": data.name})
     record = {
         "file": str(path),
         "file_sha256": file_sha256(path),
@@ -195,14 +179,6 @@ def _with_scorer(
     }
     scoring = dataclasses.replace(scoring, scorer=scorer, class_names=known["class_names"])
     return scoring, {"scorer": record}
-
-
-def _lpips(options: argparse.Namespace) -> LPIPSDistance | NotMeasured:
-    net = options.lpips_net or "alex"
-    try:
-        return load_lpips(net, options.lpips_weights, device=options.device)
-    except NotMeasured as reason:
-        return reason
 
 
 def _warnings(options: argparse.Namespace, results: ScoreResults) -> list[str]:
@@ -223,26 +199,18 @@ def _warnings(options: argparse.Namespace, results: ScoreResults) -> list[str]:
     same = options.targets is not None and options.translations.samefile(options.targets)
     if same and results.settings["matched_by"] == "equal names":
         warnings.append("note: translations and targets are one folder: these scores are a ceiling")
-    return warnings + _size_warnings(results)
-
-
-def _size_warnings(results: ScoreResults) -> list[str]:
-    """A warning if the scorer was trained at a size that is not the size of all images."""
-    scorer = results.settings.get("scorer")
-    if scorer is None:
-        return []
+    scorer = results.settings.get("scorer", {})
+    trained = scorer.get("source", {}).get("size")
     if results.original_script is not None:
         from eval.scorer.cityscapes import PHOTO_SIZE
 
-        trained: Any = PHOTO_SIZE
-    else:
-        trained = scorer.get("source", {}).get("size")
+        trained = list(PHOTO_SIZE)
     smallest, largest = results.settings["smallest"], results.settings["largest"]
-    several = results.settings["sizes"] > 1
-    if trained is None or (not several and smallest == list(trained)):
-        return []
-    sizes = "x".join(map(str, smallest)) + (f" to {'x'.join(map(str, largest))}" * several)
-    return [
-        f"warning: {Path(scorer['file']).name} was trained at {trained[0]}x{trained[1]} pixels and"
-        f" scores images of {sizes}: such scores are not comparable with others"
-    ]
+    if trained is not None and not trained == smallest == largest:
+        sizes = ["x".join(map(str, size)) for size in (trained, smallest, largest)]
+        warnings.append(
+            f"warning: {Path(scorer['file']).name} was trained at {sizes[0]} pixels and scores"
+            f" images of {' to '.join(dict.fromkeys(sizes[1:]))}: such scores are not comparable"
+            " with others"
+        )
+    return warnings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import math
@@ -64,7 +63,10 @@ class ScoreResults:
         packed = io.BytesIO()
         np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]  # no name is an option
         write_whole(directory / "per_image.npz", packed.getvalue())
-        write_whole(directory / "per_image.csv", self._csv().encode())
+        import pandas as pd  # here, as worker processes do without it
+
+        rows = pd.DataFrame({"name": self.names, **self.per_image})  # repr: full precision
+        write_whole(directory / "per_image.csv", rows.to_csv(index=False).encode())
         self.write_json(directory / "scores.json")
 
     def write_json(self, path: Path, images: bool = False) -> None:
@@ -72,20 +74,16 @@ class ScoreResults:
 
         Args:
             images: add the values of each image, for readers who keep only this file.
-
-        Raises:
-            OSError: the file cannot be written.
         """
         record: dict[str, Any] = {
             "values": self.values,
-            "intervals_over_images": {name: list(pair) for name, pair in self.intervals.items()},
+            "intervals_over_images": self.intervals,
             "not_measured": self.not_measured,
             "per_class": self.per_class,
             "color_by_bin_width": self.color_by_bin_width,
+            **({"original_script": self.original_script} if self.original_script else {}),
+            "settings": self.settings,
         }
-        if self.original_script is not None:
-            record["original_script"] = self.original_script
-        record["settings"] = self.settings
         if images:
             columns = {
                 score: [float(v) if math.isfinite(v) else None for v in column]
@@ -94,75 +92,49 @@ class ScoreResults:
             record["per_image"] = {"names": list(self.names), **columns}
         write_whole(path, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
 
-    def _csv(self) -> str:
-        """A row per image, a column per score, full precision; empty if there is no value."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["name", *self.per_image])
-        for index, name in enumerate(self.names):
-            row = [float(column[index]) for column in self.per_image.values()]
-            writer.writerow([name, *(repr(v) if math.isfinite(v) else "" for v in row)])
-        return text.getvalue()
-
 
 def table(results: ScoreResults) -> str:
     """Text for a terminal: scores with their intervals, then classes and bin widths if measured."""
-    smallest, largest = (
-        f"{h}x{w}" for h, w in (results.settings[k] for k in ("smallest", "largest"))
-    )
-    sizes = smallest if results.settings["sizes"] == 1 else f"{smallest} to {largest}"
-    matched_by = results.settings["matched_by"]
-    lines = [f"{len(results.names)} images of {sizes}, matched by {matched_by}", ""]
+    settings = results.settings
+    sizes = dict.fromkeys("{}x{}".format(*settings[key]) for key in ("smallest", "largest"))
+    images = f"{len(results.names)} images of {' to '.join(sizes)}"
+    lines = [f"{images}, matched by {settings['matched_by']}", ""]
     interval = f"{LEVEL:.0%} over images"
     lines.append(f"{'score':22}{'value':>9}  {interval:<22}{'unit':5}better")
     for name, value in results.values.items():
         metric = METRICS[name]
-        low_high = ""
-        if name in results.intervals:
-            low_high = "{:.4f} to {:.4f}".format(*results.intervals[name])
+        ends = results.intervals.get(name, ())
+        low_high = " to ".join(f"{end:.4f}" for end in ends)
         lines.append(f"{name:22}{value:9.4f}  {low_high:<22}{metric.unit:5}{metric.better}")
     lines += [f"{name:22}not measured: {why}" for name, why in results.not_measured.items()]
     if results.intervals:
         lines.append("Intervals are over test images, of this single model, not over trainings.")
-    return "\n".join([*lines, *_by_class(results), *_by_bin_width(results), *_original(results)])
+    if any(row["iou"] is not None for row in results.per_class):
+        width = max(len(row["class"]) for row in results.per_class) + 2
+        lines += ["", f"{'class':{width}}{'accuracy':>9}{'IoU':>9}"]
+        for row in results.per_class:
+            cells = ("absent" if row[k] is None else f"{row[k]:.4f}" for k in ("accuracy", "iou"))
+            lines.append(f"{row['class']:{width}}" + "".join(f"{cell:>9}" for cell in cells))
+    if results.color_by_bin_width:
+        names = results.color_by_bin_width["1"]
+        lines += ["", f"{'bin width (Lab units)':22}" + "".join(f"{name:>9}" for name in names)]
+    for units, values in results.color_by_bin_width.items():
+        lines.append(f"{units:22}" + "".join(f"{value:9.4f}" for value in values.values()))
+    return "\n".join([*lines, *_original(results.original_script)])
 
 
-def _by_class(results: ScoreResults) -> list[str]:
-    if not any(row["iou"] is not None for row in results.per_class):
-        return []
-    width = max(len(row["class"]) for row in results.per_class) + 2
-    lines = ["", f"{'class':{width}}{'accuracy':>9}{'IoU':>9}"]
-    for row in results.per_class:
-        cells = ("absent" if row[k] is None else f"{row[k]:.4f}" for k in ("accuracy", "iou"))
-        lines.append(f"{row['class']:{width}}" + "".join(f"{cell:>9}" for cell in cells))
-    return lines
-
-
-def _by_bin_width(results: ScoreResults) -> list[str]:
-    if not results.color_by_bin_width:
-        return []
-    names = list(next(iter(results.color_by_bin_width.values())))
-    lines = ["", f"{'bin width (Lab units)':22}" + "".join(f"{name:>9}" for name in names)]
-    for width, values in results.color_by_bin_width.items():
-        lines.append(f"{width:22}" + "".join(f"{values[name]:9.4f}" for name in names))
-    return lines
-
-
-def _original(results: ScoreResults) -> list[str]:
+def _original(found: dict[str, Any] | None) -> list[str]:
     """What the published script would print, next to ours."""
-    found = results.original_script
     if found is None:
         return []
-    quirks = "it counts absent classes as 0, misplaces pixels and drops images"
-    lines = ["", f"the original script would print ({quirks}):"]
-    lines += [
-        f"{'fcn.' + key:22}{value:9.4f}" for key, value in found.items() if isinstance(value, float)
+    scores = {name: value for name, value in found.items() if isinstance(value, float)}
+    dropped = found["dropped_images"]
+    return [
+        "",
+        "the original script would print (it counts absent classes as 0, misplaces pixels and"
+        " drops images):",
+        *(f"{'fcn.' + name:22}{value:9.4f}" for name, value in scores.items()),
+        f"images it drops: {len(dropped)}" + f" ({', '.join(dropped[:3])})" * bool(dropped),
+        f"pixels of output 19 that it counts for another class: {found['misplaced_pixels']}",
+        f"classes it counts as 0: {', '.join(found['absent_classes']) or 'none'}",
     ]
-    dropped, absent = found["dropped_images"], found["absent_classes"]
-    lines.append(
-        f"images it drops: {len(dropped)}" + (f" ({', '.join(dropped[:3])})" * bool(dropped))
-    )
-    misplaced = found["misplaced_pixels"]
-    lines.append(f"pixels of output 19 that it counts for another class: {misplaced}")
-    lines.append(f"classes it counts as 0: {', '.join(absent) or 'none'}")
-    return lines

@@ -18,42 +18,30 @@ import pickle
 import platform
 import signal
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from eval import bootstrap, fcn_score
 from eval.color import BIN_WIDTHS
 from eval.families import ClassScores, ColorScores, FamilyScores, Scoring, build_family
-from eval.matching import LABEL_IDS, TRAIN_IDS, Matched, match
+from eval.matching import LABEL_IDS, TRAIN_IDS, ImageFiles, Matched, match
 from eval.metrics import FAMILIES, of_family
 from eval.pixel import SSIM_MINIMUM
 from eval.results import ScoreResults
 from pix2pix.common.errors import NotMeasured, UserError
-from pix2pix.data.decode import INDEX_KINDS, check_image, read_labels, read_rgb
+from pix2pix.data.decode import INDEX_KINDS, PHOTO_KINDS, check_image, read_labels, read_rgb
 
 __all__ = ["ScoreResults", "Scoring", "score_folders"]
 
-PACKAGES = (
-    "pix2pix-ablations",
-    "numpy",
-    "pillow",
-    "torch",
-    "torchmetrics",
-    "scikit-image",
-    "lpips",
-)
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-"""Environment in which numpy and torch use one thread; they read it when they are loaded."""
-QUEUED_PER_WORKER = 4
-"""Images that wait for a process; this bounds the measurements in memory."""
+PACKAGES = ["numpy", "pillow", "torch", "torchmetrics", "scikit-image", "lpips"]
 
 Size = tuple[int, int]
 Measured = dict[str, Any]
@@ -85,7 +73,15 @@ def score_folders(
         UserError: images that are missing, unmatched, unreadable or of different size; labels
             out of range; a scorer for another number of classes; or a process that died.
     """
-    scoring, label_size = _with_protocol(scoring)
+    label_size: Size | None = None
+    if scoring.protocol is not None:
+        from eval.scorer import cityscapes
+
+        label_size, names = cityscapes.SIZE, cityscapes.CLASS_NAMES[: cityscapes.SCORED]
+        endings = (LABEL_IDS, TRAIN_IDS)
+        scoring = dataclasses.replace(
+            scoring, class_names=names, label_endings=endings, label_reader=None
+        )
     matched = match(
         translations,
         targets,
@@ -96,19 +92,18 @@ def score_folders(
     painted = ("RGB", "RGB with alpha") if scoring.label_reader else ()
     sizes, formats = check_headers(matched, (*INDEX_KINDS, *painted), label_size)
     smallest = min(sizes, key=lambda size: (min(size), size))
-    measured, reasons = _build_families(scoring, labels is not None, smallest)
-    labelled = next((m for m in measured.values() if isinstance(m, ClassScores)), None)
+    families, reasons = _build_families(scoring, labels is not None, smallest)
+    labelled = next((one for one in families.values() if isinstance(one, ClassScores)), None)
     read: Callable[[Path], np.ndarray] | None = None
     label_maps: dict[str, Any] = {}
     if labelled is not None:
         read, label_maps = _label_reading(scoring, matched, labelled.classes)
-    for one in measure_all(matched, ImageMeasurement(measured, read), workers, progress):
-        for name, family in measured.items():
-            family.add(one[name])
+    for measured in measure_all(matched, ImageMeasurement(families, read), workers, progress):
+        for name, family in families.items():
+            family.measured.append(measured[name])
     if labelled is not None:
         pixels = sum(n * math.prod(label_size or size) for size, n in sizes.items())
-        counted = sum(int(confusion.sum()) for confusion in labelled.confusions)
-        label_maps["ignored_share"] = 1 - counted / pixels
+        label_maps["ignored_share"] = 1 - int(labelled.confusions().sum()) / pixels
     settings = {
         "images": len(matched.names),
         "smallest": list(smallest),
@@ -118,26 +113,11 @@ def score_folders(
         "formats": formats,
         **({"label_maps": label_maps} if label_maps else {}),
         **({"protocol": scoring.protocol} if scoring.protocol else {}),
-        **{family: measure.settings for family, measure in measured.items()},
+        **{name: family.settings for name, family in families.items()},
         "bootstrap": bootstrap.settings(len(matched.names)),
         "versions": _versions(),
     }
-    return _results(matched.names, scoring, measured, reasons, settings)
-
-
-def _with_protocol(scoring: Scoring) -> tuple[Scoring, Size | None]:
-    """What the protocol says about the label maps and classes; the size of all label maps."""
-    if scoring.protocol is None:
-        return scoring, None
-    from eval.scorer import cityscapes
-
-    scoring = dataclasses.replace(
-        scoring,
-        class_names=cityscapes.CLASS_NAMES[: cityscapes.SCORED],
-        label_endings=(LABEL_IDS, TRAIN_IDS),
-        label_reader=None,
-    )
-    return scoring, cityscapes.SIZE
+    return _results(matched.names, scoring, families, reasons, settings)
 
 
 def _build_families(
@@ -178,14 +158,14 @@ def _label_reading(
 def _results(
     names: tuple[str, ...],
     scoring: Scoring,
-    measured: Mapping[str, FamilyScores],
+    families: Mapping[str, FamilyScores],
     reasons: dict[str, str],
     settings: dict[str, Any],
 ) -> ScoreResults:
     """The results of all families once every image is added."""
     wanted = [name for family in scoring.families for name in of_family(family)]
-    values = {name: v for family in measured.values() for name, v in family.values().items()}
-    intervals = {n: i for family in measured.values() for n, i in family.intervals().items()}
+    values = {name: v for family in families.values() for name, v in family.values().items()}
+    intervals = {n: i for family in families.values() for n, i in family.intervals().items()}
     unlabelled = [name for name, value in values.items() if not math.isfinite(value)]
     reasons = reasons | dict.fromkeys(unlabelled, "no pixel is labelled")
     results = ScoreResults(
@@ -193,20 +173,15 @@ def _results(
         values={name: values[name] for name in wanted if name not in reasons},
         not_measured={name: reasons[name] for name in wanted if name in reasons},
         intervals={name: intervals[name] for name in wanted if name in intervals},
-        per_image={
-            name: np.array(column)
-            for family in measured.values()
-            for name, column in family.per_image.items()
-        },
+        per_image={n: c for family in families.values() for n, c in family.per_image().items()},
         settings=settings,
     )
-    for family in measured.values():
+    for family in families.values():
         if isinstance(family, ClassScores):
-            results.confusion = np.stack(family.confusions)
+            results.confusion = family.confusions()
             results.per_class = _by_class(results.confusion, family.scored, scoring.class_names)
         if isinstance(family, ColorScores):
-            results.lab = np.stack(family.translations)
-            results.lab_targets = np.stack(family.targets)
+            results.lab, results.lab_targets = family.counts()
             results.color_by_bin_width = {f"{w:g}": family.values(w) for w in BIN_WIDTHS}
     if scoring.protocol is not None and results.confusion is not None:
         from eval.scorer.cityscapes import original_script_scores
@@ -221,20 +196,15 @@ def _by_class(
     confusion: np.ndarray, scored: int | None, names: Sequence[str] | None
 ) -> list[dict[str, Any]]:
     """A row per scored class: name, accuracy and IoU; None if the class is absent."""
-    table = zip(*fcn_score.per_class(confusion.sum(0), scored), strict=True)
-    return [
-        {
-            "class": names[index] if names else str(index),
-            "accuracy": float(accuracy) if math.isfinite(accuracy) else None,
-            "iou": float(iou) if math.isfinite(iou) else None,
-        }
-        for index, (accuracy, iou) in enumerate(table)
-    ]
+    found = fcn_score.per_class(confusion.sum(0), scored)
+    accuracy, iou = ([None if math.isnan(x) else x for x in one.tolist()] for one in found)
+    rows = zip(names or map(str, range(len(iou))), accuracy, iou, strict=False)
+    return [{"class": name, "accuracy": share, "iou": union} for name, share, union in rows]
 
 
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in ("pix2pix-ablations", *PACKAGES):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     return versions
@@ -257,43 +227,25 @@ def check_headers(
     """
     sizes: Counter[Size] = Counter()
     formats: dict[str, Counter[str]] = {"translations": Counter(), "targets": Counter()}
-    for index, translation in enumerate(matched.translations):
-        first = check_image(translation)
-        target = check_image(matched.targets[index])
-        _check_size(matched.targets[index], target.size, translation, first.size)
-        formats["translations"][first.format] += 1
-        formats["targets"][target.format] += 1
-        if matched.labels is not None:
-            label = matched.labels[index]
-            found = check_image(label, label_kinds)
-            formats.setdefault("labels", Counter())[found.format] += 1
-            if label_size is None:
-                _check_size(label, found.size, translation, first.size)
-            elif found.size != label_size:
-                raise UserError(
-                    f"{label}: must have {_text(label_size)} pixels, not {_text(found.size)}"
-                )
-        sizes[first.size] += 1
+    for translation, target, label in matched.files():
+        header = check_image(translation)
+        sizes[header.size] += 1
+        formats["translations"][header.format] += 1
+        others: list[tuple[str, Path, Sequence[str], Size]]
+        others = [("targets", target, PHOTO_KINDS, header.size)]
+        if label is not None:
+            others.append(("labels", label, label_kinds, label_size or header.size))
+        for side, path, kinds, wanted in others:
+            found = check_image(path, kinds)
+            formats.setdefault(side, Counter())[found.format] += 1
+            if found.size != wanted:
+                needed = f"{_text(wanted)} pixels (height x width), not {_text(found.size)}"
+                raise UserError(f"{path}: must have {needed}")
     return sizes, {side: dict(count) for side, count in formats.items()}
-
-
-def _check_size(path: Path, size: Size, other: Path, wanted: Size) -> None:
-    if size != wanted:
-        raise UserError(
-            f"{path}: {_text(size)} pixels (height x width), but {other} has {_text(wanted)}"
-        )
 
 
 def _text(size: Size) -> str:
     return f"{size[0]}x{size[1]}"
-
-
-class ImageFiles(NamedTuple):
-    """The files of one test image; `labels` is None if no family needs a label map."""
-
-    translation: Path
-    target: Path
-    labels: Path | None
 
 
 @dataclass(frozen=True)
@@ -304,8 +256,7 @@ class ImageMeasurement:
     read_labels: Callable[[Path], np.ndarray] | None
 
     def __call__(self, files: ImageFiles) -> Measured:
-        translation = read_rgb(files.translation)
-        target = read_rgb(files.target)
+        translation, target = read_rgb(files.translation), read_rgb(files.target)
         labels = None
         if self.read_labels is not None and files.labels is not None:
             labels = self.read_labels(files.labels)
@@ -314,9 +265,20 @@ class ImageMeasurement:
             for name, family in self.families.items()
         }
 
-    @property
-    def needs_torch(self) -> bool:
-        return not set(self.families) <= {"color", "labels"}
+    @contextlib.contextmanager
+    def one_thread(self) -> Iterator[None]:
+        """torch uses one thread in this block, if one of the families needs it."""
+        if set(self.families) <= {"color", "labels"}:
+            yield
+            return
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 def measure_all(
@@ -328,18 +290,18 @@ def measure_all(
     """What each family measures, in the order of the images.
 
     Args:
-        workers: processes; 1 measures in this process.
-        progress: called with (images done, images in all).
+        workers, progress: of `score_folders`; 1 measures in this process.
 
     Raises:
         UserError: an image cannot be scored, or a worker process died.
     """
-    labels = matched.labels or (None,) * len(matched.names)
-    triples = zip(matched.translations, matched.targets, labels, strict=True)
-    images = [ImageFiles(*triple) for triple in triples]
+    images = list(matched.files())
     workers = min(workers, len(images))
-    measure = _measure_here if workers == 1 else functools.partial(_measure_in, workers)
-    for done, measured in enumerate(measure(images, measurement), 1):
+    if workers == 1:
+        results = _measure_here(images, measurement)
+    else:
+        results = _measure_in(workers, images, measurement)
+    for done, measured in enumerate(results, 1):
         yield measured
         if progress is not None:
             progress(done, len(images))
@@ -348,7 +310,7 @@ def measure_all(
 def _measure_here(
     images: Sequence[ImageFiles], measurement: ImageMeasurement
 ) -> Iterator[Measured]:
-    with _one_torch_thread() if measurement.needs_torch else contextlib.nullcontext():
+    with measurement.one_thread():
         yield from map(measurement, images)
 
 
@@ -358,18 +320,17 @@ def _measure_in(
     """In worker processes. They end at once when this generator or this process ends."""
     context = multiprocessing.get_context("spawn")  # torch does not survive a fork
     reading, lifeline = context.Pipe(duplex=False)
+    # torch would share its tensors with the processes if they pickled the measurement.
     initial = (pickle.dumps(measurement), reading)
     pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=initial)
-    queue: deque[Future[Measured]] = deque()
     try:
-        for files in images:
-            with _worker_environment():
-                queue.append(pool.submit(_measure, files))
-            if len(queue) == workers * QUEUED_PER_WORKER:
-                yield queue.popleft().result()
-        while queue:
-            yield queue.popleft().result()
-        pool.shutdown()
+        # Processes start here, and leave Ctrl-C to this one.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            results = pool.map(_measure, images)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        yield from results
     except BrokenProcessPool:
         raise UserError(
             "a worker process died, possibly out of memory; try fewer --workers"
@@ -389,10 +350,6 @@ def _start_worker(pickled: bytes, lifeline: Connection) -> None:
     global _measurement
     threading.Thread(target=_exit_after, args=(lifeline,), daemon=True).start()
     _measurement = pickle.loads(pickled)
-    if _measurement.needs_torch:
-        import torch
-
-        torch.set_num_threads(1)
 
 
 def _exit_after(lifeline: Connection) -> None:
@@ -402,33 +359,5 @@ def _exit_after(lifeline: Connection) -> None:
 
 
 def _measure(files: ImageFiles) -> Measured:
-    return _measurement(files)
-
-
-@contextlib.contextmanager
-def _worker_environment() -> Iterator[None]:
-    """Processes that start in this block use one thread, and leave Ctrl-C to this process."""
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    os.environ.update(ONE_THREAD)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-
-
-@contextlib.contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    with _measurement.one_thread():
+        return _measurement(files)

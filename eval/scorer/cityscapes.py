@@ -74,16 +74,11 @@ def load_published_scorer(path: Path, device: str | torch.device = "cpu") -> FCN
         UserError: from `load_scorer`, or it is not the published network.
     """
     model, record = load_scorer(path, device)
-    if not is_published(record):
-        raise UserError(
-            f"{path}: this scorer was trained for other photos ({model.classes} classes);"
-            f" {PROTOCOL} needs the published one, from python -m eval.scorer.convert_caffemodel"
-        )
     network = (model.classes, model.width, model.batch_norm, model.padding)
-    if network != (OUTPUTS, WIDTH, False, "published"):
+    if not is_published(record) or network != (OUTPUTS, WIDTH, False, "published"):
         raise UserError(
-            f"{path}: not the published network: it has {model.classes} outputs and width"
-            f" {model.width}; the published one has {OUTPUTS} and {WIDTH}, without BatchNorm"
+            f"{path}: not the published network ({model.classes} classes, width {model.width});"
+            f" {PROTOCOL} needs a file from python -m eval.scorer.convert_caffemodel"
         )
     return model
 
@@ -97,14 +92,7 @@ def segment_published(model: FCN8s, image: np.ndarray) -> np.ndarray:
 
     Returns:
         (1024, 2048) uint8, 0 to 19.
-
-    Raises:
-        ValueError: the image or the network is of another kind.
     """
-    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8 or image.size == 0:
-        raise ValueError(f"image: must be (H, W, 3) uint8 (got {image.shape} {image.dtype})")
-    if model.classes != OUTPUTS or model.training:
-        raise ValueError(f"model: must have {OUTPUTS} outputs and be in evaluation mode")
     device = next(model.parameters()).device
     batch = torch.from_numpy(network_input(image)[np.newaxis])
     # Full single precision, as in Caffe: a GPU would otherwise round to TF32.
@@ -122,36 +110,23 @@ def network_input(image: np.ndarray) -> np.ndarray:
 
 
 def read_train_ids(path: Path) -> np.ndarray:
-    """The truth of step 4: (1024, 2048) uint8, trainIds 0 to 18 and 255.
+    """The truth of step 4: (H, W) uint8, trainIds 0 to 18 and 255; `score_folders` checks the size.
 
     The name tells the kind of file: `*_gtFine_labelIds.png`, or `*_gtFine_labelTrainIds.png`, which
     cityscapesScripts writes.
 
     Raises:
-        UserError: wrong name, kind or size, or an index that this kind of file cannot hold.
+        UserError: wrong name or kind, or an index that this kind of file cannot hold.
     """
     if path.stem.endswith(matching.LABEL_IDS):
-        ids = read_labels(path, 256)
-        if ids.max() >= LABEL_ID_COUNT:
-            raise UserError(
-                f"{path}: {ids.max()} is not a label id (0 to {LABEL_ID_COUNT - 1});"
-                f" trainIds are read from *{matching.TRAIN_IDS}.png"
-            )
-        train_ids = _train_id_of_label_id()[ids]
-    elif path.stem.endswith(matching.TRAIN_IDS):
-        train_ids = read_labels(path, SCORED, IGNORED)
-    else:
-        raise UserError(
-            f"{path}: must be a *{matching.LABEL_IDS}.png or *{matching.TRAIN_IDS}.png"
-            " of Cityscapes"
-        )
-    if train_ids.shape != SIZE:
-        height, width = train_ids.shape
-        raise UserError(
-            f"{path}: {PROTOCOL} needs label maps of 1024x2048, their full size"
-            f" (this one has {height}x{width})"
-        )
-    return train_ids
+        train_id_of = np.full(LABEL_ID_COUNT, IGNORED, np.uint8)
+        train_id_of[list(LABEL_IDS.values())] = range(SCORED)
+        return train_id_of[read_labels(path, LABEL_ID_COUNT, ignored=0)]
+    if path.stem.endswith(matching.TRAIN_IDS):
+        return read_labels(path, SCORED, IGNORED)
+    raise UserError(
+        f"{path}: must be a *{matching.LABEL_IDS}.png or *{matching.TRAIN_IDS}.png of Cityscapes"
+    )
 
 
 def original_script_scores(confusions: np.ndarray) -> dict[str, Any]:
@@ -173,15 +148,7 @@ def original_script_scores(confusions: np.ndarray) -> dict[str, Any]:
     Returns:
         pixel_accuracy, class_accuracy, class_iou; dropped_images (indices); misplaced_pixels (in
         the other images); absent_classes (names of classes that count as 0).
-
-    Raises:
-        ValueError: wrong shape, or pixels whose truth is class 19.
     """
-    confusions = np.asarray(confusions)
-    if confusions.ndim != 3 or confusions.shape[1:] != (OUTPUTS, OUTPUTS):
-        raise ValueError(f"confusions: must be (N, 20, 20) (got {confusions.shape})")
-    if confusions[:, SCORED].any():
-        raise ValueError("confusions: class 19 is never the truth")
     dropped = confusions[:, SCORED - 1, SCORED] > 0
     kept = confusions[~dropped].sum(0)
     histogram = kept[:SCORED, :SCORED].astype(np.float64)
@@ -195,9 +162,3 @@ def original_script_scores(confusions: np.ndarray) -> dict[str, Any]:
         "misplaced_pixels": int(kept[:, SCORED].sum()),
         "absent_classes": [CLASS_NAMES[i] for i in np.flatnonzero(true == 0)],
     }
-
-
-def _train_id_of_label_id() -> np.ndarray:
-    table = np.full(256, IGNORED, np.uint8)
-    table[list(LABEL_IDS.values())] = range(SCORED)
-    return table

@@ -32,17 +32,14 @@ Padding = Literal["published", "same"]
 class Alignment(NamedTuple):
     """Paddings and crops of one row of the table above."""
 
-    conv1_1_padding: int
-    fc6_padding: int
-    pool4_crop: int
-    pool3_crop: int
-    last_crop: int
+    conv1_1: int
+    fc6: int
+    pool4: int
+    pool3: int
+    last: int
 
 
-ALIGNMENTS: dict[str, Alignment] = {
-    "published": Alignment(100, 0, 5, 9, 31),
-    "same": Alignment(1, 3, -1, -1, 4),
-}
+ALIGNMENTS = {"published": Alignment(100, 0, 5, 9, 31), "same": Alignment(1, 3, -1, -1, 4)}
 
 # VGG16's stages: channels as multiples of the width, and convolutions, each before a pool.
 STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
@@ -57,13 +54,12 @@ class FCN8s(nn.Module):
         batch_norm: BatchNorm after every convolution of VGG16, fc6 and fc7, which then have no
             bias. Not in the published network, but needed for training from scratch.
         padding: "published" or "same"; see the module docstring.
-        dropout: share of the outputs of fc6 and fc7 dropped in training mode; 0.5 is published.
 
     Initial values are those of the published training: convolutions by He et al. 2015, score
     layers zero, deconvolutions bilinear interpolation of each class by itself.
 
     Raises:
-        ValueError: an unknown padding, or fewer than one class or channel.
+        ValueError: an unknown padding.
     """
 
     def __init__(
@@ -72,38 +68,29 @@ class FCN8s(nn.Module):
         width: int = 64,
         batch_norm: bool = False,
         padding: Padding = "published",
-        dropout: float = 0.5,
     ) -> None:
         super().__init__()
         if padding not in ALIGNMENTS:
             raise ValueError(f"padding: must be one of {', '.join(ALIGNMENTS)} (got {padding!r})")
-        if classes < 1 or width < 1:
-            raise ValueError(f"classes and width: must be at least 1 (got {classes}, {width})")
-        self.classes, self.width, self.batch_norm, self.padding = (
-            classes,
-            width,
-            batch_norm,
-            padding,
-        )
+        self.classes, self.width = classes, width
+        self.batch_norm, self.padding = batch_norm, padding
         self.alignment = ALIGNMENTS[padding]
-
         stages = []
         previous = 3
         for multiple, convolutions in STAGES:
             layers: list[nn.Module] = []
             for _ in range(convolutions):
-                pad = self.alignment.conv1_1_padding if previous == 3 and not layers else 1
+                pad = self.alignment.conv1_1 if previous == 3 and not layers else 1
                 layers += _convolution(previous, multiple * width, 3, pad, batch_norm)
                 previous = multiple * width
             layers.append(nn.MaxPool2d(2, 2, ceil_mode=True))
             stages.append(nn.Sequential(*layers))
         self.stages = nn.ModuleList(stages)
         self.fc6 = nn.Sequential(
-            *_convolution(previous, 64 * width, 7, self.alignment.fc6_padding, batch_norm),
-            nn.Dropout(dropout),
+            *_convolution(previous, 64 * width, 7, self.alignment.fc6, batch_norm), nn.Dropout(0.5)
         )
         self.fc7 = nn.Sequential(
-            *_convolution(64 * width, 64 * width, 1, 0, batch_norm), nn.Dropout(dropout)
+            *_convolution(64 * width, 64 * width, 1, 0, batch_norm), nn.Dropout(0.5)
         )
         self.score_fr = nn.Conv2d(64 * width, classes, 1)
         self.score_pool4 = nn.Conv2d(8 * width, classes, 1)
@@ -135,10 +122,10 @@ class FCN8s(nn.Module):
             pooled.append(features)
         _, _, pool3, pool4, pool5 = pooled
         scores = self.upscore2(self.score_fr(self.fc7(self.fc6(pool5))))
-        scores = _fuse(scores, self.score_pool4(pool4), self.alignment.pool4_crop)
+        scores = _fuse(scores, self.score_pool4(pool4), self.alignment.pool4)
         scores = self.upscore_pool4(scores)
-        scores = _fuse(scores, self.score_pool3(pool3), self.alignment.pool3_crop)
-        return _crop(self.upscore8(scores), self.alignment.last_crop, height, width)
+        scores = _fuse(scores, self.score_pool3(pool3), self.alignment.pool3)
+        return _crop(self.upscore8(scores), self.alignment.last, height, width)
 
 
 def bilinear_weight(classes: int, kernel: int) -> Tensor:

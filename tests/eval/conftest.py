@@ -3,14 +3,10 @@
 Nothing here uses the reader's schema, so that the two can disagree.
 """
 
-import struct
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-V1_TYPES = {"Convolution": 4, "Dropout": 6, "InnerProduct": 14, "Pooling": 17, "ReLU": 18}
-V1_TYPES |= {"Data": 5, "Eltwise": 25, "Deconvolution": 39}
 
 
 def varint(value):
@@ -31,36 +27,19 @@ def piece(field, content):
     return varint(field << 3 | 2) + varint(len(content)) + content
 
 
-def blob(values, shape="new", data="packed"):
-    """BlobProto. shape: "new" or "legacy"; data: "packed", "unpacked", "double"."""
+def blob(values):
+    """BlobProto."""
     values = np.asarray(values)
-    if shape == "new":
-        encoded = piece(7, piece(1, b"".join(map(varint, values.shape))))
-    else:
-        legacy = (1,) * (4 - values.ndim) + values.shape
-        encoded = b"".join(number(1 + axis, length) for axis, length in enumerate(legacy))
-    if data == "packed":
-        encoded += piece(5, values.astype("<f4").tobytes())
-    elif data == "unpacked":
-        key = varint(5 << 3 | 5)
-        encoded += b"".join(key + struct.pack("<f", value) for value in values.ravel())
-    else:
-        encoded += piece(8, values.astype("<f8").tobytes())
-    return encoded
+    shape = piece(7, piece(1, b"".join(map(varint, values.shape))))
+    return shape + piece(5, values.astype("<f4").tobytes())
 
 
-def layer(name, kind, blobs=(), generation="V2", shape="new", data="packed"):
-    """A field of NetParameter: LayerParameter (100) or V1LayerParameter (2), with its wires."""
-    wires = b"in", b"out"
-    encoded = [blob(values, shape, data) for values in blobs]
-    if generation == "V2":
-        content = piece(1, name.encode()) + piece(2, kind.encode())
-        content += piece(3, wires[0]) + piece(4, wires[1]) + piece(6, number(1, 1))  # param
-        content += b"".join(piece(7, one) for one in encoded)
-        return piece(100, content + piece(106, number(1, 20) + number(3, 100)))  # convolution_param
-    content = piece(2, wires[0]) + piece(3, wires[1]) + piece(4, name.encode())
-    content += number(5, V1_TYPES[kind]) + b"".join(piece(6, one) for one in encoded)
-    return piece(2, content + varint(7 << 3 | 5) + struct.pack("<f", 1))  # blobs_lr
+def layer(name, kind, blobs=()):
+    """A field of NetParameter: LayerParameter, with its wires."""
+    content = piece(1, name.encode()) + piece(2, kind.encode())
+    content += piece(3, b"in") + piece(4, b"out") + piece(6, number(1, 1))  # param
+    content += b"".join(piece(7, blob(values)) for values in blobs)
+    return piece(100, content + piece(106, number(1, 20) + number(3, 100)))  # convolution_param
 
 
 def published_layers(width=1, classes=20, seed=0):
@@ -96,9 +75,9 @@ def published_layers(width=1, classes=20, seed=0):
     return [*layers, ("upscore8", "Deconvolution", [weights(classes, classes, 16, 16)])]
 
 
-def write(path, layers, **formats):
-    """A caffemodel of [(name, type, blobs)]; `formats` are those of `layer`."""
-    encoded = b"".join(layer(*one, **formats) for one in layers)
+def write(path, layers):
+    """A caffemodel of [(name, type, blobs)]."""
+    encoded = b"".join(layer(*one) for one in layers)
     path.write_bytes(piece(1, b"FCN-8s") + encoded)
     return path
 

@@ -241,7 +241,9 @@ def test_says_why_lpips_is_not_measured(folders, capsys, monkeypatch):
     assert main(command(folders, "--scores", "lpips,color")) == 0
     assert "lpips                 not measured: the weights could not be" in capsys.readouterr().out
     assert main(command(folders, "--scores", "lpips")) == 2  # all that was asked for
-    assert capsys.readouterr().err.startswith("error: --scores lpips: the weights could not be")
+    assert capsys.readouterr().err.startswith(
+        "error: --scores lpips: nothing was scored: the weights"
+    )
 
 
 def gone(folders):
@@ -343,9 +345,9 @@ DATA = ("--dataset", "streets", "--datasets", "sets.yaml")
 @pytest.mark.parametrize(
     ("spoil", "more", "reason"),
     [
-        (gone, ("--scores", "pixel"), "unmatched images: 1 only in translations (a)"),
-        (extra, ("--scores", "pixel"), "unmatched images: 1 only in targets (z)"),
-        (larger, ("--scores", "pixel"), "targets/b.png: 17x16 pixels"),
+        (gone, ("--scores", "pixel"), "1 only in the translations of translations (a)"),
+        (extra, ("--scores", "pixel"), "1 only in the targets of targets (z)"),
+        (larger, ("--scores", "pixel"), "targets/b.png: must have 16x16 pixels"),
         (truncated, ("--scores", "pixel"), "translations/b.png: is damaged or cut off"),
         (text, ("--scores", "pixel"), "translations/b.png: is not an image"),
         (transparent, ("--scores", "pixel"), "with alpha (mode RGBA)"),
@@ -357,25 +359,25 @@ DATA = ("--dataset", "streets", "--datasets", "sets.yaml")
         (truncated_scorer, FCN, "scorer.safetensors: not a scorer, or damaged"),
         (altered_scorer, FCN, "scorer.safetensors: altered"),
         (pickle_scorer, FCN, "scorer.safetensors: not a scorer, or damaged"),
-        (other_data, (*FCN, *DATA), "trained for lanes, not for streets"),
+        (other_data, (*FCN, *DATA), "trained with the dataset lanes, not streets"),
         (other_classes, (*FCN, *DATA), "its class 1 is tree, not sky"),
         (None, ("--scores", "fcn"), "needs --labels DIR and --scorer FILE or --dataset NAME"),
         (None, ("--scores", "labels", "--labels", "labels"), "a --dataset NAME with classes"),
         (None, ("--scores", "labels", "--labels", "labels", "--dataset", "maps"), "with classes"),
-        (None, ("--labels", "labels"), "--labels: needs --scorer FILE or --dataset NAME"),
+        (None, ("--labels", "labels"), "needs --scorer FILE or --dataset NAME"),
         (None, FCN[-2:], "--scorer: is for fcn"),
         (None, ("--protocol", "cityscapes-fcn8s"), "--protocol: is for fcn"),
         (None, ("--scores", "lpips", "--lpips-weights", "no.pth"), "no.pth: no such file"),
         (None, ("--dataset", "streetz", "--datasets", "sets.yaml"), "'streetz' is unknown"),
         (None, ("--datasets", "sets.yaml"), "--datasets: needs --dataset NAME"),
         (None, ("--scores", "pixel", "--json", "targets/a.png/x.json"), "a.png is not a writable"),
-        (None, ("--scores", "pixel", "--json", "targets"), "--json targets: is a folder"),
+        (None, ("--scores", "pixel", "--json", "targets"), "--json targets: is a folder, or"),
         (None, ("--scores", "pixel", "--json", "targets/a.png"), "exists and is not a JSON file"),
         (None, ("--scores", "pixel", "--lpips-net", "vgg"), "--lpips-net: is for lpips"),
         (None, ("--scores", "pixel", "--lpips-weights", "x"), "--lpips-weights: is for lpips"),
         (None, ("--scores", "pixel", "--labels", "labels"), "--labels: is for fcn and labels"),
         (None, (*FCN, "--label-values", "own"), "--label-values: needs --labels DIR and a"),
-        (None, (*FCN, *DATA, "--protocol", "cityscapes-fcn8s"), "leave --dataset"),
+        (None, (*FCN, *DATA, "--protocol", "cityscapes-fcn8s"), "--dataset: cannot go"),
         (published, FCN, "scorer.safetensors: is the published scorer; use it with --protocol"),
         (malicious, FCN, "scorer.safetensors: not a scorer, or damaged"),
         (claims_too_much, ("--scores", "pixel"), "than 64,000,000 pixels"),

@@ -138,9 +138,3 @@ def test_exact_colours_come_back():
 def test_agrees_with_all_distances(image):
     distances = np.linalg.norm(image[:, :, None].astype(float) - PALETTE, axis=-1)
     assert (nearest_class(image, PALETTE) == distances.argmin(-1)).all()
-
-
-@given(st.integers(256, 300))
-def test_refuses_a_palette_that_uint8_cannot_count(colours):
-    with pytest.raises(ValueError, match="palette"):
-        nearest_class(np.zeros((2, 2, 3), np.uint8), np.zeros((colours, 3), np.uint8))

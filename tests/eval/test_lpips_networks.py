@@ -15,7 +15,7 @@ import torchvision
 from backbones import publish
 from torchmetrics.functional.image.lpips import learned_perceptual_image_patch_similarity
 
-from eval.families import LPIPSScores
+from eval.families import Scoring, build_family
 from eval.lpips import HEADS, SMALLEST, load_lpips
 from pix2pix.common.errors import NotMeasured
 from pix2pix.common.files import file_sha256
@@ -107,7 +107,7 @@ def test_the_smallest_size_is_the_smallest_that_the_network_takes(hub, distance)
 
 
 def test_the_scores_settings_name_network_version_and_weights(hub, distance):
-    settings = LPIPSScores(distance).settings
+    settings = build_family("lpips", Scoring(lpips=distance), False, (64, 64)).settings
     assert settings["net"] == hub[0] and settings["version"] == "0.1"
     assert settings["backbone_digest"] == load_convolutions(hub[0], hub[2]).digest
 

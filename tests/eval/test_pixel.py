@@ -58,10 +58,8 @@ def test_ssim_agrees_with_scikit_image_over_the_whole_frame():
     assert ssim(first, second) == pytest.approx(everywhere.mean(), abs=5e-4)
 
 
-def test_ssim_refuses_images_below_its_window():
+def test_ssim_takes_images_of_its_window():
     assert ssim(image(1, 11), image(2, 11)) < 1
-    with pytest.raises(ValueError, match="11 pixels"):
-        ssim(image(1, 10), image(2, 10))
 
 
 images = hnp.arrays(np.uint8, (11, 12, 3))

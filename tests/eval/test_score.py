@@ -256,7 +256,7 @@ def beyond(folders):
     ("spoil", "message"),
     [
         (remove, r"unmatched images: 1 only in .*\(b\)"),
-        (resize, r"c\.png: 20x16 pixels .* a?.*has 16x20"),
+        (resize, r"c\.png: must have 16x20 pixels .*not 20x16"),
         (truncate, r"d\.png: is damaged or cut off"),
         (grey, r"a\.png: is 8-bit grey .*RGB is needed"),
         (unlabelled, r"unmatched images: 1 only in .*\(a\)"),

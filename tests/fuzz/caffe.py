@@ -21,32 +21,22 @@ def _held(field: int, content: bytes) -> bytes:
     return _varint(field << 3 | 2) + _varint(len(content)) + content
 
 
-def _blob(shape: tuple[int, ...], values: int, legacy: bool) -> bytes:
+def _blob(shape: tuple[int, ...], values: int) -> bytes:
     data = _held(5, struct.pack(f"<{values}f", *range(values)))
-    if legacy:
-        old = b"".join(_varint(i << 3) + _varint(n) for i, n in enumerate(shape[:4], 1))
-        return old + data
     return _held(7, _held(1, b"".join(map(_varint, shape)))) + data
 
 
-def model(
-    shapes: list[tuple[int, ...]], values: int, *, first: bool = False, kind: bytes = b"Convolution"
-) -> bytes:
-    """One layer of such blobs, of the first or the second generation."""
-    blobs = b"".join(_held(6 if first else 7, _blob(one, values, first)) for one in shapes)
-    if first:
-        return _held(2, _held(4, b"conv1_1") + _varint(5 << 3) + _varint(4) + blobs)
-    return _held(100, _held(1, b"conv1_1") + _held(2, kind) + blobs)
+def model(shapes: list[tuple[int, ...]], values: int) -> bytes:
+    """One layer of such blobs."""
+    blobs = b"".join(_held(7, _blob(one, values)) for one in shapes)
+    return _held(100, _held(1, b"conv1_1") + _held(2, b"Convolution") + blobs)
 
 
 def caffemodels() -> st.SearchStrategy[bytes]:
     """Models with wrong bytes, and with shapes that do not fit their values."""
     side = st.sampled_from([0, 1, 2, 3, -1, 2**31, 2**62, 2**63 - 1])
     shape = st.lists(side, max_size=40).map(tuple)
-    odd = st.builds(
-        model, st.lists(shape, max_size=12), st.sampled_from([0, 1, 6]), first=st.booleans()
-    )
+    odd = st.builds(model, st.lists(shape, max_size=12), st.sampled_from([0, 1, 6]))
     plain = model([(1, 2, 3, 1), (6,)], 6) * 3
-    old = model([(1, 2, 3, 1)], 6, first=True)
     bombs = [b"\x0a\x00" * 100_000, _held(100, b"") * 50_000, _held(100, _held(7, b"") * 50_000)]
-    return st.one_of(odd, mutated([plain, old]), mutated(bombs, most=1))
+    return st.one_of(odd, mutated([plain]), mutated(bombs, most=1))

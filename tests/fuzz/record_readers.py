@@ -98,7 +98,7 @@ def read_scores(path: Path) -> None:
 def read_caffemodel(path: Path) -> None:
     from eval.scorer.convert_caffemodel import read_caffemodel
 
-    for layer in read_caffemodel(path).layers:
+    for layer in read_caffemodel(path)[0]:
         assert all(np.isfinite(blob).all() for blob in layer.blobs)
 
 

@@ -71,16 +71,6 @@ def test_from_a_caffemodel_to_classes_at_full_resolution(narrow):
     assert (expected.amax(0) - chosen).max() < 1e-3 * expected.abs().max()
 
 
-def test_refuses_images_and_networks_of_another_kind():
-    image = np.zeros((8, 8, 3), np.uint8)
-    for wrong in (image[..., 0], image[..., :1], image / 255, image[:0]):
-        with pytest.raises(ValueError, match=r"image: must be \(H, W, 3\) uint8"):
-            segment_published(FCN8s(20, 1).eval(), wrong)
-    for model in (FCN8s(19, 1).eval(), FCN8s(20, 1)):
-        with pytest.raises(ValueError, match="must have 20 outputs and be in evaluation mode"):
-            segment_published(model, image)
-
-
 def test_a_scorer_of_other_photos_or_shape_is_refused(narrow, tmp_path, monkeypatch):
     own = tmp_path / "own.safetensors"
     for source in ({}, {"dataset": "camvid", "fingerprint": "f", "size": [128, 128]}):
@@ -88,11 +78,11 @@ def test_a_scorer_of_other_photos_or_shape_is_refused(narrow, tmp_path, monkeypa
         with pytest.raises(UserError) as refused:
             load_published_scorer(own)
         assert str(refused.value) == (
-            f"{own}: this scorer was trained for other photos (3 classes); cityscapes-fcn8s needs"
-            " the published one, from python -m eval.scorer.convert_caffemodel"
+            f"{own}: not the published network (3 classes, width 1); cityscapes-fcn8s needs"
+            " a file from python -m eval.scorer.convert_caffemodel"
         )
     monkeypatch.setattr(cityscapes, "WIDTH", 64)
-    with pytest.raises(UserError, match="not the published network: it has 20 outputs and wid"):
+    with pytest.raises(UserError, match=r"not the published network \(20 classes, width 1\)"):
         load_published_scorer(narrow)
 
 
@@ -121,10 +111,9 @@ def test_train_ids_are_read_as_they_are(tmp_path):
 @pytest.mark.parametrize(
     ("name", "values", "size", "message"),
     [
-        ("a_gtFine_labelIds.png", [7, 255], (1024, 2048), "255 is not a label id (0 to 33)"),
-        ("a_gtFine_labelIds.png", [34], (1024, 2048), "34 is not a label id (0 to 33)"),
+        ("a_gtFine_labelIds.png", [7, 255], (1024, 2048), "class 255 is not one of the 34 classes"),
+        ("a_gtFine_labelIds.png", [34], (1024, 2048), "class 34 is not one of the 34"),
         ("a_gtFine_labelTrainIds.png", [19], (1024, 2048), "class 19 is not one of the 19 classes"),
-        ("a_gtFine_labelIds.png", [7], (256, 256), "needs label maps of 1024x2048"),
         ("a.png", [7], (1024, 2048), "must be a *_gtFine_labelIds.png or *_gtFine_labelTrainIds"),
         ("a_gtFine_color.png", [7], (1024, 2048), "must be a *_gtFine_labelIds.png"),
     ],
@@ -201,13 +190,6 @@ def test_without_quirks_the_original_script_agrees_with_ours():
     assert theirs["dropped_images"] == theirs["absent_classes"] == []
 
 
-def test_original_scores_refuse_what_is_no_confusion_of_the_protocol():
-    with pytest.raises(ValueError, match=r"must be \(N, 20, 20\)"):
-        original_script_scores(np.zeros((20, 20)))
-    with pytest.raises(ValueError, match="class 19 is never the truth"):
-        original_script_scores(np.ones((1, 20, 20)))
-
-
 # The protocol through score_folders, with a network of the same form but width 1.
 
 
@@ -270,10 +252,5 @@ def test_the_published_network_is_refused_without_the_protocol(published):
 def test_labels_of_another_size_are_refused(folders, published):
     path = folders / "gt" / "bonn" / f"bonn_1{matching.LABEL_IDS}.png"
     Image.new("L", (256, 256), 7).save(path)
-    with pytest.raises(UserError, match=r"must have 1024x2048 pixels, not 256x256"):
+    with pytest.raises(UserError, match=r"must have 1024x2048 pixels .*not 256x256"):
         score(folders, published)
-
-
-def test_an_unknown_protocol_is_refused():
-    with pytest.raises(ValueError, match="protocol: must be one of"):
-        Scoring(protocol="mine")

@@ -1,7 +1,4 @@
 import hashlib
-import itertools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -18,7 +15,7 @@ from pix2pix.common.errors import UserError
 
 
 def network(file, classes=20):
-    return fcn8s_from_caffe(read_caffemodel(file), file, width=1, classes=classes)
+    return fcn8s_from_caffe(read_caffemodel(file)[0], file, width=1, classes=classes)
 
 
 # Caffe's layers, from their definitions, in double precision; (C, H, W) in and out.
@@ -105,16 +102,10 @@ def outputs_by_layer(model, image):
     return {name: top.numpy() for name, top in tops.items()}
 
 
-@pytest.mark.parametrize(
-    ("size", "formats"),
-    [
-        ((37, 70), {}),
-        ((1, 45), {"generation": "V1", "shape": "legacy"}),
-    ],
-)
-def test_every_layer_computes_what_the_prototxt_defines(caffe, tmp_path, size, formats):
+@pytest.mark.parametrize("size", [(37, 70), (1, 45)])
+def test_every_layer_computes_what_the_prototxt_defines(caffe, tmp_path, size):
     layers = caffe.published_layers(classes=20)
-    model = network(caffe.write(tmp_path / "net", layers, **formats)).double()
+    model = network(caffe.write(tmp_path / "net", layers)).double()
     image = np.random.default_rng(1).normal(0, 50, (3, *size))
     expected, got = deploy_prototxt(image, layers), outputs_by_layer(model, image)
     assert expected.keys() == got.keys()
@@ -124,37 +115,6 @@ def test_every_layer_computes_what_the_prototxt_defines(caffe, tmp_path, size, f
         difference = abs(got[name] - values).max() / abs(values).max()
         assert difference < 1e-11, f"{name}: {difference}"
     assert got["score"].shape == (20, *size)
-
-
-@pytest.mark.parametrize(
-    "formats",
-    [
-        {"generation": "V1", "shape": "legacy", "data": "packed"},
-        {"generation": "V1", "shape": "new", "data": "double"},
-        {"generation": "V2", "shape": "legacy", "data": "double"},
-        {"generation": "V2", "shape": "new", "data": "unpacked"},
-    ],
-    ids=lambda formats: "-".join(formats.values()),
-)
-def test_all_formats_give_the_same_weights(caffe, tmp_path, formats):
-    layers = caffe.published_layers(classes=2)
-    state = network(caffe.write(tmp_path / "a", layers), 2).state_dict()
-    other = network(caffe.write(tmp_path / "b", layers, **formats), 2).state_dict()
-    assert len(state) == 39 and state.keys() == other.keys()
-    assert all(torch.equal(state[name], other[name]) for name in state)
-
-
-@pytest.mark.parametrize("shape", ["new", "legacy"])
-def test_fc6_and_fc7_may_be_inner_products_under_their_common_names(caffe, tmp_path, shape):
-    layers = caffe.published_layers(classes=2)
-    plain = network(caffe.write(tmp_path / "a", layers), 2)
-    for i, (name, _, blobs) in enumerate(layers):
-        if name in ("fc6_cs", "fc7_cs"):
-            flat = [blobs[0].reshape(len(blobs[0]), -1), blobs[1]]
-            layers[i] = (name.removesuffix("_cs"), "InnerProduct", flat)
-    got = network(caffe.write(tmp_path / "b", layers, shape=shape), 2)
-    assert torch.equal(got.fc6[0].weight, plain.fc6[0].weight)
-    assert torch.equal(got.fc7[0].weight, plain.fc7[0].weight)
 
 
 def changed(layers, wanted, /, **change):
@@ -171,28 +131,25 @@ def changed(layers, wanted, /, **change):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("score_fr", {}, "not the published FCN-8s: has no score_fr"),
-        ("conv1_1", {"name": "conv1"}, "not the published FCN-8s: has no conv1_1"),
+        ("score_fr", {}, "not the published FCN-8s: missing or extra layers: score_fr"),
+        ("conv1_1", {"name": "conv1"}, "missing or extra layers: conv1, conv1_1"),
         ("relu1_1", {"name": "fc8", "type": "Convolution", "blobs": [np.ones(1)]},
-         "not in the published network: fc8"),
-        ("relu1_1", {"name": "conv1_1", "blobs": [np.ones(1)]}, "two layers are named conv1_1"),
-        ("fc7_cs", {"name": "fc6"}, "two layers are named fc6_cs"),
+         "missing or extra layers: fc8"),
         ("conv3_2", {"edit": lambda b: [b[0][:, :, :1], b[1]]},
-         "layer conv3_2: weights must be 4x4x3x3 (got 4x4x1x3)"),
+         "layer conv3_2: must have weights of 4x4x3x3 and 4 (got 4x4x1x3 and 4)"),
         ("conv3_2", {"edit": lambda b: [b[0], b[1][:3]]},
-         "layer conv3_2: bias must be 4 (got 3)"),
+         "layer conv3_2: must have weights of 4x4x3x3 and 4 (got 4x4x3x3 and 3)"),
         ("conv3_2", {"edit": lambda b: b[:1]},
-         "layer conv3_2: must have weights and bias (got 1 blobs)"),
+         "layer conv3_2: must have weights of 4x4x3x3 and 4 (got 4x4x3x3)"),
         ("score_fr", {"edit": lambda b: [b[0][:1], b[1][:1]]},
-         "layer score_fr: weights must be 2x64x1x1 (got 1x64x1x1)"),
+         "layer score_fr: must have weights of 2x64x1x1 and 2 (got 1x64x1x1 and 1)"),
         ("upscore8", {"edit": lambda b: [b[0][:, :1]]},
-         "layer upscore8: weights must be 2x2x16x16 (got 2x1x16x16)"),
+         "layer upscore8: must have weights of 2x2x16x16 (got 2x1x16x16)"),
         ("upscore8", {"edit": lambda b: [b[0], b[0][0, 0, 0, :2]]},
-         "layer upscore8: must have weights without bias (got 2 blobs)"),
+         "layer upscore8: must have weights of 2x2x16x16 (got 2x2x16x16 and 2)"),
         ("upscore8", {"type": "Convolution"},
          "layer upscore8: must be Deconvolution (got Convolution)"),
-        ("conv1_2", {"type": ""},
-         "layer conv1_2: must be Convolution or InnerProduct (got no type)"),
+        ("conv1_2", {"type": ""}, "layer conv1_2: must be Convolution (got no type)"),
     ],
 )  # fmt: skip
 def test_a_layer_that_differs_is_named(caffe, tmp_path, name, change, message):
@@ -207,7 +164,10 @@ def test_the_command_refuses_in_one_line_and_writes_nothing(caffe, tmp_path, cap
     file = caffe.write(tmp_path / "net", caffe.published_layers())
     out = tmp_path / "scorer.safetensors"
     for arguments, message in (
-        ([file, "--out", out], "layer conv1_1: weights must be 64x3x3x3 (got 1x3x3x3)"),
+        (
+            [file, "--out", out],
+            "layer conv1_1: must have weights of 64x3x3x3 and 64",
+        ),
         ([tmp_path / "no", "--out", out], "no such file"),
         ([file, "--out", file], "must be the name of a new file"),
         ([file, "--out", tmp_path], "must be the name of a new file"),
@@ -249,49 +209,23 @@ WEIGHTS = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2) / 7 - 1
 BIAS = np.array([0.5, -3e-20], np.float32)
 
 
-@pytest.mark.parametrize(
-    ("generation", "shape", "data"),
-    itertools.product(("V1", "V2"), ("new", "legacy"), ("packed", "unpacked", "double")),
-)
-def test_reads_every_generation_of_layers_and_blobs(caffe, tmp_path, generation, shape, data):
+def test_reads_names_types_and_blobs(caffe, tmp_path):
     layers = [
         ("data", "Data", []),
         ("a", "Convolution", [WEIGHTS, BIAS]),
         ("b", "Deconvolution", [WEIGHTS]),
-        ("c", "InnerProduct", [WEIGHTS.reshape(2, 12), BIAS]),
     ]
-    file = caffe.write(
-        tmp_path / "net.caffemodel", layers, generation=generation, shape=shape, data=data
-    )
-    got = read_caffemodel(file)
-    assert [layer.name for layer in got.layers] == ["data", "a", "b", "c"]
-    assert [layer.type for layer in got.layers[1:]] == [kind for _, kind, _ in layers[1:]]
-    for layer, (_, _, blobs) in zip(got.layers, layers, strict=True):
+    got, _ = read_caffemodel(caffe.write(tmp_path / "net.caffemodel", layers))
+    assert [(layer.name, layer.type) for layer in got] == [one[:2] for one in layers]
+    for layer, (_, _, blobs) in zip(got, layers, strict=True):
         for values, written in zip(layer.blobs, blobs, strict=True):
-            ones = (1,) * (4 - written.ndim) if shape == "legacy" else ()
-            assert values.dtype == np.float32 and values.shape == ones + written.shape
-            assert np.array_equal(values.ravel(), written.ravel())
+            assert values.dtype == np.float32 and np.array_equal(values, written)
 
 
-def test_names_the_files_hash_and_size(caffe, tmp_path):
-    file = caffe.write(tmp_path / "net", [("a", "Convolution", [BIAS])])
-    got = read_caffemodel(file)
-    assert got.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert got.size == file.stat().st_size
-
-
-def test_packed_numbers_may_come_in_pieces(caffe, tmp_path):
-    shape = caffe.piece(7, caffe.piece(1, caffe.varint(2) + caffe.varint(1)))
-    pieces = b"".join(caffe.piece(5, value.tobytes()) for value in BIAS)
-    layer = caffe.piece(100, caffe.piece(1, b"a") + caffe.piece(7, pieces + shape))
-    (tmp_path / "net").write_bytes(layer)
-    (got,) = read_caffemodel(tmp_path / "net").layers
-    assert got.blobs[0].tolist() == BIAS[:, None].tolist()
-
-
-def test_a_layer_of_old_type_without_a_name_here_says_its_number(caffe, tmp_path):
-    file = caffe.write(tmp_path / "net", [("a", "ReLU", [])], generation="V1")
-    assert read_caffemodel(file).layers[0].type == "V1 type 18"
+def test_a_file_of_the_first_generation_is_refused_with_the_tool_that_converts_it(caffe, tmp_path):
+    layer = caffe.piece(2, caffe.piece(4, b"a") + caffe.number(5, 4))  # V1LayerParameter
+    (tmp_path / "net").write_bytes(caffe.piece(1, b"FCN-8s") + layer)
+    assert "upgrade_net_proto_binary" in refusal(tmp_path / "net")
 
 
 def refusal(path):
@@ -322,10 +256,10 @@ def test_missing_empty_and_large_files_are_refused(tmp_path):
     assert refusal(tmp_path / "net") == "no such file (a caffemodel)"
     assert "no such file" in refusal(tmp_path)
     (tmp_path / "empty").touch()
-    assert refusal(tmp_path / "empty") == "not a caffemodel: it holds no layer"
+    assert "not a caffemodel: it holds no layer" in refusal(tmp_path / "empty")
     with open(tmp_path / "large", "wb") as file:
         file.truncate((1 << 30) + 1)  # a hole: nothing is on the disk
-    assert "1024 MiB is too large for a caffemodel" in refusal(tmp_path / "large")
+    assert "1024 MiB is too large for an FCN-8s" in refusal(tmp_path / "large")
 
 
 def test_every_truncation_is_refused_or_loses_whole_layers(caffe, tmp_path):
@@ -336,29 +270,19 @@ def test_every_truncation_is_refused_or_loses_whole_layers(caffe, tmp_path):
     for end in range(len(whole)):
         cut.write_bytes(whole[:end])
         if end in ends:
-            assert len(read_caffemodel(cut).layers) == ends[end]
+            assert len(read_caffemodel(cut)[0]) == ends[end]
         else:
             refusal(cut)
-
-
-def test_no_axis_is_longer_than_the_data(caffe, tmp_path):
-    """Also beside a 0, where the product says nothing."""
-    dims = caffe.piece(7, caffe.piece(1, caffe.varint(0) + caffe.varint(2**62)))
-    layer = caffe.piece(100, caffe.piece(1, b"a") + caffe.piece(7, dims))
-    path = tmp_path / "net.caffemodel"
-    path.write_bytes(layer)
-    with pytest.raises(UserError, match="layer 'a': a blob of shape 0x4611686018427387904"):
-        read_caffemodel(path)
 
 
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((3, 9), "damaged: layer 'a': a blob of shape 3x9 holds 24 values"),
-        ((2**40, 2**40), "a blob of shape 1099511627776x1099511627776 holds 24 values"),
-        ((-24, -1), "a blob of shape -24x-1 holds 24 values"),
-        ((1,) * 40 + (24,), "holds 24 values"),
-        ((), "a blob of shape a single number holds 24 values"),
+        ((3, 9), "damaged: layer 'a': a blob of 3x9 holds 96 bytes"),
+        ((2**40, 2**40), "a blob of 1099511627776x1099511627776 holds 96 bytes"),
+        ((-24, -1), "a blob of -24x-1 holds 96 bytes"),
+        ((0, 2**62), "a blob of 0x4611686018427387904 holds 96 bytes"),
+        ((), "a blob of no shape holds 96 bytes"),
     ],
 )
 def test_a_shape_that_the_data_do_not_fill_is_refused(caffe, tmp_path, shape, message):
@@ -368,72 +292,22 @@ def test_a_shape_that_the_data_do_not_fill_is_refused(caffe, tmp_path, shape, me
     assert message in refusal(tmp_path / "net")
 
 
-@pytest.mark.parametrize(
-    ("value", "data"), [(np.nan, "packed"), (np.inf, "packed"), (1e300, "double")]
-)
-def test_values_that_are_not_finite_in_single_precision_are_refused(caffe, tmp_path, value, data):
-    layers = [("a", "Convolution", [np.array([1.0, value])])]
-    file = caffe.write(tmp_path / "net", layers, data=data)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(caffe, tmp_path, value):
+    file = caffe.write(tmp_path / "net", [("a", "Convolution", [np.array([1.0, value])])])
     assert refusal(file) == "damaged: layer 'a' holds values that are not finite"
-
-
-READ_WITHOUT_MEMORY = """
-import pathlib, resource, sys
-from eval.scorer.convert_caffemodel import read_caffemodel
-from pix2pix.common.errors import UserError
-used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)
-for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
-    try:
-        read_caffemodel(path)
-        print(path.name, "was read")
-    except UserError as error:
-        assert "damaged" in str(error)
-"""
-
-
-def test_a_hostile_length_allocates_nothing(caffe, tmp_path):
-    contents = []
-    for length in (2**27, 2**31 - 1, 2**40, 2**63 - 1):
-        promise = caffe.varint(length) + b"abc"
-        for field, blobs in ((2, 6), (100, 7)):
-            data, dims = (
-                caffe.varint(5 << 3 | 2),
-                caffe.piece(7, caffe.varint(1 << 3 | 2) + promise),
-            )
-            contents += [
-                caffe.varint(field << 3 | 2) + promise,
-                caffe.piece(field, caffe.varint(blobs << 3 | 2) + promise),
-                caffe.piece(field, caffe.piece(blobs, data + promise)),
-                caffe.piece(field, caffe.piece(blobs, dims)),
-            ]
-    for i, content in enumerate(contents):
-        (tmp_path / f"{i:02}").write_bytes(content)
-    code = [sys.executable, "-c", READ_WITHOUT_MEMORY, str(tmp_path)]
-    done = subprocess.run(code, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
-
-
-def test_masses_of_tiny_layers_or_blobs_are_refused(caffe, tmp_path):
-    (tmp_path / "net").write_bytes(caffe.piece(100, b"") * 5000)
-    assert "not this kind of caffemodel: 5000 layers" in refusal(tmp_path / "net")
-    many = caffe.piece(1, b"a") + caffe.piece(7, b"") * 5000
-    (tmp_path / "net").write_bytes(caffe.piece(100, many))
-    assert refusal(tmp_path / "net") == "damaged: layer 'a' has 5000 blobs"
 
 
 def test_a_name_that_is_no_text_does_not_stop_the_reader(caffe, tmp_path):
     (tmp_path / "net").write_bytes(caffe.piece(100, caffe.piece(1, b"\xff\xfe")))
-    assert read_caffemodel(tmp_path / "net").layers[0].name == "\ufffd\ufffd"
+    assert read_caffemodel(tmp_path / "net")[0][0].name == "\ufffd\ufffd"
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    position=st.integers(0, 10**6), value=st.integers(0, 255), data=st.sampled_from(["V1", "V2"])
-)
-def test_an_altered_byte_never_ends_in_a_traceback(caffe, tmp_path, position, value, data):
+@given(position=st.integers(0, 10**6), value=st.integers(0, 255))
+def test_an_altered_byte_never_ends_in_a_traceback(caffe, tmp_path, position, value):
     layers = [("a", "Convolution", [WEIGHTS, BIAS]), ("b", "Deconvolution", [WEIGHTS])]
-    content = bytearray(caffe.write(tmp_path / "net", layers, generation=data).read_bytes())
+    content = bytearray(caffe.write(tmp_path / "net", layers).read_bytes())
     content[position % len(content)] = value
     (tmp_path / "net").write_bytes(content)
     try:

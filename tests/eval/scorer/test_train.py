@@ -1,10 +1,10 @@
 import dataclasses
 import itertools
-import json
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from eval.fcn_score import confusion_matrix, scores
@@ -14,7 +14,7 @@ from eval.scorer.train import (
     ScorerSettings,
     Stopping,
     augmented,
-    check_training_data,
+    check_labelled,
     endless_order,
     hold_out,
     normalise,
@@ -163,32 +163,12 @@ def test_a_batch_without_labels_makes_no_weight_nan():
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda p, t: (p.astype(float), t), "photos: must be"),
-        (lambda p, t: (p, t[:, :-1]), "labels: must be"),
-        (lambda p, t: (p[:0], t[:0]), "no photos"),
         (lambda p, t: (p, np.full_like(t, 255)), "no pixel is labelled"),
-        (lambda p, t: (p, np.full_like(t, 7)), "class 7 is not one of the 2 classes"),
     ],
 )
 def test_training_refuses_what_does_not_fit(spoil, message):
     with pytest.raises(UserError, match=message):
         train_scorer(*spoil(*two_classes(3)), 2, QUICK)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"batch": 1},
-        {"batches": 0},
-        {"learning_rate": 0.0},
-        {"width": 0},
-        {"patience": 0},
-        {"validate_every": 0},
-    ],
-)
-def test_settings_refuse(change):
-    with pytest.raises(ValueError, match=next(iter(change))):
-        ScorerSettings(**change)
 
 
 SOURCE = {"dataset": "toys", "fingerprint": "ab12" * 16, "size": [48, 48]}
@@ -240,14 +220,13 @@ def test_other_files_are_refused(saved, tmp_path):
         load_scorer(tmp_path / "pickled.pt")
 
 
-def test_weights_that_do_not_fit_their_description_are_refused(saved):
-    from safetensors import safe_open
-
+def test_weights_that_do_not_fit_their_record_are_refused(saved):
     with safe_open(saved, framework="pt") as file:
-        metadata = json.loads(file.metadata()["scorer"])
-    metadata["network"]["width"] = 5
-    save_file(load_file(saved), saved, {"scorer": json.dumps(metadata)})
-    with pytest.raises(UserError, match="do not fit"):
+        metadata = file.metadata()
+    state = load_file(saved)
+    del state["fc6.0.weight"]
+    save_file(state, saved, metadata)
+    with pytest.raises(UserError, match="altered: its weights do not fit its record"):
         load_scorer(saved)
 
 
@@ -262,20 +241,17 @@ def test_a_scorer_for_other_photos_or_classes_is_refused(saved):
     check_scorer(saved, metadata)
     check_scorer(saved, metadata, source={"dataset": "toys"})
     for change, reason in [
-        ({"dataset": "camvid"}, "for toys, not for camvid"),
-        ({"size": [256, 128]}, "at 48x48 pixels (height x width), not at 256x128"),
-        (
-            {"fingerprint": "0" * 64},
-            "another version of the data: fingerprint ab12ab12ab12, not 000000000000",
-        ),
+        ({"dataset": "camvid"}, "dataset toys, not camvid"),
+        ({"size": [256, 128]}, "size [48, 48], not [256, 128]"),
+        ({"fingerprint": "0" * 64}, f"fingerprint {'ab12' * 16}, not {'0' * 64}"),
     ]:
         with pytest.raises(UserError) as refusal:
             check_scorer(saved, metadata, source=SOURCE | change)
-        assert str(refusal.value).startswith(f"{saved}: this scorer was trained ")
+        assert str(refusal.value).startswith(f"{saved}: this scorer was trained with the ")
         assert str(refusal.value).endswith(reason) and "\n" not in str(refusal.value)
     with pytest.raises(UserError, match=r"other classes: its class 1 is box, not sky"):
         check_scorer(saved, metadata, ["ground", "sky"])
-    with pytest.raises(UserError, match=r"other classes: 2 classes, not 3"):
+    with pytest.raises(UserError, match=r"its class 2 is missing, not sky"):
         check_scorer(saved, metadata, ["ground", "box", "sky"])
 
 
@@ -308,15 +284,12 @@ def test_photos_without_a_label_are_not_held_out():
     assert hold_out(labels_of(12, unlabelled=(5, 6, 7))).tolist() == []
 
 
-def test_held_out_photos_must_exist_and_leave_labels_on_both_sides():
-    photos = np.zeros((4, 2, 2, 3), np.uint8)
-    check_training_data(photos, labels_of(4), 1, np.array([3]))
-    with pytest.raises(UserError, match="held_out: must be 0 to 3"):
-        check_training_data(photos, labels_of(4), 1, np.array([4]))
+def test_held_out_photos_must_leave_labels_on_both_sides():
+    check_labelled(labels_of(4), np.array([3]))
     with pytest.raises(UserError, match="photos held out have no labelled pixel"):
-        check_training_data(photos, labels_of(4, unlabelled=(3,)), 1, np.array([3]))
+        check_labelled(labels_of(4, unlabelled=(3,)), np.array([3]))
     with pytest.raises(UserError, match="no pixel is labelled"):
-        check_training_data(photos, labels_of(4, unlabelled=(0, 1, 2)), 1, np.array([3]))
+        check_labelled(labels_of(4, unlabelled=(0, 1, 2)), np.array([3]))
 
 
 def test_photos_are_normalised_to_minus_one_to_one():

@@ -169,16 +169,16 @@ def test_a_file_of_another_data_set_is_refused(data, tmp_path):
     path = tmp_path / "scorers" / f"{ref(data)}.safetensors"
     model, metadata = load_scorer(path)
     save_scorer(path, model, {}, ["road", "sky"], metadata["source"] | {"dataset": "facades"})
-    with pytest.raises(UserError, match="trained for facades, not for streets"):
+    with pytest.raises(UserError, match="dataset facades, not streets"):
         ensure_scorer(work_of(job_of(data, tmp_path)))
 
 
 def test_a_failed_training_says_why_in_its_own_journal(data, tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.run.scoring.hold_out", lambda labels: np.array([99]))
+    monkeypatch.setattr("experiments.run.scoring.hold_out", lambda labels: np.arange(20))
     with pytest.raises(UserError):
         ensure_scorer(work_of(job_of(data, tmp_path)))
     failed = last(Journal(tmp_path / "scorers" / ref(data)).records(), "failed")
-    assert failed["error"] == "held_out: must be 0 to 19 (got 99, 99)"
+    assert failed["error"] == "training the scorer: no pixel is labelled"
 
 
 def test_the_scorer_has_one_mlflow_run_with_curves_and_the_ceiling_by_class(
