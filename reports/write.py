@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import pandas as pd
+
 from experiments.plan import SuiteKey
 from experiments.tracking.reader import SuiteRuns, first_line, read_suite
 from pix2pix.common.errors import UserError
@@ -20,7 +22,7 @@ from reports.pages.checklist import checklist
 from reports.pages.content import Report, gather
 from reports.pages.html import index_page, suite_page, summary
 from reports.pages.markdown_page import markdown_page
-from reports.pages.tables import Table, as_csv
+from reports.pages.tables import Table, table_frame
 
 
 def write_report(suite: str, dataset: str, profile: str, out: Path) -> Path:
@@ -46,9 +48,9 @@ def write_pages(key: SuiteKey, report: Report, out: Path) -> Path:
         "table.md": markdown_page(report, drawn),
         "index.html": suite_page(report, drawn, folder),
         "table.tex": latex_table(runs, table),
-        "table.csv": as_csv(table),
-        "results.csv": tidy(runs).to_csv(index=False, lineterminator="\n"),
-        "verdicts.csv": verdict_text.as_csv(judged) if judged else None,
+        "table.csv": table_frame(table),
+        "results.csv": tidy(runs),
+        "verdicts.csv": verdict_text.verdict_frame(judged) if judged else None,
         "verdicts.tex": latex_verdicts(runs, judged) if judged else None,
         "image_intervals.csv": image_intervals(runs),
         "checklist.md": checklist(runs, judged),
@@ -115,18 +117,20 @@ def alone(out: Path) -> AbstractContextManager[None]:
     return owning(out / ".reports.lock")
 
 
-def write_files(folder: Path, files: Mapping[str, str | None]) -> Path:
-    """Write {name: text} as UTF-8 into `folder` and return it; a file without text is deleted.
+def write_files(folder: Path, files: Mapping[str, str | pd.DataFrame | None]) -> Path:
+    """Write {name: text} as UTF-8 and {name: frame} as CSV into `folder` and return it.
 
-    UserError where it cannot be written.
+    A file without content is deleted. UserError where one cannot be written.
     """
     with writing(folder):
-        for name, text in files.items():
-            if text is None:
+        for name, content in files.items():
+            if content is None:
                 (folder / name).unlink(missing_ok=True)
-            else:
-                with replacing(folder / name) as file:
-                    file.write(text.encode())
+                continue
+            if isinstance(content, pd.DataFrame):
+                content = content.to_csv(index=False, lineterminator="\n")
+            with replacing(folder / name) as file:
+                file.write(content.encode())
     return folder
 
 

@@ -17,9 +17,7 @@ from PIL import Image
 
 from eval.metrics import METRICS
 from experiments.tracking.reader import GROUND_TRUTH
-from reports.analysis.cost import MEANS
 from reports.analysis.formatting import interval_text, p_text, signed, title
-from reports.analysis.runs import IMAGE_CAPTION
 from reports.analysis.verdicts import Verdict
 from reports.figures.draw import DRAWN
 from reports.figures.grid import picture_grid
@@ -27,7 +25,6 @@ from reports.figures.style import IN_COLUMN
 from reports.pages import verdict_text
 from reports.pages.content import Report
 from reports.pages.notes import finished_seeds, table_note
-from reports.pages.scorer import SCORER_RULE
 from reports.pages.tables import Table, cell_text
 from reports.pages.verdict_text import claim_words
 
@@ -55,6 +52,7 @@ def render(template: str, sections: Sequence[tuple[str, str]], **context: Any) -
         css=Markup(read(environment, "page.css")[0]),
         js=Markup(read(environment, "page.js")[0]),
         sections=sections,
+        words=WORDS,
         **context,
     )
 
@@ -78,14 +76,6 @@ def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
         for name in DRAWN
         if name in drawn
     ]
-    lists: list[dict[str, Any]] = [
-        {
-            "anchor": title.lower().replace(" ", "-"),
-            "title": title,
-            "lines": lines,
-        }
-        for title, lines in report.sections.items()
-    ]
     sections = [
         (anchor, text)
         for anchor, text, there in (
@@ -94,15 +84,12 @@ def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
             ("scores", "Scores", True),
             ("pictures", "Pictures", pictures),
             ("figures", "Figures", drawings),
-            ("cost", "Cost", True),
-            ("scorer", "The scorer", report.scorer),
-            ("over-test-images", "Over test images", report.over_images),
         )
         if there
     ]
     return render(
         "suite.html.j2",
-        [*sections, *((one["anchor"], one["title"]) for one in lists)],
+        [*sections, *((part.anchor, part.title) for part in report.sections)],
         heading=report.heading,
         question=report.question,
         facts=report.facts,
@@ -115,14 +102,8 @@ def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
         notes=report.notes,
         pictures=pictures,
         drawings=drawings,
-        cost=report.cost,
-        cost_means=MEANS,
-        scorer=report.scorer,
-        scorer_rule=SCORER_RULE,
-        over_images=report.over_images,
-        over_images_caption=IMAGE_CAPTION,
         in_column=IN_COLUMN,
-        lists=lists,
+        parts=report.sections,
     )
 
 

@@ -57,6 +57,12 @@ def finished_seeds(runs: SuiteRuns) -> list[int]:
     return [n for n in done if n]
 
 
+def seeds_text(runs: SuiteRuns) -> str:
+    """`5`, or `3–5` where arms have different numbers of finished seeds."""
+    counts = sorted(set(finished_seeds(runs))) or [0]
+    return "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+
+
 def gaps(runs: SuiteRuns) -> list[str]:
     """A sentence for each kind of cell that is not in the means."""
     sentences = []

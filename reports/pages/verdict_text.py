@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
+from dataclasses import asdict
+
+import pandas as pd
 
 from eval.metrics import METRICS
 from reports.analysis.comparisons import parse_claim
@@ -21,26 +22,27 @@ from reports.analysis.statistics import (
 from reports.analysis.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Verdict
 from reports.pages.markdown import aligned, escape
 
-COLUMNS = (
-    "claim",
-    "verdict",
-    "score",
-    "difference",
-    "low",
-    "high",
-    "standardised",
-    "measure",
-    "n",
-    "paired",
-    "test",
-    "p",
-    "p_holm",
-    "exact_p",
-    "smallest_exact_p",
-    "correlation",
-    "advice",
-    "detail",
-)
+COLUMNS = {
+    "claim": "claim",
+    "word": "verdict",
+    "score": "score",
+    "effect": "difference",
+    "low": "low",
+    "high": "high",
+    "standardised": "standardised",
+    "measure": "measure",
+    "n": "n",
+    "paired": "paired",
+    "test": "test",
+    "p": "p",
+    "p_holm": "p_holm",
+    "exact_p": "exact_p",
+    "smallest_p": "smallest_exact_p",
+    "correlation": "correlation",
+    "advice": "advice",
+    "detail": "detail",
+}
+"""{field of a verdict: its column in verdicts.csv}"""
 HEAD = (
     "claim",
     "verdict",
@@ -185,18 +187,22 @@ def claim_words(text: str) -> str:
     return " on ".join(part for part in score_of(text) if part)
 
 
-def as_csv(verdicts: Sequence[Verdict]) -> str:
-    """One row per claim, in full precision."""
-    text = io.StringIO()
-    out = csv.writer(text, lineterminator="\n")
-    out.writerow(COLUMNS)
-    for v in verdicts:
-        low, high = v.interval or (None, None)
-        cells = [v.claim, v.word, v.score, v.effect, low, high, v.standardised, v.measure, v.n]
-        cells += [v.paired, v.test, v.p, v.p_holm, v.exact_p, v.smallest_p, v.correlation]
-        cells += [v.advice, v.detail]
-        out.writerow(["" if c is None else repr(c) if isinstance(c, float) else c for c in cells])
-    return text.getvalue()
+def by_advice(verdicts: Sequence[Verdict]) -> dict[str, str]:
+    """{what would decide: `A > B on SCORE; C > D on SCORE`, the open claims that it decides}."""
+    claims: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        if verdict.advice:
+            claims.setdefault(verdict.advice, []).append(claim_words(verdict.claim))
+    return {advice: "; ".join(texts) for advice, texts in claims.items()}
+
+
+def verdict_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """One row per claim, in full precision, with the columns of verdicts.csv."""
+    rows = []
+    for verdict in verdicts:
+        low, high = verdict.interval or (None, None)
+        rows.append(asdict(verdict) | {"low": low, "high": high})
+    return pd.DataFrame(rows, columns=list(COLUMNS)).rename(columns=COLUMNS)
 
 
 def _power(tested: Sequence[Verdict]) -> list[str]:
