@@ -8,7 +8,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from eval.metrics import METRICS
 from experiments.tracking.reader import GROUND_TRUTH, SuiteRuns
@@ -20,6 +19,7 @@ from reports.figures.style import (
     GREY,
     INK,
     TALLEST,
+    add_legend,
     arm_colours,
     few_ticks,
     inches_of,
@@ -150,8 +150,7 @@ def _legend(figure: Figure, values: pd.DataFrame, with_truth: bool) -> str:
     if with_truth:
         marks[GROUND_TRUTH] = TRUTH_LINE
         sentences.append("the dashed line is the ground truth's own score")
-    handles = [Line2D([], [], **{"linestyle": "none"} | mark) for mark in marks.values()]
-    figure.legend(handles, list(marks), loc="outside upper left", ncols=3, columnspacing=1.2)
+    add_legend(figure, {k: {"linestyle": "none"} | mark for k, mark in marks.items()}, 3)
     if not values.groupby("score").several.any().all():
         sentences.append(
             "one seed per arm does not show how much seeds differ: the axes show the whole range "
