@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from eval.metrics import METRICS, of_family
@@ -87,27 +88,13 @@ def gaps(runs: SuiteRuns) -> list[str]:
 
 
 def earlier_runs(runs: SuiteRuns) -> list[str]:
-    """Which runs of the same name, recorded with other settings or data, the table leaves out."""
-    groups: dict[str, list[RunRecord]] = {}
-    for run in runs.left_out:
-        groups.setdefault(_difference(run, runs), []).append(run)
+    """Which runs of the same name the table leaves out."""
+    if not runs.left_out:
+        return []
     return [
-        f"left out, recorded under the same name with {difference}: {names(group)}"
-        for difference, group in groups.items()
+        "left out, recorded under the same name with other settings or data: "
+        f"{names(runs.left_out)}"
     ]
-
-
-def _difference(run: RunRecord, runs: SuiteRuns) -> str:
-    """What tells a run of the same name from those in the table."""
-    if run.fingerprint and run.fingerprint != runs.record.fingerprint:
-        return f"other data (fingerprint {run.fingerprint[:12]}…)"
-    other = next((o for o in runs.runs if o.arm == run.arm and o.params), None)
-    if other is None:
-        return "an arm of another record"
-    keys = sorted((run.params.keys() | other.params.keys()) - {"seed", "digest", "fingerprint"})
-    pairs = ((key, run.params.get(key, "none"), other.params.get(key, "none")) for key in keys)
-    differences = [f"{key} {a}, not {b}" for key, a, b in pairs if a != b]
-    return ", ".join(differences) or "other settings"
 
 
 def not_measured(runs: SuiteRuns) -> list[str]:
@@ -240,10 +227,7 @@ def _folded(scores: list[str]) -> list[str]:
 
 
 def _agreed(values: Iterable[str | None]) -> str:
-    counts: dict[str, int] = {}
-    for value in values:
-        if value is not None:
-            counts[value] = counts.get(value, 0) + 1
+    counts = Counter(value for value in values if value is not None)
     if len(counts) == 1:
         return next(iter(counts))
     parts = (f"{value} ({n} run{'s' if n > 1 else ''})" for value, n in counts.items())

@@ -22,40 +22,13 @@ from reports.analysis.statistics import (
 from reports.analysis.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Verdict
 from reports.pages.markdown import aligned, escape
 
-COLUMNS = {
-    "claim": "claim",
-    "word": "verdict",
-    "score": "score",
-    "effect": "difference",
-    "low": "low",
-    "high": "high",
-    "standardised": "standardised",
-    "measure": "measure",
-    "n": "n",
-    "paired": "paired",
-    "test": "test",
-    "p": "p",
-    "p_holm": "p_holm",
-    "exact_p": "exact_p",
-    "smallest_p": "smallest_exact_p",
-    "correlation": "correlation",
-    "advice": "advice",
-    "detail": "detail",
-}
-"""{field of a verdict: its column in verdicts.csv}"""
-HEAD = (
-    "claim",
-    "verdict",
-    "difference",
-    f"{100 * CONFIDENCE:.0f} % interval",
-    "standardised",
-    "n",
-    "test",
-    "p",
-    "p (Holm)",
-    "exact p",
-    "r",
-)
+RENAMED = {"word": "verdict", "effect": "difference", "smallest_p": "smallest_exact_p"}
+COLUMNS = ["claim", "verdict", "score", "difference", "low", "high", "standardised", "measure"]
+COLUMNS += ["n", "paired", "test", "p", "p_holm", "exact_p", "smallest_exact_p", "correlation"]
+COLUMNS += ["advice", "detail"]
+"""Of verdicts.csv."""
+HEAD = ["claim", "verdict", "difference", f"{100 * CONFIDENCE:.0f} % interval", "standardised"]
+HEAD += ["n", "test", "p", "p (Holm)", "exact p", "r"]
 
 
 def markdown(verdicts: Sequence[Verdict]) -> str:
@@ -188,12 +161,12 @@ def claim_words(text: str) -> str:
 
 
 def by_advice(verdicts: Sequence[Verdict]) -> dict[str, str]:
-    """{what would decide: `A > B on SCORE; C > D on SCORE`, the open claims that it decides}."""
+    """{what would decide: `A > B on SCORE, C > D on SCORE`, the open claims that it decides}."""
     claims: dict[str, list[str]] = {}
     for verdict in verdicts:
         if verdict.advice:
             claims.setdefault(verdict.advice, []).append(claim_words(verdict.claim))
-    return {advice: "; ".join(texts) for advice, texts in claims.items()}
+    return {advice: ", ".join(texts) for advice, texts in claims.items()}
 
 
 def verdict_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
@@ -202,7 +175,7 @@ def verdict_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
     for verdict in verdicts:
         low, high = verdict.interval or (None, None)
         rows.append(asdict(verdict) | {"low": low, "high": high})
-    return pd.DataFrame(rows, columns=list(COLUMNS)).rename(columns=COLUMNS)
+    return pd.DataFrame(rows).rename(columns=RENAMED).reindex(columns=COLUMNS)
 
 
 def _power(tested: Sequence[Verdict]) -> list[str]:

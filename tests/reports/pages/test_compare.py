@@ -190,12 +190,12 @@ def test_side_by_side_from_a_store(
     assert main([*every, settings]) == 0
     assert capsys.readouterr().out.strip() == str(page)
     assert main([*every, "procedural:quick,camvid:quick"]) == 2
-    assert "left out: suite patch_size: nothing recorded on camvid:quick" in capsys.readouterr().err
+    assert "no suite is recorded on all of procedural:quick,camvid" in capsys.readouterr().err
     there = "there is procedural:quick, procedural:smoke"
     for given, why in (
         ([*arguments, "procedural:quick,camvid:quick"], f"on camvid:quick; {there}"),
-        ([*arguments, "procedural:quick,procedral:smoke"], "(did you mean procedural:smoke?)"),
-        (["--suite", "patchsize", "--compare", settings], "(did you mean patch_size?)"),
+        ([*arguments, "procedural:quick,procedral:smoke"], f"on procedral:smoke; {there}"),
+        (["--suite", "patchsize", "--compare", settings], "there is patch_size"),
         (["--suite", "patch_size", "--dataset", "camvid"], f"on camvid:*; {there}"),
         ([*arguments, settings, "--dataset", "camvid"], "names data sets and profiles itself"),
     ):
