@@ -140,29 +140,21 @@ def image_intervals(runs: SuiteRuns) -> pd.DataFrame | None:
 def image_distances(runs: SuiteRuns) -> Section | None:
     """One row per arm and one column per score, each `−0.135/+0.012`, averaged over seeds; None
     without any. A score is seldom in the middle of its interval."""
-    scored = list(_scored(runs))
-    scores = [s for s in table_scores(runs) if any(s in run.image_intervals for run in scored)]
-    if not scores:
+    frame = image_intervals(runs)
+    if frame is None:
         return None
-    rows = []
-    for arm in (*runs.arms, GROUND_TRUTH):
-        cells = [_distance([run for run in scored if run.arm == arm], score) for score in scores]
-        if any(cell != "—" for cell in cells):
-            rows.append([arm, *cells])
-    head = ["arm", *(title(score, False) for score in scores)]
-    return Section("Over test images", IMAGE_CAPTION, head, rows)
-
-
-def _distance(runs: Sequence[RunRecord], score: str) -> str:
-    distances = [
-        [bound - run.scores[score] for bound in run.image_intervals[score]]
-        for run in runs
-        if score in run.image_intervals and score in run.scores
+    for side in ("low", "high"):
+        frame[side] -= frame.value
+    means = frame.groupby(["arm", "score"])[["low", "high"]].mean().reset_index()
+    means["text"] = [
+        f"{signed(low, decimals(score))}/{signed(high, decimals(score))}"
+        for score, low, high in zip(means.score, means.low, means.high, strict=True)
     ]
-    if not distances:
-        return "—"
-    below, above = (sum(ends) / len(distances) for ends in zip(*distances, strict=True))
-    return f"{signed(below, decimals(score))}/{signed(above, decimals(score))}"
+    scores = [score for score in table_scores(runs) if score in set(means.score)]
+    table = means.pivot(index="arm", columns="score", values="text")
+    table = table.reindex(index=frame.arm.unique(), columns=scores).fillna("—")
+    head = ["arm", *(title(score, False) for score in scores)]
+    return Section("Over test images", IMAGE_CAPTION, head, table.reset_index().to_numpy().tolist())
 
 
 def _scored(runs: SuiteRuns) -> Iterator[RunRecord]:

@@ -17,7 +17,7 @@ from reports.analysis import Analysis
 from reports.analysis.formatting import signed, title
 from reports.analysis.ranking import chain, rank_order, tau_text
 from reports.analysis.runs import finished, tidy
-from reports.analysis.verdicts import CONTRADICTED, REPRODUCED
+from reports.analysis.verdicts import CONTRADICTED, REPRODUCED, Verdict
 from reports.pages import notes
 from reports.pages.html import render
 from reports.pages.markdown import escape, section_lines
@@ -129,7 +129,8 @@ def answer(settings: Settings) -> tuple[str, list[str]]:
     where = "both" if len(settings) == 2 else f"all {len(settings)}"
     same, opposite, n = [], [], 0
     for claim in _claims(settings):
-        found = {letter: _word(one, claim) for letter, one in settings.items()}
+        verdicts = {letter: _verdict(one, claim) for letter, one in settings.items()}
+        found = {letter: verdict.word if verdict else "" for letter, verdict in verdicts.items()}
         words, n = set(found.values()), n + 1
         if {REPRODUCED, CONTRADICTED} <= words:
             in_each = ", ".join(f"{word} in {letter}" for letter, word in found.items() if word)
@@ -228,7 +229,7 @@ def _value(one: Analysis, arm: str, score: str) -> str:
 
 def verdict_cell(one: Analysis, claim: str) -> str:
     """`reproduced (+0.041, n = 5)`, or why there is no verdict."""
-    verdict = next((v for v in one.verdicts if v.claim == claim), None)
+    verdict = _verdict(one, claim)
     if verdict is None:
         stated = claim in one.runs.record.claims
         return "not judged: an arm was not requested" if stated else "not stated"
@@ -239,8 +240,8 @@ def verdict_cell(one: Analysis, claim: str) -> str:
     return f"{verdict.word} ({effect}, n = {verdict.n}{weak})"
 
 
-def _word(one: Analysis, claim: str) -> str:
-    return next((verdict.word for verdict in one.verdicts if verdict.claim == claim), "")
+def _verdict(one: Analysis, claim: str) -> Verdict | None:
+    return next((verdict for verdict in one.verdicts if verdict.claim == claim), None)
 
 
 def _facts(letter: str, one: Analysis) -> list[str]:

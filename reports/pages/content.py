@@ -27,8 +27,6 @@ class Report:
     table: Table
     verdict_notes: tuple[str, ...]
     """How to read the verdicts, and which claims got none; empty where the suite has no claims."""
-    heading: str
-    question: str
     facts: tuple[str, ...]
     """What was trained on which data, a few words each."""
     problems: tuple[str, ...]
@@ -80,8 +78,6 @@ def gather(runs: SuiteRuns) -> Report:
         analysis=analysis,
         table=table,
         verdict_notes=tuple(verdict_text.notes(analysis.verdicts, analysis.not_judged)),
-        heading=record.title,
-        question=record.question,
         facts=tuple(_facts(runs)),
         problems=tuple(_sentence(line) for line in problems),
         notes=tuple(_sentence(line) for line in under if line),

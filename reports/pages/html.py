@@ -26,7 +26,7 @@ from reports.figures.grid import PictureGrid, read_grid
 from reports.figures.style import IN_COLUMN
 from reports.pages import verdict_text
 from reports.pages.content import Report
-from reports.pages.notes import seeds_text, table_note
+from reports.pages.notes import seeds_text
 from reports.pages.tables import cell_text
 from reports.pages.verdict_text import claim_words
 
@@ -69,7 +69,7 @@ def data_uri(content: bytes, media_type: str) -> str:
 
 def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
     """A suite's page; `drawn`: {name: caption} of the figures in `folder`."""
-    published = report.runs.record.published
+    record = report.runs.record
     grid = read_grid(report.runs)
     drawings = [
         {
@@ -92,12 +92,13 @@ def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
     return render(
         "suite.html.j2",
         [*sections, *((part.anchor, part.title) for part in report.sections)],
-        heading=report.heading,
+        heading=record.title,
+        question=record.question,
         report=report,
         verdicts=[_verdict(verdict, report.verdicts) for verdict in report.verdicts],
         # Suites of one's own, without published numbers, claim nothing of the paper's.
-        verdicts_title=f"Do the {'paper’s ' if published else ''}claims hold?",
-        source=f"paper: {published.source if published else ''}",
+        verdicts_title=f"Do the {'paper’s ' if record.published else ''}claims hold?",
+        source=f"paper: {record.published.source if record.published else ''}",
         grid=grid,
         pictures=_pictures(grid) if grid else (),
         drawings=drawings,
@@ -106,7 +107,6 @@ def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
         metrics=METRICS,
         title=title,
         cell_text=cell_text,
-        table_note=table_note,
     )
 
 
@@ -176,8 +176,8 @@ def summary(report: Report) -> str:
     content = {
         "suite": record.suite,
         "group": f"{record.dataset}, profile {record.variant}",
-        "title": report.heading,
-        "question": report.question,
+        "title": record.title,
+        "question": record.question,
         "verdicts": [[word, words[word], weak[word]] for word in WORDS if words[word]],
         "state": f"{state}, {seeds} seed{'s' if seeds != '1' else ''} per arm",
     }

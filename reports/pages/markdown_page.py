@@ -11,7 +11,8 @@ from reports.pages.tables import markdown
 
 def markdown_page(report: Report, drawn: dict[str, str]) -> str:
     """`drawn`: {name: caption} of the figures in the same folder."""
-    lines = [f"# {escape(report.heading)}", "", escape(report.question), ""]
+    record = report.runs.record
+    lines = [f"# {escape(record.title)}", "", escape(record.question), ""]
     lines += [escape(", ".join(report.facts) + "."), "", markdown(report.table), ""]
     lines += bullets([*report.notes, *report.problems])
     if report.verdict_notes:

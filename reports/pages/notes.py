@@ -122,14 +122,6 @@ def _silent(runs: SuiteRuns) -> list[str]:
     return lines
 
 
-def table_note(table: Table, scores: Sequence[str]) -> str:
-    """What the values of these columns mean, for the line above them."""
-    found = [e.interval for row in table.rows for e in map(row.entries.get, scores) if e]
-    if any(interval and interval.half_width is not None for interval in found):
-        return f"Mean over seeds ± half-width of its {100 * CONFIDENCE:g} % t-interval over seeds."
-    return "Values of one seed per arm; one seed gives no interval."
-
-
 def paper_note(runs: SuiteRuns) -> str | None:
     """Where the paper's columns come from, and what besides the arms differs from ours."""
     record = runs.record

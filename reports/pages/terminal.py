@@ -17,7 +17,7 @@ ONE_SEED = "One seed per arm decides nothing; these differences only show a dire
 
 def terminal_page(report: Report) -> str:
     """The result table, the problems of single cells, and one line per verdict."""
-    lines = [report.heading, "", markdown(report.table)]
+    lines = [report.runs.record.title, "", markdown(report.table)]
     failed = [problem for problem in report.problems if "failed" in problem]
     lines += ["", *failed] if failed else []
     if report.verdicts:

@@ -26,7 +26,6 @@ from reports.pages.notes import (
     not_measured,
     paper_note,
     provenance,
-    table_note,
 )
 from reports.pages.tables import make_table, markdown, table_frame
 
@@ -126,12 +125,6 @@ def test_not_measured_tells_how_to_get_it_once() -> None:
     )
     assert row(markdown(make_table(Analysis(runs))), "a")[3] == "not measured"
     assert not_measured(runs) == [f"LPIPS: not measured: {WHY}"]
-
-
-def test_a_table_of_one_seed_promises_no_interval() -> None:
-    for values, told in (((0.8,), "one seed gives no interval"), ((0.8, 0.9), "± half-width")):
-        runs = suite(*(run("a", seed, value) for seed, value in enumerate(values)))
-        assert told in table_note(make_table(Analysis(runs)), [PIXEL])
 
 
 def test_the_unit_of_a_time_goes_by_its_size() -> None:
