@@ -68,14 +68,13 @@ def write_pages(key: SuiteKey, report: Report, out: Path) -> Path:
 def latex_table(runs: SuiteRuns, table: Table) -> str:
     """The table for a paper, with its caption."""
     sentences = [caption_title(runs)]
-    counts = sorted(set(notes.finished_seeds(runs)))
-    if not counts:
+    seeds = notes.seeds_text(runs)
+    if seeds == "0":
         sentences.append("No training is finished")
-    elif counts == [1]:
+    elif seeds == "1":
         sentences.append("One seed per arm (n = 1), so no intervals")
     else:
-        n = "–".join(str(count) for count in (counts[0], counts[-1])[: len(counts)])
-        sentences.append(f"Mean ± half-width of the 95 % t-interval over n = {n} seeds")
+        sentences.append(f"Mean ± half-width of the 95 % t-interval over n = {seeds} seeds")
     further = (notes.bold_note(runs, table), notes.paper_note(runs), notes.not_asked(runs))
     sentences += [note.rstrip(".") for note in further if note]
     sentences += notes.gaps(runs)

@@ -65,7 +65,8 @@ def draw_seeds(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(width, LEGEND + rows * high), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    truth = _truth_scores(runs)
+    known = runs.ground_truth.scores if runs.ground_truth and runs.ground_truth.finished else {}
+    truth = {score: value for score, value in known.items() if METRICS[score].family in OWN_SCORE}
     for axes, score, head in zip(panels.flat, shown, heads, strict=False):
         values = frame[frame.score == score]
         _draw_score(axes, values, runs.arms)
@@ -130,14 +131,6 @@ def _draw_score(axes: Axes, values: pd.DataFrame, arms: tuple[str, ...]) -> None
     several = values[values.several]
     if len(several):
         sns.pointplot(several, y="arm_row", errorbar=None, linestyle="none", **place, **mean)
-
-
-def _truth_scores(runs: SuiteRuns) -> dict[str, float]:
-    """{score: the real photos' own value}, where such a value has a meaning."""
-    truth = runs.ground_truth
-    if truth is None or not truth.finished:
-        return {}
-    return {s: value for s, value in truth.scores.items() if METRICS[s].family in OWN_SCORE}
 
 
 def _legend(figure: Figure, values: pd.DataFrame, with_truth: bool) -> str:

@@ -25,15 +25,15 @@ FEW_IMAGES = 10
 def interval_note(runs: SuiteRuns) -> str:
     """What ± is and over how many seeds, or why there is none."""
     counts = finished_seeds(runs)
-    percent = f"{100 * CONFIDENCE:g} %"
-    text = f"± is the half-width of a {percent} t-interval over n seeds of the training"
     if not counts:
         return "No training is finished, so no arm has a value."
     if set(counts) == {1}:
         return "n = 1 seed: one run gives no interval, so none is printed."
-    if 1 in counts:
-        return f"{text}; an arm with n = 1 has no interval."
-    return f"{text}."
+    alone = "; an arm with n = 1 has no interval" if 1 in counts else ""
+    return (
+        f"± is the half-width of a {100 * CONFIDENCE:g} % t-interval over n seeds of the training"
+        f"{alone}."
+    )
 
 
 def bold_note(runs: SuiteRuns, table: Table) -> str | None:
