@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import pandas as pd
+
 from experiments.plan import SuiteKey
 from experiments.tracking.reader import SuiteRuns, first_line, read_suite
 from pix2pix.common.errors import UserError
@@ -20,7 +22,7 @@ from reports.pages.checklist import checklist
 from reports.pages.content import Report, gather
 from reports.pages.html import index_page, suite_page, summary
 from reports.pages.markdown_page import markdown_page
-from reports.pages.tables import Table, as_csv
+from reports.pages.tables import Table, table_frame
 
 
 def write_report(suite: str, dataset: str, profile: str, out: Path) -> Path:
@@ -46,9 +48,9 @@ def write_pages(key: SuiteKey, report: Report, out: Path) -> Path:
         "table.md": markdown_page(report, drawn),
         "index.html": suite_page(report, drawn, folder),
         "table.tex": latex_table(runs, table),
-        "table.csv": as_csv(table),
-        "results.csv": tidy(runs).to_csv(index=False, lineterminator="\n"),
-        "verdicts.csv": verdict_text.as_csv(judged) if judged else None,
+        "table.csv": table_frame(table),
+        "results.csv": tidy(runs),
+        "verdicts.csv": verdict_text.verdict_frame(judged) if judged else None,
         "verdicts.tex": latex_verdicts(runs, judged) if judged else None,
         "image_intervals.csv": image_intervals(runs),
         "checklist.md": checklist(runs, judged),
@@ -66,14 +68,13 @@ def write_pages(key: SuiteKey, report: Report, out: Path) -> Path:
 def latex_table(runs: SuiteRuns, table: Table) -> str:
     """The table for a paper, with its caption."""
     sentences = [caption_title(runs)]
-    counts = sorted(set(notes.finished_seeds(runs)))
-    if not counts:
+    seeds = notes.seeds_text(runs)
+    if seeds == "0":
         sentences.append("No training is finished")
-    elif counts == [1]:
+    elif seeds == "1":
         sentences.append("One seed per arm (n = 1), so no intervals")
     else:
-        n = "–".join(str(count) for count in (counts[0], counts[-1])[: len(counts)])
-        sentences.append(f"Mean ± half-width of the 95 % t-interval over n = {n} seeds")
+        sentences.append(f"Mean ± half-width of the 95 % t-interval over n = {seeds} seeds")
     further = (notes.bold_note(runs, table), notes.paper_note(runs), notes.not_asked(runs))
     sentences += [note.rstrip(".") for note in further if note]
     sentences += notes.gaps(runs)
@@ -115,18 +116,20 @@ def alone(out: Path) -> AbstractContextManager[None]:
     return owning(out / ".reports.lock")
 
 
-def write_files(folder: Path, files: Mapping[str, str | None]) -> Path:
-    """Write {name: text} as UTF-8 into `folder` and return it; a file without text is deleted.
+def write_files(folder: Path, files: Mapping[str, str | pd.DataFrame | None]) -> Path:
+    """Write {name: text} as UTF-8 and {name: frame} as CSV into `folder` and return it.
 
-    UserError where it cannot be written.
+    A file without content is deleted. UserError where one cannot be written.
     """
     with writing(folder):
-        for name, text in files.items():
-            if text is None:
+        for name, content in files.items():
+            if content is None:
                 (folder / name).unlink(missing_ok=True)
-            else:
-                with replacing(folder / name) as file:
-                    file.write(text.encode())
+                continue
+            if isinstance(content, pd.DataFrame):
+                content = content.to_csv(index=False, lineterminator="\n")
+            with replacing(folder / name) as file:
+                file.write(content.encode())
     return folder
 
 

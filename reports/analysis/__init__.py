@@ -1,4 +1,4 @@
-"""The numbers of a report: intervals, tests, verdicts, the order of the arms, cost."""
+"""The numbers of a report: intervals, tests, verdicts, the order of the arms."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from functools import cached_property
 
 from reports.analysis.ceiling import ceiling_warnings
 from reports.analysis.comparisons import Evidence, not_judged
-from reports.analysis.cost import CostTable, cost_table
 from reports.analysis.ranking import RankOrder, best_arms, paper_orders
-from reports.analysis.runs import ImageIntervals, image_distances, table_scores
+from reports.analysis.runs import table_scores
 from reports.analysis.verdicts import Verdict, verdicts
 
 
@@ -47,13 +46,3 @@ class Analysis(Evidence):
     def paper_orders(self) -> tuple[RankOrder, ...]:
         """The order of the arms here and in the paper, one per score."""
         return tuple(paper_orders(self))
-
-    @cached_property
-    def cost(self) -> CostTable:
-        """Time, memory and parameters per arm."""
-        return cost_table(self.runs)
-
-    @cached_property
-    def image_intervals(self) -> ImageIntervals | None:
-        """Intervals over test images, which are not those over seeds; None without any."""
-        return image_distances(self.runs)

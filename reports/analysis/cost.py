@@ -3,25 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from experiments.tracking.reader import RunRecord, SuiteRuns
-
-
-@dataclass(frozen=True)
-class CostRow:
-    arm: str
-    n: int
-    """Finished seeds."""
-    cells: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class CostTable:
-    titles: tuple[str, ...]
-    rows: tuple[CostRow, ...]
-    total: str
-
+from reports.sections import Section
 
 MEANS = (
     "Means over the finished seeds; “outside training” is the share of a cell's wall time that is "
@@ -32,7 +16,7 @@ LEAST = 2
 """A unit is used from this many on: 90 seconds, 100 minutes."""
 
 
-def cost_table(runs: SuiteRuns) -> CostTable:
+def cost_table(runs: SuiteRuns) -> Section:
     """One row per arm; a dash where nothing was recorded."""
     rows = []
     seconds = [r.cost["seconds"] for r in runs.runs if r.finished and "seconds" in r.cost]
@@ -43,23 +27,22 @@ def cost_table(runs: SuiteRuns) -> CostTable:
         steps = _steps(done)
         outside = 1 - training / whole if training is not None and whole else None
         rows.append(
-            CostRow(
+            [
                 arm,
-                len(done),
-                (
-                    "–" if training is None or not steps else f"{training / steps:.4f}",
-                    "–" if whole is None else f"{whole / UNITS[unit]:.2f}",
-                    "–" if outside is None else f"{100 * outside:.0f} %",
-                    _count(_mean(done, "peak_memory_mib")),
-                    _count(_mean(done, "generator_parameters")),
-                    _count(_mean(done, "discriminator_parameters")),
-                ),
-            )
+                str(len(done)),
+                "–" if training is None or not steps else f"{training / steps:.4f}",
+                "–" if whole is None else f"{whole / UNITS[unit]:.2f}",
+                "–" if outside is None else f"{100 * outside:.0f} %",
+                _count(_mean(done, "peak_memory_mib")),
+                _count(_mean(done, "generator_parameters")),
+                _count(_mean(done, "discriminator_parameters")),
+            ]
         )
-    titles = ("seconds per step", f"{unit} per cell", "outside training", "peak memory (MiB)")
+    head = ["arm", "n", "seconds per step", f"{unit} per cell", "outside training"]
+    head += ["peak memory (MiB)", "G parameters", "D parameters"]
     total = time_in_all(runs)
     total = f"Time in all: {total}." if total else "No time was recorded."
-    return CostTable((*titles, "G parameters", "D parameters"), tuple(rows), total)
+    return Section("Cost", f"{MEANS} {total}", head, rows)
 
 
 def unit_of(seconds: float) -> str:

@@ -129,7 +129,7 @@ def tau_text(tau: float) -> str:
     return f"τ = {plain(tau, 2)}"
 
 
-def in_words(order: RankOrder, here: str = "here", there: str = "paper") -> str:
+def in_words(order: RankOrder) -> str:
     """`here A > B > C; paper A > C = B; the other way round: …; τ = 0.67`."""
-    text = f"{here} {chain(order.ours)}; {there} {chain(order.theirs)}; {order.agreement}"
+    text = f"here {chain(order.ours)}; paper {chain(order.theirs)}; {order.agreement}"
     return text + (f"; Kendall's {tau_text(order.tau)}" if order.tau is not None else "")

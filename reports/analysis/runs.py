@@ -11,6 +11,7 @@ from eval.metrics import METRICS
 from experiments.tracking.reader import GROUND_TRUTH, RunRecord, SuiteRuns
 from reports.analysis.formatting import decimals, signed, title
 from reports.analysis.statistics import Interval, t_interval
+from reports.sections import Section
 
 NOT_OF_ITSELF = ("lpips", "pixel")
 """Score families that are undefined for a photo and itself: the ground truth has no value."""
@@ -43,14 +44,6 @@ class Entry:
     def mean(self) -> float | None:
         """The mean over seeds; None where there is no value."""
         return self.interval.mean if self.interval else None
-
-
-@dataclass(frozen=True)
-class ImageIntervals:
-    """How far intervals over test images reach below and above scores, as a table of text."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def finished(runs: SuiteRuns) -> list[RunRecord]:
@@ -131,8 +124,8 @@ def runs_by_arm(runs: SuiteRuns) -> dict[str, list[RunRecord]]:
     return by_arm
 
 
-def image_intervals(runs: SuiteRuns) -> str | None:
-    """The intervals over test images as CSV, one row per arm, seed and score; None without any."""
+def image_intervals(runs: SuiteRuns) -> pd.DataFrame | None:
+    """The intervals over test images, one row per arm, seed and score; None without any."""
     rows = [
         [run.arm, run.seed, score, run.scores[score], *run.image_intervals[score]]
         for run in _scored(runs)
@@ -141,35 +134,27 @@ def image_intervals(runs: SuiteRuns) -> str | None:
     ]
     if not rows:
         return None
-    frame = pd.DataFrame(rows, columns=IMAGE_COLUMNS).astype({"seed": "Int64"})
-    return frame.to_csv(index=False, lineterminator="\n")
+    return pd.DataFrame(rows, columns=IMAGE_COLUMNS).astype({"seed": "Int64"})
 
 
-def image_distances(runs: SuiteRuns) -> ImageIntervals | None:
+def image_distances(runs: SuiteRuns) -> Section | None:
     """One row per arm and one column per score, each `−0.135/+0.012`, averaged over seeds; None
     without any. A score is seldom in the middle of its interval."""
-    scored = list(_scored(runs))
-    scores = [s for s in table_scores(runs) if any(s in run.image_intervals for run in scored)]
-    if not scores:
+    frame = image_intervals(runs)
+    if frame is None:
         return None
-    rows = []
-    for arm in (*runs.arms, GROUND_TRUTH):
-        cells = [_distance([run for run in scored if run.arm == arm], score) for score in scores]
-        if any(cell != "—" for cell in cells):
-            rows.append((arm, *cells))
-    return ImageIntervals(("arm", *(title(score, False) for score in scores)), tuple(rows))
-
-
-def _distance(runs: Sequence[RunRecord], score: str) -> str:
-    distances = [
-        [bound - run.scores[score] for bound in run.image_intervals[score]]
-        for run in runs
-        if score in run.image_intervals and score in run.scores
+    for side in ("low", "high"):
+        frame[side] -= frame.value
+    means = frame.groupby(["arm", "score"])[["low", "high"]].mean().reset_index()
+    means["text"] = [
+        f"{signed(low, decimals(score))}/{signed(high, decimals(score))}"
+        for score, low, high in zip(means.score, means.low, means.high, strict=True)
     ]
-    if not distances:
-        return "—"
-    below, above = (sum(ends) / len(distances) for ends in zip(*distances, strict=True))
-    return f"{signed(below, decimals(score))}/{signed(above, decimals(score))}"
+    scores = [score for score in table_scores(runs) if score in set(means.score)]
+    table = means.pivot(index="arm", columns="score", values="text")
+    table = table.reindex(index=frame.arm.unique(), columns=scores).fillna("—")
+    head = ["arm", *(title(score, False) for score in scores)]
+    return Section("Over test images", IMAGE_CAPTION, head, table.reset_index().to_numpy().tolist())
 
 
 def _scored(runs: SuiteRuns) -> Iterator[RunRecord]:

@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from eval.fcn_score import per_class
-from experiments.tracking.reader import GROUND_TRUTH, RunRecord, SuiteRuns
+from experiments.tracking.reader import GROUND_TRUTH, SuiteRuns
 from reports.analysis.runs import runs_by_arm
 from reports.figures.style import COLUMN_WIDTH, LINE, inches_of, wrapped
 
@@ -36,12 +36,14 @@ def class_iou(runs: SuiteRuns) -> pd.DataFrame:
     names: list[str] = []
     for arm, seeds in runs_by_arm(runs).items():
         done = [run for run in seeds if run.finished]
-        matrices = [matrix for run in done if (matrix := _confusion(run)) is not None]
+        stored = [run.json_artifact("confusion.json") for run in done]
+        matrices = [np.asarray(one["confusion"], np.int64) for one in stored if one is not None]
         if len({matrix.shape for matrix in matrices}) != 1:
             continue
         frame = pd.DataFrame([per_class(matrix)[1] for matrix in matrices])
         found[arm] = frame.where(np.isfinite(frame)).mean().to_numpy()
-        names = names or next((n for run in done if (n := _class_names(run))), [])
+        scores = done[0].json_artifact("scores.json") or {}
+        names = names or (scores.get("settings") or {}).get("class_names") or []
     counts = {len(row) for row in found.values()}
     if len(counts) != 1:
         return pd.DataFrame()
@@ -86,15 +88,10 @@ def draw_classes(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
     axes.set(xlabel="", ylabel="")
     axes.tick_params(length=0)
     axes.set_yticks(np.arange(len(values)) + 0.5, values.index, rotation=0)
-    level: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-    turned: dict[str, Any] = {
-        "rotation": 90,
-        "ha": "center",
-        "multialignment": "right",
-        "linespacing": 1.0,
-    }
-    places = np.arange(len(values.columns)) + 0.5
-    axes.set_xticks(places, values.columns, **(turned if upright else level))
+    place: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    if upright:
+        place = {"rotation": 90, "ha": "center", "multialignment": "right", "linespacing": 1.0}
+    axes.set_xticks(np.arange(len(values.columns)) + 0.5, values.columns, **place)
     if frame.index[-1] == GROUND_TRUTH and len(frame) > 1:
         line = axes.axvline if narrow else axes.axhline
         line(len(frame) - 1, color="white", linewidth=1.5)
@@ -105,13 +102,3 @@ def _number(value: float) -> str:
     """`.86`, and `1.0` for a perfect class; heat maps leave absent classes without a number."""
     text = f"{value:.2f}"
     return "1.0" if text == "1.00" else text.lstrip("0")
-
-
-def _confusion(run: RunRecord) -> np.ndarray | None:
-    stored = run.json_artifact("confusion.json")
-    return None if stored is None else np.asarray(stored["confusion"], np.int64)
-
-
-def _class_names(run: RunRecord) -> list[str]:
-    scores = run.json_artifact("scores.json") or {}
-    return list((scores.get("settings") or {}).get("class_names") or [])

@@ -7,12 +7,12 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from experiments.tracking.reader import SuiteRuns
 from reports.analysis.runs import LEFT_OUT, standing
 from reports.figures.style import (
     COLUMN_WIDTH,
+    add_legend,
     arm_colours,
     arm_dashes,
     arm_line,
@@ -65,8 +65,7 @@ def draw_curves(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
         axes.tick_params(labelbottom=lowest)
         few_ticks(axes.xaxis, 3)
         few_ticks(axes.yaxis, 4)
-    handles = [Line2D([], [], **arm_line(runs.arms, arm)) for arm in arms]
-    figure.legend(handles, arms, loc="outside upper left", ncols=legend, columnspacing=1.2)
+    add_legend(figure, {arm: arm_line(runs.arms, arm) for arm in arms}, legend)
     caption = "training losses by step"
     if curves.groupby("arm").seed.nunique().max() > 1:
         caption += "; thin: one seed each, bold: mean of the finished seeds"

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import sys
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -17,7 +13,7 @@ from reports.figures.curves import draw_curves
 from reports.figures.grid import draw_grid
 from reports.figures.lab import draw_lab_histograms
 from reports.figures.seeds import draw_seeds
-from reports.figures.style import COLUMN_WIDTH, FONT, IN_COLUMN, PAGE_WIDTH, paper_style, save
+from reports.figures.style import COLUMN_WIDTH, IN_COLUMN, PAGE_WIDTH, paper_style, save
 
 FIGURES = {
     "arms_by_inputs": draw_grid,
@@ -46,44 +42,11 @@ def draw_all(runs: SuiteRuns, folder: Path) -> dict[str, str]:
     NAME_column.pdf. Files of figures that have no data any more are deleted.
     """
     captions: dict[str, str] = {}
-    with _one_line_for_missing_letters() as missing:
-        for name, figure, captions[name] in drawings(runs, PAGE_WIDTH):
-            save(figure, folder, name, "png", "pdf", *(["svg"] if name in DRAWN else []))
-            missing(name)
-        for name, figure, _ in drawings(runs, COLUMN_WIDTH):
-            save(figure, folder, f"{name}{IN_COLUMN}", "pdf")
-            missing(name)
+    for name, figure, captions[name] in drawings(runs, PAGE_WIDTH):
+        save(figure, folder, name, "png", "pdf", *(["svg"] if name in DRAWN else []))
+    for name, figure, _ in drawings(runs, COLUMN_WIDTH):
+        save(figure, folder, f"{name}{IN_COLUMN}", "pdf")
     for name in FIGURES.keys() - captions.keys():
         for ending in (".png", ".pdf", ".svg", f"{IN_COLUMN}.pdf"):
             (folder / f"{name}{ending}").unlink(missing_ok=True)
     return captions
-
-
-@contextmanager
-def _one_line_for_missing_letters() -> Iterator[Callable[[str], None]]:
-    """Collect matplotlib's warnings about missing letters, and print one line instead.
-
-    Gives a function to be called with the name of each figure that was drawn. Other warnings are
-    passed on.
-    """
-    letters_by_figure: dict[str, set[str]] = {}
-    others: list[warnings.WarningMessage] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-
-        def drawn(name: str) -> None:
-            while caught:
-                warning = caught.pop()
-                glyph = re.match(r"Glyph (\d+) .*missing from", str(warning.message))
-                if glyph:
-                    letters_by_figure.setdefault(name, set()).add(chr(int(glyph[1])))
-                else:
-                    others.append(warning)
-
-        yield drawn
-    for warning in others:
-        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    if letters_by_figure:
-        letters = "".join(sorted(set().union(*letters_by_figure.values())))
-        where = f"boxes in the PNG and PDF files of {', '.join(letters_by_figure)}"
-        print(f"figures: {FONT} has no {letters}: {where}", file=sys.stderr)

@@ -8,7 +8,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from eval.metrics import METRICS
 from experiments.tracking.reader import GROUND_TRUTH, SuiteRuns
@@ -20,6 +19,7 @@ from reports.figures.style import (
     GREY,
     INK,
     TALLEST,
+    add_legend,
     arm_colours,
     few_ticks,
     inches_of,
@@ -65,7 +65,8 @@ def draw_seeds(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(width, LEGEND + rows * high), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    truth = _truth_scores(runs)
+    known = runs.ground_truth.scores if runs.ground_truth and runs.ground_truth.finished else {}
+    truth = {score: value for score, value in known.items() if METRICS[score].family in OWN_SCORE}
     for axes, score, head in zip(panels.flat, shown, heads, strict=False):
         values = frame[frame.score == score]
         _draw_score(axes, values, runs.arms)
@@ -132,14 +133,6 @@ def _draw_score(axes: Axes, values: pd.DataFrame, arms: tuple[str, ...]) -> None
         sns.pointplot(several, y="arm_row", errorbar=None, linestyle="none", **place, **mean)
 
 
-def _truth_scores(runs: SuiteRuns) -> dict[str, float]:
-    """{score: the real photos' own value}, where such a value has a meaning."""
-    truth = runs.ground_truth
-    if truth is None or not truth.finished:
-        return {}
-    return {s: value for s, value in truth.scores.items() if METRICS[s].family in OWN_SCORE}
-
-
 def _legend(figure: Figure, values: pd.DataFrame, with_truth: bool) -> str:
     """Add the legend of the marks that were drawn; returns the caption."""
     marks: dict[str, dict[str, Any]] = {"seed": {"marker": "o", "color": GREY, "markersize": 3.5}}
@@ -150,8 +143,7 @@ def _legend(figure: Figure, values: pd.DataFrame, with_truth: bool) -> str:
     if with_truth:
         marks[GROUND_TRUTH] = TRUTH_LINE
         sentences.append("the dashed line is the ground truth's own score")
-    handles = [Line2D([], [], **{"linestyle": "none"} | mark) for mark in marks.values()]
-    figure.legend(handles, list(marks), loc="outside upper left", ncols=3, columnspacing=1.2)
+    add_legend(figure, {k: {"linestyle": "none"} | mark for k, mark in marks.items()}, 3)
     if not values.groupby("score").several.any().all():
         sentences.append(
             "one seed per arm does not show how much seeds differ: the axes show the whole range "

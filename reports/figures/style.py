@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import matplotlib
 import seaborn as sns
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from pix2pix.common.files import replacing
@@ -120,6 +121,12 @@ def legend_columns(names: Sequence[str], width: float) -> int:
     most = int(width / (handle + max(map(len, names)) / CHARACTERS_PER_INCH))
     rows = -(-len(names) // max(1, min(most, len(names))))
     return -(-len(names) // rows)  # rows of nearly equal length
+
+
+def add_legend(figure: Figure, lines: Mapping[str, Mapping[str, Any]], columns: int) -> None:
+    """A legend above the panels; `lines`: {name: keywords of its line}."""
+    handles = [Line2D([], [], **line) for line in lines.values()]
+    figure.legend(handles, list(lines), loc="outside upper left", ncols=columns, columnspacing=1.2)
 
 
 KINDS: dict[str, dict[str, Any]] = {

@@ -1,7 +1,7 @@
 """A reproducibility checklist: the items that conferences ask for and table.md does not answer.
 
-It names the command, the claims, the error bars, the settings, the splits and the selection;
-hardware, run time, versions, cells and deviations from the paper are in table.md.
+It names the command, the error bars, the settings, the splits and the selection; claims, gaps,
+hardware, run time, versions and deviations from the paper are in table.md.
 """
 
 from __future__ import annotations
@@ -11,41 +11,35 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from experiments.tracking.reader import SuiteRuns
-from reports.analysis.comparisons import not_judged
 from reports.analysis.runs import finished
 from reports.analysis.statistics import ALPHA, CONFIDENCE, FEW
-from reports.analysis.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Verdict
-from reports.pages.markdown import code, escape
-from reports.pages.notes import finished_seeds, gaps, size_text
-from reports.pages.verdict_text import claim_words
+from reports.analysis.verdicts import Verdict
+from reports.pages.markdown import code, escape, section_lines
+from reports.pages.notes import finished_seeds, size_text
+from reports.sections import Section
 
 UNKNOWN = "not recorded"
 EMBEDDED = "procedural"
 """The data set that needs no folder: the program draws it."""
 SETS, DATA_ROOT = "SETS.yaml", "DIR"
 IDENTITY = ("seed", "digest", "dataset", "fingerprint", "direction", "size", "protocol")
+REST = (
+    "Claims and verdicts, failed and missing runs, hardware, versions, run time, memory, and "
+    "deviations from the paper are in table.md."
+)
 
 
 def checklist(runs: SuiteRuns, verdicts: Sequence[Verdict]) -> str:
     """The Markdown page."""
     record = runs.record
-    sections = {
-        "Claims": _claims(verdicts, not_judged(runs)),
-        "Runs": _runs(runs),
-        "Error bars and tests": _error_bars(runs, verdicts),
-        "Settings": _settings(runs),
-        "Splits and selection": _splits(runs),
-        "In table.md": ["Hardware, versions, run time, memory, cells, deviations from the paper"],
-    }
-    title = record.title
-    lines = [f"# Reproducibility checklist: {escape(title)}", ""]
-    about = f"Suite {record.suite} on {record.dataset}, profile {record.variant}."
-    lines += [escape(about), "", f"Command: {code(command(runs))}"]
+    about = f"Suite {record.suite} on {record.dataset}, profile {record.variant}. {REST}"
+    lines = [f"# Reproducibility checklist: {escape(record.title)}", "", escape(about), ""]
+    lines += [f"Command: {code(command(runs))}"]
     if places := _places(runs):
         lines += ["", escape(f"{places}.")]
-    for title, items in sections.items():
-        lines += ["", f"## {title}", ""]
-        lines += [f"- {escape(item.rstrip('.'))}." for item in items]
+    lines += section_lines(Section("Error bars and tests", lines=_error_bars(runs, verdicts)))
+    lines += section_lines(Section("Settings", lines=_settings(runs)))
+    lines += section_lines(Section("Splits and selection", lines=_splits(runs)))
     return "\n".join([*lines, ""])
 
 
@@ -82,33 +76,6 @@ def _places(runs: SuiteRuns) -> str:
     if record.dataset != EMBEDDED:
         meanings.append(f"{DATA_ROOT} is the folder that holds the data")
     return "; ".join(meanings)
-
-
-def _claims(verdicts: Sequence[Verdict], without_arms: Sequence[str]) -> list[str]:
-    """How many claims got each verdict, and which."""
-    groups: dict[str, Sequence[str]] = {
-        word: [v.claim for v in verdicts if v.word == word]
-        for word in (REPRODUCED, CONTRADICTED, UNDECIDED)
-    }
-    groups["not judged, an arm was not requested"] = without_arms
-    groups["on a score with a broken ceiling, see the scorer's note in table.md"] = [
-        v.claim for v in verdicts if v.ceiling
-    ]
-    return [
-        f"{words}: {len(claims)} ({'; '.join(map(claim_words, claims))})"
-        for words, claims in groups.items()
-        if claims
-    ] or ["the suite states none"]
-
-
-def _runs(runs: SuiteRuns) -> list[str]:
-    seeds = sorted({run.seed for run in runs.runs if run.seed is not None})
-    count = f"{len(finished(runs))} of {len(runs.runs)} trainings finished"
-    return [
-        f"{len(runs.arms)} arms, seeds {', '.join(map(str, seeds))}: {count}",
-        *gaps(runs),
-        *([f"not requested: {', '.join(runs.not_asked)}"] if runs.not_asked else []),
-    ]
 
 
 def _error_bars(runs: SuiteRuns, verdicts: Sequence[Verdict]) -> list[str]:

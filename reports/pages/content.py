@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from experiments.tracking.reader import SuiteRuns
 from reports.analysis import Analysis
 from reports.analysis.ceiling import RULE
-from reports.analysis.cost import CostTable
+from reports.analysis.cost import cost_table
 from reports.analysis.formatting import title
 from reports.analysis.ranking import in_words
-from reports.analysis.runs import ImageIntervals
+from reports.analysis.runs import image_distances
 from reports.analysis.verdicts import Verdict
 from reports.figures.lab import bin_notes
 from reports.pages import notes, verdict_text
-from reports.pages.scorer import ScorerKnowledge, scorer_knowledge
+from reports.pages.scorer import scorer_section
 from reports.pages.tables import Table, make_table
+from reports.sections import Section
 
 
 @dataclass(frozen=True)
@@ -26,18 +27,14 @@ class Report:
     table: Table
     verdict_notes: tuple[str, ...]
     """How to read the verdicts, and which claims got none; empty where the suite has no claims."""
-    heading: str
-    question: str
     facts: tuple[str, ...]
     """What was trained on which data, a few words each."""
     problems: tuple[str, ...]
     """What limits the numbers: one seed, failed, missing and left-out cells, weak ceilings."""
     notes: tuple[str, ...]
     """How to read the table."""
-    scorer: ScorerKnowledge | None
-    """How well the scorer of the FCN-score knows real photos, class by class."""
-    sections: dict[str, tuple[str, ...]]
-    """{title: lines} of what comes after the figures; only those that have lines."""
+    sections: tuple[Section, ...]
+    """What comes after the scores: cost, the scorer, intervals over images, lists of facts."""
 
     @property
     def runs(self) -> SuiteRuns:
@@ -46,14 +43,6 @@ class Report:
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
         return self.analysis.verdicts
-
-    @property
-    def cost(self) -> CostTable:
-        return self.analysis.cost
-
-    @property
-    def over_images(self) -> ImageIntervals | None:
-        return self.analysis.image_intervals
 
 
 def gather(runs: SuiteRuns) -> Report:
@@ -75,7 +64,7 @@ def gather(runs: SuiteRuns) -> Report:
         *notes.not_measured(runs),
         notes.not_asked(runs),
     ]
-    sections = {
+    lists = {
         "Order of the arms": _orders(analysis),
         "Colour distributions": bin_notes(runs),
         "Deviations from the paper": record.deviations,
@@ -83,17 +72,16 @@ def gather(runs: SuiteRuns) -> Report:
         "Provenance": notes.provenance(runs),
         "Cells": notes.digests(runs),
     }
+    sections = [cost_table(runs), scorer_section(runs), image_distances(runs)]
+    sections += [Section(title, lines=lines) for title, lines in lists.items() if lines]
     return Report(
         analysis=analysis,
         table=table,
         verdict_notes=tuple(verdict_text.notes(analysis.verdicts, analysis.not_judged)),
-        heading=record.title,
-        question=record.question,
         facts=tuple(_facts(runs)),
         problems=tuple(_sentence(line) for line in problems),
         notes=tuple(_sentence(line) for line in under if line),
-        scorer=scorer_knowledge(runs),
-        sections={title: tuple(lines) for title, lines in sections.items() if lines},
+        sections=tuple(section for section in sections if section),
     )
 
 
@@ -110,10 +98,9 @@ def _facts(runs: SuiteRuns) -> list[str]:
     # Arms of different lengths have no common number.
     lengths = {"steps": record.steps, "epochs": record.epochs}
     facts += [f"{n:,} {kind}" for kind, n in lengths.items() if n]
-    counts = sorted(set(notes.finished_seeds(runs)))
-    if counts:
-        seeds = "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
-        facts.append(f"{seeds} seed{'s' if counts != [1] else ''} per arm")
+    if notes.finished_seeds(runs):
+        seeds = notes.seeds_text(runs)
+        facts.append(f"{seeds} seed{'s' if seeds != '1' else ''} per arm")
     return facts
 
 

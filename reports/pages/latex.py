@@ -10,7 +10,7 @@ from reports.analysis.formatting import bounds, decimals, p_text, plain, signed,
 from reports.analysis.runs import GROUND_TRUTH, Entry
 from reports.analysis.verdicts import Verdict
 from reports.pages.tables import Row, Table
-from reports.pages.verdict_text import claim_words, score_of
+from reports.pages.verdict_text import by_advice, claim_words, score_of
 
 NEEDS = r"% needs \usepackage{array,booktabs,siunitx}"
 NEW_LINE = r" \\ "
@@ -79,11 +79,8 @@ def verdict_table(verdicts: Sequence[Verdict], caption: str, label: str) -> str:
 def _below_verdicts(verdicts: Sequence[Verdict]) -> list[str]:
     """What would decide, which scores' ceilings are broken, and which claims leave seeds out, a
     paragraph each."""
-    advice: dict[str, list[str]] = {}
-    for v in verdicts:
-        if v.advice:
-            advice.setdefault(v.advice, []).append(claim_words(v.claim))
-    notes = [escape(f"{', '.join(claims)}: {words}") for words, claims in advice.items()]
+    advice = by_advice(verdicts)
+    notes = [escape(f"{claims}: {words}") for words, claims in advice.items()]
     lines = [f"What would decide: {'; '.join(notes)}."] if notes else []
     ceilings = {v.score: v.ceiling for v in verdicts if v.score and v.ceiling}
     notes = [escape(f"{title(score, False)}, {words}") for score, words in ceilings.items()]
@@ -134,11 +131,11 @@ def number(text: str) -> str:
     return text
 
 
-def cell(table: Table, one: Row, score: str, shown_n: int | None = None) -> str:
+def cell(table: Table, one: Row, score: str) -> str:
     """A value for an S column of siunitx, bold if it is the best.
 
     Words stand in braces, and so does an uncertainty of zero, which siunitx would drop. n follows
-    where it differs from `shown_n`, the number shown elsewhere (default: the arm's finished seeds).
+    where it is not the number of the arm's finished seeds.
     """
     entry, digits = one.entries[score], decimals(score)
     if entry.interval is None:
@@ -149,7 +146,7 @@ def cell(table: Table, one: Row, score: str, shown_n: int | None = None) -> str:
         width = f"{entry.interval.half_width:.{digits}f}"
         text += rf" \pm {width}"
         dropped = float(width) == 0
-    if entry.interval.n != (one.finished if shown_n is None else shown_n):
+    if entry.interval.n != one.finished:
         return rf"{{${text}$ ($n={entry.interval.n}$)}}"
     bold = table.bold(one, score)
     if dropped:
@@ -191,17 +188,21 @@ def _p(p: float | None) -> str:
     return "---" if p is None else f"${p_text(p)}$"
 
 
-GREEK = "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ"
-
-
 def _greek(letter: str) -> str:
     """`α` to `$\\alpha$`, by its name in Unicode."""
     *_, size, _, name = unicodedata.name(letter).replace("LAMDA", "LAMBDA").split()
     return rf"$\{name.lower() if size == 'SMALL' else name.title()}$"
 
 
+MATHS = (
+    "×times ±pm ∩cap →to ↔leftrightarrow ↑uparrow ↓downarrow ≤leq ≥geq √surd ≈approx ≠neq ∞infty "
+    "·cdot µmu"
+)
+"""A character and the name of its command each."""
 TEX = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
+    **{letter: _greek(letter) for letter in "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ"},
+    **{entry[0]: rf"$\{entry[1:]}$" for entry in MATHS.split()},
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -209,30 +210,10 @@ TEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': "''",
-    **{letter: _greek(letter) for letter in GREEK},
-    "µ": r"$\mu$",  # the sign of a millionth, not the letter
-    "×": r"$\times$",
-    "±": r"$\pm$",
-    "∩": r"$\cap$",
-    "→": r"$\to$",
-    "↔": r"$\leftrightarrow$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "≤": r"$\leq$",
-    "≥": r"$\geq$",
-    "−": r"$-$",
-    "√": r"$\surd$",
-    "≈": r"$\approx$",
-    "≠": r"$\neq$",
-    "∞": r"$\infty$",
-    "·": r"$\cdot$",
+    "−": "$-$",
     "°": r"$^\circ$",
-    "¹": "$^1$",
     "²": "$^2$",
-    "³": "$^3$",
-    "¼": r"$^1\!/_4$",
     "½": r"$^1\!/_2$",
-    "¾": r"$^3\!/_4$",
     "\u00a0": "~",
     "–": "--",
     "—": "---",
@@ -245,8 +226,6 @@ TEX = {
     "*": "{*}",
     "\n": " ",
 }
-
-
 NOT_IN_OT1 = "ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲų"
 """Latin letters that LaTeX's default font encoding (OT1) cannot set."""
 LONG = 24

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from reports.sections import Section
+
 # The rules escape only what GitHub and CommonMark would interpret, so that the file itself reads
 # well: `class_iou`, `A < B`, `R & D`, `1.0` and `#3` within a line stay as they are.
 RULES = (
@@ -54,11 +56,17 @@ def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(head), f"|{rule}|", *map(line, rows)])
 
 
-def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """`aligned`, of plain text."""
-    return aligned([*map(escape, head)], [[*map(escape, row)] for row in rows])
-
-
 def bullets(sentences: Sequence[str]) -> list[str]:
     """Plain sentences as the lines of a list."""
     return [f"- {escape(sentence)}" for sentence in sentences]
+
+
+def section_lines(section: Section) -> list[str]:
+    """The lines of a section, from the empty line above its heading."""
+    lines = ["", f"## {escape(section.title)}", ""]
+    lines += [escape(section.text), ""] if section.text else []
+    if section.rows:
+        rows = [[*map(escape, row)] for row in section.rows]
+        lines += [aligned([*map(escape, section.head)], rows), ""]
+    lines += [*bullets(section.lines), ""] if section.lines else []
+    return lines[:-1]

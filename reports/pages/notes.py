@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from eval.metrics import METRICS, of_family
@@ -24,15 +25,15 @@ FEW_IMAGES = 10
 def interval_note(runs: SuiteRuns) -> str:
     """What ± is and over how many seeds, or why there is none."""
     counts = finished_seeds(runs)
-    percent = f"{100 * CONFIDENCE:g} %"
-    text = f"± is the half-width of a {percent} t-interval over n seeds of the training"
     if not counts:
         return "No training is finished, so no arm has a value."
     if set(counts) == {1}:
         return "n = 1 seed: one run gives no interval, so none is printed."
-    if 1 in counts:
-        return f"{text}; an arm with n = 1 has no interval."
-    return f"{text}."
+    alone = "; an arm with n = 1 has no interval" if 1 in counts else ""
+    return (
+        f"± is the half-width of a {100 * CONFIDENCE:g} % t-interval over n seeds of the training"
+        f"{alone}."
+    )
 
 
 def bold_note(runs: SuiteRuns, table: Table) -> str | None:
@@ -55,6 +56,12 @@ def finished_seeds(runs: SuiteRuns) -> list[int]:
     """How many seeds are finished, for every arm that has one."""
     done = (sum(run.finished for run in runs.of_arm(arm)) for arm in runs.arms)
     return [n for n in done if n]
+
+
+def seeds_text(runs: SuiteRuns) -> str:
+    """`5`, or `3–5` where arms have different numbers of finished seeds."""
+    counts = sorted(set(finished_seeds(runs))) or [0]
+    return "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
 
 
 def gaps(runs: SuiteRuns) -> list[str]:
@@ -81,27 +88,13 @@ def gaps(runs: SuiteRuns) -> list[str]:
 
 
 def earlier_runs(runs: SuiteRuns) -> list[str]:
-    """Which runs of the same name, recorded with other settings or data, the table leaves out."""
-    groups: dict[str, list[RunRecord]] = {}
-    for run in runs.left_out:
-        groups.setdefault(_difference(run, runs), []).append(run)
+    """Which runs of the same name the table leaves out."""
+    if not runs.left_out:
+        return []
     return [
-        f"left out, recorded under the same name with {difference}: {names(group)}"
-        for difference, group in groups.items()
+        "left out, recorded under the same name with other settings or data: "
+        f"{names(runs.left_out)}"
     ]
-
-
-def _difference(run: RunRecord, runs: SuiteRuns) -> str:
-    """What tells a run of the same name from those in the table."""
-    if run.fingerprint and run.fingerprint != runs.record.fingerprint:
-        return f"other data (fingerprint {run.fingerprint[:12]}…)"
-    other = next((o for o in runs.runs if o.arm == run.arm and o.params), None)
-    if other is None:
-        return "an arm of another record"
-    keys = sorted((run.params.keys() | other.params.keys()) - {"seed", "digest", "fingerprint"})
-    pairs = ((key, run.params.get(key, "none"), other.params.get(key, "none")) for key in keys)
-    differences = [f"{key} {a}, not {b}" for key, a, b in pairs if a != b]
-    return ", ".join(differences) or "other settings"
 
 
 def not_measured(runs: SuiteRuns) -> list[str]:
@@ -127,14 +120,6 @@ def _silent(runs: SuiteRuns) -> list[str]:
                 f"{title(score, False)}: no value and no reason recorded: {names(lacking)}"
             )
     return lines
-
-
-def table_note(table: Table, scores: Sequence[str]) -> str:
-    """What the values of these columns mean, for the line above them."""
-    found = [e.interval for row in table.rows for e in map(row.entries.get, scores) if e]
-    if any(interval and interval.half_width is not None for interval in found):
-        return f"Mean over seeds ± half-width of its {100 * CONFIDENCE:g} % t-interval over seeds."
-    return "Values of one seed per arm; one seed gives no interval."
 
 
 def paper_note(runs: SuiteRuns) -> str | None:
@@ -234,10 +219,7 @@ def _folded(scores: list[str]) -> list[str]:
 
 
 def _agreed(values: Iterable[str | None]) -> str:
-    counts: dict[str, int] = {}
-    for value in values:
-        if value is not None:
-            counts[value] = counts.get(value, 0) + 1
+    counts = Counter(value for value in values if value is not None)
     if len(counts) == 1:
         return next(iter(counts))
     parts = (f"{value} ({n} run{'s' if n > 1 else ''})" for value, n in counts.items())

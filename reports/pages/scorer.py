@@ -6,23 +6,14 @@ A class that the scorer cannot find on real photos tells nothing about translati
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from experiments.tracking.reader import SuiteRuns
+from reports.sections import Section
 
 SCORER_RULE = "The real photos' own scores by class: what this scorer finds where all is real."
 
 
-@dataclass(frozen=True)
-class ScorerKnowledge:
-    """The scorer's training in a sentence ("" where nothing is recorded), and its classes."""
-
-    training: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-def scorer_knowledge(runs: SuiteRuns) -> ScorerKnowledge | None:
+def scorer_section(runs: SuiteRuns) -> Section | None:
     """None where there is no FCN-score or no table of its classes."""
     truth = runs.ground_truth
     if truth is None or not truth.finished or "fcn.class_iou" not in truth.scores:
@@ -30,8 +21,9 @@ def scorer_knowledge(runs: SuiteRuns) -> ScorerKnowledge | None:
     table = truth.json_artifact("per_class.json")
     if table is None:
         return None
-    rows = ((name, *(_number(value) for value in values)) for name, *values in table["data"])
-    return ScorerKnowledge(training(runs), tuple(table["columns"]), tuple(rows))
+    rows = [[name, *map(_number, values)] for name, *values in table["data"]]
+    text = f"{SCORER_RULE} {training(runs)}".rstrip()
+    return Section("The scorer", text, table["columns"], rows)
 
 
 def training(runs: SuiteRuns) -> str:

@@ -1,11 +1,11 @@
-"""The result table of a suite, and its Markdown and CSV."""
+"""The result table of a suite, and its Markdown and its frame."""
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from typing import Any
+
+import pandas as pd
 
 from eval.metrics import METRICS
 from experiments.tracking.reader import GROUND_TRUTH
@@ -123,24 +123,21 @@ def marked(table: Table, row: Row, score: str) -> str:
     return f"**{text}**" if table.bold(row, score) else text
 
 
-def as_csv(table: Table) -> str:
+def table_frame(table: Table) -> pd.DataFrame:
     """One row per arm; `SCORE`, `SCORE half-width`, `SCORE n`, `SCORE state`, `SCORE paper`."""
-    text = io.StringIO()
-    out = csv.writer(text, lineterminator="\n")
-    kinds = ("", " half-width", " n", " state")
-    head = [f"{score}{kind}" for score in table.scores for kind in kinds]
-    out.writerow(["arm", *head, *(f"{score} paper" for score in table.published)])
+    rows = []
     for row in table.rows:
-        cells: list[Any] = [row.arm]
+        cells: dict[str, Any] = {"arm": row.arm}
         for score in table.scores:
-            cell = row.entries[score]
-            interval = cell.interval
-            cells += ["" if interval is None else repr(interval.mean)]
-            width = interval.half_width if interval else None
-            cells += ["" if width is None else repr(width)]
-            cells += [interval.n if interval else 0, cell.state]
-        out.writerow([*cells, *(row.published.get(score, "") for score in table.published)])
-    return text.getvalue()
+            entry = row.entries[score]
+            interval = entry.interval
+            cells[score] = entry.mean
+            cells[f"{score} half-width"] = interval.half_width if interval else None
+            cells[f"{score} n"] = interval.n if interval else 0
+            cells[f"{score} state"] = entry.state
+        cells |= {f"{score} paper": row.published.get(score) for score in table.published}
+        rows.append(cells)
+    return pd.DataFrame(rows)
 
 
 def _as_published(value: float) -> str:

@@ -17,7 +17,7 @@ ONE_SEED = "One seed per arm decides nothing; these differences only show a dire
 
 def terminal_page(report: Report) -> str:
     """The result table, the problems of single cells, and one line per verdict."""
-    lines = [report.heading, "", markdown(report.table)]
+    lines = [report.runs.record.title, "", markdown(report.table)]
     failed = [problem for problem in report.problems if "failed" in problem]
     lines += ["", *failed] if failed else []
     if report.verdicts:
@@ -33,15 +33,11 @@ def needs_more_seeds(report: Report) -> bool:
 
 def _verdict_lines(verdicts: Sequence[Verdict]) -> list[str]:
     """With one seed no verdict is possible, which is said once instead of in every line."""
-    claims = [claim_words(verdict.claim) for verdict in verdicts]
-    width = max(map(len, claims))
+    width = max(len(claim_words(verdict.claim)) for verdict in verdicts)
+    lines = [f"{claim_words(v.claim):<{width}}  {_effect(v)}".rstrip() for v in verdicts]
     if all(verdict.n <= 1 for verdict in verdicts):
-        rows = zip(claims, verdicts, strict=True)
-        return [ONE_SEED, *(f"  {claim:<{width}}  {_effect(v)}".rstrip() for claim, v in rows)]
-    return [
-        f"{v.word:<12}  {claim:<{width}}  {_effect(v)}".rstrip()
-        for claim, v in zip(claims, verdicts, strict=True)
-    ]
+        return [ONE_SEED, *(f"  {line}" for line in lines)]
+    return [f"{v.word:<12}  {line}" for v, line in zip(verdicts, lines, strict=True)]
 
 
 def _effect(verdict: Verdict) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
+from dataclasses import asdict
+
+import pandas as pd
 
 from eval.metrics import METRICS
 from reports.analysis.comparisons import parse_claim
@@ -21,39 +22,13 @@ from reports.analysis.statistics import (
 from reports.analysis.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Verdict
 from reports.pages.markdown import aligned, escape
 
-COLUMNS = (
-    "claim",
-    "verdict",
-    "score",
-    "difference",
-    "low",
-    "high",
-    "standardised",
-    "measure",
-    "n",
-    "paired",
-    "test",
-    "p",
-    "p_holm",
-    "exact_p",
-    "smallest_exact_p",
-    "correlation",
-    "advice",
-    "detail",
-)
-HEAD = (
-    "claim",
-    "verdict",
-    "difference",
-    f"{100 * CONFIDENCE:.0f} % interval",
-    "standardised",
-    "n",
-    "test",
-    "p",
-    "p (Holm)",
-    "exact p",
-    "r",
-)
+RENAMED = {"word": "verdict", "effect": "difference", "smallest_p": "smallest_exact_p"}
+COLUMNS = ["claim", "verdict", "score", "difference", "low", "high", "standardised", "measure"]
+COLUMNS += ["n", "paired", "test", "p", "p_holm", "exact_p", "smallest_exact_p", "correlation"]
+COLUMNS += ["advice", "detail"]
+"""Of verdicts.csv."""
+HEAD = ["claim", "verdict", "difference", f"{100 * CONFIDENCE:.0f} % interval", "standardised"]
+HEAD += ["n", "test", "p", "p (Holm)", "exact p", "r"]
 
 
 def markdown(verdicts: Sequence[Verdict]) -> str:
@@ -185,18 +160,22 @@ def claim_words(text: str) -> str:
     return " on ".join(part for part in score_of(text) if part)
 
 
-def as_csv(verdicts: Sequence[Verdict]) -> str:
-    """One row per claim, in full precision."""
-    text = io.StringIO()
-    out = csv.writer(text, lineterminator="\n")
-    out.writerow(COLUMNS)
-    for v in verdicts:
-        low, high = v.interval or (None, None)
-        cells = [v.claim, v.word, v.score, v.effect, low, high, v.standardised, v.measure, v.n]
-        cells += [v.paired, v.test, v.p, v.p_holm, v.exact_p, v.smallest_p, v.correlation]
-        cells += [v.advice, v.detail]
-        out.writerow(["" if c is None else repr(c) if isinstance(c, float) else c for c in cells])
-    return text.getvalue()
+def by_advice(verdicts: Sequence[Verdict]) -> dict[str, str]:
+    """{what would decide: `A > B on SCORE, C > D on SCORE`, the open claims that it decides}."""
+    claims: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        if verdict.advice:
+            claims.setdefault(verdict.advice, []).append(claim_words(verdict.claim))
+    return {advice: ", ".join(texts) for advice, texts in claims.items()}
+
+
+def verdict_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """One row per claim, in full precision, with the columns of verdicts.csv."""
+    rows = []
+    for verdict in verdicts:
+        low, high = verdict.interval or (None, None)
+        rows.append(asdict(verdict) | {"low": low, "high": high})
+    return pd.DataFrame(rows).rename(columns=RENAMED).reindex(columns=COLUMNS)
 
 
 def _power(tested: Sequence[Verdict]) -> list[str]:

@@ -97,7 +97,7 @@ def score(
         rows = csv.writer(file)
         rows.writerow(["name", *values])
         rows.writerows([name, *values.values()] for name in IMAGES)
-    lab = np.zeros((len(IMAGES), 3, 220), np.int64)
+    lab = np.zeros((len(IMAGES), 3, 440), np.int64)
     lab[:, 0, brightness // 3 : brightness // 3 + 20] = 3
     lab[:, 1:, 100 : 100 + brightness // 4] = 2
     confusion = np.tile(np.diag([5, 6, 7]), (len(IMAGES), 1, 1))

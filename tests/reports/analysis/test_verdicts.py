@@ -11,7 +11,7 @@ from reports.analysis import Analysis
 from reports.analysis.comparisons import not_judged, parse_claim
 from reports.analysis.statistics import difference
 from reports.analysis.verdicts import Verdict, judge
-from reports.pages.verdict_text import as_csv, markdown, notes, one_seed, remarks
+from reports.pages.verdict_text import markdown, notes, one_seed, remarks, verdict_frame
 from reports.write import latex_verdicts
 
 CLAIM = f"a > b on {PIXEL}"
@@ -223,7 +223,7 @@ def test_a_verdict_knows_of_a_broken_ceiling() -> None:
         "but the real photos reach only 0.650 and every arm's score lies above the real photos': "
         "see the note on the scorer"
     )
-    assert verdict.detail.endswith(verdict.ceiling) and verdict.ceiling in as_csv([verdict])
+    assert verdict.detail.endswith(verdict.ceiling)
     (line,) = remarks([verdict])
     assert line.startswith("a > b on FCN per-pixel acc.: reproduced; a 0.820, b 0.770;")
     assert remarks(Analysis(suite(*arms(FIVE), truth=0.9, claims=[CLAIM])).verdicts) == []
@@ -318,7 +318,7 @@ def test_the_text_counts_and_lists() -> None:
         table.split()
     )
     assert "*" not in table.replace("**", "")  # no stars
-    assert len(as_csv(judged).splitlines()) == 4
+    assert len(verdict_frame(judged)) == 3
 
 
 def test_one_seed_is_said_once_and_not_per_claim() -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import warnings
 from dataclasses import replace
 from itertools import combinations
-from pathlib import Path
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -92,19 +90,6 @@ def test_type_is_read_and_nothing_is_cut_or_covered(
                 high = min(boxes[a].y1, boxes[b].y1) - max(boxes[a].y0, boxes[b].y0)
                 assert min(wide, high) <= OVERLAP, (name, a, b)
     assert seen == list(FIGURES)
-
-
-def test_letters_that_the_font_lacks_are_told_once_in_one_line(
-    runs: SuiteRuns, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        draw_all(renamed(runs, ("日本", "本日", "c", "d", "e")), tmp_path)
-    assert not warned
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "has no 日本: boxes in" in error and "curves" in error
-    draw_all(runs, tmp_path)
-    assert capsys.readouterr().err == ""
 
 
 def test_runs_that_were_left_out_have_no_curve(runs: SuiteRuns) -> None:

@@ -158,7 +158,7 @@ def test_the_index_tells_the_fewest_seeds_too(tmp_path):
     folder = tmp_path / "camvid-quick" / "patch_size"
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(summary(gather(runs)))
-    assert "4 cells, 1 to 3 seeds per arm" in index_page(tmp_path)
+    assert "4 cells, 1–3 seeds per arm" in index_page(tmp_path)
 
 
 def test_the_index_links_every_report_with_its_verdicts(out):

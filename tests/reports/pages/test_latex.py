@@ -15,7 +15,6 @@ from experiments.tracking.mirror import mirror
 from experiments.tracking.reader import SuiteRuns
 from reports.analysis import Analysis
 from reports.figures.draw import FIGURES
-from reports.pages.compare import write_comparison
 from reports.pages.latex import (
     NOT_IN_OT1,
     escape,
@@ -181,15 +180,10 @@ def test_every_table_and_figure_compiles(tmp_path: Path, store: Path) -> None:
     fields = {"claims": claims, "published": {"source": "Table 3 (256×256)", "rows": rows}}
     cells.append(("failed_arm", 1, "f1"))
     recorded.suite_record(out, cells, reference="ref", **fields)
-    other = [(arm, seed, digest) for arm, seed, digest in cells if seed < 4]
-    recorded.suite_record(out, other, reference="ref", variant="smoke", **fields)
     mirror(out)
     folder = write_report("patch_size", "procedural", "quick", tmp_path / "out")
-    settings = [("procedural", "quick"), ("procedural", "smoke")]
-    beside = write_comparison("patch_size", settings, tmp_path / "out")
-    shutil.copy(beside / "comparison.tex", folder)
     tables = sorted(file.name for file in folder.glob("*.tex"))
-    assert tables == ["comparison.tex", "table.tex", "verdicts.tex"]
+    assert tables == ["table.tex", "verdicts.tex"]
     body = [rf"\input{{{name}}}" for name in tables]
     figures = sorted(file.stem for file in folder.glob("*.pdf"))
     assert figures == sorted([*FIGURES, *(f"{name}_column" for name in FIGURES)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import math
 import re
 from pathlib import Path
 
@@ -26,9 +26,8 @@ from reports.pages.notes import (
     not_measured,
     paper_note,
     provenance,
-    table_note,
 )
-from reports.pages.tables import as_csv, make_table, markdown
+from reports.pages.tables import make_table, markdown, table_frame
 
 WHY = "no backbone: put alexnet.pth into the hub cache"
 
@@ -128,12 +127,6 @@ def test_not_measured_tells_how_to_get_it_once() -> None:
     assert not_measured(runs) == [f"LPIPS: not measured: {WHY}"]
 
 
-def test_a_table_of_one_seed_promises_no_interval() -> None:
-    for values, told in (((0.8,), "one seed gives no interval"), ((0.8, 0.9), "± half-width")):
-        runs = suite(*(run("a", seed, value) for seed, value in enumerate(values)))
-        assert told in table_note(make_table(Analysis(runs)), [PIXEL])
-
-
 def test_the_unit_of_a_time_goes_by_its_size() -> None:
     seconds = (0.31, 119.0, 120.0, 7199.0, 7200.0, 0.0)
     assert [duration(value) for value in seconds] == [
@@ -141,9 +134,9 @@ def test_the_unit_of_a_time_goes_by_its_size() -> None:
     ]  # fmt: skip
     cost = {"seconds": 600.0, "training_seconds": 300.0}
     table = cost_table(suite(run("a", 1, 0.8, cost=cost), run("b", 1, 0.8, cost={"seconds": 60.0})))
-    assert table.titles[1] == "minutes per cell"
-    assert [row.cells[1] for row in table.rows] == ["10.00", "1.00"]
-    assert table.total == (
+    assert table.head[3] == "minutes per cell"
+    assert [row[3] for row in table.rows] == ["10.00", "1.00"]
+    assert table.text.endswith(
         "Time in all: 11.0 minutes on unknown (all finished cells; without the scorer's training)."
     )
 
@@ -243,10 +236,10 @@ def test_a_score_that_some_seeds_lack_names_its_own_n() -> None:
 
 def test_csv_keeps_full_precision_and_states() -> None:
     runs = suite(run("a", 1, 1 / 3), run("b", 1, None, status="failed"))
-    lines = list(csv.DictReader(as_csv(make_table(Analysis(runs))).splitlines()))
-    assert [line["arm"] for line in lines] == ["a", "b", GROUND_TRUTH]
-    assert float(lines[0][PIXEL]) == 1 / 3
-    assert (lines[1][PIXEL], lines[1][f"{PIXEL} state"]) == ("", "failed")
+    frame = table_frame(make_table(Analysis(runs)))
+    assert [*frame.arm] == ["a", "b", GROUND_TRUTH]
+    assert frame[PIXEL][0] == 1 / 3
+    assert math.isnan(frame[PIXEL][1]) and frame[f"{PIXEL} state"][1] == "failed"
 
 
 def test_wide_tables_are_split_where_the_paper_ends() -> None:
