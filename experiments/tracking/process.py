@@ -15,6 +15,7 @@ from pathlib import Path
 
 from experiments.plan import Plan, SuiteKey
 from experiments.record import read_suite_record, record_path, suite_records
+from experiments.run.launcher import python_path
 from experiments.run.signals import collected_signals
 from pix2pix.common.errors import UserError
 
@@ -41,39 +42,23 @@ class Mirror:
     relay: threading.Thread
 
 
-def mirror_only(out: Path, plans: Sequence[Plan]) -> Ending:
-    """Mirror the run directories of these suites; trains nothing.
+def mirror_only(out: Path, plans: Sequence[Plan] = ()) -> tuple[Ending, list[SuiteKey]]:
+    """Mirror the run directories of these suites (without `plans`, of all that were ever run into
+    `out`), also into a new store; trains nothing.
 
-    Raises UserError if one of the suites was never run into `out`.
+    Returns the keys of the suites too. Raises UserError if one was never run into `out` or if its
+    record cannot be read.
     """
-    paths = [record_path(out, *plan.key) for plan in plans]
-    missing = [str(path) for path in paths if not path.exists()]
+    paths = [record_path(out, *plan.key) for plan in plans] or suite_records(out)
+    missing = [path for path in paths or [out / "suites"] if not path.is_file()]
     if missing:
-        raise UserError(f"--report-only: nothing was run yet: {missing[0]} does not exist")
-    return _mirror(out, paths)
-
-
-def mirror_everything(out: Path) -> tuple[Ending, list[SuiteKey]]:
-    """Mirror every suite that was ever run into `out`, also into a new store; trains nothing.
-
-    Returns the keys of the suites too. Raises UserError if there is none or if
-    the record of one cannot be read.
-    """
-    paths = suite_records(out)
-    if not paths:
-        raise UserError(f"--report-only: nothing was run yet: {out / 'suites'} holds no suite")
-    records = [read_suite_record(path) for path in paths]
-    keys = [SuiteKey(record.suite, record.dataset, record.variant) for record in records]
-    return _mirror(out, paths), keys
-
-
-def _mirror(out: Path, paths: list[Path]) -> Ending:
-    """Mirror the suites of these records, until all is done or a signal comes."""
+        raise UserError(f"--report-only: nothing was run yet: there is no {missing[0]}")
+    keys = [read_suite_record(path).key for path in paths]
     with collected_signals() as signals:
         tracked = stop_mirror(start_mirror(out, paths), signals)
     if signals:
-        return Ending(128 + signals[0], False)
-    return Ending(0 if tracked else 1, tracked)
+        return Ending(128 + signals[0], False), keys
+    return Ending(0 if tracked else 1, tracked), keys
 
 
 def start_mirror(out: Path, records: list[Path]) -> Mirror | None:
@@ -85,8 +70,6 @@ def start_mirror(out: Path, records: list[Path]) -> Mirror | None:
     if importlib.util.find_spec("mlflow") is None:
         say("MLflow is not installed: nothing is tracked; the run directories hold everything")
         return None
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
     command = [sys.executable, "-m", "experiments.tracking.mirror", "--out", str(out), "--follow"]
     for record in records:
         command += ["--suite-record", str(record)]
@@ -94,7 +77,7 @@ def start_mirror(out: Path, records: list[Path]) -> Mirror | None:
         command,
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path},
+        env=os.environ | python_path(),
         text=True,
         errors="replace",
         start_new_session=True,
