@@ -23,7 +23,7 @@ from experiments.run.signals import Terminated, raise_terminated
 from experiments.spec import SETTINGS, load_profiles, load_suite, parse_override, suite_names
 from experiments.study import Options, dry_run, execute, make_study
 from experiments.tracking.address import tracking_uri, ui_command
-from experiments.tracking.process import mirror_everything, mirror_only
+from experiments.tracking.process import mirror_only
 from pix2pix.common.errors import UserError
 from pix2pix.data.registry import load_registry
 
@@ -61,9 +61,7 @@ def parser() -> argparse.ArgumentParser:
         help="image size and training length: smoke, quick or paper (default quick)",
     )
     p.add_argument(
-        "--dataset",
-        default="procedural",
-        help="a data set of --list (default procedural)",
+        "--dataset", default="procedural", help="a data set of --list (default procedural)"
     )
     p.add_argument(
         "--data-root", type=Path, metavar="DIR", help="folder of the data set (default data)"
@@ -86,20 +84,12 @@ def parser() -> argparse.ArgumentParser:
         help="change a setting in every arm that does not set it itself; repeatable. Keys: size, "
         + ", ".join(SETTINGS),
     )
-    p.add_argument(
-        "--out",
-        type=Path,
-        default=Path("runs"),
-        metavar="DIR",
-        help="folder of the run directories (default runs)",
-    )
-    p.add_argument(
-        "--reports",
-        type=Path,
-        default=Path("reports/out"),
-        metavar="DIR",
-        help="folder of the reports (default reports/out)",
-    )
+    for option, default, content in (
+        ("--out", "runs", "the run directories"),
+        ("--reports", "reports/out", "the reports"),
+    ):
+        text = f"folder of {content} (default {default})"
+        p.add_argument(option, type=Path, default=Path(default), metavar="DIR", help=text)
     p.add_argument(
         "--workers",
         type=int,
@@ -116,20 +106,16 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="seconds between two checkpoints of a run (default 60)",
     )
-    p.add_argument(
-        "--list", action="store_true", help="show suites, profiles and data sets, and exit"
-    )
-    p.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="show the runs, which are finished, and the expected time, and exit",
-    )
-    p.add_argument(
-        "--report-only",
-        action="store_true",
-        help="update MLflow and write the reports without training; without --suite, of everything "
-        "in --out",
-    )
+    for option, text in (
+        ("--list", "show suites, profiles and data sets, and exit"),
+        ("--dry-run", "show the runs, which are finished, and the expected time, and exit"),
+        (
+            "--report-only",
+            "update MLflow and write the reports without training; without --suite, of everything "
+            "in --out",
+        ),
+    ):
+        p.add_argument(option, action="store_true", help=text)
     return p
 
 
@@ -154,13 +140,10 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
 
 def parse_options(arguments: argparse.Namespace) -> Options:
     """The options, with every check that needs no file; UserError names the option."""
-    for name, value in (("workers", arguments.workers), ("threads", arguments.threads)):
-        if value is not None and value < 1:
-            raise UserError(f"--{name} {value}: must be at least 1")
-    if not 0 <= arguments.checkpoint_every < math.inf:
-        raise UserError(
-            f"--checkpoint-every {arguments.checkpoint_every}: must be finite seconds, at least 0"
-        )
+    for name, least in (("workers", 1), ("threads", 1), ("checkpoint-every", 0)):
+        value = getattr(arguments, name.replace("-", "_"))
+        if value is not None and not least <= value < math.inf:
+            raise UserError(f"--{name} {value}: must be finite, and at least {least}")
     if arguments.arms is not None and not arguments.arms.strip():
         raise UserError("--arms: names no arm; omit the option to train all arms")
     if arguments.data_root is not None and arguments.dataset == "procedural":
@@ -195,11 +178,10 @@ def show_list(datasets: Path | None) -> str:
         lines.append(f"  {name:<18} {suite.title}: {', '.join(suite.arms)}")
     lines.append("profiles")
     for name, profile in load_profiles().items():
-        length = profile.settings.get("training.steps")
-        text = f"{length} steps" if length else "the paper's epochs"
-        seeds = "1 seed" if len(profile.seeds) == 1 else f"{len(profile.seeds)} seeds"
-        width = profile.settings.get("generator.width", 64)
-        lines.append(f"  {name:<18} {profile.size} pixels, width {width}, {text}, {seeds}")
+        steps = profile.settings.get("training.steps")
+        length = f"{steps} steps" if steps else "the paper's epochs"
+        width, seeds = profile.settings.get("generator.width", 64), len(profile.seeds)
+        lines.append(f"  {name:<18} {profile.size} pixels, width {width}, {length}, seeds: {seeds}")
     lines.append("data sets")
     for name, entry in load_registry(datasets).items():
         labels = f", {len(entry.classes)} classes" if entry.classes else ""
@@ -256,7 +238,7 @@ def more_seeds(argv: Sequence[str]) -> str:
             next(rest, None)
         elif word != "--report-only" and not word.startswith("--seeds="):
             words.append(word)
-    in_venv = Path(sys.prefix).is_relative_to(Path.cwd())  # perhaps not activated, as in the README
+    in_venv = Path(sys.prefix).is_relative_to(Path.cwd())  # perhaps not activated
     python = os.path.relpath(sys.executable) if in_venv else "python"
     return shlex.join([python, "run_ablations.py", *words, "--seeds", str(SEEDS_THAT_DECIDE)])
 
@@ -276,16 +258,15 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     if arguments.list:
         return show(show_list(arguments.datasets))
     if arguments.report_only and arguments.suite is None:
-        ending, keys = mirror_everything(arguments.out)
+        ending, keys = mirror_only(arguments.out)
     else:
         study = make_study(parse_options(arguments))
         if arguments.dry_run:
             return show(dry_run(study))
-        keys = [plan.key for plan in study.plans]
         if arguments.report_only:
-            ending = mirror_only(study.options.out, study.plans)
+            ending, keys = mirror_only(arguments.out, study.plans)
         else:
-            ending = execute(study)
+            ending, keys = execute(study), [plan.key for plan in study.plans]
     if ending.tracked:
         undecided = report(keys, arguments.reports)
         print(next_steps(argv, undecided and arguments.suite is not None), file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from experiments.deviations import deviations, of_settings
-from experiments.plan import Cell, Plan, SuiteKey
+from experiments.plan import Plan, SuiteKey
 from experiments.run.jobs import reference_config
 from experiments.run.journal import write_json
 from experiments.spec import Published, suite_names
@@ -120,37 +120,29 @@ def suite_records(out: Path) -> list[Path]:
 
 
 def write_record(
-    plan: Plan,
-    cells: list[Cell],
-    fingerprint: str,
-    out: Path,
-    commit: str,
-    pairs: dict[str, int] | None = None,
+    plan: Plan, fingerprint: str, out: Path, commit: str, pairs: dict[str, int] | None = None
 ) -> Path:
     """Write the record, keeping earlier cells (other seeds, other arms) of the same settings.
 
     `pairs`: how many pairs each split has.
     """
-    path = record_path(out, plan.suite.name, plan.entry.name, plan.variant)
+    path = record_path(out, *plan.key)
     with owning(path.with_name(f".{path.name}.lock")):  # another launch may be adding seeds
-        record = _record(plan, cells, fingerprint, commit, pairs or {})
-        kept = _kept(path, record)
+        record = _record(plan, fingerprint, commit, pairs or {})
         order = [arm.name for arm in record.arms]
-        cells_of_both = sorted(
-            (*kept, *record.cells), key=lambda cell: (order.index(cell.arm), cell.seed)
-        )
-        record = record.model_copy(update={"cells": tuple(cells_of_both)})
+        cells = [*_kept(path, record), *record.cells]
+        cells.sort(key=lambda cell: (order.index(cell.arm), cell.seed))
+        record = record.model_copy(update={"cells": tuple(cells)})
         write_json(path, record.model_dump(mode="json"))
     return path
 
 
-def _record(
-    plan: Plan, cells: list[Cell], fingerprint: str, commit: str, pairs: dict[str, int]
-) -> SuiteRecord:
-    """The record of these cells alone."""
-    suite = plan.suite
+def _record(plan: Plan, fingerprint: str, commit: str, pairs: dict[str, int]) -> SuiteRecord:
+    """The record of the plan's own cells alone."""
+    suite, cells = plan.suite, plan.cells(fingerprint)
     lengths = {(c.config.training.steps, c.config.training.epochs) for c in cells}
-    steps, epochs = next(iter(lengths)) if len(lengths) == 1 else (None, None)
+    steps, epochs = lengths.pop() if len(lengths) == 1 else (None, None)
+    identities = {arm: plan.config(arm, 0).with_data(fingerprint).digest for arm in suite.arms}
     return SuiteRecord(
         suite=suite.name,
         title=suite.title,
@@ -167,11 +159,7 @@ def _record(
         steps=steps,
         epochs=epochs,
         arms=tuple(
-            ArmRecord(
-                name=arm,
-                changes=changes,
-                identity=plan.config(arm, 0).with_data(fingerprint).digest,
-            )
+            ArmRecord(name=arm, changes=changes, identity=identities[arm])
             for arm, changes in suite.arms.items()
         ),
         cells=tuple(CellRecord(arm=c.arm, seed=c.seed, digest=c.config.digest) for c in cells),
@@ -194,11 +182,8 @@ def _published(published: Published | None) -> PublishedRecord | None:
 
 def _own(plan: Plan) -> tuple[str, ...]:
     """Which of `suite` and `dataset` do not come with the package, whose names are reserved."""
-    shipped = {
-        "suite": plan.suite.name in suite_names(),
-        "dataset": plan.entry.name in load_registry(),
-    }
-    return tuple(name for name, is_shipped in shipped.items() if not is_shipped)
+    suite = () if plan.suite.name in suite_names() else ("suite",)
+    return suite if plan.entry.name in load_registry() else (*suite, "dataset")
 
 
 def _kept(path: Path, record: SuiteRecord) -> list[CellRecord]:
@@ -230,9 +215,6 @@ def parse_record(text: str | bytes) -> SuiteRecord:
     try:
         return SuiteRecord.model_validate_json(text)
     except ValidationError as error:
-        found = error.errors()
-        fields = [".".join(map(str, item["loc"])) for item in found]
-        missing = [f for f, item in zip(fields, found, strict=True) if item["type"] == "missing"]
-        if missing:
-            raise ValueError(f"{', '.join(missing)} missing") from None
-        raise ValueError(first_problem(error)) from None
+        missing = [e["loc"] for e in error.errors() if e["type"] == "missing"]
+        fields = ", ".join(".".join(map(str, loc)) for loc in missing)
+        raise ValueError(f"{fields} missing" if fields else first_problem(error)) from None

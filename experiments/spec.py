@@ -109,7 +109,7 @@ def merge(layers: Iterable[Dotted]) -> Dotted:
     return merged
 
 
-def sections(settings: Dotted) -> dict[str, dict[str, Any]]:
+def sections(settings: Dotted) -> dict[str, Any]:
     """{'training.steps': 5} to {'training': {'steps': 5}}, with every section present."""
     nested: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for key, value in settings.items():

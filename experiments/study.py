@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -84,12 +84,8 @@ class Study:
 def make_study(options: Options) -> Study:
     """Check everything that can be checked without reading an image; UserError otherwise."""
     entry = find_entry(load_registry(options.datasets), options.dataset)
-    return Study(options, entry, _plans(options, entry))
-
-
-def _plans(options: Options, entry: DatasetEntry) -> tuple[Plan, ...]:
     everything = options.suites == ("all",)
-    plans: list[Plan] = []
+    plans: dict[str, Plan] = {}
     for name in suite_names() if everything else options.suites:
         suite = load_suite(name)
         try:
@@ -107,27 +103,28 @@ def _plans(options: Options, entry: DatasetEntry) -> tuple[Plan, ...]:
                 raise
             print(f"suite {name} skipped: {error}", file=sys.stderr)
             continue
-        if any(suite.name == other.suite.name for other in plans):
+        if suite.name in plans:
             raise UserError(f"--suite {name}: another suite has the name {suite.name}: rename it")
-        plans.append(plan)
+        plans[suite.name] = plan
     if not plans:
         raise UserError(f"no suite fits data set {entry.name} with these options")
-    return tuple(plans)
+    return Study(options, entry, tuple(plans.values()))
 
 
 def execute(study: Study) -> Ending:
     """Train, score and mirror everything that is not finished."""
     options = study.options
     _check_precisions(study.plans)
-    _check_places(options, study.entry, study.plans)
+    check_source(study.entry, options.data_root, study.plans[0].suite.direction)
+    _check_folder("--out", options.out)
+    _check_folder("--reports", options.reports)
     began = time.monotonic()
     fingerprint, pairs = _prepare(study)
     here = commit()
     records: list[Path] = []
     planned: dict[str, Job] = {}
     for plan in study.plans:
-        cells = plan.cells(fingerprint)
-        records.append(write_record(plan, cells, fingerprint, options.out, here, pairs))
+        records.append(write_record(plan, fingerprint, options.out, here, pairs))
         for job in plan_jobs(study, plan, fingerprint, here):
             planned.setdefault(job.digest, job)
     todo = [job for job in planned.values() if state(job).word != "done"]
@@ -146,7 +143,7 @@ def execute(study: Study) -> Ending:
     tracker = start_mirror(options.out, records)
     with collected_signals() as signals:
         outcomes = _launch(todo, workers, gpus, signals) if todo else {}
-        again = [] if signals or not todo else _to_score_again(planned.values(), outcomes)
+        again = [] if signals or not todo else _outdated(planned.values(), outcomes)
         if again:
             say(f"re-scoring {len(again)} runs: their scorer or the LPIPS weights changed")
             workers = choose_workers(options.workers, gpus, again)
@@ -178,12 +175,11 @@ def _launch(
         progress.close()
 
 
-def _to_score_again(planned: Iterable[Job], outcomes: dict[str, Outcome]) -> list[Job]:
+def _outdated(planned: Iterable[Job], outcomes: dict[str, Outcome]) -> list[Job]:
     """Finished jobs whose scores are outdated: the scorer was trained again because its file was
     damaged or lost, or the LPIPS weights have arrived."""
-    ended = {digest for digest, outcome in outcomes.items() if outcome.word != "done"}
-    late = (j for j in planned if j.digest not in ended and state(j).word == "to score")
-    return sorted(late, key=_priority)
+    finished = (j for j in planned if j.digest not in outcomes or outcomes[j.digest].word == "done")
+    return sorted((job for job in finished if state(job).word == "to score"), key=_priority)
 
 
 def _priority(job: Job) -> tuple[float, ...]:
@@ -256,13 +252,6 @@ def _now_and_then(what: str, seconds: float = 10.0) -> Callable[[int, int], None
     return progress
 
 
-def _check_places(options: Options, entry: DatasetEntry, plans: Sequence[Plan]) -> None:
-    """UserError if the data cannot be read or the results cannot be written."""
-    check_source(entry, options.data_root, plans[0].suite.direction)
-    _check_folder("--out", options.out)
-    _check_folder("--reports", options.reports)
-
-
 def _check_precisions(plans: Sequence[Plan]) -> None:
     """UserError if a GPU of this machine, or its CPU, lacks the precision of a cell."""
     configs = [config for plan in plans for config in plan.configs()]
@@ -324,105 +313,68 @@ def _check_disk(out: Path, todo: list[Job], workers: int) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One line of the table: a cell, and how far it has come."""
-
-    suite: str
-    arm: str
-    seed: int
-    steps: str
-    state: str
-    digest: str
-
-
 def dry_run(study: Study) -> str:
     """Cells, steps, which are finished and the expected time, without reading an image."""
     options = study.options
-    known = cached_fingerprint(study.entry, options.data_root, study.size, options.cache)
-    counts = cached_counts(study.entry, options.data_root, study.size, options.cache)
+    cache = (study.entry, options.data_root, study.size, options.cache)
+    known, counts = cached_fingerprint(*cache), cached_counts(*cache)
     pairs = counts["train"] if counts else study.entry.paper.train_images
-    rows: list[_Row] = []
+    rows = [("suite", "arm", "seed", "steps", "state", "digest")]
     seen: set[CellSettings] = set()
-    to_train: list[tuple[CellSettings, int]] = []
+    to_train: list[tuple[CellSettings, int | None]] = []
     paces: list[float] = []
     for plan in study.plans:
-        found_jobs = {job.digest: job for job in plan_jobs(study, plan, known)} if known else {}
+        jobs = {job.digest: job for job in plan_jobs(study, plan, known)} if known else {}
         for seed, arm in product(plan.seeds, plan.arms):
             config = plan.config(arm, seed)
             digest = config.with_data(known).digest if known else ""
-            found = state(found_jobs[digest]) if known else State("new")
-            training = config.training
-            steps = training.steps or (training.total_steps(pairs) if pairs else None)
+            found = state(jobs[digest]) if known else State("new")
+            length = config.training
+            steps = length.steps or (length.total_steps(pairs) if pairs else None)
             if found.seconds_per_step:
                 paces.append(found.seconds_per_step / expected_pace(config))
-            shared = config in seen
+            word = f"stopped at {found.step}" if found.word == "stopped" else found.word
+            if config in seen:
+                word = "shared" if word == "new" else word
+            elif word not in ("done", "to score"):
+                to_train.append((config, steps and max(0, steps - found.step)))
             seen.add(config)
-            if not shared and found.word not in ("done", "to score"):
-                to_train.append((config, max(0, (steps or 0) - found.step)))
-            word = {"stopped": f"stopped at {found.step}"}.get(found.word, found.word)
-            rows.append(
-                _Row(
-                    plan.suite.name,
-                    arm,
-                    seed,
-                    str(steps or f"{training.epochs} epochs"),
-                    "shared" if shared and found.word == "new" else word,
-                    digest or "after decoding",
-                )
-            )
-    summary = f"{len(rows)} cells, {len(seen)} different, {len(to_train)} to train"
+            shown = str(steps or f"{length.epochs} epochs")
+            rows.append((plan.suite.name, arm, str(seed), shown, word, digest or "after decoding"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    summary = f"{len(rows) - 1} cells, {len(seen)} different, {len(to_train)} to train"
     if to_train:
-        counted = bool(pairs) or all(config.training.steps for config, _ in to_train)
-        summary += f"; {_time_left(to_train, paces, options.workers, counted)}"
-    return "\n".join([*_aligned(rows), "", summary, *_warnings(study, bool(known))])
-
-
-def _aligned(rows: Sequence[_Row]) -> list[str]:
-    """The rows under a head, in columns."""
-    head = tuple(field.name for field in fields(_Row))
-    table = [head, *(tuple(str(value) for value in astuple(row)) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    ]
-
-
-def _warnings(study: Study, decoded: bool) -> list[str]:
-    """What a user should know before starting this study."""
+        summary += f"; {_time_left(to_train, paces, options.workers)}"
     warnings = [few] if (few := few_seeds(study.plans)) else []
     try:
         _check_precisions(study.plans)
     except UserError as error:  # a cluster's login node has no GPU
         warnings.append(f"this machine would refuse it: {error}")
-    if not decoded:
+    if not known:
         warnings.append(
             f"data set {study.entry.name} is not decoded at {study.size[0]}×{study.size[1]} yet: "
             "which cells are finished is known after the first run"
         )
-    return warnings
+    return "\n".join([*table, "", summary, *warnings])
 
 
 def _time_left(
-    cells: Sequence[tuple[CellSettings, int]],
-    paces: Sequence[float],
-    workers: int | None,
-    counted: bool,
+    cells: Sequence[tuple[CellSettings, int | None]], paces: Sequence[float], workers: int | None
 ) -> str:
-    """How long it takes to train these cells, each with its number of steps.
+    """How long it takes to train these cells, each with its number of steps, if that is known.
 
     `paces`: measured seconds per step over those that `expected_pace` predicts for a CPU.
-    `counted`: whether the numbers of steps are known.
     """
-    if not counted:
+    known = [(config, steps) for config, steps in cells if steps is not None]
+    if len(known) < len(cells):
         return "the time is unknown until the training pairs are counted"
     gpus = gpu_count()
     if gpus and not paces:
         return "the time is unknown until a cell has trained on a GPU here"
     at_once = min(workers or gpus or usable_cores(), len(cells))
     scale = sum(paces) / len(paces) if paces else 1.0
-    left = scale * sum(n * expected_pace(config) for config, n in cells) / at_once
+    left = scale * sum(steps * expected_pace(config) for config, steps in known) / at_once
     where = "" if gpus else " of this CPU"
     basis = "at the pace measured here" if paces else "estimated from the arithmetic, ± half"
     return (

@@ -19,7 +19,7 @@ def plan_of(suite="patch_size", profile="quick", dataset="procedural", **options
 
 
 def record(plan, out, fingerprint="f"):
-    path = write_record(plan, plan.cells(fingerprint), fingerprint, out, "abc")
+    path = write_record(plan, fingerprint, out, "abc")
     assert path == record_path(out, *plan.key)
     return json.loads(path.read_text())
 
