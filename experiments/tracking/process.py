@@ -70,7 +70,7 @@ def start_mirror(out: Path, records: list[Path]) -> Mirror | None:
     if importlib.util.find_spec("mlflow") is None:
         say("MLflow is not installed: nothing is tracked; the run directories hold everything")
         return None
-    command = [sys.executable, "-m", "experiments.tracking.mirror", "--out", str(out), "--follow"]
+    command = [sys.executable, "-m", "experiments.tracking.mirror", "--out", str(out)]
     for record in records:
         command += ["--suite-record", str(record)]
     process = subprocess.Popen(

@@ -42,6 +42,17 @@ TABLES = ("per_image.json", "per_class.json")
 REPLACED_TAGS = ("not_measured.", "image_interval.", "provenance.scores_commit", "remark", "error")
 """Tags, or their beginnings, that are deleted when the newest records no longer give them."""
 
+COSTS = {
+    "parameters": {n: f"{n}_parameters" for n in ("generator", "discriminator", "scorer")},
+    "trained": {
+        "seconds": "training_seconds",
+        "peak_memory_mib": "peak_memory_mib",
+        "kept_step": "kept_batch",
+    },
+    "done": {"seconds": "seconds"},
+}
+"""{event: {field of its record: name of the metric `cost.NAME`}}"""
+
 T = TypeVar("T")
 
 
@@ -133,10 +144,12 @@ class RunMirror:
             log_file = str(records[-1].get("log", "")) + "\n"
             self.client.log_text(self.run_id, log_file, "failure.log")
         numbers, cost_tags = _costs(records)
+        numbers += _score_values(records)
+        held = self.run.data.metrics
         log(
             self.client,
             self.run_id,
-            metrics=self._new_values(numbers + _score_values(records)) + self._curves(records),
+            metrics=[m for m in numbers if held.get(m.key) != m.value] + self._curves(records),
             params=params,
             tags=tags | cost_tags,
         )
@@ -147,10 +160,6 @@ class RunMirror:
                 self.client.delete_tag(self.run_id, key)
         set_status(self.client, self.run, status, records[-1]["time"])
         log(self.client, self.run_id, tags={"mirrored.journal": stamp})
-
-    def _new_values(self, metrics: list[Metric]) -> list[Metric]:
-        """The metrics whose newest value MLflow does not hold."""
-        return [m for m in metrics if self.run.data.metrics.get(m.key) != m.value]
 
     def _curves(self, records: list[Record]) -> list[Metric]:
         """The points of curves that MLflow does not hold, by step."""
@@ -177,10 +186,7 @@ class RunMirror:
         The names are those of `MlflowClient.log_image`, which draws a new one for each call, so
         that a grid uploaded again after an interruption would show twice.
         """
-        first_times: dict[int, float] = {}  # a resumed training may record a step again
-        for record in records:
-            if record["event"] == "sample":
-                first_times.setdefault(record["step"], record["time"])
+        time = milliseconds(records[0]["time"])  # a resumed training may record a step again
         newest = int(self.held.get("mirrored.sample", -1))
         for record in replay(records):
             if record["event"] != "sample" or record["step"] <= newest:
@@ -189,7 +195,6 @@ class RunMirror:
             file = self.directory / "samples" / Path(record.get("file", "")).name
             if not file.is_file():
                 continue
-            time = milliseconds(first_times[step])
             key = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.run_id}/{step}")
             name = f"samples+step+{step}+timestamp+{time}+{key}"
             with tempfile.TemporaryDirectory() as folder:
@@ -286,27 +291,19 @@ def _data_tags(data: Record | None) -> dict[str, Any]:
 
 def _costs(records: list[Record]) -> tuple[list[Metric], dict[str, str]]:
     """`cost.*`: parameters, seconds, memory; and the tags that show some of them with a unit."""
-    costs: list[Metric] = []
+    costs: dict[str, Metric] = {}
     tags: dict[str, str] = {}
     for record in records:
-        event = record["event"]
-        values: dict[str, float | None] = {}
-        if event == "parameters":
-            networks = ("generator", "discriminator", "scorer")
-            values = {f"{name}_parameters": record.get(name) for name in networks}
-        elif event == "trained":
-            memory = record.get("peak_memory_mib")
-            values = {"training_seconds": record["seconds"], "peak_memory_mib": memory}
-            if "kept_step" in record:  # a scorer's
-                values |= {"batches": record["step"], "kept_batch": record["kept_step"]}
-            if memory is not None:
-                tags["peak memory"] = f"{memory:.0f} MiB"
-        elif event == "done":
-            values = {"seconds": record["seconds"]}
+        for field, name in COSTS.get(record["event"], {}).items():
+            if record.get(field) is not None:
+                costs[name] = _metric(f"cost.{name}", record[field], record["time"])
+        if "kept_step" in record:  # a scorer's
+            costs["batches"] = _metric("cost.batches", record["step"], record["time"])
+        if record["event"] == "trained" and "peak_memory_mib" in costs:
+            tags["peak memory"] = f"{costs['peak_memory_mib'].value:.0f} MiB"
+        elif record["event"] == "done":
             tags["duration"] = f"{record['seconds']:.0f} s"
-        known = {name: value for name, value in values.items() if value is not None}
-        costs += [_metric(f"cost.{name}", v, record["time"]) for name, v in known.items()]
-    return list({metric.key: metric for metric in costs}.values()), tags  # the newest of each
+    return list(costs.values()), tags
 
 
 def _score_values(records: list[Record]) -> list[Metric]:
@@ -356,10 +353,10 @@ def stage_scores(directory: Path, folder: Path, class_names: list[str] | None) -
         if (directory / name).is_file():
             shutil.copyfile(directory / name, folder / name)
     if (folder / "per_image.csv").is_file():
-        table = pd.read_csv(folder / "per_image.csv", encoding="utf-8")
         # An image may be called "NA", which is no missing value in this column.
-        names = pd.read_csv(folder / "per_image.csv", usecols=["name"], dtype=str, na_filter=False)
-        table["name"] = names["name"]
+        table = pd.read_csv(
+            folder / "per_image.csv", dtype={"name": str}, keep_default_na=False, na_values=[""]
+        )
         # MLflow's table view reads a dot in a column's name as a path and shows nothing.
         table.columns = table.columns.str.replace(".", "/", regex=False)
         # The format of MLflow's log_table, which would append to the table that is there.

@@ -70,14 +70,12 @@ class Store:
     def experiment(self, suite: str, create: bool = False) -> str | None:
         """The id of a suite's experiment. If there is none: None, or with `create` a new one."""
         found = self.client.get_experiment_by_name(suite)
-        if found is None:
-            if not create:
-                return None
+        if found is None and create:
             location = str(self.artifacts / suite) if self.artifacts else None
             return self.client.create_experiment(suite, artifact_location=location)
+        if found is None or (found.lifecycle_stage != "active" and not create):
+            return None
         if found.lifecycle_stage != "active":
-            if not create:
-                return None
             self.client.restore_experiment(found.experiment_id)
         return found.experiment_id
 
@@ -115,21 +113,6 @@ def open_store(uri: str | None = None, create: bool = False) -> Store:
             ) from error
         raise StoreError(f"{shown}: cannot be opened: {first_line(error)}") from error
     return Store(client, uri, database.parent / "mlruns" if database else None)
-
-
-def check_store() -> None:
-    """Open the store, initialise it if it is new, and read its experiments.
-
-    Raises StoreError, UserError or OSError if no suite could be mirrored into it.
-    """
-    uri = tracking_uri()
-    with writing(uri):
-        store = open_store(uri, create=True)
-        with store_errors():
-            store.experiments()
-    database = database_path(uri)
-    if database is not None and not os.access(database, os.W_OK):
-        raise StoreError(f"{database}: is read-only")
 
 
 def writing(uri: str) -> AbstractContextManager[object]:
