@@ -31,7 +31,6 @@ from experiments.tracking.report import experiment_tags, run_note, suite_note
 from experiments.tracking.run import (
     STATUS,
     RunMirror,
-    Scores,
     log,
     log_data_set,
     milliseconds,
@@ -192,9 +191,9 @@ def _mirror_child(
     if is_foreign:
         records = [r for r in records if r["event"] not in ("scores", "done")]
         stamp += f", {OTHER_REFERENCE}"
-    elif child.ceiling and scores:
-        scores = scores.of_fcn()
-        records = _with_scores(records, scores)
+    elif child.ceiling and scores and records[-1]["event"] == "done":
+        reached = _fcn_scores(read_records(child.ceiling / "journal.jsonl"))
+        records = [*records[:-1], *reached, records[-1]]
         stamp += ", with its ceiling"
     if run is None:
         run = store.client.create_run(
@@ -223,13 +222,16 @@ def _mirror_child(
     return STATUS.get(records[-1]["event"], "RUNNING")
 
 
-def _with_scores(records: list[Record], scores: Scores) -> list[Record]:
-    """A scorer's journal with a `scores` record before its `done`; unchanged while it trains."""
-    if records[-1]["event"] != "done":
-        return records
-    done = records[-1]
-    values = {"values": scores.values, "not_measured": scores.not_measured}
-    return [*records[:-1], {"event": "scores", "time": done["time"], **values}, done]
+def _fcn_scores(records: list[Record]) -> list[Record]:
+    """The newest `scores` of a reference's journal, of which a scorer gave only the FCN-scores."""
+    newest = last(records, "scores")
+    if newest is None:
+        return []
+    parts = {
+        part: {name: value for name, value in newest[part].items() if name.startswith("fcn.")}
+        for part in ("values", "not_measured")
+    }
+    return [newest | parts]
 
 
 def _describe(store: Store, parent: Run, record: SuiteRecord) -> None:

@@ -67,22 +67,13 @@ class ScoreSettings(BaseModel):
 
 
 class Scores(BaseModel):
-    """The part of scores.json (`eval.results`) that MLflow needs."""
+    """The part of scores.json (`eval.results`) that the journal does not hold."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
-    values: dict[str, float] = {}
-    not_measured: dict[str, str] = {}
-    """{score: why, and how to get it}"""
     intervals_over_images: dict[str, tuple[float, float]] = {}
     """{score: (low, high)}, 95 % over test images"""
     settings: ScoreSettings = ScoreSettings()
-
-    def of_fcn(self) -> Scores:
-        """The FCN-scores alone: for a reference, what its scorer reaches on the real photos."""
-        values = {name: value for name, value in self.values.items() if name.startswith("fcn.")}
-        reasons = {name: why for name, why in self.not_measured.items() if name.startswith("fcn.")}
-        return Scores(values=values, not_measured=reasons, settings=self.settings)
 
 
 def read_scores(directory: Path) -> Scores | None:
@@ -321,7 +312,9 @@ def _score_tags(records: list[Record], scores: Scores | None) -> dict[str, str]:
         return {}
     intervals = scores.intervals_over_images if scores else {}
     return {f"not_measured.{name}": why for name, why in record["not_measured"].items()} | {
-        f"image_interval.{name}": json.dumps(interval) for name, interval in intervals.items()
+        f"image_interval.{name}": json.dumps(interval)
+        for name, interval in intervals.items()
+        if name in record["values"]
     }
 
 
