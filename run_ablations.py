@@ -270,7 +270,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     if ending.tracked:
         undecided = report(keys, arguments.reports)
         print(next_steps(argv, undecided and arguments.suite is not None), file=sys.stderr)
-    if ending.seconds:
+    if not arguments.report_only:
         print(f"took {duration(time.monotonic() - began)}", file=sys.stderr)
     return ending.status
 

@@ -118,7 +118,6 @@ def execute(study: Study) -> Ending:
     check_source(study.entry, options.data_root, study.plans[0].suite.direction)
     _check_folder("--out", options.out)
     _check_folder("--reports", options.reports)
-    began = time.monotonic()
     fingerprint, pairs = _prepare(study)
     here = commit()
     records: list[Path] = []
@@ -129,48 +128,44 @@ def execute(study: Study) -> Ending:
             planned.setdefault(job.digest, job)
     todo = [job for job in planned.values() if state(job).word != "done"]
     todo.sort(key=_priority)
+    text = f"{len(planned) - len(todo)} of {len(planned)} jobs are finished; {len(todo)} to do"
     gpus = gpu_count() if todo else 0
-    workers = choose_workers(options.workers, gpus, todo) if todo else 0
-    if todo and (unusable := unusable_gpus()):
-        say(unusable)
-    _check_disk(options.out, todo, workers)
-    if todo and (few := few_seeds(study.plans)):
-        say(few)
-    say(
-        f"{len(planned) - len(todo)} of {len(planned)} jobs are finished; {len(todo)} to do"
-        + (f" on {gpus} GPU(s)" if gpus else f", {workers} at a time on the CPU" if todo else "")
-    )
+    if todo:
+        workers = choose_workers(options.workers, gpus, todo)
+        text += f" on {gpus} GPU(s)" if gpus else f", {workers} at a time on the CPU"
+        _check_disk(options.out, todo, workers)
+        for warning in filter(None, (unusable_gpus(), few_seeds(study.plans))):
+            say(warning)
+    say(text)
     tracker = start_mirror(options.out, records)
     with collected_signals() as signals:
-        outcomes = _launch(todo, workers, gpus, signals) if todo else {}
+        outcomes = _launch(options, todo, gpus, signals)
         again = [] if signals or not todo else _outdated(planned.values(), outcomes)
         if again:
             say(f"re-scoring {len(again)} runs: their scorer or the LPIPS weights changed")
-            workers = choose_workers(options.workers, gpus, again)
-            outcomes |= _launch(again, workers, gpus, signals)
-            todo += [job for job in again if job not in todo]
-        stopped = [j for j in todo if outcomes[j.digest].word == "stopped"]
-        failed = [j for j in todo if outcomes[j.digest].word == "failed"]
+            outcomes |= _launch(options, again, gpus, signals)
         tracked = stop_mirror(tracker, signals)
-    for job in failed:
-        reason = outcomes[job.digest].reason
-        say(f"FAILED {job.title}: {reason} (log: {job.directory / 'log.txt'})")
-    seconds = time.monotonic() - began
-    if stopped or signals:
+    words = {outcome.word for outcome in outcomes.values()}
+    for digest, outcome in outcomes.items():
+        if outcome.word == "failed":
+            job = planned[digest]
+            say(f"FAILED {job.title}: {outcome.reason} (log: {job.directory / 'log.txt'})")
+    if signals or "stopped" in words:
         say("stopped; run the same command again to resume")
         # If only a worker was signalled, assume SIGTERM.
-        return Ending(128 + (signals[0] if signals else signal.SIGTERM), False, seconds)
-    if not tracked and importlib.util.find_spec("mlflow"):
-        return Ending(1, False, seconds)
-    return Ending(1 if failed else 0, tracked, seconds)
+        return Ending(128 + (signals[0] if signals else signal.SIGTERM), False)
+    untracked = not tracked and importlib.util.find_spec("mlflow") is not None
+    return Ending(1 if "failed" in words or untracked else 0, tracked)
 
 
 def _launch(
-    todo: Sequence[Job], workers: int, gpus: int, signals: Sequence[int]
+    options: Options, jobs: Sequence[Job], gpus: int, signals: Sequence[int]
 ) -> dict[str, Outcome]:
-    progress = make_progress(todo, workers)
+    """Run jobs and show their progress."""
+    workers = choose_workers(options.workers, gpus, jobs)
+    progress = make_progress(jobs, workers)
     try:
-        return launch(todo, workers, gpus, progress, signals)
+        return launch(jobs, workers, gpus, progress, signals)
     finally:
         progress.close()
 
@@ -239,15 +234,14 @@ def _prepare(study: Study) -> tuple[str, dict[str, int]]:
 
 
 def _now_and_then(what: str, seconds: float = 10.0) -> Callable[[int, int], None]:
-    """A progress callback that prints every `seconds` how far it is, with the time left."""
-    began = printed = time.monotonic()
+    """A progress callback that prints every `seconds` how far it is."""
+    printed = time.monotonic()
 
     def progress(done: int, total: int) -> None:
         nonlocal printed
         if time.monotonic() - printed >= seconds:
             printed = time.monotonic()
-            left = (printed - began) / done * (total - done)
-            say(f"{what} {done} of {total}, {duration(left)} left")
+            say(f"{what} {done} of {total}")
 
     return progress
 
@@ -273,12 +267,11 @@ def few_seeds(plans: Sequence[Plan]) -> str:
 
     Not for one seed: a quick look is intended then, and the report says what it is worth.
     """
-    asked = {len(plan.seeds) for plan in plans if plan.suite.claims}
-    few = [count for count in asked if 1 < count < SEEDS_THAT_DECIDE]
-    if not few:
+    fewest = min((len(plan.seeds) for plan in plans if plan.suite.claims), default=0)
+    if not 1 < fewest < SEEDS_THAT_DECIDE:
         return ""
     return (
-        f"{min(few)} seeds per arm cannot decide a claim by paired comparison; "
+        f"{fewest} seeds per arm cannot decide a claim by paired comparison; "
         f"use --seeds {SEEDS_THAT_DECIDE} or more (docs/statistics.md)"
     )
 
@@ -296,19 +289,12 @@ def _check_folder(option: str, folder: Path) -> None:
 def _check_disk(out: Path, todo: list[Job], workers: int) -> None:
     """UserError if the disk is too small: three checkpoints per worker (two, and one that is being
     written) and one generator per cell to train."""
-    configs = [
-        job.config
-        for job in todo
-        if isinstance(job.config, CellConfig) and not (job.directory / "generator.pt").exists()
-    ]
-    if not configs:
-        return
-    sizes = [checkpoint_bytes(config) for config in configs]
-    needed = sum(sizes) // 3 + max(sizes) * 3 * workers + 2**26
+    sizes = [checkpoint_bytes(job.config) for job in todo if isinstance(job.config, CellConfig)]
+    needed = sum(sizes) // 3 + max(sizes, default=0) * 3 * workers
     free = shutil.disk_usage(out).free
     if free < needed:
         raise UserError(
-            f"--out {out}: {free / 2**30:.1f} GiB are free, and {len(configs)} cells need about "
+            f"--out {out}: {free / 2**30:.1f} GiB are free, and {len(sizes)} cells need about "
             f"{needed / 2**30:.1f} GiB; free some, or name another folder"
         )
 

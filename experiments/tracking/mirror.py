@@ -187,13 +187,12 @@ def _mirror_child(
         return "RUNNING"
     scores = read_scores(child.ceiling or child.directory)
     wanted = record.reference if child.role == "cell" else None
-    is_foreign = bool(wanted and scores and scores.settings.reference != wanted)
+    is_foreign = bool(wanted) and scores.settings.reference not in (None, wanted)
     if is_foreign:
         records = [r for r in records if r["event"] not in ("scores", "done")]
         stamp += f", {OTHER_REFERENCE}"
-    elif child.ceiling and scores and records[-1]["event"] == "done":
-        reached = _fcn_scores(read_records(child.ceiling / "journal.jsonl"))
-        records = [*records[:-1], *reached, records[-1]]
+    elif records[-1]["event"] == "done" and (reached := _fcn_scores(child.ceiling)):
+        records = [*records[:-1], reached, records[-1]]
         stamp += ", with its ceiling"
     if run is None:
         run = store.client.create_run(
@@ -213,8 +212,8 @@ def _mirror_child(
     held = run.data.tags.get("mirrored.reference")
     if is_foreign and run.info.status == "FINISHED" and held == wanted:
         return "FINISHED"  # MLflow holds this suite's scores; another suite has re-scored the cell
-    RunMirror(store.client, run, child.directory, child.ceiling).update(
-        records, stamp, record.dataset, scores, OTHER_REFERENCE if is_foreign else None
+    RunMirror(store.client, run, child.directory, scores, child.ceiling).update(
+        records, stamp, record.dataset, OTHER_REFERENCE if is_foreign else None
     )
     data = last(records, "data")
     if data is not None and child.role != "scorer":  # a scorer has no validation and test split
@@ -222,16 +221,13 @@ def _mirror_child(
     return STATUS.get(records[-1]["event"], "RUNNING")
 
 
-def _fcn_scores(records: list[Record]) -> list[Record]:
-    """The newest `scores` of a reference's journal, of which a scorer gave only the FCN-scores."""
-    newest = last(records, "scores")
-    if newest is None:
-        return []
-    parts = {
+def _fcn_scores(ceiling: Path | None) -> Record | None:
+    """The newest `scores` of a reference, of which a scorer gave only the FCN-scores."""
+    newest = last(read_records(ceiling / "journal.jsonl"), "scores") if ceiling else None
+    return newest and newest | {
         part: {name: value for name, value in newest[part].items() if name.startswith("fcn.")}
         for part in ("values", "not_measured")
     }
-    return [newest | parts]
 
 
 def _describe(store: Store, parent: Run, record: SuiteRecord) -> None:
@@ -251,7 +247,7 @@ def _describe(store: Store, parent: Run, record: SuiteRecord) -> None:
         "provenance.commit": record.commit,
         "mirrored.record": stamp,
     }
-    log(store.client, run_id, tags=tags | SOURCE)
+    log(store.client, run_id, tags | SOURCE)
 
 
 def follow(one_pass: Callable[[], None], seconds: float = SECONDS_BETWEEN_PASSES) -> int:

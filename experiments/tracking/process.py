@@ -31,7 +31,6 @@ class Ending:
 
     status: int
     tracked: bool
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ import re
 import shutil
 import tempfile
 import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,8 +78,8 @@ class Scores(BaseModel):
     settings: ScoreSettings = ScoreSettings()
 
 
-def read_scores(directory: Path) -> Scores | None:
-    """scores.json of a run directory; None if it has none.
+def read_scores(directory: Path) -> Scores:
+    """scores.json of a run directory; without a reference if there is no such file.
 
     Raises ValueError, naming the file and the field, if the file is damaged.
     """
@@ -85,11 +87,12 @@ def read_scores(directory: Path) -> Scores | None:
     try:
         return Scores.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        return None
+        return Scores()
     except ValidationError as error:
         raise ValueError(f"{path.name}: {first_problem(error)}") from None
 
 
+@dataclass(frozen=True)
 class RunMirror:
     """One MLflow run and the run directory that it mirrors.
 
@@ -97,79 +100,75 @@ class RunMirror:
     `ceiling` names that directory, for a scorer only.
     """
 
-    def __init__(
-        self, client: MlflowClient, run: Run, directory: Path, ceiling: Path | None = None
-    ) -> None:
-        self.client = client
-        self.run = run
-        self.run_id = run.info.run_id
-        self.directory = directory
-        self.ceiling = ceiling
-        self.held = run.data.tags
+    client: MlflowClient
+    run: Run
+    directory: Path
+    scores: Scores
+    """The content of scores.json."""
+    ceiling: Path | None = None
 
     def update(
-        self,
-        records: list[Record],
-        stamp: str,
-        dataset: str,
-        scores: Scores | None = None,
-        remark: str | None = None,
+        self, records: list[Record], stamp: str, dataset: str, remark: str | None = None
     ) -> None:
         """One pass over a journal. A pass with the same `stamp` as the last one does nothing.
 
-        `scores`: the content of scores.json. `remark`: why a finished run counts as unfinished.
+        `remark`: why a finished run counts as unfinished.
         """
-        if self.held.get("mirrored.journal") == stamp:
+        held, run_id = self.run.data, self.run.info.run_id
+        if held.tags.get("mirrored.journal") == stamp:
             return
-        data = last(records, "data")
-        if data is not None:
+        costs, tags = _costs(records)
+        tags |= provenance_tags(records)
+        if data := last(records, "data"):
             log_data_set(self.client, self.run, dataset, data)
-        config = flatten(read_json(self.directory / "config.json"))
-        params = {key: v for key, v in config.items() if key not in self.run.data.params}
-        status = STATUS.get(records[-1]["event"], "RUNNING")
-        tags = provenance_tags(records) | _score_tags(records, scores) | _data_tags(data)
+            tags |= {f"data.{split}": str(count) for split, count in _pairs(data).items()}
+            tags["fingerprint"] = data["fingerprint"]
+        if scored := last(records, "scores"):
+            costs += [_metric(name, v, scored["time"]) for name, v in scored["values"].items()]
+            tags |= {f"not_measured.{name}": why for name, why in scored["not_measured"].items()}
+            intervals = self.scores.intervals_over_images
+            for name in intervals.keys() & scored["values"]:
+                tags[f"image_interval.{name}"] = json.dumps(intervals[name])
         if remark:
             tags["remark"] = remark
+        status = STATUS.get(records[-1]["event"], "RUNNING")
         if status == "FAILED":
             tags["error"] = records[-1].get("error", "no reason given")
             log_file = str(records[-1].get("log", "")) + "\n"
-            self.client.log_text(self.run_id, log_file, "failure.log")
-        numbers, cost_tags = _costs(records)
-        numbers += _score_values(records)
-        held = self.run.data.metrics
+            self.client.log_text(run_id, log_file, "failure.log")
+        config = flatten(read_json(self.directory / "config.json"))
         log(
             self.client,
-            self.run_id,
-            metrics=[m for m in numbers if held.get(m.key) != m.value] + self._curves(records),
-            params=params,
-            tags=tags | cost_tags,
+            run_id,
+            tags,
+            [m for m in costs if held.metrics.get(m.key) != m.value] + self._curves(records),
+            {key: value for key, value in config.items() if key not in held.params},
         )
         self._samples(records)
-        self._score_files(records, scores)
-        for key in self.held:
+        if scored and held.tags.get("mirrored.scores") != str(scored["time"]):
+            self._score_files(scored)
+        for key in held.tags:
             if key.startswith(REPLACED_TAGS) and key not in tags:
-                self.client.delete_tag(self.run_id, key)
+                self.client.delete_tag(run_id, key)
         set_status(self.client, self.run, status, records[-1]["time"])
-        log(self.client, self.run_id, tags={"mirrored.journal": stamp})
+        log(self.client, run_id, {"mirrored.journal": stamp})
 
     def _curves(self, records: list[Record]) -> list[Metric]:
         """The points of curves that MLflow does not hold, by step."""
-        curves: dict[str, dict[int, Metric]] = {}
+        points: list[Metric] = []
         for record in replay(records):
-            if record["event"] not in CURVES:
-                continue
-            values = {f"{record['event']}/{term}": v for term, v in record["values"].items()}
-            values |= {k: record[k] for k in ("seconds_per_step", "learning_rate") if k in record}
-            for name, value in values.items():
-                point = _metric(name, value, record["time"], record["step"])
-                curves.setdefault(point.key, {})[point.step] = point  # the newest of a step
-        missing: list[Metric] = []
-        for name, points in curves.items():
-            held: set[int] = set()
-            if name in self.run.data.metrics:
-                held = {m.step for m in self.client.get_metric_history(self.run_id, name)}
-            missing += [point for step, point in points.items() if step not in held]
-        return sorted(missing, key=lambda point: point.step)
+            if record["event"] in CURVES:
+                values = {f"{record['event']}/{term}": v for term, v in record["values"].items()}
+                paces = ("seconds_per_step", "learning_rate")
+                values |= {name: record[name] for name in paces if name in record}
+                at = (record["time"], record["step"])
+                points += [_metric(name, value, *at) for name, value in values.items()]
+        held = {
+            (name, point.step)
+            for name in {point.key for point in points} & self.run.data.metrics.keys()
+            for point in self.client.get_metric_history(self.run.info.run_id, name)
+        }
+        return [point for point in points if (point.key, point.step) not in held]
 
     def _samples(self, records: list[Record]) -> None:
         """Upload new sample grids under the names by which MLflow shows images by step.
@@ -177,8 +176,8 @@ class RunMirror:
         The names are those of `MlflowClient.log_image`, which draws a new one for each call, so
         that a grid uploaded again after an interruption would show twice.
         """
-        time = milliseconds(records[0]["time"])  # a resumed training may record a step again
-        newest = int(self.held.get("mirrored.sample", -1))
+        run_id, time = self.run.info.run_id, milliseconds(records[0]["time"])
+        newest = int(self.run.data.tags.get("mirrored.sample", -1))
         for record in replay(records):
             if record["event"] != "sample" or record["step"] <= newest:
                 continue
@@ -186,7 +185,7 @@ class RunMirror:
             file = self.directory / "samples" / Path(record.get("file", "")).name
             if not file.is_file():
                 continue
-            key = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.run_id}/{step}")
+            key = uuid.uuid5(uuid.NAMESPACE_OID, f"{run_id}/{step}")
             name = f"samples+step+{step}+timestamp+{time}+{key}"
             with tempfile.TemporaryDirectory() as folder:
                 shutil.copyfile(file, Path(folder, f"{name}.png"))
@@ -194,46 +193,41 @@ class RunMirror:
                     preview = image.convert("RGB")
                 preview.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
                 preview.save(Path(folder, f"{name}+compressed.webp"))
-                self.client.log_artifacts(self.run_id, folder, "images")
-            tags = {"mirrored.sample": step, "mlflow.loggedImages": True}
-            log(self.client, self.run_id, tags=tags)
+                self.client.log_artifacts(run_id, folder, "images")
+            log(self.client, run_id, {"mirrored.sample": step, "mlflow.loggedImages": True})
 
-    def _score_files(self, records: list[Record], scores: Scores | None) -> None:
-        """Upload the files of the newest scores, once."""
-        record = last(records, "scores")
-        if record is None or self.held.get("mirrored.scores") == str(record["time"]):
-            return
-        settings = scores.settings if scores else ScoreSettings()
+    def _score_files(self, scored: Record) -> None:
+        """Upload the files of the newest scores."""
+        settings, run_id = self.scores.settings, self.run.info.run_id
         with tempfile.TemporaryDirectory() as folder:
             if self.ceiling is not None:
-                stage_classes(self.ceiling, Path(folder), settings.class_names)
+                stage_classes(counts(self.ceiling), Path(folder), settings.class_names)
             else:
                 stage_scores(self.directory, Path(folder), settings.class_names)
             tables = [name for name in TABLES if Path(folder, name).is_file()]
-            self.client.log_artifacts(self.run_id, folder)
+            self.client.log_artifacts(run_id, folder)
         tags = {
             "mlflow.loggedArtifacts": [{"path": name, "type": "table"} for name in tables],
-            "mirrored.scores": record["time"],
+            "mirrored.scores": scored["time"],
         }
         if settings.reference:
             tags["mirrored.reference"] = settings.reference
-        log(self.client, self.run_id, tags=tags)
+        log(self.client, run_id, tags)
 
 
 def log(
     client: MlflowClient,
     run_id: str,
-    *,
-    metrics: list[Metric] | None = None,
-    params: dict[str, Any] | None = None,
-    tags: dict[str, Any] | None = None,
+    tags: Mapping[str, Any],
+    metrics: Sequence[Metric] = (),
+    params: Mapping[str, str] | None = None,
 ) -> None:
     """`MlflowClient.log_batch`, which splits what exceeds MLflow's limits, with plain values."""
     client.log_batch(
         run_id,
-        metrics=metrics or [],
-        params=[Param(key, as_text(value)) for key, value in (params or {}).items()],
-        tags=[RunTag(key, as_text(value)) for key, value in (tags or {}).items()],
+        metrics=metrics,
+        params=[Param(key, value) for key, value in (params or {}).items()],
+        tags=[RunTag(key, as_text(value)) for key, value in tags.items()],
     )
 
 
@@ -272,14 +266,6 @@ def _pairs(data: Record) -> dict[str, int]:
     return {split: data[split] for split in ("train", "val", "test") if split in data}
 
 
-def _data_tags(data: Record | None) -> dict[str, Any]:
-    """The fingerprint and the number of pairs per split."""
-    if data is None:
-        return {}
-    counts = {f"data.{split}": count for split, count in _pairs(data).items()}
-    return {"fingerprint": data["fingerprint"]} | counts
-
-
 def _costs(records: list[Record]) -> tuple[list[Metric], dict[str, str]]:
     """`cost.*`: parameters, seconds, memory; and the tags that show some of them with a unit."""
     costs: dict[str, Metric] = {}
@@ -295,27 +281,6 @@ def _costs(records: list[Record]) -> tuple[list[Metric], dict[str, str]]:
         elif record["event"] == "done":
             tags["duration"] = f"{record['seconds']:.0f} s"
     return list(costs.values()), tags
-
-
-def _score_values(records: list[Record]) -> list[Metric]:
-    """The newest scores."""
-    record = last(records, "scores")
-    if record is None:
-        return []
-    return [_metric(name, value, record["time"]) for name, value in record["values"].items()]
-
-
-def _score_tags(records: list[Record], scores: Scores | None) -> dict[str, str]:
-    """Why scores are missing, and the intervals over images of those that are not."""
-    record = last(records, "scores")
-    if record is None:
-        return {}
-    intervals = scores.intervals_over_images if scores else {}
-    return {f"not_measured.{name}": why for name, why in record["not_measured"].items()} | {
-        f"image_interval.{name}": json.dumps(interval)
-        for name, interval in intervals.items()
-        if name in record["values"]
-    }
 
 
 def provenance_tags(records: list[Record]) -> dict[str, str]:
@@ -354,30 +319,37 @@ def stage_scores(directory: Path, folder: Path, class_names: list[str] | None) -
         table.columns = table.columns.str.replace(".", "/", regex=False)
         # The format of MLflow's log_table, which would append to the table that is there.
         table.to_json(folder / "per_image.json", orient="split", index=False)
-    if (directory / "per_image.npz").is_file():
-        with np.load(directory / "per_image.npz", allow_pickle=False) as arrays:
-            for key, name in (("lab", "histograms.json"), ("confusion", "confusion.json")):
-                if key in arrays:
-                    counts = arrays[key]
-                    sums = {key: counts.sum(axis=0).tolist(), "images": len(counts)}
-                    (folder / name).write_text(json.dumps(sums), encoding="utf-8")
-    stage_classes(directory, folder, class_names)
+    arrays = counts(directory)
+    for key, name in (("lab", "histograms.json"), ("confusion", "confusion.json")):
+        if key in arrays:
+            sums = {key: arrays[key].sum(axis=0).tolist(), "images": len(arrays[key])}
+            (folder / name).write_text(json.dumps(sums), encoding="utf-8")
+    stage_classes(arrays, folder, class_names)
     for kind in ("inputs", "targets", "translations"):
         for image in evenly_spaced(sorted((directory / kind).glob("*.png")), FIXED_IMAGES):
             (folder / kind).mkdir(exist_ok=True)
             shutil.copyfile(image, folder / kind / image.name)
 
 
-def stage_classes(directory: Path, folder: Path, class_names: list[str] | None) -> None:
+def counts(directory: Path) -> dict[str, np.ndarray]:
+    """`lab` (N, 3, bins) and `confusion` (N, C, C) of a scored directory, if they were measured."""
+    path = directory / "per_image.npz"
+    if not path.is_file():
+        return {}
+    with np.load(path, allow_pickle=False) as arrays:
+        return {key: arrays[key] for key in ("lab", "confusion") if key in arrays}
+
+
+def stage_classes(
+    arrays: Mapping[str, np.ndarray], folder: Path, class_names: list[str] | None
+) -> None:
     """Write per_class.json: one row per class, from the confusion matrix of all test images.
 
     A directory that was not scored by class gets none.
     """
-    try:
-        with np.load(directory / "per_image.npz", allow_pickle=False) as arrays:
-            confusion = arrays["confusion"].sum(axis=0)
-    except (FileNotFoundError, KeyError):
+    if "confusion" not in arrays:
         return
+    confusion = arrays["confusion"].sum(axis=0)
     accuracy, iou = per_class(confusion)
     table = pd.DataFrame(
         {

@@ -15,7 +15,7 @@ from mlflow.store.tracking import SEARCH_MAX_RESULTS_THRESHOLD as ALL
 from mlflow.tracking import MlflowClient
 from requests import RequestException
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from experiments.tracking.address import VARIABLE, tracking_uri, without_password
 from pix2pix.common.errors import UserError
@@ -46,14 +46,11 @@ def store_errors() -> Iterator[None]:
 def database_path(uri: str) -> Path | None:
     """The file behind an SQLite address; None for every other kind of store.
 
-    Raises UserError for an address that SQLAlchemy cannot read or that names no file.
+    Raises UserError for an address that names no file, SQLAlchemyError for one that is none.
     """
     if not uri.startswith("sqlite"):
         return None
-    try:
-        database = make_url(uri).database
-    except ArgumentError as error:
-        raise UserError(f"{VARIABLE}: not the address of a store: {uri}") from error
+    database = make_url(uri).database
     if not database or database == ":memory:":
         raise UserError(f"{VARIABLE}: names no file: {uri}")
     return Path(database).absolute()
