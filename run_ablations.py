@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from experiments.plan import SEEDS_THAT_DECIDE, SuiteKey
@@ -53,7 +54,11 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     p.add_argument(
-        "--suite", metavar="NAME[,NAME]", help="names of suites (see --list), all, or .yaml files"
+        "--suite",
+        type=names,
+        dest="suites",
+        metavar="NAME[,NAME]",
+        help="names of suites (see --list), all, or .yaml files",
     )
     p.add_argument(
         "--profile",
@@ -71,14 +76,17 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--seeds",
+        type=parse_seeds,
         metavar="N|1,2,3",
         help=f"number of seeds, or a list of seeds; {SEEDS_THAT_DECIDE} or more give verdicts "
         "(default: from the profile)",
     )
-    p.add_argument("--arms", metavar="A,B", help="train only these arms of the suites")
+    p.add_argument("--arms", type=names, metavar="A,B", help="train only these arms of the suites")
     p.add_argument(
         "--set",
+        type=parse_override,
         action="append",
+        dest="overrides",
         default=[],
         metavar="KEY=VALUE",
         help="change a setting in every arm that does not set it itself; repeatable. Keys: size, "
@@ -102,6 +110,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--checkpoint-every",
         type=float,
+        dest="checkpoint_seconds",
         default=60.0,
         metavar="SECONDS",
         help="seconds between two checkpoints of a run (default 60)",
@@ -119,10 +128,13 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def parse_seeds(text: str | None) -> tuple[int, ...] | None:
+def names(text: str) -> tuple[str, ...]:
+    """`a, b` to ("a", "b"), each once."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
     """`5` to seeds 1 to 5, `1,2,7` to these three; UserError for any other text."""
-    if text is None:
-        return None
     parts = text.removesuffix(",").split(",")
     if not all(part.isascii() and part.strip().isdigit() for part in parts):
         raise UserError(f"--seeds {text}: must be a number of seeds, or seeds such as 1,2,3")
@@ -140,34 +152,25 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
 
 def parse_options(arguments: argparse.Namespace) -> Options:
     """The options, with every check that needs no file; UserError names the option."""
-    for name, least in (("workers", 1), ("threads", 1), ("checkpoint-every", 0)):
-        value = getattr(arguments, name.replace("-", "_"))
-        if value is not None and not least <= value < math.inf:
-            raise UserError(f"--{name} {value}: must be finite, and at least {least}")
-    if arguments.arms is not None and not arguments.arms.strip():
+    given = {field.name: getattr(arguments, field.name) for field in fields(Options)}
+    for name, option, least in (
+        ("workers", "--workers", 1),
+        ("threads", "--threads", 1),
+        ("checkpoint_seconds", "--checkpoint-every", 0),
+    ):
+        if given[name] is not None and not least <= given[name] < math.inf:
+            raise UserError(f"{option} {given[name]}: must be finite, and at least {least}")
+    if arguments.arms == ():
         raise UserError("--arms: names no arm; omit the option to train all arms")
     if arguments.data_root is not None and arguments.dataset == "procedural":
         raise UserError(
             f"--data-root {arguments.data_root}: the data set procedural is generated, not read; "
             "for your own pairs add --dataset folder"
         )
-    if not arguments.suite:
+    if not arguments.suites:
         raise UserError(f"--suite is required: {', '.join(suite_names())}, all, or a .yaml file")
-    return Options(
-        suites=tuple(dict.fromkeys(s for s in arguments.suite.split(",") if s)),
-        profile=arguments.profile,
-        dataset=arguments.dataset,
-        data_root=(arguments.data_root or Path("data")).expanduser().resolve(),
-        datasets=arguments.datasets,
-        seeds=parse_seeds(arguments.seeds),
-        arms=tuple(a.strip() for a in arguments.arms.split(",")) if arguments.arms else None,
-        overrides=tuple(parse_override(text) for text in arguments.set),
-        out=arguments.out,
-        reports=arguments.reports,
-        workers=arguments.workers,
-        threads=arguments.threads,
-        checkpoint_seconds=arguments.checkpoint_every,
-    )
+    given["data_root"] = (arguments.data_root or Path("data")).expanduser().resolve()
+    return Options(**given)
 
 
 def show_list(datasets: Path | None) -> str:
@@ -243,33 +246,26 @@ def more_seeds(argv: Sequence[str]) -> str:
     return shlex.join([python, "run_ablations.py", *words, "--seeds", str(SEEDS_THAT_DECIDE)])
 
 
-def show(text: str) -> int:
-    """Print a text; ignore that a reader such as `head` has stopped reading."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
-
-
 def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Do what the parsed command line asks for; the exit status."""
     began = time.monotonic()
     if arguments.list:
-        return show(show_list(arguments.datasets))
-    if arguments.report_only and arguments.suite is None:
+        print(show_list(arguments.datasets))
+        return 0
+    if arguments.report_only and arguments.suites is None:
         ending, keys = mirror_only(arguments.out)
     else:
         study = make_study(parse_options(arguments))
         if arguments.dry_run:
-            return show(dry_run(study))
+            print(dry_run(study))
+            return 0
         if arguments.report_only:
             ending, keys = mirror_only(arguments.out, study.plans)
         else:
             ending, keys = execute(study), [plan.key for plan in study.plans]
     if ending.tracked:
         undecided = report(keys, arguments.reports)
-        print(next_steps(argv, undecided and arguments.suite is not None), file=sys.stderr)
+        print(next_steps(argv, undecided and arguments.suites is not None), file=sys.stderr)
     if not arguments.report_only:
         print(f"took {duration(time.monotonic() - began)}", file=sys.stderr)
     return ending.status
@@ -278,12 +274,11 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status. KeyboardInterrupt if a signal stops it early."""
     argv = sys.argv[1:] if argv is None else argv
-    arguments = parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):  # a locale without arrows must not end the run
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        return run(arguments, argv)
+        return run(parser().parse_args(argv), argv)
     except UserError as error:
         print(f"run_ablations.py: {error}", file=sys.stderr)
     except OSError as error:

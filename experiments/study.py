@@ -56,7 +56,7 @@ class Options:
     datasets: Path | None = None
     seeds: tuple[int, ...] | None = None
     arms: tuple[str, ...] | None = None
-    overrides: tuple[tuple[str, Any], ...] = ()
+    overrides: Sequence[tuple[str, Any]] = ()
     out: Path = Path("runs")
     reports: Path = Path("reports/out")
     workers: int | None = None

@@ -187,7 +187,7 @@ def _mirror_child(
         return "RUNNING"
     scores = read_scores(child.ceiling or child.directory)
     wanted = record.reference if child.role == "cell" else None
-    is_foreign = bool(wanted) and scores.settings.reference not in (None, wanted)
+    is_foreign = bool(wanted and scores) and scores["settings"].get("reference") != wanted
     if is_foreign:
         records = [r for r in records if r["event"] not in ("scores", "done")]
         stamp += f", {OTHER_REFERENCE}"

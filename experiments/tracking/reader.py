@@ -24,16 +24,6 @@ from experiments.tracking.store import (
 )
 from pix2pix.common.errors import UserError
 
-__all__ = [
-    "GROUND_TRUTH",
-    "RunRecord",
-    "StoreError",
-    "SuiteRuns",
-    "first_line",
-    "list_suites",
-    "read_suite",
-]
-
 CURVES = ("losses/", "validation/", "seconds_per_step", "learning_rate")
 STATUS = {"FINISHED": "done", "FAILED": "failed"}
 NOT_SCORES = (*CURVES, "cost.")
@@ -104,15 +94,12 @@ class RunRecord:
     @store_errors()
     def artifact(self, path: str) -> Path | None:
         """An artifact as a local file, downloaded on demand; None where the run has none."""
-        if not (self._store and self.run_id):
+        folder, _, name = path.rpartition("/")
+        if not (self._store and self.run_id) or name not in self.artifacts(folder):
             return None
         # A store that was moved still names its old place, so look beside the database first.
         if self._artifacts and (self._artifacts / path).is_file():
             return self._artifacts / path
-        folder, _, _ = path.rpartition("/")
-        listed = self._store.client.list_artifacts(self.run_id, folder or None)
-        if path not in {file.path for file in listed}:
-            return None
         return Path(self._store.client.download_artifacts(self.run_id, path))
 
     def json_artifact(self, name: str) -> Any:

@@ -23,12 +23,10 @@ import pandas as pd
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eval.fcn_score import per_class
 from experiments.run.journal import Record, last, replay
 from pix2pix.common.files import read_json
-from pix2pix.common.yaml_files import first_problem
 
 PREVIEW_SIDE = 1024
 """Pixels. MLflow's image grid shows previews; at `log_image`'s own 256 pixels the rows of a sample
@@ -58,38 +56,14 @@ COSTS = {
 T = TypeVar("T")
 
 
-class ScoreSettings(BaseModel):
-    """How a run directory was scored."""
+def read_scores(directory: Path) -> dict[str, Any]:
+    """The content of scores.json (`eval.results`), empty if there is none; ValueError if damaged.
 
-    model_config = ConfigDict(strict=True, frozen=True)
-
-    reference: str | None = None
-    """Digest of the reference that it was scored against."""
-    class_names: list[str] | None = None
-
-
-class Scores(BaseModel):
-    """The part of scores.json (`eval.results`) that the journal does not hold."""
-
-    model_config = ConfigDict(strict=True, frozen=True)
-
-    intervals_over_images: dict[str, tuple[float, float]] = {}
-    """{score: (low, high)}, 95 % over test images"""
-    settings: ScoreSettings = ScoreSettings()
-
-
-def read_scores(directory: Path) -> Scores:
-    """scores.json of a run directory; without a reference if there is no such file.
-
-    Raises ValueError, naming the file and the field, if the file is damaged.
+    The mirror takes from it what the journal does not hold: `intervals_over_images`, and of
+    `settings` `reference`, the digest of what the directory was scored against, and `class_names`.
     """
     path = directory / "scores.json"
-    try:
-        return Scores.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return Scores()
-    except ValidationError as error:
-        raise ValueError(f"{path.name}: {first_problem(error)}") from None
+    return read_json(path) if path.exists() else {}
 
 
 @dataclass(frozen=True)
@@ -103,8 +77,8 @@ class RunMirror:
     client: MlflowClient
     run: Run
     directory: Path
-    scores: Scores
-    """The content of scores.json."""
+    scores: dict[str, Any]
+    """See `read_scores`."""
     ceiling: Path | None = None
 
     def update(
@@ -126,7 +100,7 @@ class RunMirror:
         if scored := last(records, "scores"):
             costs += [_metric(name, v, scored["time"]) for name, v in scored["values"].items()]
             tags |= {f"not_measured.{name}": why for name, why in scored["not_measured"].items()}
-            intervals = self.scores.intervals_over_images
+            intervals = self.scores.get("intervals_over_images", {})
             for name in intervals.keys() & scored["values"]:
                 tags[f"image_interval.{name}"] = json.dumps(intervals[name])
         if remark:
@@ -198,20 +172,21 @@ class RunMirror:
 
     def _score_files(self, scored: Record) -> None:
         """Upload the files of the newest scores."""
-        settings, run_id = self.scores.settings, self.run.info.run_id
+        run_id, settings = self.run.info.run_id, self.scores.get("settings", {})
+        class_names = settings.get("class_names")
         with tempfile.TemporaryDirectory() as folder:
             if self.ceiling is not None:
-                stage_classes(counts(self.ceiling), Path(folder), settings.class_names)
+                stage_classes(counts(self.ceiling), Path(folder), class_names)
             else:
-                stage_scores(self.directory, Path(folder), settings.class_names)
+                stage_scores(self.directory, Path(folder), class_names)
             tables = [name for name in TABLES if Path(folder, name).is_file()]
             self.client.log_artifacts(run_id, folder)
         tags = {
             "mlflow.loggedArtifacts": [{"path": name, "type": "table"} for name in tables],
             "mirrored.scores": scored["time"],
         }
-        if settings.reference:
-            tags["mirrored.reference"] = settings.reference
+        if settings.get("reference"):
+            tags["mirrored.reference"] = settings["reference"]
         log(self.client, run_id, tags)
 
 
