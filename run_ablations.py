@@ -61,9 +61,7 @@ def parser() -> argparse.ArgumentParser:
         help="names of suites (see --list), all, or .yaml files",
     )
     p.add_argument(
-        "--profile",
-        default="quick",
-        help="image size and training length: smoke, quick or paper (default quick)",
+        "--profile", default="quick", help="size and length: smoke, quick or paper (default quick)"
     )
     p.add_argument(
         "--dataset", default="procedural", help="a data set of --list (default procedural)"
@@ -99,10 +97,7 @@ def parser() -> argparse.ArgumentParser:
         text = f"folder of {content} (default {default})"
         p.add_argument(option, type=Path, default=Path(default), metavar="DIR", help=text)
     p.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="parallel runs (default: one per GPU, else one per CPU core)",
+        "--workers", type=int, metavar="N", help="parallel runs (default: one per GPU or CPU core)"
     )
     p.add_argument(
         "--threads", type=int, default=1, metavar="N", help="CPU threads per run (default 1)"
@@ -110,7 +105,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--checkpoint-every",
         type=float,
-        dest="checkpoint_seconds",
         default=60.0,
         metavar="SECONDS",
         help="seconds between two checkpoints of a run (default 60)",
@@ -153,13 +147,10 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 def parse_options(arguments: argparse.Namespace) -> Options:
     """The options, with every check that needs no file; UserError names the option."""
     given = {field.name: getattr(arguments, field.name) for field in fields(Options)}
-    for name, option, least in (
-        ("workers", "--workers", 1),
-        ("threads", "--threads", 1),
-        ("checkpoint_seconds", "--checkpoint-every", 0),
-    ):
+    for name, least in (("workers", 1), ("threads", 1), ("checkpoint_every", 0)):
         if given[name] is not None and not least <= given[name] < math.inf:
-            raise UserError(f"{option} {given[name]}: must be finite, and at least {least}")
+            option = name.replace("_", "-")
+            raise UserError(f"--{option} {given[name]}: must be finite, and at least {least}")
     if arguments.arms == ():
         raise UserError("--arms: names no arm; omit the option to train all arms")
     if arguments.data_root is not None and arguments.dataset == "procedural":

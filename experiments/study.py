@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -35,7 +36,6 @@ from experiments.run.launcher import (
     unusable_gpus,
     usable_cores,
 )
-from experiments.run.provenance import commit
 from experiments.run.signals import collected_signals
 from experiments.spec import load_suite, suite_names
 from experiments.tracking.process import Ending, say, start_mirror, stop_mirror
@@ -61,7 +61,7 @@ class Options:
     reports: Path = Path("reports/out")
     workers: int | None = None
     threads: int = 1
-    checkpoint_seconds: float = 60.0
+    checkpoint_every: float = 60.0
 
     @property
     def cache(self) -> Path:
@@ -170,6 +170,25 @@ def _launch(
         progress.close()
 
 
+def commit() -> str:
+    """The commit of the running code, with `+changes` if the working tree differs from it."""
+    folder = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    head = git("rev-parse", "HEAD")
+    if head is None:
+        return "unknown"
+    return head + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
 def _outdated(planned: Iterable[Job], outcomes: dict[str, Outcome]) -> list[Job]:
     """Finished jobs whose scores are outdated: the scorer was trained again because its file was
     damaged or lost, or the LPIPS weights have arrived."""
@@ -203,7 +222,7 @@ def plan_jobs(study: Study, plan: Plan, fingerprint: str, commit: str = "unknown
         options.out.resolve(),
         commit=commit,
         threads=options.threads,
-        checkpoint_seconds=options.checkpoint_seconds,
+        checkpoint_seconds=options.checkpoint_every,
     )
 
 

@@ -110,8 +110,6 @@ def _attempt(job: Job, emit: Any, stop: Stop) -> int:
 
 def _shortage(error: Exception, job: Job) -> str | None:
     """A message if memory ran out, or may have; None for any other error."""
-    if "torch" not in sys.modules:  # then it is no error of torch
-        return None
     import torch
 
     from pix2pix.common.memory import no_engine, out_of_memory, shortage

@@ -9,14 +9,13 @@ after an interrupted upload overwrites its files.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,8 +51,6 @@ COSTS = {
     "done": {"seconds": "seconds"},
 }
 """{event: {field of its record: name of the metric `cost.NAME`}}"""
-
-T = TypeVar("T")
 
 
 def read_scores(directory: Path) -> dict[str, Any]:
@@ -337,7 +334,7 @@ def stage_classes(
     table.to_json(folder / "per_class.json", orient="split", index=False, double_precision=15)
 
 
-def evenly_spaced(items: list[T], count: int) -> list[T]:
+def evenly_spaced(items: list[Any], count: int) -> list[Any]:
     """At most `count` items at equal distances, the first among them."""
     if len(items) <= count:
         return items
@@ -349,7 +346,7 @@ def flatten(value: Any, prefix: str = "") -> dict[str, str]:
     if isinstance(value, dict):
         flat: dict[str, str] = {}
         for key, inner in value.items():
-            flat |= flatten(inner, f"{prefix}.{key}" if prefix else _name(str(key)))
+            flat |= flatten(inner, f"{prefix}.{key}" if prefix else key)
         return flat
     return {prefix: as_text(value)}
 
@@ -368,9 +365,4 @@ def milliseconds(seconds: float) -> int:
 
 def _metric(name: str, value: float, time: float, step: int = 0) -> Metric:
     """A value of a metric at a time (Unix seconds)."""
-    return Metric(_name(name), float(value), milliseconds(time), step)
-
-
-def _name(name: str) -> str:
-    """A name with the characters that MLflow refuses replaced."""
-    return re.sub(r"[^\w\-. :/]", "_", name)
+    return Metric(name, float(value), milliseconds(time), step)

@@ -3,9 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.deviations import deviations
 from experiments.plan import make_plan
-from experiments.record import record_path, write_record
+from experiments.record import deviations, record_path, write_record
 from experiments.spec import load_suite
 from experiments.tracking.process import mirror_only
 from pix2pix.common.errors import UserError
