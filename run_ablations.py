@@ -23,8 +23,7 @@ from experiments.progress import duration
 from experiments.run.signals import Terminated, raise_terminated
 from experiments.spec import SETTINGS, load_profiles, load_suite, parse_override, suite_names
 from experiments.study import Options, dry_run, execute, make_study
-from experiments.tracking.address import tracking_uri, ui_command
-from experiments.tracking.process import mirror_only
+from experiments.tracking.process import mirror_only, tracking_uri, ui_command
 from pix2pix.common.errors import UserError
 from pix2pix.data.registry import load_registry
 

@@ -233,14 +233,13 @@ def parse_record(text: str | bytes) -> SuiteRecord:
 
 def deviations(plan: Plan) -> list[str]:
     """Everything that keeps a plan's numbers from being comparable to the published ones."""
-    sentences = [*_of_data(plan), *of_settings(plan)]
-    sentences.append(
-        "Every epoch is a permutation of the pairs; the public Torch code draws with replacement."
-    )
-    sentences.append(
+    sentences = [
+        *_of_data(plan),
+        *of_settings(plan),
+        "Every epoch is a permutation of the pairs; the public Torch code draws with replacement.",
         "D's gradient is halved, as the paper says, and G's step uses the updated D; the public "
-        "Torch code sums it and reuses D's output from before its update."
-    )
+        "Torch code sums it and reuses D's output from before its update.",
+    ]
     if needs_scorer(plan):
         sentences.append(
             "FCN-scores come from an FCN-8s trained here on the real training photos, not from "

@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -229,6 +228,11 @@ def plan_jobs(study: Study, plan: Plan, fingerprint: str, commit: str = "unknown
 def _prepare(study: Study) -> tuple[str, dict[str, int]]:
     """Decode the data set once for all workers; its fingerprint and {split: number of pairs}."""
     options = study.options
+
+    def progress(done: int, total: int) -> None:
+        if done % 1000 == 0:
+            say(f"decoded {done} of {total}")
+
     say(f"data set {study.entry.name} at {study.size[0]}×{study.size[1]}: preparing")
     data = prepare(
         study.entry,
@@ -237,7 +241,7 @@ def _prepare(study: Study) -> tuple[str, dict[str, int]]:
         study.plans[0].suite.direction,
         options.cache,
         in_memory=False,
-        progress=_now_and_then("decoded"),
+        progress=progress,
     )
     for split in ("train", "test"):
         labels = getattr(data, split).labels
@@ -250,19 +254,6 @@ def _prepare(study: Study) -> tuple[str, dict[str, int]]:
     counts = ", ".join(f"{count} {split}" for split, count in pairs.items())
     say(f"data set {study.entry.name}: {counts}; fingerprint {data.fingerprint[:12]}")
     return data.fingerprint, pairs
-
-
-def _now_and_then(what: str, seconds: float = 10.0) -> Callable[[int, int], None]:
-    """A progress callback that prints every `seconds` how far it is."""
-    printed = time.monotonic()
-
-    def progress(done: int, total: int) -> None:
-        nonlocal printed
-        if time.monotonic() - printed >= seconds:
-            printed = time.monotonic()
-            say(f"{what} {done} of {total}")
-
-    return progress
 
 
 def _check_precisions(plans: Sequence[Plan]) -> None:

@@ -140,12 +140,7 @@ def train_cell(session: Session, config: CellConfig, weights: Path) -> None:
         config.generator,
         channels=(train_split.inputs.shape[-1], train_split.targets.shape[-1]),
         size=config.size,
-        origin={
-            "digest": config.digest,
-            "dataset": config.dataset,
-            "direction": config.direction,
-            "seed": config.seed,
-        },
+        origin={name: getattr(config, name) for name in ("digest", "dataset", "direction", "seed")},
     )
 
 

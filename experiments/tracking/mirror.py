@@ -1,6 +1,6 @@
 """Mirrors run directories into MLflow: one experiment per suite, one child run per arm and seed.
 
-    python -m experiments.tracking.mirror --out runs [--suite-record FILE ...]
+    python -m experiments.tracking.mirror --out runs [SUITE_RECORD ...]
 
 The run directories are the truth. MLflow holds a copy: if the store is away, locked or deleted,
 the next pass brings it up to date. The pass is repeated until standard input ends, and then once
@@ -26,7 +26,7 @@ from mlflow.entities import Run
 from experiments.record import SuiteRecord, read_suite_record, suite_records
 from experiments.run.journal import Record, last, read_records
 from experiments.tracking import store as tracking_store
-from experiments.tracking.address import tracking_uri
+from experiments.tracking.process import tracking_uri
 from experiments.tracking.report import experiment_tags, run_note, suite_note
 from experiments.tracking.run import (
     STATUS,
@@ -130,7 +130,8 @@ def _mirror_suite(store: Store, out: Path, record: SuiteRecord) -> list[str]:
         try:
             statuses.append(_mirror_child(store, parent, run, child, key, record))
         except Exception as error:  # a damaged file raises whatever its reader raises
-            if isinstance(error, (*MLFLOW_ERRORS, StoreError)) and not _is_refusal(error):
+            refused = getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE"
+            if isinstance(error, (*MLFLOW_ERRORS, StoreError)) and not refused:
                 raise  # the store failed, and would fail for every other run
             statuses.append("RUNNING")
             problems.append(f"{child.directory}: {type(error).__name__}: {first_line(error)}")
@@ -158,11 +159,6 @@ def _known_runs(
             store.client.delete_run(known[identity].info.run_id)
         known[identity] = run
     return known
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Whether MLflow is there and refused a value that a run directory holds."""
-    return getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE"
 
 
 def _mirror_child(
@@ -298,12 +294,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.tracking.mirror")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run directories")
     parser.add_argument(
-        "--suite-record",
-        type=Path,
-        action="append",
-        default=[],
-        dest="records",
-        help="mirror this suite only (may be repeated; default: all suites below --out)",
+        "records", type=Path, nargs="*", help="suite records to mirror (default: all of --out)"
     )
     options = parser.parse_args()
     # A client that repeats a request may create a run twice. A pass is repeated instead: it first

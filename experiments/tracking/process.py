@@ -1,10 +1,13 @@
-"""The mirror's process: started, waited for, and run on its own. Never imports mlflow."""
+"""The mirror's process, started and waited for, and where the MLflow store is. Never imports
+mlflow, which takes seconds."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
 import os
+import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -19,6 +22,9 @@ from experiments.run.launcher import python_path
 from experiments.run.signals import collected_signals
 from pix2pix.common.errors import UserError
 
+VARIABLE = "MLFLOW_TRACKING_URI"
+DEFAULT_URI = "sqlite:///mlflow.db"
+PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^/]*@")
 TRACKER_PATIENCE = 300.0
 """Seconds that the mirror gets to catch up after the last cell."""
 STOPPED_PATIENCE = 3.0
@@ -51,7 +57,7 @@ def mirror_only(out: Path, plans: Sequence[Plan] = ()) -> tuple[Ending, list[Sui
     paths = [record_path(out, *plan.key) for plan in plans] or suite_records(out)
     missing = [path for path in paths or [out / "suites"] if not path.is_file()]
     if missing:
-        raise UserError(f"--report-only: nothing was run yet: there is no {missing[0]}")
+        raise UserError(f"--report-only: nothing was run yet: {missing[0]} holds no suite")
     keys = [read_suite_record(path).key for path in paths]
     with collected_signals() as signals:
         tracked = stop_mirror(start_mirror(out, paths), signals)
@@ -63,17 +69,15 @@ def mirror_only(out: Path, plans: Sequence[Plan] = ()) -> tuple[Ending, list[Sui
 def start_mirror(out: Path, records: list[Path]) -> Mirror | None:
     """Start the only process that writes to MLflow; None if MLflow is not installed.
 
-    Its messages are printed by this process, because a line from another process would break a
-    live table.
+    Its messages are printed by this process, because a line from another process would break the
+    bars.
     """
     if importlib.util.find_spec("mlflow") is None:
         say("MLflow is not installed: nothing is tracked; the run directories hold everything")
         return None
     command = [sys.executable, "-m", "experiments.tracking.mirror", "--out", str(out)]
-    for record in records:
-        command += ["--suite-record", str(record)]
     process = subprocess.Popen(
-        command,
+        [*command, *map(str, records)],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=os.environ | python_path(),
@@ -124,3 +128,24 @@ def say(text: str) -> None:
     """Print a line to standard error, if anybody still reads it."""
     with contextlib.suppress(BrokenPipeError):
         print(text, file=sys.stderr, flush=True)
+
+
+def tracking_uri() -> str:
+    """`MLFLOW_TRACKING_URI`, or an SQLite file in the current directory if it is not set."""
+    return os.environ.get(VARIABLE, "").strip() or DEFAULT_URI
+
+
+def ui_command(uri: str, program: str = "mlflow") -> str:
+    """The shell command that browses the store; for a server, `open URI`.
+
+    `program` is how the shell finds MLflow's command. A password is never printed.
+    """
+    if uri.startswith(("http://", "https://")):
+        return f"open {without_password(uri)}"
+    address = f'"${VARIABLE}"' if uri != without_password(uri) else shlex.quote(uri)
+    return f"{shlex.quote(program)} ui --backend-store-uri {address}"
+
+
+def without_password(uri: str) -> str:
+    """An address with its password hidden: `postgresql://me:***@host/db`."""
+    return PASSWORD.sub(r"\1:***@", uri)

@@ -38,7 +38,7 @@ CURVES = ("losses", "validation")
 """Events whose values are points of curves."""
 TABLES = ("per_image.json", "per_class.json")
 """Artifacts that MLflow's web interface shows as tables."""
-REPLACED_TAGS = ("not_measured.", "image_interval.", "provenance.scores_commit", "remark", "error")
+REPLACED_TAGS = ("not_measured.", "image_interval.", "remark", "error")
 """Tags, or their beginnings, that are deleted when the newest records no longer give them."""
 
 COSTS = {
@@ -256,7 +256,7 @@ def _costs(records: list[Record]) -> tuple[list[Metric], dict[str, str]]:
 
 
 def provenance_tags(records: list[Record]) -> dict[str, str]:
-    """Commit, device and versions of every session, each once; the scores' commit if it differs."""
+    """Commit, device and versions of every session, each once."""
     seen: dict[str, dict[str, None]] = {}
     for record in records:
         if record["event"] == "start":
@@ -270,10 +270,6 @@ def provenance_tags(records: list[Record]) -> dict[str, str]:
     tags = {f"provenance.{key}": ", ".join(values) for key, values in seen.items()}
     if seen.get("commit"):
         tags["mlflow.source.git.commit"] = list(seen["commit"])[-1]
-    scores = last(records, "scores") or {}
-    commit = (scores.get("provenance") or {}).get("commit")
-    if commit and commit != tags.get("provenance.commit"):
-        tags["provenance.scores_commit"] = commit
     return tags
 
 

@@ -17,7 +17,7 @@ from requests import RequestException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from experiments.tracking.address import VARIABLE, tracking_uri, without_password
+from experiments.tracking.process import VARIABLE, tracking_uri, without_password
 from pix2pix.common.errors import UserError
 from pix2pix.common.locks import owning
 

@@ -204,7 +204,7 @@ def test_follow_mirrors_until_standard_input_ends(tmp_path: Path, store: Path) -
     recorded.train(journal, 0, 100)
     path = recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
     process = subprocess.Popen(
-        command(out, "--suite-record", str(path)),
+        command(out, str(path)),
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.tracking.address import DEFAULT_URI, tracking_uri, ui_command
+from experiments.tracking.process import DEFAULT_URI, tracking_uri, ui_command
 from experiments.tracking.reader import list_suites
 from experiments.tracking.store import StoreError, database_path, open_store, writing
 from pix2pix.common.errors import UserError
@@ -83,5 +83,5 @@ def test_where_the_store_is_and_how_to_look_into_it(monkeypatch: pytest.MonkeyPa
 
 
 def test_asking_for_the_address_does_not_import_mlflow() -> None:
-    code = "import sys, experiments.tracking.address; sys.exit('mlflow' in sys.modules)"
+    code = "import sys, experiments.tracking.process; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
