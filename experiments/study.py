@@ -62,10 +62,6 @@ class Options:
     threads: int = 1
     checkpoint_every: float = 60.0
 
-    @property
-    def cache(self) -> Path:
-        return self.out / "cache"
-
 
 @dataclass(frozen=True)
 class Study:
@@ -212,7 +208,7 @@ def plan_jobs(study: Study, plan: Plan, fingerprint: str, commit: str = "unknown
         study.entry.name,
         registry,
         str(options.data_root.resolve()),
-        str(options.cache.resolve()),
+        str((options.out / "cache").resolve()),
     )
     return build_jobs(
         plan,
@@ -239,7 +235,7 @@ def _prepare(study: Study) -> tuple[str, dict[str, int]]:
         options.data_root,
         study.size,
         study.plans[0].suite.direction,
-        options.cache,
+        options.out / "cache",
         in_memory=False,
         progress=progress,
     )
@@ -312,7 +308,7 @@ def _check_disk(out: Path, todo: list[Job], workers: int) -> None:
 def dry_run(study: Study) -> str:
     """Cells, steps, which are finished and the expected time, without reading an image."""
     options = study.options
-    cache = (study.entry, options.data_root, study.size, options.cache)
+    cache = (study.entry, options.data_root, study.size, options.out / "cache")
     known, counts = cached_fingerprint(*cache), cached_counts(*cache)
     pairs = counts["train"] if counts else study.entry.paper.train_images
     rows = [("suite", "arm", "seed", "steps", "state", "digest")]

@@ -44,7 +44,6 @@ def run(job: Job, emit: Emit, stop: Stop) -> None:
     if job.device != "cpu":
         torch.cuda.set_device(job.device)
     session = Session(job, emit, stop)
-    (Path(job.out) / "scorers").mkdir(parents=True, exist_ok=True)
     if isinstance(job.config, CellConfig):
         run_cell(session, job.config)
     else:

@@ -59,8 +59,12 @@ def read_scores(directory: Path) -> dict[str, Any]:
     The mirror takes from it what the journal does not hold: `intervals_over_images`, and of
     `settings` `reference`, the digest of what the directory was scored against, and `class_names`.
     """
-    path = directory / "scores.json"
-    return read_json(path) if path.exists() else {}
+    try:
+        return read_json(directory / "scores.json")
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ValueError(f"scores.json: {error}") from None
 
 
 @dataclass(frozen=True)
