@@ -11,12 +11,7 @@ from pydantic import ValidationError
 from experiments.spec import Dotted, Profile, Suite, check_override, load_profiles, merge, sections
 from pix2pix.common.errors import UserError
 from pix2pix.common.yaml_files import closest
-from pix2pix.config import (
-    CellConfig,
-    CellSettings,
-    resolve_depth,
-    smallest_image,
-)
+from pix2pix.config import CellConfig, CellSettings, resolve_depth, smallest_image
 from pix2pix.data.registry import DatasetEntry
 
 SEEDS_THAT_DECIDE = 5

@@ -5,6 +5,7 @@ One suite is one ablation and one file. Settings have dotted names: `discriminat
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -42,6 +43,15 @@ SETTINGS = {
 Dotted = dict[str, Any]
 
 
+def _suggestion(key: str) -> str:
+    """What to write instead of an unknown key: the closest setting, of its section if known."""
+    section, _, name = key.rpartition(".")
+    known = sorted(k for k in SETTINGS if k.startswith(f"{section}.")) or sorted(SETTINGS)
+    by_field = {setting.rpartition(".")[2]: setting for setting in known}
+    near = difflib.get_close_matches(name, by_field, n=1)
+    return f" (did you mean {by_field[near[0]]}?)" if near else f"; allowed: {', '.join(known)}"
+
+
 def check_settings(settings: Dotted, positions: Positions, prefix: str) -> Dotted:
     """Settings with every key known and every value allowed by itself.
 
@@ -51,8 +61,7 @@ def check_settings(settings: Dotted, positions: Positions, prefix: str) -> Dotte
     for key, value in settings.items():
         where = f"{prefix}.{key}" if prefix else key
         if key not in SETTINGS:
-            hint = closest(key, list(SETTINGS)) or f"; allowed: {', '.join(SETTINGS)}"
-            raise UserError(positions.message(where, f"unknown setting{hint}"))
+            raise UserError(positions.message(where, f"unknown setting{_suggestion(key)}"))
         field = SETTINGS[key]
         allowed: Any = Annotated[field.annotation, "setting", *field.metadata]
         adapter: TypeAdapter[Any] = TypeAdapter(allowed)
