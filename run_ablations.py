@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from experiments.plan import SEEDS_THAT_DECIDE, SuiteKey
@@ -22,8 +23,7 @@ from experiments.progress import duration
 from experiments.run.signals import Terminated, raise_terminated
 from experiments.spec import SETTINGS, load_profiles, load_suite, parse_override, suite_names
 from experiments.study import Options, dry_run, execute, make_study
-from experiments.tracking.address import tracking_uri, ui_command
-from experiments.tracking.process import mirror_everything, mirror_only
+from experiments.tracking.process import mirror_only, tracking_uri, ui_command
 from pix2pix.common.errors import UserError
 from pix2pix.data.registry import load_registry
 
@@ -53,17 +53,17 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     p.add_argument(
-        "--suite", metavar="NAME[,NAME]", help="names of suites (see --list), all, or .yaml files"
+        "--suite",
+        type=names,
+        dest="suites",
+        metavar="NAME[,NAME]",
+        help="names of suites (see --list), all, or .yaml files",
     )
     p.add_argument(
-        "--profile",
-        default="quick",
-        help="image size and training length: smoke, quick or paper (default quick)",
+        "--profile", default="quick", help="size and length: smoke, quick or paper (default quick)"
     )
     p.add_argument(
-        "--dataset",
-        default="procedural",
-        help="a data set of --list (default procedural)",
+        "--dataset", default="procedural", help="a data set of --list (default procedural)"
     )
     p.add_argument(
         "--data-root", type=Path, metavar="DIR", help="folder of the data set (default data)"
@@ -73,38 +73,30 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--seeds",
+        type=parse_seeds,
         metavar="N|1,2,3",
         help=f"number of seeds, or a list of seeds; {SEEDS_THAT_DECIDE} or more give verdicts "
         "(default: from the profile)",
     )
-    p.add_argument("--arms", metavar="A,B", help="train only these arms of the suites")
+    p.add_argument("--arms", type=names, metavar="A,B", help="train only these arms of the suites")
     p.add_argument(
         "--set",
+        type=parse_override,
         action="append",
+        dest="overrides",
         default=[],
         metavar="KEY=VALUE",
         help="change a setting in every arm that does not set it itself; repeatable. Keys: size, "
         + ", ".join(SETTINGS),
     )
+    for option, default, content in (
+        ("--out", "runs", "the run directories"),
+        ("--reports", "reports/out", "the reports"),
+    ):
+        text = f"folder of {content} (default {default})"
+        p.add_argument(option, type=Path, default=Path(default), metavar="DIR", help=text)
     p.add_argument(
-        "--out",
-        type=Path,
-        default=Path("runs"),
-        metavar="DIR",
-        help="folder of the run directories (default runs)",
-    )
-    p.add_argument(
-        "--reports",
-        type=Path,
-        default=Path("reports/out"),
-        metavar="DIR",
-        help="folder of the reports (default reports/out)",
-    )
-    p.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="parallel runs (default: one per GPU, else one per CPU core)",
+        "--workers", type=int, metavar="N", help="parallel runs (default: one per GPU or CPU core)"
     )
     p.add_argument(
         "--threads", type=int, default=1, metavar="N", help="CPU threads per run (default 1)"
@@ -116,27 +108,26 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="seconds between two checkpoints of a run (default 60)",
     )
-    p.add_argument(
-        "--list", action="store_true", help="show suites, profiles and data sets, and exit"
-    )
-    p.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="show the runs, which are finished, and the expected time, and exit",
-    )
-    p.add_argument(
-        "--report-only",
-        action="store_true",
-        help="update MLflow and write the reports without training; without --suite, of everything "
-        "in --out",
-    )
+    for option, text in (
+        ("--list", "show suites, profiles and data sets, and exit"),
+        ("--dry-run", "show the runs, which are finished, and the expected time, and exit"),
+        (
+            "--report-only",
+            "update MLflow and write the reports without training; without --suite, of everything "
+            "in --out",
+        ),
+    ):
+        p.add_argument(option, action="store_true", help=text)
     return p
 
 
-def parse_seeds(text: str | None) -> tuple[int, ...] | None:
+def names(text: str) -> tuple[str, ...]:
+    """`a, b` to ("a", "b"), each once."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
     """`5` to seeds 1 to 5, `1,2,7` to these three; UserError for any other text."""
-    if text is None:
-        return None
     parts = text.removesuffix(",").split(",")
     if not all(part.isascii() and part.strip().isdigit() for part in parts):
         raise UserError(f"--seeds {text}: must be a number of seeds, or seeds such as 1,2,3")
@@ -154,37 +145,22 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
 
 def parse_options(arguments: argparse.Namespace) -> Options:
     """The options, with every check that needs no file; UserError names the option."""
-    for name, value in (("workers", arguments.workers), ("threads", arguments.threads)):
-        if value is not None and value < 1:
-            raise UserError(f"--{name} {value}: must be at least 1")
-    if not 0 <= arguments.checkpoint_every < math.inf:
-        raise UserError(
-            f"--checkpoint-every {arguments.checkpoint_every}: must be finite seconds, at least 0"
-        )
-    if arguments.arms is not None and not arguments.arms.strip():
+    given = {field.name: getattr(arguments, field.name) for field in fields(Options)}
+    for name, least in (("workers", 1), ("threads", 1), ("checkpoint_every", 0)):
+        if given[name] is not None and not least <= given[name] < math.inf:
+            option = name.replace("_", "-")
+            raise UserError(f"--{option} {given[name]}: must be finite, and at least {least}")
+    if arguments.arms == ():
         raise UserError("--arms: names no arm; omit the option to train all arms")
     if arguments.data_root is not None and arguments.dataset == "procedural":
         raise UserError(
             f"--data-root {arguments.data_root}: the data set procedural is generated, not read; "
             "for your own pairs add --dataset folder"
         )
-    if not arguments.suite:
+    if not arguments.suites:
         raise UserError(f"--suite is required: {', '.join(suite_names())}, all, or a .yaml file")
-    return Options(
-        suites=tuple(dict.fromkeys(s for s in arguments.suite.split(",") if s)),
-        profile=arguments.profile,
-        dataset=arguments.dataset,
-        data_root=(arguments.data_root or Path("data")).expanduser().resolve(),
-        datasets=arguments.datasets,
-        seeds=parse_seeds(arguments.seeds),
-        arms=tuple(a.strip() for a in arguments.arms.split(",")) if arguments.arms else None,
-        overrides=tuple(parse_override(text) for text in arguments.set),
-        out=arguments.out,
-        reports=arguments.reports,
-        workers=arguments.workers,
-        threads=arguments.threads,
-        checkpoint_seconds=arguments.checkpoint_every,
-    )
+    given["data_root"] = (arguments.data_root or Path("data")).expanduser().resolve()
+    return Options(**given)
 
 
 def show_list(datasets: Path | None) -> str:
@@ -195,11 +171,10 @@ def show_list(datasets: Path | None) -> str:
         lines.append(f"  {name:<18} {suite.title}: {', '.join(suite.arms)}")
     lines.append("profiles")
     for name, profile in load_profiles().items():
-        length = profile.settings.get("training.steps")
-        text = f"{length} steps" if length else "the paper's epochs"
-        seeds = "1 seed" if len(profile.seeds) == 1 else f"{len(profile.seeds)} seeds"
-        width = profile.settings.get("generator.width", 64)
-        lines.append(f"  {name:<18} {profile.size} pixels, width {width}, {text}, {seeds}")
+        steps = profile.settings.get("training.steps")
+        length = f"{steps} steps" if steps else "the paper's epochs"
+        width, seeds = profile.settings.get("generator.width", 64), len(profile.seeds)
+        lines.append(f"  {name:<18} {profile.size} pixels, width {width}, {length}, seeds: {seeds}")
     lines.append("data sets")
     for name, entry in load_registry(datasets).items():
         labels = f", {len(entry.classes)} classes" if entry.classes else ""
@@ -256,40 +231,32 @@ def more_seeds(argv: Sequence[str]) -> str:
             next(rest, None)
         elif word != "--report-only" and not word.startswith("--seeds="):
             words.append(word)
-    in_venv = Path(sys.prefix).is_relative_to(Path.cwd())  # perhaps not activated, as in the README
+    in_venv = Path(sys.prefix).is_relative_to(Path.cwd())  # perhaps not activated
     python = os.path.relpath(sys.executable) if in_venv else "python"
     return shlex.join([python, "run_ablations.py", *words, "--seeds", str(SEEDS_THAT_DECIDE)])
-
-
-def show(text: str) -> int:
-    """Print a text; ignore that a reader such as `head` has stopped reading."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
 
 
 def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Do what the parsed command line asks for; the exit status."""
     began = time.monotonic()
     if arguments.list:
-        return show(show_list(arguments.datasets))
-    if arguments.report_only and arguments.suite is None:
-        ending, keys = mirror_everything(arguments.out)
+        print(show_list(arguments.datasets))
+        return 0
+    if arguments.report_only and arguments.suites is None:
+        ending, keys = mirror_only(arguments.out)
     else:
         study = make_study(parse_options(arguments))
         if arguments.dry_run:
-            return show(dry_run(study))
-        keys = [plan.key for plan in study.plans]
+            print(dry_run(study))
+            return 0
         if arguments.report_only:
-            ending = mirror_only(study.options.out, study.plans)
+            ending, keys = mirror_only(arguments.out, study.plans)
         else:
-            ending = execute(study)
+            ending, keys = execute(study), [plan.key for plan in study.plans]
     if ending.tracked:
         undecided = report(keys, arguments.reports)
-        print(next_steps(argv, undecided and arguments.suite is not None), file=sys.stderr)
-    if ending.seconds:
+        print(next_steps(argv, undecided and arguments.suites is not None), file=sys.stderr)
+    if not arguments.report_only:
         print(f"took {duration(time.monotonic() - began)}", file=sys.stderr)
     return ending.status
 
@@ -297,12 +264,11 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status. KeyboardInterrupt if a signal stops it early."""
     argv = sys.argv[1:] if argv is None else argv
-    arguments = parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):  # a locale without arrows must not end the run
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        return run(arguments, argv)
+        return run(parser().parse_args(argv), argv)
     except UserError as error:
         print(f"run_ablations.py: {error}", file=sys.stderr)
     except OSError as error:

@@ -22,7 +22,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from experiments.run.launcher import worker_environment
-from experiments.run.provenance import device_name
+from experiments.run.session import device_name
 from pix2pix.config import (
     CellConfig,
     DiscriminatorSettings,

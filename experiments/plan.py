@@ -11,16 +11,7 @@ from pydantic import ValidationError
 from experiments.spec import Dotted, Profile, Suite, check_override, load_profiles, merge, sections
 from pix2pix.common.errors import UserError
 from pix2pix.common.yaml_files import closest
-from pix2pix.config import (
-    CellConfig,
-    CellSettings,
-    DiscriminatorSettings,
-    GeneratorSettings,
-    ObjectiveSettings,
-    TrainingSettings,
-    resolve_depth,
-    smallest_image,
-)
+from pix2pix.config import CellConfig, CellSettings, resolve_depth, smallest_image
 from pix2pix.data.registry import DatasetEntry
 
 SEEDS_THAT_DECIDE = 5
@@ -89,12 +80,12 @@ class Plan:
         )
 
     def cells(self, fingerprint: str) -> list[Cell]:
-        """Every arm × seed on the data of that fingerprint; UserError as `configs`."""
-        return [self.cell(arm, seed, fingerprint) for seed in self.seeds for arm in self.arms]
-
-    def cell(self, arm: str, seed: int, fingerprint: str) -> Cell:
-        """One arm with one seed on the data of that fingerprint; UserError as `config`."""
-        return Cell(arm, seed, self.config(arm, seed).with_data(fingerprint))
+        """Every arm × seed on the data of that fingerprint; UserError as `config`."""
+        return [
+            Cell(arm, seed, self.config(arm, seed).with_data(fingerprint))
+            for seed in self.seeds
+            for arm in self.arms
+        ]
 
     def configs(self) -> list[CellSettings]:
         """Every arm × seed, before the data are read; UserError as `config`."""
@@ -102,37 +93,35 @@ class Plan:
 
     def config(self, arm: str, seed: int) -> CellSettings:
         """The typed settings of an arm with a seed; UserError where they contradict each other."""
-        nested = sections(self.settings(arm))
         where = f"suite {self.suite.name}, arm {arm}"
         try:
-            objective = ObjectiveSettings(**nested["objective"])
-            generator = GeneratorSettings(**nested["generator"])
-            discriminator = DiscriminatorSettings(**nested["discriminator"])
-            training = TrainingSettings(**nested["training"])
-            depth = resolve_depth(self.size, generator.depth)
+            config = CellSettings(
+                dataset=self.entry.name,
+                direction=self.direction,
+                size=self.size,
+                seed=seed,
+                **sections(self.settings(arm)),
+            )
+            depth = resolve_depth(self.size, config.generator.depth)
         except ValidationError as error:
             text = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise UserError(f"{where}: {text}") from None
         except ValueError as error:
             raise UserError(f"{where}: {error}") from None
-        if objective.gan == "none":  # unused, so it must not change the digest
-            objective = objective.model_copy(update={"gan_loss": "cross-entropy"})
-        if objective.gan != "none" and min(self.size) < smallest_image(discriminator.patch):
-            raise UserError(
-                f"{where}: discriminator.patch: a {discriminator.patch}×{discriminator.patch} "
-                f"discriminator needs images of at least {smallest_image(discriminator.patch)} "
-                f"pixels a side (got {self.size[0]}×{self.size[1]})"
-            )
-        return CellSettings(
-            dataset=self.entry.name,
-            direction=self.direction,
-            size=self.size,
-            seed=seed,
-            generator=generator.model_copy(update={"depth": depth}),
-            discriminator=None if objective.gan == "none" else discriminator,
-            objective=objective,
-            training=training,
-        )
+        updates: dict[str, Any] = {
+            "generator": config.generator.model_copy(update={"depth": depth})
+        }
+        if config.objective.gan == "none":  # what is unused must not change the digest
+            updates["discriminator"] = None
+            updates["objective"] = config.objective.model_copy(update={"gan_loss": "cross-entropy"})
+        elif config.discriminator:
+            patch, least = config.discriminator.patch, smallest_image(config.discriminator.patch)
+            if min(self.size) < least:
+                raise UserError(
+                    f"{where}: discriminator.patch: a {patch}×{patch} discriminator needs images "
+                    f"of at least {least} pixels a side (got {self.size[0]}×{self.size[1]})"
+                )
+        return config.model_copy(update=updates)
 
 
 def paper_settings(entry: DatasetEntry) -> Dotted:

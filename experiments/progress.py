@@ -1,36 +1,21 @@
-"""Progress of a study on stderr: a live table in a terminal, else plain lines."""
+"""Progress of a study on stderr: lines, and in a terminal a bar per running job below them."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from experiments.run.jobs import Job
 
-REFRESHES_PER_SECOND = 2
-SPARE_LINES = 5
-"""Lines of the terminal that rows cannot use: head, foot and the prompt."""
-BAR = 12
-BAR_FROM = 100
-"""A terminal needs so many columns for bars; otherwise scores get the room."""
-STYLES = {"failed": "red", "done": "green", "stopped": "yellow", "waiting": "dim"}
-
-
-class Progress(Protocol):
-    """Receives the events of every job."""
-
-    def __call__(self, job: Job, event: dict[str, Any]) -> None: ...
-    def close(self) -> None: ...
+STYLES = {"failed": "red", "done": "green", "set aside": "yellow", "execution": "yellow"}
 
 
 def duration(seconds: float) -> str:
@@ -56,11 +41,6 @@ def losses_text(values: dict[str, float]) -> str:
     return "  ".join(parts)
 
 
-def set_aside_text(event: dict[str, Any]) -> str:
-    """'checkpoint-0001500.pt.damaged set aside: not a readable checkpoint (…)'."""
-    return f"{event['file']} set aside: {event['error']}"
-
-
 def scores_text(values: dict[str, float]) -> str:
     """'FCN .813/.533/.430  Lab .91/.85/.86': short, in the order of the paper's tables."""
     parts = []
@@ -74,17 +54,23 @@ def scores_text(values: dict[str, float]) -> str:
     return "  ".join(parts)
 
 
-def execution_text(event: dict[str, Any]) -> str:
-    """Why steps are slower than they could be; empty if they are not."""
-    if "instead_of" not in event:
-        return ""
-    return f"slower steps: no CUDA graph could be captured ({event['error']})"
-
-
-def done_text(event: dict[str, Any]) -> str:
-    """'done in 3m10s, 6 % of it outside training steps'."""
-    if not event.get("seconds"):
-        return "done"
+def event_text(event: dict[str, Any]) -> str:
+    """One line about an event; empty if there is nothing to say."""
+    kind = event["event"]
+    if kind == "phase":
+        return event["phase"]
+    if kind == "start" and event.get("step"):
+        return f"resumes at step {event['step']}"
+    if kind == "scores":
+        return scores_text(event["values"])
+    if kind == "set aside":
+        return f"{event['file']} set aside: {event['error']}"
+    if kind == "execution" and "instead_of" in event:
+        return f"slower steps: no CUDA graph could be captured ({event['error']})"
+    if kind == "failed":
+        return f"FAILED: {event['error']}"
+    if kind != "done" or not event.get("seconds"):
+        return "done" if kind == "done" else ""
     text = f"done in {duration(event['seconds'])}"
     if "outside" in event:
         text += f", {100 * event['outside']:.0f} % of it outside training steps"
@@ -94,41 +80,29 @@ def done_text(event: dict[str, Any]) -> str:
 class Lines:
     """Prints a line for every tenth of a job, for its phases and for its end."""
 
+    tenths = True
+
     def __init__(self) -> None:
         self.totals: dict[str, int] = {}
-        self.shown: dict[str, int] = {}
-        self.phases: dict[str, str] = {}
+        """{digest: steps of the phase}"""
+        self.shown: dict[str, str | int] = {}
+        """{digest: the text or the tenth that was printed last}"""
 
     def __call__(self, job: Job, event: dict[str, Any]) -> None:
-        key, kind = job.digest, event["event"]
-        if kind == "phase":
-            if "total" in event:
-                self.totals[key], self.shown[key] = event["total"], -1
-            if self.phases.get(key) != event["phase"]:
-                self.phases[key] = event["phase"]
-                self._print(job, event["phase"])
-        elif kind == "losses" and self.totals.get(key):
+        key, text = job.digest, event_text(event)
+        news: str | int = text
+        if "total" in event:
+            self.totals[key] = event["total"]
+        if event["event"] == "losses" and self.totals.get(key):
             step, total = event["step"], self.totals[key]
-            tenth = step * 10 // total
-            if tenth > self.shown[key]:
-                self.shown[key] = tenth
-                left = duration((total - step) * event["seconds_per_step"])
-                text = losses_text(event["values"])
-                self._print(job, f"step {step}/{total}  {text}  {left} left")
-        elif kind == "set aside":
-            self._print(job, set_aside_text(event))
-        elif kind == "start" and event.get("step"):
-            self._print(job, f"resumes at step {event['step']}")
-        elif kind == "scores":
-            self._print(job, scores_text(event["values"]))
-        elif kind == "failed":
-            self._print(job, f"FAILED: {event['error']}")
-        elif kind == "done":
-            self._print(job, done_text(event))
-        elif kind == "execution" and (text := execution_text(event)):
-            self._print(job, text)
+            news = step * 10 // total if self.tenths else step
+            left = duration((total - step) * event["seconds_per_step"])
+            text = f"step {step}/{total}  {left} left  {losses_text(event['values'])}"
+        if text and self.shown.get(key) != news:
+            self.shown[key] = news
+            self.print(job, event["event"], text)
 
-    def _print(self, job: Job, text: str) -> None:
+    def print(self, job: Job, kind: str, text: str) -> None:
         line = f"{time.strftime('%H:%M:%S')}  {job.title:<28} {text}"
         with contextlib.suppress(BrokenPipeError):  # the study goes on without a reader
             print(line, file=sys.stderr, flush=True)
@@ -137,197 +111,72 @@ class Lines:
         pass
 
 
-@dataclass
-class Row:
-    """The state of one job."""
+class Bars(Lines):
+    """A bar per running job at the foot of a terminal; all that should stay is printed above."""
 
-    title: str
-    kind: str = "cell"
-    phase: str = "starting"
-    step: int = 0
-    total: int = 0
-    """Steps of the phase; 0 if it has none."""
-    losses: str = ""
-    pace: float | None = None
-    """Seconds per step."""
-    scores: str = ""
-    error: str = ""
-    state: str = "waiting"
-    """waiting, running, done, failed or stopped."""
-    order: int = 0
-    """Rises with every change of a state; ended jobs are sorted by it."""
-    began: float = 0.0
-    seconds: float | None = None
-
-    @property
-    def left(self) -> float | None:
-        """Seconds until the phase's last step."""
-        if self.state != "running" or self.pace is None or not self.total:
-            return None
-        return max(0, self.total - self.step) * self.pace
-
-
-class LiveTable:
-    """Receives the events of every job and redraws; ended jobs on top, waiting ones below."""
+    tenths = False
 
     def __init__(self, jobs: Sequence[Job], workers: int, console: Console | None = None) -> None:
-        self.rows = {job.digest: Row(job.title, job.kind) for job in jobs}
-        self.workers = workers
-        self.changes = 0
-        self.closed = False
-        self.lock = threading.Lock()
-        self.console = console or Console(stderr=True)
-        self.live = Live(
-            get_renderable=self.draw,
-            console=self.console,
-            refresh_per_second=REFRESHES_PER_SECOND,
+        super().__init__()
+        self.workers, self.waiting = workers, len(jobs)
+        self.ended: list[str] = []
+        """How the jobs ended: done, failed or stopped."""
+        self.trainings: dict[str, tuple[float, float]] = {}
+        """{digest: seconds of the training in all, and left}"""
+        self.tasks: dict[str, TaskID] = {}
+        longest = max((len(job.title) for job in jobs), default=0)
+        self.bars = Progress(
+            TextColumn("{task.description}", markup=False, table_column=Column(min_width=longest)),
+            BarColumn(12),
+            TextColumn("{task.fields[text]}", markup=False, table_column=Column(no_wrap=True)),
+            console=console or Console(stderr=True),
+            refresh_per_second=2,
             redirect_stdout=False,
         )
-        self.live.start()
+        self.summary = self.bars.add_task("all jobs", total=len(jobs), text="")
+        self.bars.start()
 
     def __call__(self, job: Job, event: dict[str, Any]) -> None:
-        with self.lock:
-            self._take(self.rows.setdefault(job.digest, Row(job.title, job.kind)), event)
+        key, kind = job.digest, event["event"]
+        if kind == "ended":
+            self.ended.append(event["outcome"])
+            if key in self.tasks:
+                self.bars.remove_task(self.tasks.pop(key))
+            self.trainings[key] = (self.trainings.get(key, (0.0, 0.0))[0], 0.0)
+        elif key not in self.tasks:
+            self.waiting -= 1
+            self.tasks[key] = self.bars.add_task(job.title, total=None, text="starting")
+        super().__call__(job, event)
+        if kind == "losses" and (total := self.totals.get(key)):
+            self.bars.update(self.tasks[key], total=total, completed=event["step"])
+            if "scorer" not in event["values"]:
+                pace = event["seconds_per_step"]
+                self.trainings[key] = (total * pace, (total - event["step"]) * pace)
+        self.bars.update(self.summary, completed=len(self.ended), text=self.summary_text())
 
-    def _take(self, row: Row, event: dict[str, Any]) -> None:
-        kind = event["event"]
-        if row.state == "waiting":
-            row.began = time.monotonic()
-            self._set_state(row, "running")
-        if kind == "phase":
-            row.phase = event["phase"]
-            row.total, row.step, row.pace, row.losses = event.get("total", 0), 0, None, ""
-        elif kind == "start":
-            row.step = event.get("step", 0)
-        elif kind == "losses":
-            row.step, row.pace = event["step"], event["seconds_per_step"]
-            row.losses = losses_text(event["values"])
-        elif kind == "scores":
-            row.scores = scores_text(event["values"])
-        elif kind == "set aside":
-            self.live.console.print(Text(f"{row.title}: {set_aside_text(event)}", "yellow"))
-        elif kind == "failed":
-            row.error = event["error"]
-            self._set_state(row, "failed")
-        elif kind == "execution" and (text := execution_text(event)):
-            self.live.console.print(Text(f"{row.title}: {text}", "yellow"))
-        elif kind == "done":
-            row.seconds = event.get("seconds")
-            self._set_state(row, "done")
-        elif kind == "ended" and row.state == "running":
-            self._set_state(row, event["outcome"])
+    def print(self, job: Job, kind: str, text: str) -> None:
+        if kind in ("phase", "losses"):
+            self.bars.update(self.tasks[job.digest], text=text)
+        else:
+            self.bars.console.print(Text(f"{job.title}  {text}", STYLES.get(kind, "")))
 
-    def _set_state(self, row: Row, state: str) -> None:
-        self.changes += 1
-        row.state, row.order = state, self.changes
-
-    def draw(self) -> Group:
-        """The table now: at most as high as the terminal, but complete once it is closed."""
-        with self.lock:
-            running = [row for row in self.rows.values() if row.state == "running"]
-            ended = [row for row in self.rows.values() if row.state not in ("running", "waiting")]
-            waiting = [row for row in self.rows.values() if row.state == "waiting"]
-            ended.sort(key=lambda row: row.order)
-            room = max(1, self.console.height - SPARE_LINES - len(running))
-            if self.closed:
-                room = len(self.rows)
-            shown = ended[-room:]
-            later = waiting[: max(0, room - len(shown))]
-            rows = [*shown, *running, *later]
-            return Group(
-                self._table(rows),
-                Text(self._foot(len(ended), len(ended) - len(shown), running, waiting), "dim"),
-            )
-
-    def _table(self, rows: Sequence[Row]) -> Table:
-        """One line per row; in a narrow terminal the last column is cut."""
-        width = self.console.width
-        longest = max((len(row.title) for row in self.rows.values()), default=0)
-        name = min(longest, max(18, width // 4))
-        table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
-        table.add_column("cell", no_wrap=True, min_width=name)
-        table.add_column("step", no_wrap=True, justify="right", min_width=9)
-        if width >= BAR_FROM:
-            table.add_column("", no_wrap=True, min_width=BAR)
-        table.add_column("time", no_wrap=True, justify="right", min_width=10)
-        table.add_column("losses, then scores")  # shrinks if the terminal is narrow
-        for row in rows:
-            style = STYLES.get(row.state, "")
-            # Text, not markup: an arm may be called [red].
-            cells = [shortened(row.title, name), _steps(row)]
-            cells += [_bar(row)] if width >= BAR_FROM else []
-            cells += [_time(row), _text(row)]
-            table.add_row(*(Text(c, style, no_wrap=True, overflow="ellipsis") for c in cells))
-        return table
-
-    def _foot(self, ended: int, hidden: int, running: list[Row], waiting: list[Row]) -> str:
-        failed = sum(row.state == "failed" for row in self.rows.values())
-        text = f"{ended} of {len(self.rows)} ended"
-        text += f" ({failed} failed)" if failed else ""
-        if self.closed:
-            return f"{text}, {len(waiting)} not started" if waiting else text
-        text += f", {len(running)} running, {len(waiting)} waiting"
-        text += f"; {hidden} earlier ones not shown" if hidden else ""
-        left = self._left(running, len(waiting))
-        return f"{text}; about {duration(left)} left" if left is not None else text
-
-    def _left(self, running: list[Row], waiting: int) -> float | None:
-        """Seconds left. A job takes as long as the finished ones did, or as its steps will."""
-        took = [row.seconds for row in self.rows.values() if row.seconds and row.kind == "cell"]
-        usual = sum(took) / len(took) if took else 0.0
-        now = time.monotonic()
-        rest = []
-        for row in running:
-            still = usual - (now - row.began) if row.kind == "cell" else 0.0
-            if row.left is not None or still > 0:
-                rest.append(max(row.left or 0.0, still))
-        ahead = [row.total * row.pace for row in running if row.pace and row.total]
-        usual = usual or (sum(ahead) / len(ahead) if ahead else 0.0)
-        if (waiting and not usual) or (not waiting and not rest):
-            return None
-        work = sum(rest) + waiting * usual
-        return max(work / max(1, self.workers), max(rest, default=0.0))
+    def summary_text(self) -> str:
+        """How long the trainings will take, and how many jobs have ended, run and wait."""
+        text = f"{len(self.ended)} ended"
+        if failed := self.ended.count("failed"):
+            text += f" ({failed} failed)"
+        text += f", {len(self.tasks)} running, {self.waiting} waiting"
+        whole = [seconds for seconds, _ in self.trainings.values() if seconds]
+        if not whole:
+            return text
+        left = sum(left for _, left in self.trainings.values())
+        left += self.waiting * sum(whole) / len(whole)
+        return f"about {duration(left / self.workers)} left; {text}"
 
     def close(self) -> None:
-        """Leave the final table on the screen, with every job."""
-        with self.lock:
-            self.closed = True
-        self.live.stop()
+        self.bars.stop()
 
 
-def shortened(title: str, width: int) -> str:
-    """A title without its middle if it is too long; its end, the seed, is kept."""
-    if len(title) <= width:
-        return title
-    head = max(1, width // 5)
-    return f"{title[:head]}…{title[head + 1 - width :]}"
-
-
-def _steps(row: Row) -> str:
-    return f"{row.step}/{row.total}" if row.state == "running" and row.total else ""
-
-
-def _bar(row: Row) -> str:
-    if row.state != "running" or not row.total:
-        return ""
-    filled = round(BAR * row.step / row.total)
-    return "━" * filled + "╌" * (BAR - filled)
-
-
-def _time(row: Row) -> str:
-    if row.state == "done" and row.seconds:
-        return f"took {duration(row.seconds)}"
-    return "" if row.left is None else f"{duration(row.left)} left"
-
-
-def _text(row: Row) -> str:
-    if row.state == "failed":
-        return f"failed: {row.error}"
-    if row.state == "running":
-        return row.losses or row.phase
-    return row.scores or row.state
-
-
-def make_progress(jobs: Sequence[Job], workers: int) -> Progress:
-    """A live table if stderr is a terminal, else plain lines."""
-    return LiveTable(jobs, workers) if sys.stderr.isatty() and jobs else Lines()
+def make_progress(jobs: Sequence[Job], workers: int) -> Lines:
+    """Bars if stderr is a terminal, else plain lines."""
+    return Bars(jobs, workers) if sys.stderr.isatty() and jobs else Lines()

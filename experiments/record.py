@@ -1,21 +1,32 @@
-"""The suite record: which cells, numbers and claims a report is made of."""
+"""The suite record: which cells, numbers and claims a report is made of, and how they differ from
+the paper's."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from experiments.deviations import deviations, of_settings
-from experiments.plan import Cell, Plan, SuiteKey
-from experiments.run.jobs import reference_config
+from experiments.plan import Plan, SuiteKey
+from experiments.run.jobs import needs_scorer, reference_config
 from experiments.run.journal import write_json
-from experiments.spec import Published, suite_names
+from experiments.spec import SETTINGS, Published, suite_names
 from pix2pix.common.errors import UserError
 from pix2pix.common.locks import owning
 from pix2pix.common.yaml_files import first_problem
 from pix2pix.data.registry import load_registry
+
+TABLE_DATASETS = ("cityscapes", "cityscapes_gtfine")
+IN_WORDS = {
+    "generator.width",
+    "discriminator.width",
+    "training.steps",
+    "training.epochs",
+    "training.batch",
+    "training.jitter",
+}
 
 Name = Annotated[str, Field(pattern=r"^[\w.=+-]+$")]
 """A name that is also part of a path."""
@@ -120,37 +131,29 @@ def suite_records(out: Path) -> list[Path]:
 
 
 def write_record(
-    plan: Plan,
-    cells: list[Cell],
-    fingerprint: str,
-    out: Path,
-    commit: str,
-    pairs: dict[str, int] | None = None,
+    plan: Plan, fingerprint: str, out: Path, commit: str, pairs: dict[str, int] | None = None
 ) -> Path:
     """Write the record, keeping earlier cells (other seeds, other arms) of the same settings.
 
     `pairs`: how many pairs each split has.
     """
-    path = record_path(out, plan.suite.name, plan.entry.name, plan.variant)
+    path = record_path(out, *plan.key)
     with owning(path.with_name(f".{path.name}.lock")):  # another launch may be adding seeds
-        record = _record(plan, cells, fingerprint, commit, pairs or {})
-        kept = _kept(path, record)
+        record = _record(plan, fingerprint, commit, pairs or {})
         order = [arm.name for arm in record.arms]
-        cells_of_both = sorted(
-            (*kept, *record.cells), key=lambda cell: (order.index(cell.arm), cell.seed)
-        )
-        record = record.model_copy(update={"cells": tuple(cells_of_both)})
+        cells = [*_kept(path, record), *record.cells]
+        cells.sort(key=lambda cell: (order.index(cell.arm), cell.seed))
+        record = record.model_copy(update={"cells": tuple(cells)})
         write_json(path, record.model_dump(mode="json"))
     return path
 
 
-def _record(
-    plan: Plan, cells: list[Cell], fingerprint: str, commit: str, pairs: dict[str, int]
-) -> SuiteRecord:
-    """The record of these cells alone."""
-    suite = plan.suite
+def _record(plan: Plan, fingerprint: str, commit: str, pairs: dict[str, int]) -> SuiteRecord:
+    """The record of the plan's own cells alone."""
+    suite, cells = plan.suite, plan.cells(fingerprint)
     lengths = {(c.config.training.steps, c.config.training.epochs) for c in cells}
-    steps, epochs = next(iter(lengths)) if len(lengths) == 1 else (None, None)
+    steps, epochs = lengths.pop() if len(lengths) == 1 else (None, None)
+    identities = {arm: plan.config(arm, 0).with_data(fingerprint).digest for arm in suite.arms}
     return SuiteRecord(
         suite=suite.name,
         title=suite.title,
@@ -167,11 +170,7 @@ def _record(
         steps=steps,
         epochs=epochs,
         arms=tuple(
-            ArmRecord(
-                name=arm,
-                changes=changes,
-                identity=plan.config(arm, 0).with_data(fingerprint).digest,
-            )
+            ArmRecord(name=arm, changes=changes, identity=identities[arm])
             for arm, changes in suite.arms.items()
         ),
         cells=tuple(CellRecord(arm=c.arm, seed=c.seed, digest=c.config.digest) for c in cells),
@@ -194,11 +193,8 @@ def _published(published: Published | None) -> PublishedRecord | None:
 
 def _own(plan: Plan) -> tuple[str, ...]:
     """Which of `suite` and `dataset` do not come with the package, whose names are reserved."""
-    shipped = {
-        "suite": plan.suite.name in suite_names(),
-        "dataset": plan.entry.name in load_registry(),
-    }
-    return tuple(name for name, is_shipped in shipped.items() if not is_shipped)
+    suite = () if plan.suite.name in suite_names() else ("suite",)
+    return suite if plan.entry.name in load_registry() else (*suite, "dataset")
 
 
 def _kept(path: Path, record: SuiteRecord) -> list[CellRecord]:
@@ -230,9 +226,82 @@ def parse_record(text: str | bytes) -> SuiteRecord:
     try:
         return SuiteRecord.model_validate_json(text)
     except ValidationError as error:
-        found = error.errors()
-        fields = [".".join(map(str, item["loc"])) for item in found]
-        missing = [f for f, item in zip(fields, found, strict=True) if item["type"] == "missing"]
-        if missing:
-            raise ValueError(f"{', '.join(missing)} missing") from None
-        raise ValueError(first_problem(error)) from None
+        missing = [e["loc"] for e in error.errors() if e["type"] == "missing"]
+        fields = ", ".join(".".join(map(str, loc)) for loc in missing)
+        raise ValueError(f"{fields} missing" if fields else first_problem(error)) from None
+
+
+def deviations(plan: Plan) -> list[str]:
+    """Everything that keeps a plan's numbers from being comparable to the published ones."""
+    sentences = [
+        *_of_data(plan),
+        *of_settings(plan),
+        "Every epoch is a permutation of the pairs; the public Torch code draws with replacement.",
+        "D's gradient is halved, as the paper says, and G's step uses the updated D; the public "
+        "Torch code sums it and reuses D's output from before its update.",
+    ]
+    if needs_scorer(plan):
+        sentences.append(
+            "FCN-scores come from an FCN-8s trained here on the real training photos, not from "
+            "the published Cityscapes scorer; compare arms with the ground-truth row."
+        )
+    return sentences
+
+
+def of_settings(plan: Plan) -> list[str]:
+    """The deviations that come from the plan's own length, width and other settings."""
+    return [*_of_length(plan), *_of_each_arm(plan)]
+
+
+def _of_data(plan: Plan) -> Iterable[str]:
+    if plan.entry.name not in TABLE_DATASETS:
+        title = plan.entry.title or plan.entry.name
+        yield f"Data set {title}; the published numbers are of Cityscapes."
+    if plan.size != (256, 256):
+        yield f"Images of {plan.size[0]}×{plan.size[1]} pixels; the paper's are 256×256."
+    unconfirmed = plan.entry.paper.unconfirmed if plan.profile.paper_schedule else ()
+    if unconfirmed:
+        yield f"The paper's {', '.join(unconfirmed)} for this data set: (unconfirmed)."
+
+
+def _of_length(plan: Plan) -> Iterable[str]:
+    configs = plan.configs()
+    widths = {c.generator.width for c in configs}
+    widths |= {c.discriminator.width for c in configs if c.discriminator}
+    if widths != {64}:
+        yield f"First layers of {_each(widths)} filters; the paper's have 64."
+    steps = {c.training.steps for c in configs} - {None}
+    if steps:
+        yield (
+            f"{_each(steps)} training steps; the paper trains 200 epochs of Cityscapes "
+            "(595,000 steps at batch 1)."
+        )
+    epochs = {c.training.epochs for c in configs} - {None, 200}
+    if epochs:
+        yield f"{_each(epochs)} epochs; the paper's tables are of 200."
+    paper = 10 if plan.suite.name == "generator" else 1  # no user's own suite has that name
+    batches = {c.training.batch for c in configs}
+    if batches != {paper}:
+        yield f"Batch {_each(batches)}; the paper's is {paper}."
+    jitters = {c.training.jitter for c in configs}
+    if jitters == {1.0} and plan.entry.paper.jitter is not False:
+        yield "No jitter; the paper enlarges by 286/256 and crops back at random."
+    elif jitters - {286 / 256, 1.0}:
+        yield f"Jitter by {_each(jitters)}; the paper's is 286/256."
+
+
+def _of_each_arm(plan: Plan) -> Iterable[str]:
+    """Settings that differ from the paper's in every arm; what one arm changes is its question."""
+    arms = [plan.settings(arm) for arm in plan.arms]
+    for key, field in SETTINGS.items():
+        if key in IN_WORDS or any(key in plan.suite.arms[arm] for arm in plan.arms):
+            continue
+        values = {arm.get(key, field.default) for arm in arms}
+        if key == "training.mirror" and plan.entry.paper.mirror is False:
+            values.discard(False)
+        if values - {field.default}:
+            yield f"{key} is {_each(values)}; the paper's is {field.default}."
+
+
+def _each(values: set) -> str:
+    return " or ".join(f"{v:,}" if type(v) is int else str(v) for v in sorted(values, key=str))

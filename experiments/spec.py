@@ -45,18 +45,11 @@ Dotted = dict[str, Any]
 
 def _suggestion(key: str) -> str:
     """What to write instead of an unknown key: the closest setting, of its section if known."""
-    section, dot, name = key.rpartition(".")
-    beside = {
-        known.rpartition(".")[2]: known for known in SETTINGS if known.startswith(section + ".")
-    }
-    if dot and beside:
-        near = difflib.get_close_matches(name, list(beside), n=1)
-        return f" (did you mean {beside[near[0]]}?)" if near else _allowed(beside.values())
-    return closest(key, list(SETTINGS)) or _allowed(SETTINGS)
-
-
-def _allowed(names: Iterable[str]) -> str:
-    return f"; allowed: {', '.join(sorted(names))}"
+    section, _, name = key.rpartition(".")
+    known = sorted(k for k in SETTINGS if k.startswith(f"{section}.")) or sorted(SETTINGS)
+    by_field = {setting.rpartition(".")[2]: setting for setting in known}
+    near = difflib.get_close_matches(name, by_field, n=1)
+    return f" (did you mean {by_field[near[0]]}?)" if near else f"; allowed: {', '.join(known)}"
 
 
 def check_settings(settings: Dotted, positions: Positions, prefix: str) -> Dotted:
@@ -109,7 +102,7 @@ def merge(layers: Iterable[Dotted]) -> Dotted:
     return merged
 
 
-def sections(settings: Dotted) -> dict[str, dict[str, Any]]:
+def sections(settings: Dotted) -> dict[str, Any]:
     """{'training.steps': 5} to {'training': {'steps': 5}}, with every section present."""
     nested: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for key, value in settings.items():
@@ -227,17 +220,15 @@ def _checked(suite: Suite, positions: Positions) -> Suite:
     if GROUND_TRUTH in suite.arms:
         raise UserError(positions.message(f"arms.{GROUND_TRUTH}", "is the real photos' own row"))
     profiles = load_profiles()
-    for profile in suite.profiles:
-        if profile not in profiles:
-            message = f"unknown profile; allowed: {', '.join(profiles)}"
-            raise UserError(positions.message(f"profiles.{profile}", message))
-    updates = {
-        "base": check_settings(suite.base, positions, "base"),
-        "arms": {arm: check_settings(s, positions, f"arms.{arm}") for arm, s in suite.arms.items()},
-        "profiles": {
-            p: check_settings(s, positions, f"profiles.{p}") for p, s in suite.profiles.items()
-        },
-    }
+    for profile in suite.profiles.keys() - profiles:
+        message = f"unknown profile; allowed: {', '.join(profiles)}"
+        raise UserError(positions.message(f"profiles.{profile}", message))
+    updates: dict[str, Any] = {"base": check_settings(suite.base, positions, "base")}
+    for part, content in (("arms", suite.arms), ("profiles", suite.profiles)):
+        updates[part] = {
+            name: check_settings(settings, positions, f"{part}.{name}")
+            for name, settings in content.items()
+        }
     known = [*suite.arms, GROUND_TRUTH]
     if suite.published is not None:
         for index, column in enumerate(suite.published.columns):
@@ -249,20 +240,24 @@ def _checked(suite: Suite, positions: Positions) -> Suite:
             if len(row) != len(suite.published.columns):
                 message = f"has {len(row)} values for {len(suite.published.columns)} columns"
                 raise UserError(positions.message(where, message))
-    stated: dict[tuple[str, str, str], int] = {}
+    stated: dict[tuple[frozenset[str], str], int] = {}
     for index, claim in enumerate(suite.claims):
         where = f"claims.{index}"
         try:
-            better, _, worse, score = parse_claim(claim)
+            first, _, second, score = parse_claim(claim)
         except ValueError as error:
             raise UserError(positions.message(where, str(error))) from None
-        for arm in (better, worse):
+        for arm in (first, second):
             if arm not in known:
                 message = f"no such arm: {arm}{closest(arm, known)}"
                 raise UserError(positions.message(where, message))
         _check_score(score, positions, where)
-        if problem := _senseless(claim, stated, index):
-            raise UserError(positions.message(where, problem))
+        if first == second:
+            raise UserError(positions.message(where, f"compares {first} with itself"))
+        earlier = stated.setdefault((frozenset((first, second)), score), index)
+        if earlier != index:  # more claims make each harder to prove
+            message = f"claims[{earlier}] is about the same arms and score; leave one out"
+            raise UserError(positions.message(where, message))
     return suite.model_copy(update=updates)
 
 
@@ -270,23 +265,6 @@ def _check_score(score: str, positions: Positions, where: str) -> None:
     if score not in METRICS:
         hint = closest(score, list(METRICS)) or f"; allowed: {', '.join(METRICS)}"
         raise UserError(positions.message(where, f"unknown score {score}{hint}"))
-
-
-def _senseless(claim: str, stated: dict[tuple[str, str, str], int], index: int) -> str | None:
-    """What is wrong with a claim beside those that were `stated`, to which it is added; more claims
-    make each harder to prove."""
-    first, sign, second, score = parse_claim(claim)
-    if first == second:
-        return f"compares {first} with itself"
-    better, worse = (first, second) if sign == ">" else (second, first)
-    for key, what in (
-        ((better, worse, score), "says the same as"),
-        ((worse, better, score), "is the opposite of"),
-    ):
-        if key in stated:
-            return f"{what} claims[{stated[key]}]; leave one out"
-    stated[better, worse, score] = index
-    return None
 
 
 def parse_claim(claim: str) -> tuple[str, str, str, str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,6 @@ from experiments.run.launcher import (
     unusable_gpus,
     usable_cores,
 )
-from experiments.run.provenance import commit
 from experiments.run.signals import collected_signals
 from experiments.spec import load_suite, suite_names
 from experiments.tracking.process import Ending, say, start_mirror, stop_mirror
@@ -56,16 +55,12 @@ class Options:
     datasets: Path | None = None
     seeds: tuple[int, ...] | None = None
     arms: tuple[str, ...] | None = None
-    overrides: tuple[tuple[str, Any], ...] = ()
+    overrides: Sequence[tuple[str, Any]] = ()
     out: Path = Path("runs")
     reports: Path = Path("reports/out")
     workers: int | None = None
     threads: int = 1
-    checkpoint_seconds: float = 60.0
-
-    @property
-    def cache(self) -> Path:
-        return self.out / "cache"
+    checkpoint_every: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -84,12 +79,8 @@ class Study:
 def make_study(options: Options) -> Study:
     """Check everything that can be checked without reading an image; UserError otherwise."""
     entry = find_entry(load_registry(options.datasets), options.dataset)
-    return Study(options, entry, _plans(options, entry))
-
-
-def _plans(options: Options, entry: DatasetEntry) -> tuple[Plan, ...]:
     everything = options.suites == ("all",)
-    plans: list[Plan] = []
+    plans: dict[str, Plan] = {}
     for name in suite_names() if everything else options.suites:
         suite = load_suite(name)
         try:
@@ -107,83 +98,97 @@ def _plans(options: Options, entry: DatasetEntry) -> tuple[Plan, ...]:
                 raise
             print(f"suite {name} skipped: {error}", file=sys.stderr)
             continue
-        if any(suite.name == other.suite.name for other in plans):
+        if suite.name in plans:
             raise UserError(f"--suite {name}: another suite has the name {suite.name}: rename it")
-        plans.append(plan)
+        plans[suite.name] = plan
     if not plans:
         raise UserError(f"no suite fits data set {entry.name} with these options")
-    return tuple(plans)
+    return Study(options, entry, tuple(plans.values()))
 
 
 def execute(study: Study) -> Ending:
     """Train, score and mirror everything that is not finished."""
     options = study.options
     _check_precisions(study.plans)
-    _check_places(options, study.entry, study.plans)
-    began = time.monotonic()
+    check_source(study.entry, options.data_root, study.plans[0].suite.direction)
+    _check_folder("--out", options.out)
+    _check_folder("--reports", options.reports)
     fingerprint, pairs = _prepare(study)
     here = commit()
     records: list[Path] = []
     planned: dict[str, Job] = {}
     for plan in study.plans:
-        cells = plan.cells(fingerprint)
-        records.append(write_record(plan, cells, fingerprint, options.out, here, pairs))
+        records.append(write_record(plan, fingerprint, options.out, here, pairs))
         for job in plan_jobs(study, plan, fingerprint, here):
             planned.setdefault(job.digest, job)
     todo = [job for job in planned.values() if state(job).word != "done"]
     todo.sort(key=_priority)
+    text = f"{len(planned) - len(todo)} of {len(planned)} jobs are finished; {len(todo)} to do"
     gpus = gpu_count() if todo else 0
-    workers = choose_workers(options.workers, gpus, todo) if todo else 0
-    if todo and (unusable := unusable_gpus()):
-        say(unusable)
-    _check_disk(options.out, todo, workers)
-    if todo and (few := few_seeds(study.plans)):
-        say(few)
-    say(
-        f"{len(planned) - len(todo)} of {len(planned)} jobs are finished; {len(todo)} to do"
-        + (f" on {gpus} GPU(s)" if gpus else f", {workers} at a time on the CPU" if todo else "")
-    )
+    if todo:
+        workers = choose_workers(options.workers, gpus, todo)
+        text += f" on {gpus} GPU(s)" if gpus else f", {workers} at a time on the CPU"
+        _check_disk(options.out, todo, workers)
+        for warning in filter(None, (unusable_gpus(), few_seeds(study.plans))):
+            say(warning)
+    say(text)
     tracker = start_mirror(options.out, records)
     with collected_signals() as signals:
-        outcomes = _launch(todo, workers, gpus, signals) if todo else {}
-        again = [] if signals or not todo else _to_score_again(planned.values(), outcomes)
+        outcomes = _launch(options, todo, gpus, signals)
+        again = [] if signals or not todo else _outdated(planned.values(), outcomes)
         if again:
             say(f"re-scoring {len(again)} runs: their scorer or the LPIPS weights changed")
-            workers = choose_workers(options.workers, gpus, again)
-            outcomes |= _launch(again, workers, gpus, signals)
-            todo += [job for job in again if job not in todo]
-        stopped = [j for j in todo if outcomes[j.digest].word == "stopped"]
-        failed = [j for j in todo if outcomes[j.digest].word == "failed"]
+            outcomes |= _launch(options, again, gpus, signals)
         tracked = stop_mirror(tracker, signals)
-    for job in failed:
-        reason = outcomes[job.digest].reason
-        say(f"FAILED {job.title}: {reason} (log: {job.directory / 'log.txt'})")
-    seconds = time.monotonic() - began
-    if stopped or signals:
+    words = {outcome.word for outcome in outcomes.values()}
+    for digest, outcome in outcomes.items():
+        if outcome.word == "failed":
+            job = planned[digest]
+            say(f"FAILED {job.title}: {outcome.reason} (log: {job.directory / 'log.txt'})")
+    if signals or "stopped" in words:
         say("stopped; run the same command again to resume")
         # If only a worker was signalled, assume SIGTERM.
-        return Ending(128 + (signals[0] if signals else signal.SIGTERM), False, seconds)
-    if not tracked and importlib.util.find_spec("mlflow"):
-        return Ending(1, False, seconds)
-    return Ending(1 if failed else 0, tracked, seconds)
+        return Ending(128 + (signals[0] if signals else signal.SIGTERM), False)
+    untracked = not tracked and importlib.util.find_spec("mlflow") is not None
+    return Ending(1 if "failed" in words or untracked else 0, tracked)
 
 
 def _launch(
-    todo: Sequence[Job], workers: int, gpus: int, signals: Sequence[int]
+    options: Options, jobs: Sequence[Job], gpus: int, signals: Sequence[int]
 ) -> dict[str, Outcome]:
-    progress = make_progress(todo, workers)
+    """Run jobs and show their progress."""
+    workers = choose_workers(options.workers, gpus, jobs)
+    progress = make_progress(jobs, workers)
     try:
-        return launch(todo, workers, gpus, progress, signals)
+        return launch(jobs, workers, gpus, progress, signals)
     finally:
         progress.close()
 
 
-def _to_score_again(planned: Iterable[Job], outcomes: dict[str, Outcome]) -> list[Job]:
+def commit() -> str:
+    """The commit of the running code, with `+changes` if the working tree differs from it."""
+    folder = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    head = git("rev-parse", "HEAD")
+    if head is None:
+        return "unknown"
+    return head + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _outdated(planned: Iterable[Job], outcomes: dict[str, Outcome]) -> list[Job]:
     """Finished jobs whose scores are outdated: the scorer was trained again because its file was
     damaged or lost, or the LPIPS weights have arrived."""
-    ended = {digest for digest, outcome in outcomes.items() if outcome.word != "done"}
-    late = (j for j in planned if j.digest not in ended and state(j).word == "to score")
-    return sorted(late, key=_priority)
+    finished = (j for j in planned if j.digest not in outcomes or outcomes[j.digest].word == "done")
+    return sorted((job for job in finished if state(job).word == "to score"), key=_priority)
 
 
 def _priority(job: Job) -> tuple[float, ...]:
@@ -203,7 +208,7 @@ def plan_jobs(study: Study, plan: Plan, fingerprint: str, commit: str = "unknown
         study.entry.name,
         registry,
         str(options.data_root.resolve()),
-        str(options.cache.resolve()),
+        str((options.out / "cache").resolve()),
     )
     return build_jobs(
         plan,
@@ -212,21 +217,26 @@ def plan_jobs(study: Study, plan: Plan, fingerprint: str, commit: str = "unknown
         options.out.resolve(),
         commit=commit,
         threads=options.threads,
-        checkpoint_seconds=options.checkpoint_seconds,
+        checkpoint_seconds=options.checkpoint_every,
     )
 
 
 def _prepare(study: Study) -> tuple[str, dict[str, int]]:
     """Decode the data set once for all workers; its fingerprint and {split: number of pairs}."""
     options = study.options
+
+    def progress(done: int, total: int) -> None:
+        if done % 1000 == 0:
+            say(f"decoded {done} of {total}")
+
     say(f"data set {study.entry.name} at {study.size[0]}×{study.size[1]}: preparing")
     data = prepare(
         study.entry,
         options.data_root,
         study.size,
         study.plans[0].suite.direction,
-        options.cache,
-        progress=_now_and_then("decoded"),
+        options.out / "cache",
+        progress=progress,
     )
     for split in ("train", "test"):
         labels = getattr(data, split).labels
@@ -239,27 +249,6 @@ def _prepare(study: Study) -> tuple[str, dict[str, int]]:
     counts = ", ".join(f"{count} {split}" for split, count in pairs.items())
     say(f"data set {study.entry.name}: {counts}; fingerprint {data.fingerprint[:12]}")
     return data.fingerprint, pairs
-
-
-def _now_and_then(what: str, seconds: float = 10.0) -> Callable[[int, int], None]:
-    """A progress callback that prints every `seconds` how far it is, with the time left."""
-    began = printed = time.monotonic()
-
-    def progress(done: int, total: int) -> None:
-        nonlocal printed
-        if time.monotonic() - printed >= seconds:
-            printed = time.monotonic()
-            left = (printed - began) / done * (total - done)
-            say(f"{what} {done} of {total}, {duration(left)} left")
-
-    return progress
-
-
-def _check_places(options: Options, entry: DatasetEntry, plans: Sequence[Plan]) -> None:
-    """UserError if the data cannot be read or the results cannot be written."""
-    check_source(entry, options.data_root, plans[0].suite.direction)
-    _check_folder("--out", options.out)
-    _check_folder("--reports", options.reports)
 
 
 def _check_precisions(plans: Sequence[Plan]) -> None:
@@ -283,12 +272,11 @@ def few_seeds(plans: Sequence[Plan]) -> str:
 
     Not for one seed: a quick look is intended then, and the report says what it is worth.
     """
-    asked = {len(plan.seeds) for plan in plans if plan.suite.claims}
-    few = [count for count in asked if 1 < count < SEEDS_THAT_DECIDE]
-    if not few:
+    fewest = min((len(plan.seeds) for plan in plans if plan.suite.claims), default=0)
+    if not 1 < fewest < SEEDS_THAT_DECIDE:
         return ""
     return (
-        f"{min(few)} seeds per arm cannot decide a claim by paired comparison; "
+        f"{fewest} seeds per arm cannot decide a claim by paired comparison; "
         f"use --seeds {SEEDS_THAT_DECIDE} or more (docs/statistics.md)"
     )
 
@@ -306,122 +294,78 @@ def _check_folder(option: str, folder: Path) -> None:
 def _check_disk(out: Path, todo: list[Job], workers: int) -> None:
     """UserError if the disk is too small: three checkpoints per worker (two, and one that is being
     written) and one generator per cell to train."""
-    configs = [
-        job.config
-        for job in todo
-        if isinstance(job.config, CellConfig) and not (job.directory / "generator.pt").exists()
-    ]
-    if not configs:
-        return
-    sizes = [checkpoint_bytes(config) for config in configs]
-    needed = sum(sizes) // 3 + max(sizes) * 3 * workers + 2**26
+    sizes = [checkpoint_bytes(job.config) for job in todo if isinstance(job.config, CellConfig)]
+    needed = sum(sizes) // 3 + max(sizes, default=0) * 3 * workers
     free = shutil.disk_usage(out).free
     if free < needed:
         raise UserError(
-            f"--out {out}: {free / 2**30:.1f} GiB are free, and {len(configs)} cells need about "
+            f"--out {out}: {free / 2**30:.1f} GiB are free, and {len(sizes)} cells need about "
             f"{needed / 2**30:.1f} GiB; free some, or name another folder"
         )
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One line of the table: a cell, and how far it has come."""
-
-    suite: str
-    arm: str
-    seed: int
-    steps: str
-    state: str
-    digest: str
 
 
 def dry_run(study: Study) -> str:
     """Cells, steps, which are finished and the expected time, without reading an image."""
     options = study.options
-    known = cached_fingerprint(study.entry, options.data_root, study.size, options.cache)
-    counts = cached_counts(study.entry, options.data_root, study.size, options.cache)
+    cache = (study.entry, options.data_root, study.size, options.out / "cache")
+    known, counts = cached_fingerprint(*cache), cached_counts(*cache)
     pairs = counts["train"] if counts else study.entry.paper.train_images
-    rows: list[_Row] = []
+    rows = [("suite", "arm", "seed", "steps", "state", "digest")]
     seen: set[CellSettings] = set()
-    to_train: list[tuple[CellSettings, int]] = []
+    to_train: list[tuple[CellSettings, int | None]] = []
     paces: list[float] = []
     for plan in study.plans:
-        found_jobs = {job.digest: job for job in plan_jobs(study, plan, known)} if known else {}
+        jobs = {job.digest: job for job in plan_jobs(study, plan, known)} if known else {}
         for seed, arm in product(plan.seeds, plan.arms):
             config = plan.config(arm, seed)
             digest = config.with_data(known).digest if known else ""
-            found = state(found_jobs[digest]) if known else State("new")
-            training = config.training
-            steps = training.steps or (training.total_steps(pairs) if pairs else None)
+            found = state(jobs[digest]) if known else State("new")
+            length = config.training
+            steps = length.steps or (length.total_steps(pairs) if pairs else None)
             if found.seconds_per_step:
                 paces.append(found.seconds_per_step / expected_pace(config))
-            shared = config in seen
+            word = f"stopped at {found.step}" if found.word == "stopped" else found.word
+            if config in seen:
+                word = "shared" if word == "new" else word
+            elif word not in ("done", "to score"):
+                to_train.append((config, steps and max(0, steps - found.step)))
             seen.add(config)
-            if not shared and found.word not in ("done", "to score"):
-                to_train.append((config, max(0, (steps or 0) - found.step)))
-            word = {"stopped": f"stopped at {found.step}"}.get(found.word, found.word)
-            rows.append(
-                _Row(
-                    plan.suite.name,
-                    arm,
-                    seed,
-                    str(steps or f"{training.epochs} epochs"),
-                    "shared" if shared and found.word == "new" else word,
-                    digest or "after decoding",
-                )
-            )
-    summary = f"{len(rows)} cells, {len(seen)} different, {len(to_train)} to train"
+            shown = str(steps or f"{length.epochs} epochs")
+            rows.append((plan.suite.name, arm, str(seed), shown, word, digest or "after decoding"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    summary = f"{len(rows) - 1} cells, {len(seen)} different, {len(to_train)} to train"
     if to_train:
-        counted = bool(pairs) or all(config.training.steps for config, _ in to_train)
-        summary += f"; {_time_left(to_train, paces, options.workers, counted)}"
-    return "\n".join([*_aligned(rows), "", summary, *_warnings(study, bool(known))])
-
-
-def _aligned(rows: Sequence[_Row]) -> list[str]:
-    """The rows under a head, in columns."""
-    head = tuple(field.name for field in fields(_Row))
-    table = [head, *(tuple(str(value) for value in astuple(row)) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    ]
-
-
-def _warnings(study: Study, decoded: bool) -> list[str]:
-    """What a user should know before starting this study."""
+        summary += f"; {_time_left(to_train, paces, options.workers)}"
     warnings = [few] if (few := few_seeds(study.plans)) else []
     try:
         _check_precisions(study.plans)
     except UserError as error:  # a cluster's login node has no GPU
         warnings.append(f"this machine would refuse it: {error}")
-    if not decoded:
+    if not known:
         warnings.append(
             f"data set {study.entry.name} is not decoded at {study.size[0]}×{study.size[1]} yet: "
             "which cells are finished is known after the first run"
         )
-    return warnings
+    return "\n".join([*table, "", summary, *warnings])
 
 
 def _time_left(
-    cells: Sequence[tuple[CellSettings, int]],
-    paces: Sequence[float],
-    workers: int | None,
-    counted: bool,
+    cells: Sequence[tuple[CellSettings, int | None]], paces: Sequence[float], workers: int | None
 ) -> str:
-    """How long it takes to train these cells, each with its number of steps.
+    """How long it takes to train these cells, each with its number of steps, if that is known.
 
     `paces`: measured seconds per step over those that `expected_pace` predicts for a CPU.
-    `counted`: whether the numbers of steps are known.
     """
-    if not counted:
+    known = [(config, steps) for config, steps in cells if steps is not None]
+    if len(known) < len(cells):
         return "the time is unknown until the training pairs are counted"
     gpus = gpu_count()
     if gpus and not paces:
         return "the time is unknown until a cell has trained on a GPU here"
     at_once = min(workers or gpus or usable_cores(), len(cells))
     scale = sum(paces) / len(paces) if paces else 1.0
-    left = scale * sum(n * expected_pace(config) for config, n in cells) / at_once
+    left = scale * sum(steps * expected_pace(config) for config, steps in known) / at_once
     where = "" if gpus else " of this CPU"
     basis = "at the pace measured here" if paces else "estimated from the arithmetic, ± half"
     return (

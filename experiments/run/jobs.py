@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, with_c
 
 from eval.scorer.file import recorded_sha256
 from experiments.plan import Plan
-from experiments.run.journal import is_done, last, read_records, replay, write_json
+from experiments.run.journal import last, read_records, replay, write_json
 from experiments.spec import GROUND_TRUTH, ScorerProfile
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import read_json
@@ -150,17 +150,17 @@ def build_jobs(
     `common`: further fields of `Job`, the same for all of them.
     """
     reference = reference_config(plan, fingerprint)
-    shared = {"out": str(out), "data": data, "reference": reference.digest, **common}
-    jobs = [Job(reference, GROUND_TRUTH, scorer=reference.scorer, **shared)]
-    for cell in plan.cells(fingerprint):
-        title = f"{cell.arm} seed {cell.seed}"
-        jobs.append(Job(cell.config, title, scorer=reference.scorer, **shared))
-    return jobs
+    shared = (str(out), data, reference.digest, reference.scorer)
+    cells = [
+        Job(cell.config, f"{cell.arm} seed {cell.seed}", *shared, **common)
+        for cell in plan.cells(fingerprint)
+    ]
+    return [Job(reference, GROUND_TRUTH, *shared, **common), *cells]
 
 
 @dataclass(frozen=True)
 class State:
-    """How far a job has come: `done`, `to score`, `stopped at` a step, `failed` or `new`."""
+    """How far a job has come: `done`, `to score`, `stopped` at a step, `failed` or `new`."""
 
     word: str
     step: int = 0
@@ -172,33 +172,31 @@ def state(job: Job) -> State:
     records = replay(read_records(job.directory / "journal.jsonl"))
     if not records:
         return State("new")
-    losses = last(records, "losses")
-    pace = losses.get("seconds_per_step") if losses else None
-    trained = last(records, "trained")
-    if is_done(job.directory):
-        return State("done" if scores_current(job) else "to score", 0, pace)
-    if trained:
-        return State("to score", trained["step"], pace)
-    if records[-1]["event"] == "failed":
-        return State("failed", 0, pace)
-    checkpoint = last(records, "checkpoint")
-    return State("stopped", checkpoint["step"] if checkpoint else 0, pace)
+    trained, event = last(records, "trained"), records[-1]["event"]
+    if trained or event == "done":
+        word = "done" if event == "done" and scores_current(job) else "to score"
+    else:
+        word = "failed" if event == "failed" else "stopped"
+    reached = trained or last(records, "checkpoint") or {"step": 0}
+    return State(word, reached["step"], (last(records, "losses") or {}).get("seconds_per_step"))
 
 
 def scores_current(job: Job) -> bool:
     """Whether a job's scores need not be measured again: all that can be are there (LPIPS, once
-    its backbone is on the disk), against this job's reference, by the scorer that is on the disk,
-    and their files are as they were written."""
+    its backbone is on the disk), against this job's reference, by the scorer that is on the disk
+    (one that was lost and trained again has other weights), and their files are as they were
+    written."""
     try:
-        recorded = read_json(job.directory / "scores.json")
-        settings = recorded["settings"]
+        settings = read_json(job.directory / "scores.json")["settings"]
+        measured_by = (settings.get("fcn") or {}).get("weights_sha256")
         written = last(read_records(job.directory / "journal.jsonl"), "scores") or {}
-        checksums = written.get("sha256")
-        if checksums and checksums != sheet_checksums(job.directory):
+        checksums = written.get("sha256") or sheet_checksums(job.directory)
+        if checksums != sheet_checksums(job.directory):
             return False
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return False
-    if not isinstance(settings, dict) or _by_another_scorer(job, settings):
+    scorer_now = recorded_sha256(scorer_path(job)) if job.scorer and measured_by else None
+    if scorer_now not in (None, measured_by):
         return False
     if job.kind == "reference":
         return True
@@ -210,16 +208,6 @@ def scores_current(job: Job) -> bool:
 def scorer_path(job: Job) -> Path:
     """The scorer file of a job's reference, whether it exists or not."""
     return Path(job.out) / "scorers" / f"{job.reference}.safetensors"
-
-
-def _by_another_scorer(job: Job, settings: dict) -> bool:
-    """Whether FCN-scores are of other weights than the scorer's that is there now: one that was
-    lost and trained again, on a GPU or with another number of threads, is another."""
-    fcn = settings.get("fcn")
-    measured = fcn.get("weights_sha256") if isinstance(fcn, dict) else None
-    if job.scorer is None or measured is None:
-        return False
-    return recorded_sha256(scorer_path(job)) not in (None, measured)
 
 
 def sheet_checksums(directory: Path) -> dict[str, str]:

@@ -41,7 +41,6 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +48,6 @@ from pix2pix.common.files import flush_folder, make_folder, naming, parse_json, 
 
 Record = dict[str, Any]
 
-KINDS: dict[str, tuple[type, ...]] = {
-    "time": (int, float),
-    "step": (int,),
-    "seconds": (int, float),
-    "seconds_per_step": (int, float),
-    "values": (dict,),
-    "not_measured": (dict,),
-    "fingerprint": (str,),
-    "file": (str,),
-    "error": (str,),
-}
-"""What a field is, where a record has it."""
 OF_A_STEP = ("losses", "validation", "sample", "checkpoint", "trained")
 """Events of a step, which a later sitting may repeat."""
 LOOSE = ("losses", "validation", "sample")
@@ -108,40 +95,20 @@ class Journal:
         return read_records(self.path)
 
 
-def read_records(path: Path, offset: int = 0) -> list[Record]:
-    """Every whole record of a journal from a byte offset on; torn lines are passed over."""
-    return [record for record, _ in scan(path, offset)]
-
-
-def scan(path: Path, offset: int = 0) -> Iterator[tuple[Record, int]]:
-    """(record, byte offset behind it) for every whole record from `offset` on."""
-    if not path.exists():
-        return
-    with open(path, "rb") as file:
-        file.seek(offset)
-        for line in file:
-            offset += len(line)
-            if not line.endswith(b"\n"):
-                return
-            try:
-                record = parse_json(line)
-            except ValueError:
-                continue
-            if _is_record(record):
-                yield record, offset
+def read_records(path: Path) -> list[Record]:
+    """Every whole record of a journal, of which torn and damaged lines are passed over."""
+    records = []
+    for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else ():
+        with contextlib.suppress(ValueError):
+            records.append(parse_json(line))
+    return [record for record in records if _is_record(record)]
 
 
 def _is_record(record: Any) -> bool:
-    """Whether readers can rely on a line; a damaged one is passed over like a torn one."""
+    """Whether a line names an event, and the step if it needs one."""
     if not isinstance(record, dict) or not isinstance(record.get("event"), str):
         return False
-    if record["event"] in OF_A_STEP and "step" not in record:
-        return False
-    return all(
-        isinstance(record[field], kinds) and not isinstance(record[field], bool)
-        for field, kinds in KINDS.items()
-        if field in record
-    )
+    return type(record.get("step", None if record["event"] in OF_A_STEP else 0)) is int
 
 
 def replay(records: list[Record]) -> list[Record]:
@@ -181,6 +148,14 @@ def log_tail(directory: Path, characters: int = 2000) -> str:
             return file.read().decode(errors="replace")[-characters:]
     except OSError:
         return ""
+
+
+def clear_leftovers(folder: Path, name: str = "") -> None:
+    """Delete what a writer of `name` (of anything, if that is empty) left when it was killed, but
+    not what belongs to a lock."""
+    for leftover in folder.glob(f".{name}*.tmp"):
+        if ".lock." not in leftover.name:
+            leftover.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -11,14 +11,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from experiments.run.jobs import Job, state
-from experiments.run.journal import Journal, log_tail, read_records
+from experiments.run.jobs import Job
+from experiments.run.journal import Journal, log_tail
 from pix2pix.common.files import make_folder
 from pix2pix.common.locks import LOST, Ownership, owner_of
 
@@ -39,13 +38,6 @@ class Outcome:
 
     word: str
     reason: str = ""
-
-
-@dataclass
-class _Running:
-    job: Job
-    slot: int
-    process: subprocess.Popen
 
 
 def gpu_count() -> int:
@@ -92,119 +84,92 @@ def launch(
     postponed and tried again. The first entry in `signals` (a list that grows) asks all workers to
     write a checkpoint and stop, the second kills them; unfinished jobs are then `stopped`.
     """
-    waiting = _Waiting(jobs, watch)
+    waiting = [(0.0, job) for job in jobs]
+    """(when a job may be tried, the job)"""
     outcomes: dict[str, Outcome] = {}
-    running: dict[int, _Running] = {}
+    running: dict[int, tuple[Job, subprocess.Popen]] = {}
     events: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
+
+    def end(job: Job, outcome: Outcome) -> None:
+        outcomes[job.digest] = outcome
+        watch(job, {"event": "ended", "outcome": outcome.word})
+
     asked = False
     while waiting or running:
-        while len(running) < workers and not signals and (job := waiting.next(outcomes)):
+        while len(running) < workers and not signals and (job := _next(waiting, watch)):
             slot = min(set(range(workers)) - set(running))
             try:
-                running[slot] = _start(job, slot, gpus, events)
+                running[slot] = (job, _start(job, slot, gpus, events))
             except OSError as error:
                 reason = f"{error.filename or job.directory}: {error.strerror or error}"
-                outcomes[job.digest] = Outcome("failed", reason)
                 watch(job, {"event": "failed", "error": reason})
+                end(job, Outcome("failed", reason))
         if len(signals) > 1:  # asked twice: stop at once
-            for one in running.values():
-                one.process.kill()
+            for _, process in running.values():
+                process.kill()
         if signals and not asked:
             asked = True
-            for one in running.values():
-                one.process.terminate()
-            outcomes |= {job.digest: Outcome("stopped") for job in waiting.clear()}
+            for _, process in running.values():
+                process.terminate()
+            outcomes |= {job.digest: Outcome("stopped") for _, job in waiting}
+            waiting.clear()
         try:
             slot, event = events.get(timeout=0.2)
         except queue.Empty:
             continue
-        job = running[slot].job
+        job, process = running[slot]
         if event is not None:
             if event["event"] == "failed":
                 outcomes[job.digest] = Outcome("failed", event["error"])
             watch(job, event)
             continue
-        process = running.pop(slot).process
+        del running[slot]
         status = process.wait()
         with contextlib.suppress(BrokenPipeError):
             assert process.stdin is not None
             process.stdin.close()
-        if status == LOST and not signals:
-            waiting.postpone(job)
-            continue
         ended = _outcome(status, outcomes.get(job.digest))
         if signals and (len(signals) > 1 or status == LOST):
             ended = Outcome("stopped")
-        if ended.word == "failed":
+        elif status == LOST:
+            waiting.append((time.monotonic() + LOOK_AGAIN, job))
+            continue
+        elif ended.word == "failed" and job.digest not in outcomes:
             record_death(job, ended.reason)
-            if job.digest not in outcomes:
-                watch(job, {"event": "failed", "error": ended.reason})
-        outcomes[job.digest] = ended
-        watch(job, {"event": "ended", "outcome": ended.word})
+            watch(job, {"event": "failed", "error": ended.reason})
+        end(job, ended)
     return outcomes
 
 
-class _Waiting:
-    """The queue of jobs; jobs that another process owns are postponed."""
-
-    def __init__(self, jobs: Sequence[Job], watch: Watch) -> None:
-        self._jobs = deque(jobs)
-        self._watch = watch
-        self._again: dict[str, float] = {}
-        """{digest: when a postponed job is tried again}"""
-
-    def __bool__(self) -> bool:
-        return bool(self._jobs)
-
-    def next(self, outcomes: dict[str, Outcome]) -> Job | None:
-        """The next job that nobody owns; a job that its owner finished is `done`."""
-        for _ in range(len(self._jobs)):
-            job = self._jobs.popleft()
-            if time.monotonic() < self._again.get(job.digest, 0.0):
-                self._jobs.append(job)
-                continue
-            owner = owner_of(job.directory / "owner.lock")
-            if owner is not None:
-                self._watch(job, {"event": "phase", "phase": f"owned by {owner}"})
-                self.postpone(job)
-            elif job.digest in self._again and state(job).word == "done":
-                outcomes[job.digest] = Outcome("done")
-                self._watch(job, {"event": "done", "seconds": 0.0})
-            else:
-                return job
-        return None
-
-    def postpone(self, job: Job) -> None:
-        self._again[job.digest] = time.monotonic() + LOOK_AGAIN
-        self._jobs.append(job)
-
-    def clear(self) -> list[Job]:
-        """Empty the queue and return its jobs."""
-        left = list(self._jobs)
-        self._jobs.clear()
-        return left
+def _next(waiting: list[tuple[float, Job]], watch: Watch) -> Job | None:
+    """Take the next job that is due; postpone those that another process owns."""
+    for item in list(waiting):
+        due, job = item
+        if time.monotonic() < due:
+            continue
+        waiting.remove(item)
+        owner = owner_of(job.directory / "owner.lock")
+        if owner is None:
+            return job
+        watch(job, {"event": "phase", "phase": f"owned by {owner}"})
+        waiting.append((time.monotonic() + LOOK_AGAIN, job))
+    return None
 
 
 def record_death(job: Job, reason: str) -> None:
     """Record a failure for a worker that died before it could do so itself.
 
-    Does nothing if the worker did record it, if another process owns the run directory by now, or
-    if the directory cannot be written: the launcher prints the reason in any case.
+    Does nothing if another process owns the run directory by now, or if the directory cannot be
+    written: the launcher prints the reason in any case.
     """
+    ownership = Ownership(job.directory / "owner.lock")
     with contextlib.suppress(OSError):
-        ownership = Ownership(job.directory / "owner.lock")
         if not ownership.take():
             return
-        try:
-            records = read_records(job.directory / "journal.jsonl")
-            newest = records[-1] if records else {}
-            if (newest.get("event"), newest.get("error")) != ("failed", reason):
-                if not (job.directory / "config.json").exists():
-                    job.write_config()
-                log = log_tail(job.directory)
-                Journal(job.directory).append("failed", error=reason, log=log)
-        finally:
-            ownership.release()
+        if not (job.directory / "config.json").exists():
+            job.write_config()
+        Journal(job.directory).append("failed", error=reason, log=log_tail(job.directory))
+    ownership.release()
 
 
 def _outcome(status: int, reported: Outcome | None) -> Outcome:
@@ -220,7 +185,7 @@ def _outcome(status: int, reported: Outcome | None) -> Outcome:
     return Outcome("failed", f"the worker was killed by signal {-status}{HINTS.get(-status, '')}")
 
 
-def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> _Running:
+def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> subprocess.Popen:
     """Start a worker in its own session, so that Ctrl-C reaches only the launcher."""
     if gpus:
         job = replace(job, device=f"cuda:{slot % gpus}")
@@ -239,7 +204,7 @@ def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> _Running:
     process.stdin.write(job.to_json() + "\n")
     process.stdin.flush()
     threading.Thread(target=_listen, args=(slot, process, events), daemon=True).start()
-    return _Running(job, slot, process)
+    return process
 
 
 def worker_environment(threads: int) -> dict[str, str]:
@@ -253,11 +218,14 @@ def worker_environment(threads: int) -> dict[str, str]:
     # A program that runs unattended for days writes its errors to the log at once.
     environment["PYTHONUNBUFFERED"] = "1"
     environment["PYTHONFAULTHANDLER"] = "1"
+    return environment | python_path()
+
+
+def python_path() -> dict[str, str]:
+    """The variable with which another process finds these packages."""
     root = str(Path(__file__).resolve().parents[2])
-    environment["PYTHONPATH"] = os.pathsep.join(
-        p for p in (root, environment.get("PYTHONPATH")) if p
-    )
-    return environment
+    paths = (root, os.environ.get("PYTHONPATH"))
+    return {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
 def _listen(slot: int, process: subprocess.Popen, events: queue.Queue) -> None:

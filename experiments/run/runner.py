@@ -44,7 +44,6 @@ def run(job: Job, emit: Emit, stop: Stop) -> None:
     if job.device != "cpu":
         torch.cuda.set_device(job.device)
     session = Session(job, emit, stop)
-    (Path(job.out) / "scorers").mkdir(parents=True, exist_ok=True)
     if isinstance(job.config, CellConfig):
         run_cell(session, job.config)
     else:
@@ -140,12 +139,7 @@ def train_cell(session: Session, config: CellConfig, weights: Path) -> None:
         config.generator,
         channels=(train_split.inputs.shape[-1], train_split.targets.shape[-1]),
         size=config.size,
-        origin={
-            "digest": config.digest,
-            "dataset": config.dataset,
-            "direction": config.direction,
-            "seed": config.seed,
-        },
+        origin={name: getattr(config, name) for name in ("digest", "dataset", "direction", "seed")},
     )
 
 

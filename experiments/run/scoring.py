@@ -19,7 +19,7 @@ from eval.scorer.fcn8s import FCN8s
 from eval.scorer.file import check_scorer, load_scorer, save_scorer
 from eval.scorer.train import ScorerSettings, hold_out, train_scorer
 from experiments.run.jobs import label_side, scorer_path, sheet_checksums
-from experiments.run.journal import Journal, is_done, last, write_json
+from experiments.run.journal import Journal, clear_leftovers, is_done, last, write_json
 from experiments.run.session import Session, waiting
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import replacing, set_aside
@@ -237,10 +237,3 @@ def write_images(folder: Path, names: tuple[str, ...], images: np.ndarray) -> No
 def write_image(path: Path, image: np.ndarray) -> None:
     with replacing(path) as file:
         Image.fromarray(image).save(file, format="PNG")
-
-
-def clear_leftovers(folder: Path, name: str = "") -> None:
-    """Delete what a writer of `name` (of anything, where that is empty) left when it was killed."""
-    for leftover in folder.glob(f".{name}*.tmp"):
-        if ".lock." not in leftover.name:
-            leftover.unlink(missing_ok=True)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
+import os
+import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,13 +16,14 @@ import torch
 
 from experiments.run.jobs import Job
 from experiments.run.journal import Journal, Record, last
-from experiments.run.provenance import machine, versions
 from experiments.run.signals import Stop
 from pix2pix.common.errors import UserError
 from pix2pix.common.locks import owning
 from pix2pix.config import CellConfig
 from pix2pix.data.cache import PairedData, prepare
 from pix2pix.data.registry import DatasetEntry, find_entry, load_registry
+
+PACKAGES = ("torch", "torchvision", "numpy", "pillow", "torchmetrics", "lpips", "scikit-image")
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -53,7 +58,11 @@ class Session:
         self.provenance = {
             "commit": job.commit,
             "versions": versions(),
-            **machine(job.device, job.threads),
+            "device": job.device,
+            "device_name": device_name(job.device),
+            "threads": job.threads,
+            "platform": platform.platform(),
+            "cores": os.cpu_count(),
         }
         if isinstance(job.config, CellConfig):
             self.provenance["precision"] = job.config.training.precision
@@ -112,3 +121,25 @@ def sessions(records: list[Record]) -> list[list[Record]]:
             parts.append([])
         parts[-1].append(record)
     return parts
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def device_name(device: str) -> str:
+    """The product name of a device."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -16,11 +16,10 @@ import os
 import sys
 import threading
 import traceback
-from pathlib import Path
 from typing import Any
 
 from experiments.run.jobs import Job, state
-from experiments.run.journal import Journal, log_tail
+from experiments.run.journal import Journal, clear_leftovers, log_tail
 from experiments.run.signals import Stop
 from pix2pix.common.errors import Interrupted, TrainingError, UserError
 from pix2pix.common.files import make_folder
@@ -73,22 +72,14 @@ def _own(job: Job, emit: Any, stop: Stop) -> int:
         emit({"event": "phase", "phase": f"owned by {owner_of(lock) or 'another process'}"})
         return OWNED
     try:
-        _clear_leftovers(job.directory)
+        for folder in (job.directory, job.directory / "samples", job.directory / "translations"):
+            clear_leftovers(folder)
         if state(job).word == "done":
             emit({"event": "done", "seconds": 0.0})
             return DONE
         return _attempt(job, emit, stop)
     finally:
         ownership.release()
-
-
-def _clear_leftovers(directory: Path) -> None:
-    """Delete incomplete files of an owner that was killed, but not files that others write here
-    under their own locks (a reference's images, lock files)."""
-    for folder in (directory, directory / "samples", directory / "translations"):
-        for leftover in folder.glob(".*.tmp"):
-            if ".lock." not in leftover.name:
-                leftover.unlink(missing_ok=True)
 
 
 def _attempt(job: Job, emit: Any, stop: Stop) -> int:
@@ -109,18 +100,16 @@ def _attempt(job: Job, emit: Any, stop: Stop) -> int:
         message = _shortage(error, job) or f"{type(error).__name__}: {error}".splitlines()[0]
         with contextlib.suppress(OSError):  # a full disk has no room for the log either
             traceback.print_exc()
-    emit({"event": "failed", "error": message})
     with contextlib.suppress(OSError):
         print(f"failed: {message}", file=sys.stderr, flush=True)
     with contextlib.suppress(OSError):
         Journal(job.directory).append("failed", error=message, log=log_tail(job.directory))
+    emit({"event": "failed", "error": message})
     return FAILED
 
 
 def _shortage(error: Exception, job: Job) -> str | None:
     """A message if memory ran out, or may have; None for any other error."""
-    if "torch" not in sys.modules:  # then it is no error of torch
-        return None
     import torch
 
     from pix2pix.common.memory import no_engine, out_of_memory, shortage

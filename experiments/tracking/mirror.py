@@ -1,12 +1,10 @@
 """Mirrors run directories into MLflow: one experiment per suite, one child run per arm and seed.
 
-    python -m experiments.tracking.mirror --out runs [--suite-record FILE ...] [--follow]
-    python -m experiments.tracking.mirror --check
+    python -m experiments.tracking.mirror --out runs [SUITE_RECORD ...]
 
 The run directories are the truth. MLflow holds a copy: if the store is away, locked or deleted,
-the next pass brings it up to date. --follow repeats the pass until standard input ends, and then
-once more, so that the mirror outlives its launcher by one pass only. --check opens the store,
-initialises a new one and mirrors nothing: a wrong address is found before anything is trained.
+the next pass brings it up to date. The pass is repeated until standard input ends, and then once
+more, so that the mirror outlives its launcher by one pass only.
 """
 
 from __future__ import annotations
@@ -28,12 +26,11 @@ from mlflow.entities import Run
 from experiments.record import SuiteRecord, read_suite_record, suite_records
 from experiments.run.journal import Record, last, read_records
 from experiments.tracking import store as tracking_store
-from experiments.tracking.address import VARIABLE, tracking_uri
+from experiments.tracking.process import tracking_uri
 from experiments.tracking.report import experiment_tags, run_note, suite_note
 from experiments.tracking.run import (
     STATUS,
     RunMirror,
-    Scores,
     log,
     log_data_set,
     milliseconds,
@@ -48,7 +45,6 @@ from experiments.tracking.store import (
     StoreError,
     first_line,
 )
-from pix2pix.common.errors import UserError
 
 SECONDS_BETWEEN_PASSES = 5.0
 FIRST_RETRY = 0.5
@@ -134,7 +130,8 @@ def _mirror_suite(store: Store, out: Path, record: SuiteRecord) -> list[str]:
         try:
             statuses.append(_mirror_child(store, parent, run, child, key, record))
         except Exception as error:  # a damaged file raises whatever its reader raises
-            if isinstance(error, (*MLFLOW_ERRORS, StoreError)) and not _is_refusal(error):
+            refused = getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE"
+            if isinstance(error, (*MLFLOW_ERRORS, StoreError)) and not refused:
                 raise  # the store failed, and would fail for every other run
             statuses.append("RUNNING")
             problems.append(f"{child.directory}: {type(error).__name__}: {first_line(error)}")
@@ -164,11 +161,6 @@ def _known_runs(
     return known
 
 
-def _is_refusal(error: Exception) -> bool:
-    """Whether MLflow is there and refused a value that a run directory holds."""
-    return getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE"
-
-
 def _mirror_child(
     store: Store,
     parent: Run,
@@ -191,13 +183,12 @@ def _mirror_child(
         return "RUNNING"
     scores = read_scores(child.ceiling or child.directory)
     wanted = record.reference if child.role == "cell" else None
-    is_foreign = bool(wanted and scores and scores.settings.reference != wanted)
+    is_foreign = bool(wanted and scores) and scores["settings"].get("reference") != wanted
     if is_foreign:
         records = [r for r in records if r["event"] not in ("scores", "done")]
         stamp += f", {OTHER_REFERENCE}"
-    elif child.ceiling and scores:
-        scores = scores.of_fcn()
-        records = _with_scores(records, scores)
+    elif records[-1]["event"] == "done" and (reached := _fcn_scores(child.ceiling)):
+        records = [*records[:-1], reached, records[-1]]
         stamp += ", with its ceiling"
     if run is None:
         run = store.client.create_run(
@@ -217,8 +208,8 @@ def _mirror_child(
     held = run.data.tags.get("mirrored.reference")
     if is_foreign and run.info.status == "FINISHED" and held == wanted:
         return "FINISHED"  # MLflow holds this suite's scores; another suite has re-scored the cell
-    RunMirror(store.client, run, child.directory, child.ceiling).update(
-        records, stamp, record.dataset, scores, OTHER_REFERENCE if is_foreign else None
+    RunMirror(store.client, run, child.directory, scores, child.ceiling).update(
+        records, stamp, record.dataset, OTHER_REFERENCE if is_foreign else None
     )
     data = last(records, "data")
     if data is not None and child.role != "scorer":  # a scorer has no validation and test split
@@ -226,13 +217,13 @@ def _mirror_child(
     return STATUS.get(records[-1]["event"], "RUNNING")
 
 
-def _with_scores(records: list[Record], scores: Scores) -> list[Record]:
-    """A scorer's journal with a `scores` record before its `done`; unchanged while it trains."""
-    if records[-1]["event"] != "done":
-        return records
-    done = records[-1]
-    values = {"values": scores.values, "not_measured": scores.not_measured}
-    return [*records[:-1], {"event": "scores", "time": done["time"], **values}, done]
+def _fcn_scores(ceiling: Path | None) -> Record | None:
+    """The newest `scores` of a reference, of which a scorer gave only the FCN-scores."""
+    newest = last(read_records(ceiling / "journal.jsonl"), "scores") if ceiling else None
+    return newest and newest | {
+        part: {name: value for name, value in newest[part].items() if name.startswith("fcn.")}
+        for part in ("values", "not_measured")
+    }
 
 
 def _describe(store: Store, parent: Run, record: SuiteRecord) -> None:
@@ -252,18 +243,16 @@ def _describe(store: Store, parent: Run, record: SuiteRecord) -> None:
         "provenance.commit": record.commit,
         "mirrored.record": stamp,
     }
-    log(store.client, run_id, tags=tags | SOURCE)
+    log(store.client, run_id, tags | SOURCE)
 
 
 def follow(one_pass: Callable[[], None], seconds: float = SECONDS_BETWEEN_PASSES) -> int:
     """Repeat a pass until standard input ends, then once more; returns the exit status.
 
     A pass that fails is repeated soon. A problem is reported once, and again if the last pass
-    ends with it.
+    ends with it. Ctrl-C, which may reach the whole process group, is ignored.
     """
-    if not sys.stdin.isatty():
-        # Ctrl-C reaches the whole process group, but the mirror still has a last pass to do.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     ended = threading.Event()
     threading.Thread(target=_wait_for_end, args=(ended,), daemon=True).start()
     reported = ""
@@ -288,69 +277,30 @@ def follow(one_pass: Callable[[], None], seconds: float = SECONDS_BETWEEN_PASSES
         if is_over:
             return 1 if problem else 0
         pause = min(seconds, FIRST_RETRY * 2 ** (failures - 1)) if failures else seconds
-        if is_last:
-            time.sleep(pause)
-        else:
-            ended.wait(pause)
+        (time.sleep if is_last else ended.wait)(pause)
 
 
 def _wait_for_end(ended: threading.Event) -> None:
     """Set the event when standard input ends."""
     # os.read: a thread inside sys.stdin's buffer would block the interpreter's end.
-    try:
+    with contextlib.suppress(OSError):  # standard input may be closed already
         while os.read(0, 4096):
             pass
-    except OSError:
-        pass  # standard input is closed already
     ended.set()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Returns 0 if MLflow is up to date, 1 if MLflow or a run directory failed,
-    2 for bad input."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.tracking.mirror", description=__doc__
-    )
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+def main() -> int:
+    """The command line. Returns 0 if MLflow is up to date, 1 if MLflow or a file failed."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.tracking.mirror")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run directories")
     parser.add_argument(
-        "--out", type=Path, default=Path("runs"), help="folder of the run directories"
+        "records", type=Path, nargs="*", help="suite records to mirror (default: all of --out)"
     )
-    parser.add_argument(
-        "--suite-record",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        dest="records",
-        help="mirror this suite only (may be repeated; default: all suites below --out)",
-    )
-    parser.add_argument("--follow", action="store_true", help="repeat until standard input ends")
-    parser.add_argument("--check", action="store_true", help="only open or initialise the store")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     # A client that repeats a request may create a run twice. A pass is repeated instead: it first
     # asks which runs there are.
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
-    try:
-        if options.check:
-            tracking_store.check_store()
-        elif options.follow:
-            return follow(lambda: mirror(options.out, options.records))
-        else:
-            mirror(options.out, options.records)
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:  # MLflow raises many kinds, and a traceback would explain none
-        reason = first_line(error)
-        if options.check:
-            is_named = VARIABLE in reason or not os.environ.get(VARIABLE)
-            print(f"error: {'' if is_named else f'{VARIABLE}: '}{reason}", file=sys.stderr)
-            return 1
-        if isinstance(error, UserError) and not isinstance(error, StoreError):
-            print(f"error: {reason}", file=sys.stderr)
-            return 2
-        print(f"mlflow: not up to date: {reason}", file=sys.stderr)
-        return 1
-    return 0
+    return follow(lambda: mirror(options.out, options.records))
 
 
 if __name__ == "__main__":

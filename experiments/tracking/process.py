@@ -1,10 +1,13 @@
-"""The mirror's process: started, waited for, and run on its own. Never imports mlflow."""
+"""The mirror's process, started and waited for, and where the MLflow store is. Never imports
+mlflow, which takes seconds."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
 import os
+import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -15,9 +18,13 @@ from pathlib import Path
 
 from experiments.plan import Plan, SuiteKey
 from experiments.record import read_suite_record, record_path, suite_records
+from experiments.run.launcher import python_path
 from experiments.run.signals import collected_signals
 from pix2pix.common.errors import UserError
 
+VARIABLE = "MLFLOW_TRACKING_URI"
+DEFAULT_URI = "sqlite:///mlflow.db"
+PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^/]*@")
 TRACKER_PATIENCE = 300.0
 """Seconds that the mirror gets to catch up after the last cell."""
 STOPPED_PATIENCE = 3.0
@@ -30,7 +37,6 @@ class Ending:
 
     status: int
     tracked: bool
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -41,60 +47,40 @@ class Mirror:
     relay: threading.Thread
 
 
-def mirror_only(out: Path, plans: Sequence[Plan]) -> Ending:
-    """Mirror the run directories of these suites; trains nothing.
+def mirror_only(out: Path, plans: Sequence[Plan] = ()) -> tuple[Ending, list[SuiteKey]]:
+    """Mirror the run directories of these suites (without `plans`, of all that were ever run into
+    `out`), also into a new store; trains nothing.
 
-    Raises UserError if one of the suites was never run into `out`.
+    Returns the keys of the suites too. Raises UserError if one was never run into `out` or if its
+    record cannot be read.
     """
-    paths = [record_path(out, *plan.key) for plan in plans]
-    missing = [str(path) for path in paths if not path.exists()]
+    paths = [record_path(out, *plan.key) for plan in plans] or suite_records(out)
+    missing = [path for path in paths or [out / "suites"] if not path.is_file()]
     if missing:
-        raise UserError(f"--report-only: nothing was run yet: {missing[0]} does not exist")
-    return _mirror(out, paths)
-
-
-def mirror_everything(out: Path) -> tuple[Ending, list[SuiteKey]]:
-    """Mirror every suite that was ever run into `out`, also into a new store; trains nothing.
-
-    Returns the keys of the suites too. Raises UserError if there is none or if
-    the record of one cannot be read.
-    """
-    paths = suite_records(out)
-    if not paths:
-        raise UserError(f"--report-only: nothing was run yet: {out / 'suites'} holds no suite")
-    records = [read_suite_record(path) for path in paths]
-    keys = [SuiteKey(record.suite, record.dataset, record.variant) for record in records]
-    return _mirror(out, paths), keys
-
-
-def _mirror(out: Path, paths: list[Path]) -> Ending:
-    """Mirror the suites of these records, until all is done or a signal comes."""
+        raise UserError(f"--report-only: nothing was run yet: {missing[0]} holds no suite")
+    keys = [read_suite_record(path).key for path in paths]
     with collected_signals() as signals:
         tracked = stop_mirror(start_mirror(out, paths), signals)
     if signals:
-        return Ending(128 + signals[0], False)
-    return Ending(0 if tracked else 1, tracked)
+        return Ending(128 + signals[0], False), keys
+    return Ending(0 if tracked else 1, tracked), keys
 
 
 def start_mirror(out: Path, records: list[Path]) -> Mirror | None:
     """Start the only process that writes to MLflow; None if MLflow is not installed.
 
-    Its messages are printed by this process, because a line from another process would break a
-    live table.
+    Its messages are printed by this process, because a line from another process would break the
+    bars.
     """
     if importlib.util.find_spec("mlflow") is None:
         say("MLflow is not installed: nothing is tracked; the run directories hold everything")
         return None
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
-    command = [sys.executable, "-m", "experiments.tracking.mirror", "--out", str(out), "--follow"]
-    for record in records:
-        command += ["--suite-record", str(record)]
+    command = [sys.executable, "-m", "experiments.tracking.mirror", "--out", str(out)]
     process = subprocess.Popen(
-        command,
+        [*command, *map(str, records)],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path},
+        env=os.environ | python_path(),
         text=True,
         errors="replace",
         start_new_session=True,
@@ -142,3 +128,24 @@ def say(text: str) -> None:
     """Print a line to standard error, if anybody still reads it."""
     with contextlib.suppress(BrokenPipeError):
         print(text, file=sys.stderr, flush=True)
+
+
+def tracking_uri() -> str:
+    """`MLFLOW_TRACKING_URI`, or an SQLite file in the current directory if it is not set."""
+    return os.environ.get(VARIABLE, "").strip() or DEFAULT_URI
+
+
+def ui_command(uri: str, program: str = "mlflow") -> str:
+    """The shell command that browses the store; for a server, `open URI`.
+
+    `program` is how the shell finds MLflow's command. A password is never printed.
+    """
+    if uri.startswith(("http://", "https://")):
+        return f"open {without_password(uri)}"
+    address = f'"${VARIABLE}"' if uri != without_password(uri) else shlex.quote(uri)
+    return f"{shlex.quote(program)} ui --backend-store-uri {address}"
+
+
+def without_password(uri: str) -> str:
+    """An address with its password hidden: `postgresql://me:***@host/db`."""
+    return PASSWORD.sub(r"\1:***@", uri)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +23,6 @@ from experiments.tracking.store import (
     store_errors,
 )
 from pix2pix.common.errors import UserError
-
-__all__ = [
-    "GROUND_TRUTH",
-    "RunRecord",
-    "StoreError",
-    "SuiteRuns",
-    "first_line",
-    "list_suites",
-    "read_suite",
-]
 
 CURVES = ("losses/", "validation/", "seconds_per_step", "learning_rate")
 STATUS = {"FINISHED": "done", "FAILED": "failed"}
@@ -105,15 +94,12 @@ class RunRecord:
     @store_errors()
     def artifact(self, path: str) -> Path | None:
         """An artifact as a local file, downloaded on demand; None where the run has none."""
-        if not (self._store and self.run_id):
+        folder, _, name = path.rpartition("/")
+        if not (self._store and self.run_id) or name not in self.artifacts(folder):
             return None
         # A store that was moved still names its old place, so look beside the database first.
         if self._artifacts and (self._artifacts / path).is_file():
             return self._artifacts / path
-        folder, _, _ = path.rpartition("/")
-        listed = self._store.client.list_artifacts(self.run_id, folder or None)
-        if path not in {file.path for file in listed}:
-            return None
         return Path(self._store.client.download_artifacts(self.run_id, path))
 
     def json_artifact(self, name: str) -> Any:
@@ -181,17 +167,14 @@ def read_suite(suite: str, dataset: str, profile: str) -> SuiteRuns:
     """
     store = tracking_store.open_store()
     experiment_id = store.experiment(suite)
-    if experiment_id is None:
-        raise UserError(_unknown(store, suite))
     key = {"suite": suite, "dataset": dataset, "profile": profile}
-    runs = list(store.runs(experiment_id, key))
-    parent = next((run for run in runs if run.data.tags.get("role") == "suite"), None)
-    path = None
-    if parent is not None:
-        path = _record(store, suite, parent, "", None, "").artifact("suite.json")
+    found = store.runs(experiment_id, key) if experiment_id else []
+    runs = [_record(store, suite, run) for run in found]
+    parent = next((run for run in runs if not run.digest), None)
+    path = parent.artifact("suite.json") if parent else None
     if path is None:
-        there = [f"{k.dataset} ({k.variant})" for k in list_suites() if k.suite == suite]
-        named = ", ".join(there) or "nothing"
+        there = [f"{k.suite} on {k.dataset} ({k.variant})" for k in list_suites()]
+        named = ", ".join(there) or "nothing; run a suite first"
         raise UserError(f"suite {suite}: no runs on {dataset} ({profile}); recorded: {named}")
     try:
         record = parse_record(path.read_bytes())
@@ -200,56 +183,28 @@ def read_suite(suite: str, dataset: str, profile: str) -> SuiteRuns:
             f"suite {suite} on {dataset} ({profile}): its record in MLflow, {path}: {error}; run "
             "the suite again with --report-only to write it anew"
         ) from None
-    cells = tuple(
-        _find(store, suite, runs, cell.arm, cell.seed, cell.digest) for cell in record.cells
-    )
-    reference = record.reference
-    truth = _find(store, suite, runs, GROUND_TRUTH, None, reference) if reference else None
-    scorer = _find(store, suite, runs, SCORER, None, reference) if reference else None
-    trained = scorer if scorer and scorer.run_id else None
+    cells = tuple(_find(runs, cell.arm, cell.seed, cell.digest) for cell in record.cells)
+    truth = scorer = None
+    if record.reference:
+        truth = _find(runs, GROUND_TRUTH, None, record.reference)
+        scorer = _find(runs, SCORER, None, record.reference)
     held = {run.digest for run in cells}
-    others = tuple(
-        _record(store, suite, run, *_cell_of(run.data.tags))
-        for run in runs
-        if run.data.tags.get("role") == "cell" and run.data.tags.get("digest") not in held
-    )
-    others = tuple(sorted(others, key=lambda run: (run.arm, run.seed or 0, run.digest)))
-    return SuiteRuns(record, cells, truth, store.uri, trained, others)
+    others = [run for run in runs if run.seed is not None and run.digest not in held]
+    others.sort(key=lambda run: (run.arm, run.seed or 0, run.digest))
+    trained = scorer if scorer and scorer.run_id else None
+    return SuiteRuns(record, cells, truth, store.uri, trained, tuple(others))
 
 
-def _cell_of(tags: dict[str, str]) -> tuple[str, int | None, str]:
-    seed = tags.get("seed", "")
-    return tags.get("arm", "?"), int(seed) if seed.isdigit() else None, tags.get("digest", "?")
+def _find(runs: list[RunRecord], arm: str, seed: int | None, digest: str) -> RunRecord:
+    """The run of an arm with a seed, a finished one if there are several; `missing` if none."""
+    same = [run for run in runs if (run.arm, run.seed, run.digest) == (arm, seed, digest)]
+    finished = [run for run in same if run.finished]
+    return (finished or same or [RunRecord(arm, seed, digest, "missing")])[0]
 
 
-def _unknown(store: Store, suite: str) -> str:
-    names = sorted(key.suite for key in list_suites())
-    if not names:
-        return f"{store.uri}: holds no suite; run one first"
-    close = get_close_matches(suite, names, 1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return f"suite {suite}: nothing recorded; there are {', '.join(dict.fromkeys(names))}{hint}"
-
-
-def _find(
-    store: Store, suite: str, runs: list[Run], arm: str, seed: int | None, digest: str
-) -> RunRecord:
-    wanted = (arm, "" if seed is None else str(seed), digest)
-    matches = [
-        run
-        for run in runs
-        if tuple(run.data.tags.get(tag) for tag in ("arm", "seed", "digest")) == wanted
-    ]
-    if not matches:
-        return RunRecord(arm, seed, digest, "missing")
-    run = next((run for run in matches if run.info.status == "FINISHED"), matches[0])
-    return _record(store, suite, run, arm, seed, digest)
-
-
-def _record(
-    store: Store, suite: str, run: Run, arm: str, seed: int | None, digest: str
-) -> RunRecord:
+def _record(store: Store, suite: str, run: Run) -> RunRecord:
     tags, metrics = run.data.tags, run.data.metrics
+    seed = tags.get("seed", "")
     reasons = _below("not_measured.", tags)
     # MLflow cannot forget a value; one that the newest scores have a reason not to hold is gone.
     unwanted = (*NOT_SCORES, *reasons)
@@ -258,31 +213,26 @@ def _record(
     reasons |= {
         name: f"the recorded value is {v}" for name, v in values.items() if name not in scores
     }
+    intervals = _below("image_interval.", tags).items()
+    folder = store.artifacts / suite / run.info.run_id / "artifacts" if store.artifacts else None
     return RunRecord(
-        arm=arm,
-        seed=seed,
-        digest=digest,
+        arm=tags.get("arm", ""),
+        seed=int(seed) if seed else None,
+        digest=tags.get("digest", ""),
         status=STATUS.get(run.info.status, "running"),
         params=dict(run.data.params),
         scores=scores,
         not_measured=reasons,
-        image_intervals={
-            name: (low, high)
-            for name, pair in _below("image_interval.", tags).items()
-            for low, high in [json.loads(pair)]
-            if name in scores and math.isfinite(low) and math.isfinite(high)
-        },
+        image_intervals={name: tuple(json.loads(v)) for name, v in intervals if name in scores},
         cost=_below("cost.", metrics),
         provenance=_below("provenance.", tags),
         fingerprint=tags.get("fingerprint"),
-        splits={k: int(v) for k, v in _below("data.", tags).items() if v.isdigit()},
+        splits={split: int(count) for split, count in _below("data.", tags).items()},
         error=tags.get("error"),
         remark=tags.get("remark"),
         run_id=run.info.run_id,
         _store=store,
-        _artifacts=store.artifacts / suite / run.info.run_id / "artifacts"
-        if store.artifacts
-        else None,
+        _artifacts=folder,
     )
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 from eval.metrics import METRICS
 from experiments.record import SuiteRecord
 from experiments.tracking import store as tracking_store
-from experiments.tracking.address import tracking_uri
+from experiments.tracking.process import tracking_uri
 from experiments.tracking.reader import read_suite
 from experiments.tracking.run import as_text
 from experiments.tracking.store import SCORER, Store, store_errors

@@ -9,24 +9,23 @@ after an interrupted upload overwrites its files.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import tempfile
 import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eval.fcn_score import per_class
 from experiments.run.journal import Record, last, replay
 from pix2pix.common.files import read_json
-from pix2pix.common.yaml_files import first_problem
 
 PREVIEW_SIDE = 1024
 """Pixels. MLflow's image grid shows previews; at `log_image`'s own 256 pixels the rows of a sample
@@ -39,55 +38,36 @@ CURVES = ("losses", "validation")
 """Events whose values are points of curves."""
 TABLES = ("per_image.json", "per_class.json")
 """Artifacts that MLflow's web interface shows as tables."""
-REPLACED_TAGS = ("not_measured.", "image_interval.", "provenance.scores_commit", "remark", "error")
+REPLACED_TAGS = ("not_measured.", "image_interval.", "remark", "error")
 """Tags, or their beginnings, that are deleted when the newest records no longer give them."""
 
-T = TypeVar("T")
+COSTS = {
+    "parameters": {n: f"{n}_parameters" for n in ("generator", "discriminator", "scorer")},
+    "trained": {
+        "seconds": "training_seconds",
+        "peak_memory_mib": "peak_memory_mib",
+        "kept_step": "kept_batch",
+    },
+    "done": {"seconds": "seconds"},
+}
+"""{event: {field of its record: name of the metric `cost.NAME`}}"""
 
 
-class ScoreSettings(BaseModel):
-    """How a run directory was scored."""
+def read_scores(directory: Path) -> dict[str, Any]:
+    """The content of scores.json (`eval.results`), empty if there is none; ValueError if damaged.
 
-    model_config = ConfigDict(strict=True, frozen=True)
-
-    reference: str | None = None
-    """Digest of the reference that it was scored against."""
-    class_names: list[str] | None = None
-
-
-class Scores(BaseModel):
-    """The part of scores.json (`eval.results`) that MLflow needs."""
-
-    model_config = ConfigDict(strict=True, frozen=True)
-
-    values: dict[str, float] = {}
-    not_measured: dict[str, str] = {}
-    """{score: why, and how to get it}"""
-    intervals_over_images: dict[str, tuple[float, float]] = {}
-    """{score: (low, high)}, 95 % over test images"""
-    settings: ScoreSettings = ScoreSettings()
-
-    def of_fcn(self) -> Scores:
-        """The FCN-scores alone: for a reference, what its scorer reaches on the real photos."""
-        values = {name: value for name, value in self.values.items() if name.startswith("fcn.")}
-        reasons = {name: why for name, why in self.not_measured.items() if name.startswith("fcn.")}
-        return Scores(values=values, not_measured=reasons, settings=self.settings)
-
-
-def read_scores(directory: Path) -> Scores | None:
-    """scores.json of a run directory; None if it has none.
-
-    Raises ValueError, naming the file and the field, if the file is damaged.
+    The mirror takes from it what the journal does not hold: `intervals_over_images`, and of
+    `settings` `reference`, the digest of what the directory was scored against, and `class_names`.
     """
-    path = directory / "scores.json"
     try:
-        return Scores.model_validate_json(path.read_bytes())
+        return read_json(directory / "scores.json")
     except FileNotFoundError:
-        return None
-    except ValidationError as error:
-        raise ValueError(f"{path.name}: {first_problem(error)}") from None
+        return {}
+    except ValueError as error:
+        raise ValueError(f"scores.json: {error}") from None
 
 
+@dataclass(frozen=True)
 class RunMirror:
     """One MLflow run and the run directory that it mirrors.
 
@@ -95,81 +75,75 @@ class RunMirror:
     `ceiling` names that directory, for a scorer only.
     """
 
-    def __init__(
-        self, client: MlflowClient, run: Run, directory: Path, ceiling: Path | None = None
-    ) -> None:
-        self.client = client
-        self.run = run
-        self.run_id = run.info.run_id
-        self.directory = directory
-        self.ceiling = ceiling
-        self.held = run.data.tags
+    client: MlflowClient
+    run: Run
+    directory: Path
+    scores: dict[str, Any]
+    """See `read_scores`."""
+    ceiling: Path | None = None
 
     def update(
-        self,
-        records: list[Record],
-        stamp: str,
-        dataset: str,
-        scores: Scores | None = None,
-        remark: str | None = None,
+        self, records: list[Record], stamp: str, dataset: str, remark: str | None = None
     ) -> None:
         """One pass over a journal. A pass with the same `stamp` as the last one does nothing.
 
-        `scores`: the content of scores.json. `remark`: why a finished run counts as unfinished.
+        `remark`: why a finished run counts as unfinished.
         """
-        if self.held.get("mirrored.journal") == stamp:
+        held, run_id = self.run.data, self.run.info.run_id
+        if held.tags.get("mirrored.journal") == stamp:
             return
-        data = last(records, "data")
-        if data is not None:
+        costs, tags = _costs(records)
+        tags |= provenance_tags(records)
+        if data := last(records, "data"):
             log_data_set(self.client, self.run, dataset, data)
-        config = flatten(read_json(self.directory / "config.json"))
-        params = {key: v for key, v in config.items() if key not in self.run.data.params}
-        status = STATUS.get(records[-1]["event"], "RUNNING")
-        tags = provenance_tags(records) | _score_tags(records, scores) | _data_tags(data)
+            tags |= {f"data.{split}": str(count) for split, count in _pairs(data).items()}
+            tags["fingerprint"] = data["fingerprint"]
+        if scored := last(records, "scores"):
+            costs += [_metric(name, v, scored["time"]) for name, v in scored["values"].items()]
+            tags |= {f"not_measured.{name}": why for name, why in scored["not_measured"].items()}
+            intervals = self.scores.get("intervals_over_images", {})
+            for name in intervals.keys() & scored["values"]:
+                tags[f"image_interval.{name}"] = json.dumps(intervals[name])
         if remark:
             tags["remark"] = remark
+        status = STATUS.get(records[-1]["event"], "RUNNING")
         if status == "FAILED":
             tags["error"] = records[-1].get("error", "no reason given")
             log_file = str(records[-1].get("log", "")) + "\n"
-            self.client.log_text(self.run_id, log_file, "failure.log")
-        numbers, cost_tags = _costs(records)
+            self.client.log_text(run_id, log_file, "failure.log")
+        config = flatten(read_json(self.directory / "config.json"))
         log(
             self.client,
-            self.run_id,
-            metrics=self._new_values(numbers + _score_values(records)) + self._curves(records),
-            params=params,
-            tags=tags | cost_tags,
+            run_id,
+            tags,
+            [m for m in costs if held.metrics.get(m.key) != m.value] + self._curves(records),
+            {key: value for key, value in config.items() if key not in held.params},
         )
         self._samples(records)
-        self._score_files(records, scores)
-        for key in self.held:
+        if scored and held.tags.get("mirrored.scores") != str(scored["time"]):
+            self._score_files(scored)
+        for key in held.tags:
             if key.startswith(REPLACED_TAGS) and key not in tags:
-                self.client.delete_tag(self.run_id, key)
+                self.client.delete_tag(run_id, key)
         set_status(self.client, self.run, status, records[-1]["time"])
-        log(self.client, self.run_id, tags={"mirrored.journal": stamp})
-
-    def _new_values(self, metrics: list[Metric]) -> list[Metric]:
-        """The metrics whose newest value MLflow does not hold."""
-        return [m for m in metrics if self.run.data.metrics.get(m.key) != m.value]
+        log(self.client, run_id, {"mirrored.journal": stamp})
 
     def _curves(self, records: list[Record]) -> list[Metric]:
         """The points of curves that MLflow does not hold, by step."""
-        curves: dict[str, dict[int, Metric]] = {}
+        points: list[Metric] = []
         for record in replay(records):
-            if record["event"] not in CURVES:
-                continue
-            values = {f"{record['event']}/{term}": v for term, v in record["values"].items()}
-            values |= {k: record[k] for k in ("seconds_per_step", "learning_rate") if k in record}
-            for name, value in values.items():
-                point = _metric(name, value, record["time"], record["step"])
-                curves.setdefault(point.key, {})[point.step] = point  # the newest of a step
-        missing: list[Metric] = []
-        for name, points in curves.items():
-            held: set[int] = set()
-            if name in self.run.data.metrics:
-                held = {m.step for m in self.client.get_metric_history(self.run_id, name)}
-            missing += [point for step, point in points.items() if step not in held]
-        return sorted(missing, key=lambda point: point.step)
+            if record["event"] in CURVES:
+                values = {f"{record['event']}/{term}": v for term, v in record["values"].items()}
+                paces = ("seconds_per_step", "learning_rate")
+                values |= {name: record[name] for name in paces if name in record}
+                at = (record["time"], record["step"])
+                points += [_metric(name, value, *at) for name, value in values.items()]
+        held = {
+            (name, point.step)
+            for name in {point.key for point in points} & self.run.data.metrics.keys()
+            for point in self.client.get_metric_history(self.run.info.run_id, name)
+        }
+        return [point for point in points if (point.key, point.step) not in held]
 
     def _samples(self, records: list[Record]) -> None:
         """Upload new sample grids under the names by which MLflow shows images by step.
@@ -177,11 +151,8 @@ class RunMirror:
         The names are those of `MlflowClient.log_image`, which draws a new one for each call, so
         that a grid uploaded again after an interruption would show twice.
         """
-        first_times: dict[int, float] = {}  # a resumed training may record a step again
-        for record in records:
-            if record["event"] == "sample":
-                first_times.setdefault(record["step"], record["time"])
-        newest = int(self.held.get("mirrored.sample", -1))
+        run_id, time = self.run.info.run_id, milliseconds(records[0]["time"])
+        newest = int(self.run.data.tags.get("mirrored.sample", -1))
         for record in replay(records):
             if record["event"] != "sample" or record["step"] <= newest:
                 continue
@@ -189,8 +160,7 @@ class RunMirror:
             file = self.directory / "samples" / Path(record.get("file", "")).name
             if not file.is_file():
                 continue
-            time = milliseconds(first_times[step])
-            key = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.run_id}/{step}")
+            key = uuid.uuid5(uuid.NAMESPACE_OID, f"{run_id}/{step}")
             name = f"samples+step+{step}+timestamp+{time}+{key}"
             with tempfile.TemporaryDirectory() as folder:
                 shutil.copyfile(file, Path(folder, f"{name}.png"))
@@ -198,46 +168,42 @@ class RunMirror:
                     preview = image.convert("RGB")
                 preview.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
                 preview.save(Path(folder, f"{name}+compressed.webp"))
-                self.client.log_artifacts(self.run_id, folder, "images")
-            tags = {"mirrored.sample": step, "mlflow.loggedImages": True}
-            log(self.client, self.run_id, tags=tags)
+                self.client.log_artifacts(run_id, folder, "images")
+            log(self.client, run_id, {"mirrored.sample": step, "mlflow.loggedImages": True})
 
-    def _score_files(self, records: list[Record], scores: Scores | None) -> None:
-        """Upload the files of the newest scores, once."""
-        record = last(records, "scores")
-        if record is None or self.held.get("mirrored.scores") == str(record["time"]):
-            return
-        settings = scores.settings if scores else ScoreSettings()
+    def _score_files(self, scored: Record) -> None:
+        """Upload the files of the newest scores."""
+        run_id, settings = self.run.info.run_id, self.scores.get("settings", {})
+        class_names = settings.get("class_names")
         with tempfile.TemporaryDirectory() as folder:
             if self.ceiling is not None:
-                stage_classes(self.ceiling, Path(folder), settings.class_names)
+                stage_classes(counts(self.ceiling), Path(folder), class_names)
             else:
-                stage_scores(self.directory, Path(folder), settings.class_names)
+                stage_scores(self.directory, Path(folder), class_names)
             tables = [name for name in TABLES if Path(folder, name).is_file()]
-            self.client.log_artifacts(self.run_id, folder)
+            self.client.log_artifacts(run_id, folder)
         tags = {
             "mlflow.loggedArtifacts": [{"path": name, "type": "table"} for name in tables],
-            "mirrored.scores": record["time"],
+            "mirrored.scores": scored["time"],
         }
-        if settings.reference:
-            tags["mirrored.reference"] = settings.reference
-        log(self.client, self.run_id, tags=tags)
+        if settings.get("reference"):
+            tags["mirrored.reference"] = settings["reference"]
+        log(self.client, run_id, tags)
 
 
 def log(
     client: MlflowClient,
     run_id: str,
-    *,
-    metrics: list[Metric] | None = None,
-    params: dict[str, Any] | None = None,
-    tags: dict[str, Any] | None = None,
+    tags: Mapping[str, Any],
+    metrics: Sequence[Metric] = (),
+    params: Mapping[str, str] | None = None,
 ) -> None:
     """`MlflowClient.log_batch`, which splits what exceeds MLflow's limits, with plain values."""
     client.log_batch(
         run_id,
-        metrics=metrics or [],
-        params=[Param(key, as_text(value)) for key, value in (params or {}).items()],
-        tags=[RunTag(key, as_text(value)) for key, value in (tags or {}).items()],
+        metrics=metrics,
+        params=[Param(key, value) for key, value in (params or {}).items()],
+        tags=[RunTag(key, as_text(value)) for key, value in tags.items()],
     )
 
 
@@ -276,60 +242,25 @@ def _pairs(data: Record) -> dict[str, int]:
     return {split: data[split] for split in ("train", "val", "test") if split in data}
 
 
-def _data_tags(data: Record | None) -> dict[str, Any]:
-    """The fingerprint and the number of pairs per split."""
-    if data is None:
-        return {}
-    counts = {f"data.{split}": count for split, count in _pairs(data).items()}
-    return {"fingerprint": data["fingerprint"]} | counts
-
-
 def _costs(records: list[Record]) -> tuple[list[Metric], dict[str, str]]:
     """`cost.*`: parameters, seconds, memory; and the tags that show some of them with a unit."""
-    costs: list[Metric] = []
+    costs: dict[str, Metric] = {}
     tags: dict[str, str] = {}
     for record in records:
-        event = record["event"]
-        values: dict[str, float | None] = {}
-        if event == "parameters":
-            networks = ("generator", "discriminator", "scorer")
-            values = {f"{name}_parameters": record.get(name) for name in networks}
-        elif event == "trained":
-            memory = record.get("peak_memory_mib")
-            values = {"training_seconds": record["seconds"], "peak_memory_mib": memory}
-            if "kept_step" in record:  # a scorer's
-                values |= {"batches": record["step"], "kept_batch": record["kept_step"]}
-            if memory is not None:
-                tags["peak memory"] = f"{memory:.0f} MiB"
-        elif event == "done":
-            values = {"seconds": record["seconds"]}
+        for field, name in COSTS.get(record["event"], {}).items():
+            if record.get(field) is not None:
+                costs[name] = _metric(f"cost.{name}", record[field], record["time"])
+        if "kept_step" in record:  # a scorer's
+            costs["batches"] = _metric("cost.batches", record["step"], record["time"])
+        if record["event"] == "trained" and "peak_memory_mib" in costs:
+            tags["peak memory"] = f"{costs['peak_memory_mib'].value:.0f} MiB"
+        elif record["event"] == "done":
             tags["duration"] = f"{record['seconds']:.0f} s"
-        known = {name: value for name, value in values.items() if value is not None}
-        costs += [_metric(f"cost.{name}", v, record["time"]) for name, v in known.items()]
-    return list({metric.key: metric for metric in costs}.values()), tags  # the newest of each
-
-
-def _score_values(records: list[Record]) -> list[Metric]:
-    """The newest scores."""
-    record = last(records, "scores")
-    if record is None:
-        return []
-    return [_metric(name, value, record["time"]) for name, value in record["values"].items()]
-
-
-def _score_tags(records: list[Record], scores: Scores | None) -> dict[str, str]:
-    """Why scores are missing, and the intervals over images of those that are not."""
-    record = last(records, "scores")
-    if record is None:
-        return {}
-    intervals = scores.intervals_over_images if scores else {}
-    return {f"not_measured.{name}": why for name, why in record["not_measured"].items()} | {
-        f"image_interval.{name}": json.dumps(interval) for name, interval in intervals.items()
-    }
+    return list(costs.values()), tags
 
 
 def provenance_tags(records: list[Record]) -> dict[str, str]:
-    """Commit, device and versions of every session, each once; the scores' commit if it differs."""
+    """Commit, device and versions of every session, each once."""
     seen: dict[str, dict[str, None]] = {}
     for record in records:
         if record["event"] == "start":
@@ -343,10 +274,6 @@ def provenance_tags(records: list[Record]) -> dict[str, str]:
     tags = {f"provenance.{key}": ", ".join(values) for key, values in seen.items()}
     if seen.get("commit"):
         tags["mlflow.source.git.commit"] = list(seen["commit"])[-1]
-    scores = last(records, "scores") or {}
-    commit = (scores.get("provenance") or {}).get("commit")
-    if commit and commit != tags.get("provenance.commit"):
-        tags["provenance.scores_commit"] = commit
     return tags
 
 
@@ -356,38 +283,45 @@ def stage_scores(directory: Path, folder: Path, class_names: list[str] | None) -
         if (directory / name).is_file():
             shutil.copyfile(directory / name, folder / name)
     if (folder / "per_image.csv").is_file():
-        table = pd.read_csv(folder / "per_image.csv", encoding="utf-8")
         # An image may be called "NA", which is no missing value in this column.
-        names = pd.read_csv(folder / "per_image.csv", usecols=["name"], dtype=str, na_filter=False)
-        table["name"] = names["name"]
+        table = pd.read_csv(
+            folder / "per_image.csv", dtype={"name": str}, keep_default_na=False, na_values=[""]
+        )
         # MLflow's table view reads a dot in a column's name as a path and shows nothing.
         table.columns = table.columns.str.replace(".", "/", regex=False)
         # The format of MLflow's log_table, which would append to the table that is there.
         table.to_json(folder / "per_image.json", orient="split", index=False)
-    if (directory / "per_image.npz").is_file():
-        with np.load(directory / "per_image.npz", allow_pickle=False) as arrays:
-            for key, name in (("lab", "histograms.json"), ("confusion", "confusion.json")):
-                if key in arrays:
-                    counts = arrays[key]
-                    sums = {key: counts.sum(axis=0).tolist(), "images": len(counts)}
-                    (folder / name).write_text(json.dumps(sums), encoding="utf-8")
-    stage_classes(directory, folder, class_names)
+    arrays = counts(directory)
+    for key, name in (("lab", "histograms.json"), ("confusion", "confusion.json")):
+        if key in arrays:
+            sums = {key: arrays[key].sum(axis=0).tolist(), "images": len(arrays[key])}
+            (folder / name).write_text(json.dumps(sums), encoding="utf-8")
+    stage_classes(arrays, folder, class_names)
     for kind in ("inputs", "targets", "translations"):
         for image in evenly_spaced(sorted((directory / kind).glob("*.png")), FIXED_IMAGES):
             (folder / kind).mkdir(exist_ok=True)
             shutil.copyfile(image, folder / kind / image.name)
 
 
-def stage_classes(directory: Path, folder: Path, class_names: list[str] | None) -> None:
+def counts(directory: Path) -> dict[str, np.ndarray]:
+    """`lab` (N, 3, bins) and `confusion` (N, C, C) of a scored directory, if they were measured."""
+    path = directory / "per_image.npz"
+    if not path.is_file():
+        return {}
+    with np.load(path, allow_pickle=False) as arrays:
+        return {key: arrays[key] for key in ("lab", "confusion") if key in arrays}
+
+
+def stage_classes(
+    arrays: Mapping[str, np.ndarray], folder: Path, class_names: list[str] | None
+) -> None:
     """Write per_class.json: one row per class, from the confusion matrix of all test images.
 
     A directory that was not scored by class gets none.
     """
-    try:
-        with np.load(directory / "per_image.npz", allow_pickle=False) as arrays:
-            confusion = arrays["confusion"].sum(axis=0)
-    except (FileNotFoundError, KeyError):
+    if "confusion" not in arrays:
         return
+    confusion = arrays["confusion"].sum(axis=0)
     accuracy, iou = per_class(confusion)
     table = pd.DataFrame(
         {
@@ -400,7 +334,7 @@ def stage_classes(directory: Path, folder: Path, class_names: list[str] | None) 
     table.to_json(folder / "per_class.json", orient="split", index=False, double_precision=15)
 
 
-def evenly_spaced(items: list[T], count: int) -> list[T]:
+def evenly_spaced(items: list[Any], count: int) -> list[Any]:
     """At most `count` items at equal distances, the first among them."""
     if len(items) <= count:
         return items
@@ -412,7 +346,7 @@ def flatten(value: Any, prefix: str = "") -> dict[str, str]:
     if isinstance(value, dict):
         flat: dict[str, str] = {}
         for key, inner in value.items():
-            flat |= flatten(inner, f"{prefix}.{key}" if prefix else _name(str(key)))
+            flat |= flatten(inner, f"{prefix}.{key}" if prefix else key)
         return flat
     return {prefix: as_text(value)}
 
@@ -431,9 +365,4 @@ def milliseconds(seconds: float) -> int:
 
 def _metric(name: str, value: float, time: float, step: int = 0) -> Metric:
     """A value of a metric at a time (Unix seconds)."""
-    return Metric(_name(name), float(value), milliseconds(time), step)
-
-
-def _name(name: str) -> str:
-    """A name with the characters that MLflow refuses replaced."""
-    return re.sub(r"[^\w\-. :/]", "_", name)
+    return Metric(name, float(value), milliseconds(time), step)

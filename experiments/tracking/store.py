@@ -15,9 +15,9 @@ from mlflow.store.tracking import SEARCH_MAX_RESULTS_THRESHOLD as ALL
 from mlflow.tracking import MlflowClient
 from requests import RequestException
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from experiments.tracking.address import VARIABLE, tracking_uri, without_password
+from experiments.tracking.process import VARIABLE, tracking_uri, without_password
 from pix2pix.common.errors import UserError
 from pix2pix.common.locks import owning
 
@@ -46,14 +46,11 @@ def store_errors() -> Iterator[None]:
 def database_path(uri: str) -> Path | None:
     """The file behind an SQLite address; None for every other kind of store.
 
-    Raises UserError for an address that SQLAlchemy cannot read or that names no file.
+    Raises UserError for an address that names no file, SQLAlchemyError for one that is none.
     """
     if not uri.startswith("sqlite"):
         return None
-    try:
-        database = make_url(uri).database
-    except ArgumentError as error:
-        raise UserError(f"{VARIABLE}: not the address of a store: {uri}") from error
+    database = make_url(uri).database
     if not database or database == ":memory:":
         raise UserError(f"{VARIABLE}: names no file: {uri}")
     return Path(database).absolute()
@@ -70,14 +67,12 @@ class Store:
     def experiment(self, suite: str, create: bool = False) -> str | None:
         """The id of a suite's experiment. If there is none: None, or with `create` a new one."""
         found = self.client.get_experiment_by_name(suite)
-        if found is None:
-            if not create:
-                return None
+        if found is None and create:
             location = str(self.artifacts / suite) if self.artifacts else None
             return self.client.create_experiment(suite, artifact_location=location)
+        if found is None or (found.lifecycle_stage != "active" and not create):
+            return None
         if found.lifecycle_stage != "active":
-            if not create:
-                return None
             self.client.restore_experiment(found.experiment_id)
         return found.experiment_id
 
@@ -115,21 +110,6 @@ def open_store(uri: str | None = None, create: bool = False) -> Store:
             ) from error
         raise StoreError(f"{shown}: cannot be opened: {first_line(error)}") from error
     return Store(client, uri, database.parent / "mlruns" if database else None)
-
-
-def check_store() -> None:
-    """Open the store, initialise it if it is new, and read its experiments.
-
-    Raises StoreError, UserError or OSError if no suite could be mirrored into it.
-    """
-    uri = tracking_uri()
-    with writing(uri):
-        store = open_store(uri, create=True)
-        with store_errors():
-            store.experiments()
-    database = database_path(uri)
-    if database is not None and not os.access(database, os.W_OK):
-        raise StoreError(f"{database}: is read-only")
 
 
 def writing(uri: str) -> AbstractContextManager[object]:

@@ -3,9 +3,8 @@ from planned_jobs import cell_job
 
 from experiments.progress import (
     Lines,
-    done_text,
     duration,
-    execution_text,
+    event_text,
     losses_text,
     scores_text,
 )
@@ -37,7 +36,7 @@ def test_plain_lines_come_at_every_tenth_with_losses_and_time_left(capsys):
     lines(JOB, {"event": "done", "seconds": 100.0})
     err = capsys.readouterr().err.splitlines()
     assert len(err) == 1 + 11 + 1
-    assert "step 100/200  L1 0.200  G 1.25  D 0.60/0.50  50s left" in err[6]
+    assert "step 100/200  50s left  L1 0.200  G 1.25  D 0.60/0.50" in err[6]
     assert err[-1].endswith("done in 1m40s")
 
 
@@ -54,10 +53,9 @@ def test_a_file_that_was_set_aside_is_said(capsys):
 
 
 def test_the_end_says_what_was_no_training_and_a_slow_engine_says_why():
-    assert done_text({"seconds": 190.2, "outside": 0.062}) == (
-        "done in 3m10s, 6 % of it outside training steps"
-    )
-    assert done_text({"seconds": 0.0}) == "done"
-    assert execution_text({"engine": "graph"}) == ""
-    event = {"engine": "paired", "instead_of": "graph", "error": "no such stream"}
-    assert "no CUDA graph could be captured (no such stream)" in execution_text(event)
+    done = {"event": "done", "seconds": 190.2, "outside": 0.062}
+    assert event_text(done) == "done in 3m10s, 6 % of it outside training steps"
+    assert event_text({"event": "done", "seconds": 0.0}) == "done"
+    assert event_text({"event": "execution", "engine": "graph"}) == ""
+    event = {"event": "execution", "engine": "paired", "instead_of": "graph", "error": "no stream"}
+    assert "no CUDA graph could be captured (no stream)" in event_text(event)

@@ -3,11 +3,10 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.deviations import deviations
 from experiments.plan import make_plan
-from experiments.record import record_path, write_record
+from experiments.record import deviations, record_path, write_record
 from experiments.spec import load_suite
-from experiments.tracking.process import mirror_everything
+from experiments.tracking.process import mirror_only
 from pix2pix.common.errors import UserError
 from pix2pix.data.registry import load_registry
 
@@ -19,7 +18,7 @@ def plan_of(suite="patch_size", profile="quick", dataset="procedural", **options
 
 
 def record(plan, out, fingerprint="f"):
-    path = write_record(plan, plan.cells(fingerprint), fingerprint, out, "abc")
+    path = write_record(plan, fingerprint, out, "abc")
     assert path == record_path(out, *plan.key)
     return json.loads(path.read_text())
 
@@ -97,5 +96,5 @@ def test_all_suites_cannot_be_mirrored_with_a_damaged_record(tmp_path, text):
     path.parent.mkdir(parents=True)
     path.write_text(text)
     with pytest.raises(UserError, match=r"faces-quick\.json: not a suite record") as caught:
-        mirror_everything(tmp_path)
+        mirror_only(tmp_path)
     assert "\n" not in str(caught.value)

@@ -55,9 +55,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database with nothing in it."""
     folder = tmp_path_factory.mktemp("store")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
-    command = [sys.executable, "-m", "experiments.tracking.mirror", "--check"]
+    command = [sys.executable, "-m", "experiments.tracking.mirror", "--out", "none"]
     environment["PYTHONPATH"] = str(ROOT)
-    subprocess.run(command, cwd=folder, env=environment, check=True)
+    subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, check=True)
     return folder / "mlflow.db"
 
 

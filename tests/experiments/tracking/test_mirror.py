@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 from store_contents import files, points
 
-from experiments.tracking.mirror import MirrorError, main, mirror
+from experiments.tracking.mirror import MirrorError, mirror
 from experiments.tracking.reader import list_suites, read_suite
 from experiments.tracking.store import open_store
 from pix2pix.common.errors import UserError
@@ -184,6 +184,7 @@ def test_killed_in_the_middle_nothing_is_doubled(tmp_path: Path, store: Path) ->
     killed = subprocess.run(
         [sys.executable, "-c", DIES, "--out", str(out)],
         cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert killed.returncode == -signal.SIGKILL
@@ -203,7 +204,7 @@ def test_follow_mirrors_until_standard_input_ends(tmp_path: Path, store: Path) -
     recorded.train(journal, 0, 100)
     path = recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
     process = subprocess.Popen(
-        command(out, "--suite-record", str(path), "--follow"),
+        command(out, str(path)),
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
@@ -227,7 +228,7 @@ def test_follow_survives_a_store_that_is_away(tmp_path: Path) -> None:
     recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
     (tmp_path / "mlflow.db").write_text("this is no database, it is a text file" * 100)
     done = subprocess.run(
-        command(out, "--follow"),
+        command(out),
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"},
         stdin=subprocess.DEVNULL,
@@ -335,30 +336,28 @@ def test_an_unreadable_cell_does_not_stop_the_others(
     assert (first.finished, second.finished) == (False, True)
 
 
-def test_bad_suite_records_are_named(
-    tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_suite_records_are_named(tmp_path: Path, store: Path) -> None:
     path = tmp_path / "record.json"
     path.write_text('{"suite": "x", "dataset": "y"}')
-    assert main(["--out", str(tmp_path), "--suite-record", str(path)]) == 2
-    message = capsys.readouterr().err
-    assert "record.json: not a suite record: " in message
-    assert "arms, cells" in message and "missing" in message
+    with pytest.raises(UserError, match=r"record\.json: not a suite record: ") as caught:
+        mirror(tmp_path, [path])
+    assert "arms, cells" in str(caught.value) and "missing" in str(caught.value)
     path.write_text("{")
-    assert main(["--out", str(tmp_path), "--suite-record", str(path)]) == 2
+    with pytest.raises(UserError, match=r"record\.json: not a suite record: "):
+        mirror(tmp_path, [path])
 
 
 def test_the_reader_says_what_there_is(
     tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UserError, match="holds no suite"):
+    with pytest.raises(UserError, match="nothing; run a suite first"):
         read_suite(*KEY)
     out = tmp_path / "runs"
     recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
     mirror(out)
-    with pytest.raises(UserError, match="did you mean patch_size"):
+    with pytest.raises(UserError, match=r"recorded: patch_size on procedural \(quick\)"):
         read_suite("patchsize", "procedural", "quick")
-    with pytest.raises(UserError, match=r"recorded: procedural \(quick\)"):
+    with pytest.raises(UserError, match=r"recorded: patch_size on procedural \(quick\)"):
         read_suite("patch_size", "camvid", "quick")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
     with pytest.raises(UserError, match=r"none\.db: no MLflow store"):

@@ -204,21 +204,6 @@ def test_the_commit_and_device_of_every_session_is_recorded(tmp_path: Path, stor
     assert run.provenance["commit"] == "0123abc, fedc987"
     assert run.provenance["device"] == "cpu, cuda:0"
     assert run.provenance["versions.torch"] == "2.11.0"
-    assert "scores_commit" not in run.provenance
-
-
-def test_scores_of_a_later_commit_record_it(tmp_path: Path, store: Path) -> None:
-    out = tmp_path / "runs"
-    journal = Journal(recorded.cell(out, "aaa", 1, SCORES))
-    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
-    for commit, recorded_commit in (("fedc987", "fedc987"), ("0123abc", None)):
-        provenance = recorded.PROVENANCE | {"commit": commit}
-        journal.append("scores", values=SCORES, not_measured={}, provenance=provenance)
-        journal.append("done", seconds=50.0)
-        mirror(out)
-        (run,) = read_suite(*KEY).runs
-        assert run.provenance["commit"] == "0123abc"
-        assert run.provenance.get("scores_commit") == recorded_commit
 
 
 def test_scores_against_another_reference_are_not_the_suites(tmp_path: Path, store: Path) -> None:

@@ -1,4 +1,4 @@
-"""The store: its address, its lock, and the check before a suite begins."""
+"""The store: its address, its lock, and how it is opened."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.tracking.address import DEFAULT_URI, tracking_uri, ui_command
-from experiments.tracking.mirror import main
+from experiments.tracking.process import DEFAULT_URI, tracking_uri, ui_command
 from experiments.tracking.reader import list_suites
-from experiments.tracking.store import StoreError, database_path, writing
+from experiments.tracking.store import StoreError, database_path, open_store, writing
 from pix2pix.common.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -36,11 +35,13 @@ def test_addresses_of_stores() -> None:
         database_path("sqlite://")
 
 
-def test_the_check_initialises_a_new_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_store_is_made_with_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/deep/mlflow.db")
-    assert main(["--check"]) == 0
-    assert list_suites() == []
-    assert main(["--check"]) == 0
+    for _ in range(2):
+        open_store(create=True)
+        assert list_suites() == []
 
 
 @pytest.mark.parametrize(
@@ -50,24 +51,14 @@ def test_the_check_initialises_a_new_store(tmp_path: Path, monkeypatch: pytest.M
         ("postgresql://me:secret@localhost/x", "postgresql://me:***@localhost/x: cannot be opened"),
         ("sqlite://", "names no file"),
         ("sqlite:///{folder}/text.db", "text.db: cannot be opened"),
-        ("sqlite:///{folder}/text.db/mlflow.db", "text.db"),
     ],
 )
-def test_the_check_names_what_is_wrong_in_one_line(
-    uri: str,
-    reason: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_what_is_wrong_with_an_address_is_one_line(uri: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("this is no database, it is a text file" * 100)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(folder=tmp_path))
-    assert main(["--check"]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: MLFLOW_TRACKING_URI: ")
-    assert error.count("\n") == 1
-    assert reason in error
-    assert "secret" not in error
+    with pytest.raises(UserError) as caught:
+        open_store(uri.format(folder=tmp_path), create=True)
+    message = str(caught.value)
+    assert reason in message and "\n" not in message and "secret" not in message
 
 
 def test_a_store_of_another_version_is_named(store: Path) -> None:
@@ -92,5 +83,5 @@ def test_where_the_store_is_and_how_to_look_into_it(monkeypatch: pytest.MonkeyPa
 
 
 def test_asking_for_the_address_does_not_import_mlflow() -> None:
-    code = "import sys, experiments.tracking.address; sys.exit('mlflow' in sys.modules)"
+    code = "import sys, experiments.tracking.process; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -10,8 +10,8 @@ import pytest
 from suites import PIXEL, claiming, run, suite
 
 from eval.metrics import of_family
-from experiments.deviations import of_settings
 from experiments.plan import make_plan
+from experiments.record import of_settings
 from experiments.spec import load_suite
 from experiments.tracking.reader import GROUND_TRUTH, RunRecord, SuiteRuns
 from pix2pix.data.registry import load_registry
