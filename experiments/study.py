@@ -109,7 +109,7 @@ def make_study(options: Options) -> Study:
 def execute(study: Study) -> Ending:
     """Train, score and mirror everything that is not finished."""
     options = study.options
-    _check_precisions(study.plans)
+    _check_machine(study.plans)
     check_source(study.entry, options.data_root, study.plans[0].suite.direction)
     _check_folder("--out", options.out)
     _check_folder("--reports", options.reports)
@@ -251,9 +251,14 @@ def _prepare(study: Study) -> tuple[str, dict[str, int]]:
     return data.fingerprint, pairs
 
 
-def _check_precisions(plans: Sequence[Plan]) -> None:
-    """UserError if a GPU of this machine, or its CPU, lacks the precision of a cell."""
+def _check_machine(plans: Sequence[Plan]) -> None:
+    """UserError if a GPU of this machine, or its CPU, lacks the precision of a cell, or its disk
+    the pretrained network of an objective."""
     configs = [config for plan in plans for config in plan.configs()]
+    if any(config.objective.uses_vgg for config in configs):
+        from pix2pix.perceptual import pretrained
+
+        pretrained()
     lower = {config.training.precision for config in configs} - {"float32"}
     if not lower:  # every device has float32: torch is not imported
         return
@@ -339,7 +344,7 @@ def dry_run(study: Study) -> str:
         summary += f"; {_time_left(to_train, paces, options.workers)}"
     warnings = [few] if (few := few_seeds(study.plans)) else []
     try:
-        _check_precisions(study.plans)
+        _check_machine(study.plans)
     except UserError as error:  # a cluster's login node has no GPU
         warnings.append(f"this machine would refuse it: {error}")
     if not known:

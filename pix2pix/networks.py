@@ -56,12 +56,15 @@ def is_product(x: Tensor, positions: int) -> bool:
 class Down(nn.Conv2d):
     """A convolution of kernel 4, stride 2 and padding 1 without bias: half the size."""
 
+    products = True
+    """Whether `is_product` may choose the form."""
+
     def __init__(self, channels: int, filters: int) -> None:
         super().__init__(channels, filters, 4, 2, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) to (N, filters, H/2, W/2)."""
-        if is_product(x, len(x) * (x.shape[2] // 2) * (x.shape[3] // 2)):
+        if self.products and is_product(x, len(x) * (x.shape[2] // 2) * (x.shape[3] // 2)):
             return _DownProduct.apply(x, self.weight)
         return super().forward(x)
 
@@ -69,12 +72,15 @@ class Down(nn.Conv2d):
 class Up(nn.ConvTranspose2d):
     """A transposed convolution of kernel 4, stride 2 and padding 1 without bias: twice the size."""
 
+    products = True
+    """Whether `is_product` may choose the form."""
+
     def __init__(self, channels: int, filters: int) -> None:
         super().__init__(channels, filters, 4, 2, 1, bias=False)
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(N, channels, H, W) to (N, filters, 2H, 2W)."""
-        if is_product(x, len(x) * x.shape[2] * x.shape[3]):
+        if self.products and is_product(x, len(x) * x.shape[2] * x.shape[3]):
             return _UpProduct.apply(x, self.weight)
         return super().forward(x, output_size)
 
@@ -334,6 +340,9 @@ class PortUNetGenerator(UNetGenerator):
         super().__init__(
             input_channels, output_channels, width, depth, dropout, dropout_layers=shifted
         )
+        for module in self.modules():
+            if isinstance(module, (Down, Up)):
+                module.products = False  # so that images are the port's own bit for bit
 
     def forward(self, images: Tensor) -> Tensor:
         # Contiguous, as from the port's ToTensor: the memory layout decides where dropout falls.

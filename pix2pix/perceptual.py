@@ -21,6 +21,14 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's channels in [0, 1]: VGG16 was trained on images that were scaled by them."""
 
 
+def pretrained() -> dict[str, Tensor]:
+    """VGG16's convolutions from torch hub's folder; UserError where they are missing or wrong."""
+    try:
+        return load_convolutions("vgg", download=False).tensors
+    except NotMeasured as reason:
+        raise UserError(f"objective.perceptual, objective.style: {reason}") from reason
+
+
 class VGG16Features(nn.Module):
     """The pretrained VGG16 up to the deepest layer that an objective needs; never trained.
 
@@ -33,10 +41,7 @@ class VGG16Features(nn.Module):
     def __init__(self, objective: ObjectiveSettings) -> None:
         super().__init__()
         self.wanted = STYLE if objective.style else (CONTENT,)
-        try:
-            tensors = load_convolutions("vgg", download=False).tensors
-        except NotMeasured as reason:
-            raise UserError(f"objective.perceptual, objective.style: {reason}") from reason
+        tensors = pretrained()
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer("deviation", torch.tensor(DEVIATION).view(1, 3, 1, 1))
         self.layers = nn.ModuleDict()

@@ -227,6 +227,8 @@ def step_gflop(config: CellSettings) -> float:
     d_width = config.discriminator.width if config.discriminator else 64
     pixels = config.size[0] * config.size[1] / 256**2
     work = generator * (config.generator.width / 64) ** 2 + discriminator * (d_width / 64) ** 2
+    if config.objective.uses_vgg:  # to relu4_3 or relu2_2: two passes forward and one backward
+        work += 109.0 if config.objective.style else 37.0
     return work * pixels * config.training.batch
 
 

@@ -1,6 +1,6 @@
 """One file over HTTP: resumed where it stopped, tried again after failures, verified.
 
-Archives of data sets (pix2pix/data/download.py) and LPIPS weights (pix2pix/data/backbones.py) come by it.
+Archives of data sets (download.py) and pretrained weights (backbones.py) come by it.
 """
 
 from __future__ import annotations

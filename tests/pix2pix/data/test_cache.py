@@ -36,6 +36,8 @@ def _camvid(root: Path, train: int = 3, val: int = 2) -> Path:
             labels = generator.integers(0, 12, (16, 24), dtype=np.uint8)
             Image.fromarray(photo).save(root / "camvid" / split / f"{index}.png")
             Image.fromarray(labels).save(root / "camvid" / f"{split}annot" / f"{index}.png")
+    for kind in ("", "annot"):
+        shutil.copytree(root / f"camvid/val{kind}", root / f"camvid/test{kind}")
     return root
 
 
