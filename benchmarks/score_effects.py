@@ -99,7 +99,7 @@ def main() -> int:
 
 def trained(data: PairedData) -> tuple[torch.nn.Module, ScorerSettings, dict[str, Any]]:
     """The quick profile's scorer, with what its training cost and how it went."""
-    settings = ScorerSettings(**load_profiles()["quick"].scorer.model_dump())
+    settings = ScorerSettings(**load_profiles()["quick"].scorer_from_scratch.model_dump())
     validations: list[dict[str, float]] = []
     batches = 0
 

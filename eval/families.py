@@ -20,7 +20,7 @@ from pix2pix.common.errors import NotMeasured, UserError
 
 if TYPE_CHECKING:
     from eval.labels import LabelReader
-    from eval.scorer.fcn8s import FCN8s
+    from eval.scorer.file import Scorer
 
 Array = np.ndarray
 Distance = Callable[[Array, Array], Array]
@@ -50,7 +50,7 @@ class Scoring:
     """
 
     families: Sequence[str] = ("fcn", "lpips", "color", "pixel")
-    scorer: FCN8s | None = None
+    scorer: Scorer | None = None
     protocol: str | None = None
     palette: Array | None = None
     classes: int | None = None
@@ -235,15 +235,17 @@ def _distance(lpips: Distance, translation: Array, target: Array) -> float:
     return float(lpips(translation[None], target[None])[0])
 
 
-def _build_fcn(scorer: FCN8s, scoring: Scoring) -> ClassScores:
+def _build_fcn(scorer: Scorer, scoring: Scoring) -> ClassScores:
     """fcn with a scorer of the data set, or as published: 19 of the 20 outputs are scored."""
     # torch is loaded only when a network scores.
     from eval.scorer import cityscapes
+    from eval.scorer.fcn8s import FCN8s
     from eval.scorer.file import weights_sha256
     from eval.scorer.train import segment_image
 
     settings: dict[str, Any]
     if scoring.protocol is not None:
+        assert isinstance(scorer, FCN8s), "as load_published_scorer checks"
         settings = {
             "network": "FCN-8s, published",
             "protocol": scoring.protocol,
@@ -253,7 +255,8 @@ def _build_fcn(scorer: FCN8s, scoring: Scoring) -> ClassScores:
         }
         predict = functools.partial(cityscapes.segment_published, scorer)
         return ClassScores("fcn", predict, cityscapes.OUTPUTS, settings, cityscapes.SCORED)
-    if scorer.padding == "published" and scorer.classes == cityscapes.OUTPUTS:
+    network = scorer.specification
+    if network.get("padding") == "published" and scorer.classes == cityscapes.OUTPUTS:
         raise UserError(
             f"the published scorer gives valid scores only with --protocol {PROTOCOLS[0]}"
         )
@@ -263,10 +266,8 @@ def _build_fcn(scorer: FCN8s, scoring: Scoring) -> ClassScores:
             f" {scoring.classes}"
         )
     settings = {
-        "network": "FCN-8s",
-        "width": scorer.width,
-        "batch_norm": scorer.batch_norm,
-        "padding": scorer.padding,
+        "network": "FCN-8s heads on VGG16" if "pretrained" in network else "FCN-8s",
+        **{name: value for name, value in network.items() if name != "classes"},
         "weights_sha256": weights_sha256(scorer),
     }
     return ClassScores("fcn", functools.partial(segment_image, scorer), scorer.classes, settings)

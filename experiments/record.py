@@ -10,9 +10,9 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from experiments.plan import Plan, SuiteKey
-from experiments.run.jobs import needs_scorer, reference_config
+from experiments.run.jobs import in_suite_scorer, needs_scorer, reference_config
 from experiments.run.journal import write_json
-from experiments.spec import SETTINGS, Published, suite_names
+from experiments.spec import SETTINGS, PretrainedProfile, Published, suite_names
 from pix2pix.common.errors import UserError
 from pix2pix.common.locks import owning
 from pix2pix.common.yaml_files import first_problem
@@ -241,8 +241,10 @@ def deviations(plan: Plan) -> list[str]:
         "Torch code sums it and reuses D's output from before its update.",
     ]
     if needs_scorer(plan):
+        pretrained = isinstance(in_suite_scorer(plan), PretrainedProfile)
+        network = "FCN-8s heads on VGG16's ImageNet features" if pretrained else "an FCN-8s"
         sentences.append(
-            "FCN-scores come from an FCN-8s trained here on the real training photos, not from "
+            f"FCN-scores come from {network}, trained here on the real training photos, not from "
             "the published Cityscapes scorer; compare arms with the ground-truth row."
         )
     return sentences

@@ -145,7 +145,7 @@ class Suite(_Document):
 
 
 class ScorerProfile(_Document):
-    """The in-suite FCN-8s (`eval.scorer.train.ScorerSettings`)."""
+    """The in-suite FCN-8s, trained from scratch (`eval.scorer.train.ScorerSettings`)."""
 
     width: Annotated[int, Field(ge=1, le=4096)]
     batches: Annotated[int, Field(ge=1, lt=2**31)]
@@ -154,13 +154,24 @@ class ScorerProfile(_Document):
     patience: Annotated[int, Field(ge=1, lt=2**31)]
 
 
+class PretrainedProfile(_Document):
+    """The in-suite heads on VGG16 (`eval.scorer.pretrained.HeadSettings`)."""
+
+    photos: Annotated[int, Field(ge=1, lt=2**31)]
+    batches: Annotated[int, Field(ge=1, lt=2**31)]
+    batch: Annotated[int, Field(ge=1, lt=2**31)]
+
+
 class Profile(_Document):
     """What every arm of every suite inherits: size, seeds, settings."""
 
     size: SIDE | Annotated[list[SIDE], Field(min_length=2, max_length=2)]
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
     settings: dict[str, Any]
-    scorer: ScorerProfile
+    scorer: PretrainedProfile
+    """Used wherever the weights of VGG16 are on the disk."""
+    scorer_from_scratch: ScorerProfile
+    """Used elsewhere."""
     paper_schedule: bool = False
     """Length, batch, jitter and mirroring as the paper has them for the data set."""
 

@@ -74,11 +74,12 @@ def load_published_scorer(path: Path, device: str | torch.device = "cpu") -> FCN
         UserError: from `load_scorer`, or it is not the published network.
     """
     model, record = load_scorer(path, device)
-    network = (model.classes, model.width, model.batch_norm, model.padding)
-    if not is_published(record) or network != (OUTPUTS, WIDTH, False, "published"):
+    published = {"classes": OUTPUTS, "width": WIDTH, "batch_norm": False, "padding": "published"}
+    fits = is_published(record) and model.specification == published
+    if not isinstance(model, FCN8s) or not fits:
         raise UserError(
-            f"{path}: not the published network ({model.classes} classes, width {model.width});"
-            f" {PROTOCOL} needs a file from python -m eval.scorer.convert_caffemodel"
+            f"{path}: not the published network ({model.classes} classes); {PROTOCOL} needs a file"
+            " from python -m eval.scorer.convert_caffemodel"
         )
     return model
 

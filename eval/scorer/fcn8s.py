@@ -21,7 +21,7 @@ and does not spend most of its time on a black frame: 128×128 pixels become 326
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -99,6 +99,12 @@ class FCN8s(nn.Module):
         self.upscore_pool4 = nn.ConvTranspose2d(classes, classes, 4, 2, bias=False)
         self.upscore8 = nn.ConvTranspose2d(classes, classes, 16, 8, bias=False)
         self._initialise()
+
+    @property
+    def specification(self) -> dict[str, Any]:
+        """What builds this network again, as its file records it."""
+        names = ("classes", "width", "batch_norm", "padding")
+        return {name: getattr(self, name) for name in names}
 
     def _initialise(self) -> None:
         for module in self.modules():

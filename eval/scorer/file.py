@@ -24,20 +24,22 @@ if TYPE_CHECKING:
     import torch
 
     from eval.scorer.fcn8s import FCN8s
+    from eval.scorer.pretrained import HeadSettings, PretrainedScorer
     from eval.scorer.train import ScorerSettings
+
+    Scorer = FCN8s | PretrainedScorer
 
 KEY = "scorer"
 """The record is one JSON text in the header: values there can only be strings."""
 FORMAT = "pix2pix-ablations FCN-8s scorer 1"
-NETWORK = ("classes", "width", "batch_norm", "padding")
 FOLDER = Path("runs/scorers")
 LISTED = 5  # scorers that a message lists
 
 
 def save_scorer(
     path: Path,
-    model: FCN8s,
-    settings: ScorerSettings | Mapping[str, Any],
+    model: Scorer,
+    settings: ScorerSettings | HeadSettings | Mapping[str, Any],
     class_names: Sequence[str],
     source: Mapping[str, Any],
 ) -> None:
@@ -60,7 +62,7 @@ def save_scorer(
     tensors = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     record: dict[str, Any] = {
         "format": FORMAT,
-        "network": {name: getattr(model, name) for name in NETWORK},
+        "network": model.specification,
         "settings": settings if isinstance(settings, Mapping) else dataclasses.asdict(settings),
         "class_names": list(class_names),
         "source": dict(source),
@@ -70,18 +72,19 @@ def save_scorer(
     write_whole(path, save(tensors, {KEY: json.dumps(record)}))
 
 
-def load_scorer(path: Path, device: str | torch.device = "cpu") -> tuple[FCN8s, dict[str, Any]]:
+def load_scorer(path: Path, device: str | torch.device = "cpu") -> tuple[Scorer, dict[str, Any]]:
     """A scorer in evaluation mode, and the record that `save_scorer` wrote about it.
 
     The record has the keys format, network, settings, class_names, source, sha256 (of the weights)
     and record_sha256 (of everything else).
 
     Raises:
-        UserError: missing, not a scorer, truncated or altered.
+        UserError: missing, not a scorer, truncated or altered; or VGG16's weights are missing.
     """
     import torch
 
     from eval.scorer.fcn8s import FCN8s
+    from eval.scorer.pretrained import PretrainedScorer
 
     if not path.is_file():
         raise UserError(f"{path}: no such file (a scorer)")
@@ -96,7 +99,14 @@ def load_scorer(path: Path, device: str | torch.device = "cpu") -> tuple[FCN8s, 
         raise UserError(f"{path}: not a scorer of this format ({FORMAT})")
     if _record_sha256(record) != record.get("record_sha256"):
         raise UserError(f"{path}: altered: its record does not match the recorded sha256")
-    model = FCN8s(**record["network"])
+    network = record["network"]
+    model: Scorer
+    if "pretrained" in network:
+        model = PretrainedScorer(network["classes"])
+        if model.backbone != network["backbone_digest"]:
+            raise UserError(f"{path}: was trained on other weights of VGG16 than this machine has")
+    else:
+        model = FCN8s(**network)
     try:
         model.load_state_dict(state)
     except RuntimeError:
@@ -189,7 +199,7 @@ def recorded_sha256(path: Path) -> str | None:
     return _read_record(path).get("sha256")
 
 
-def weights_sha256(model: FCN8s) -> str:
+def weights_sha256(model: Scorer) -> str:
     """A hash of all weights and running statistics, whatever their device and memory layout."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from eval.fcn_score import confusion_matrix, scores
@@ -163,7 +163,7 @@ def _training_step(
     return loss.item()
 
 
-def segment(model: FCN8s, photos: np.ndarray, batch: int = 8) -> np.ndarray:
+def segment(model: nn.Module, photos: np.ndarray, batch: int = 8) -> np.ndarray:
     """The most likely class of every pixel: (N, H, W, 3) uint8 -> (N, H, W) uint8.
 
     The network is left in evaluation mode.
@@ -179,7 +179,7 @@ def segment(model: FCN8s, photos: np.ndarray, batch: int = 8) -> np.ndarray:
     return predictions
 
 
-def segment_image(model: FCN8s, image: np.ndarray) -> np.ndarray:
+def segment_image(model: nn.Module, image: np.ndarray) -> np.ndarray:
     """`segment` for one image: (H, W, 3) uint8 -> (H, W) uint8."""
     return segment(model, image[None])[0]
 

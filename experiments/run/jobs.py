@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, with_c
 from eval.scorer.file import recorded_sha256
 from experiments.plan import Plan
 from experiments.run.journal import last, read_records, replay, write_json
-from experiments.spec import GROUND_TRUTH, ScorerProfile
+from experiments.spec import GROUND_TRUTH, PretrainedProfile, ScorerProfile
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import read_json
 from pix2pix.common.yaml_files import first_problem
@@ -43,8 +43,8 @@ class ReferenceConfig(BaseModel):
     direction: str
     size: tuple[int, int]
     """Height and width in pixels."""
-    scorer: ScorerProfile | None
-    """How the in-suite FCN-8s is trained; None if the data set has no labels to segment."""
+    scorer: ScorerProfile | PretrainedProfile | None
+    """How the in-suite scorer is trained; None if the data set has no labels to segment."""
     protocol: int = SCORES_PROTOCOL
 
     @property
@@ -74,7 +74,7 @@ class Job:
     data: DataSource
     reference: str
     """Digest of the reference that the scores are measured against."""
-    scorer: ScorerProfile | None
+    scorer: ScorerProfile | PretrainedProfile | None
     device: str = "cpu"
     threads: int = 1
     checkpoint_seconds: float = 60.0
@@ -126,8 +126,13 @@ def reference_config(plan: Plan, fingerprint: str) -> ReferenceConfig:
         fingerprint=fingerprint,
         direction=plan.direction,
         size=plan.size,
-        scorer=plan.profile.scorer if needs_scorer(plan) else None,
+        scorer=in_suite_scorer(plan) if needs_scorer(plan) else None,
     )
+
+
+def in_suite_scorer(plan: Plan) -> ScorerProfile | PretrainedProfile:
+    """The scorer on VGG16 where its weights are on this machine, else the one from scratch."""
+    return plan.profile.scorer if on_disk("vgg") else plan.profile.scorer_from_scratch
 
 
 def needs_scorer(plan: Plan) -> bool:

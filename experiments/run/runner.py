@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from eval.scorer.yardstick import yardstick
 from experiments.run.jobs import Job, needed_scores, scores_current
 from experiments.run.journal import last
 from experiments.run.scoring import (
@@ -60,7 +61,12 @@ def run_reference(session: Session) -> None:
     # LPIPS and pixel scores of an image against itself are constants.
     families = needed_scores(session.entry, session.job.config.direction)
     measured = [f for f in families if f not in ("lpips", "pixel")]
-    finish(session, score(session, reference / "targets", measured, scorer))
+    sheet = score(session, reference / "targets", measured, scorer)
+    test = session.data.test
+    if scorer is not None and test.labels is not None:
+        classes = len(session.data.class_names)
+        sheet.settings["yardstick"] = yardstick(scorer, test.targets, test.labels, classes)
+    finish(session, sheet)
 
 
 def run_cell(session: Session, config: CellConfig) -> None:

@@ -7,27 +7,32 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from eval.fcn_score import confusion_matrix, scores
 from eval.lpips import NotMeasured, load_lpips
 from eval.metrics import of_family
 from eval.score import ScoreResults, Scoring, score_folders
-from eval.scorer.fcn8s import FCN8s
 from eval.scorer.file import check_scorer, load_scorer, save_scorer
-from eval.scorer.train import ScorerSettings, hold_out, train_scorer
+from eval.scorer.pretrained import HeadSettings, train_heads
+from eval.scorer.train import ScorerSettings, hold_out, segment, train_scorer
 from experiments.run.jobs import label_side, scorer_path, sheet_checksums
 from experiments.run.journal import Journal, clear_leftovers, is_done, last, write_json
 from experiments.run.session import Session, waiting
+from experiments.spec import PretrainedProfile
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import replacing, set_aside
 from pix2pix.data.backbones import on_disk
 
+if TYPE_CHECKING:
+    from eval.scorer.file import Scorer
+
 
 def score(
-    session: Session, translations: Path, families: list[str], scorer: FCN8s | None
+    session: Session, translations: Path, families: list[str], scorer: Scorer | None
 ) -> ScoreResults:
     """Score PNG files against the reference's PNG files."""
     reference = ensure_reference_images(session)
@@ -89,7 +94,7 @@ def finish(session: Session, sheet: ScoreResults) -> None:
     )
 
 
-def ensure_scorer(session: Session) -> FCN8s | None:
+def ensure_scorer(session: Session) -> Scorer | None:
     """The FCN-8s for this data and size: from its file, or trained now by whoever comes first.
 
     It has a run directory of its own, `scorers/REFERENCE`, whichever job trains it: a job's
@@ -122,7 +127,7 @@ def ensure_scorer(session: Session) -> FCN8s | None:
     return open_scorer(session, path)
 
 
-def open_scorer(session: Session, path: Path) -> FCN8s:
+def open_scorer(session: Session, path: Path) -> Scorer:
     """The scorer of a file; UserError where it is damaged, or of other data or classes."""
     model, metadata = load_scorer(path, session.device)
     check_scorer(path, metadata, session.data.class_names, scorer_source(session))
@@ -141,7 +146,9 @@ def scorer_source(session: Session) -> dict[str, Any]:
 def train_scorer_now(session: Session, folder: Path, path: Path) -> None:
     """Train the scorer on the real training photos and their labels, and save it."""
     assert session.job.scorer is not None
-    settings = ScorerSettings(**session.job.scorer.model_dump())
+    given = session.job.scorer.model_dump()
+    pretrained = isinstance(session.job.scorer, PretrainedProfile)
+    settings = HeadSettings(**given) if pretrained else ScorerSettings(**given)
     photos, labels = session.data.train.targets, session.data.train.labels
     assert labels is not None
     held = hold_out(labels)
@@ -154,16 +161,16 @@ def train_scorer_now(session: Session, folder: Path, path: Path) -> None:
     session.emit({"event": "phase", "phase": "training the scorer", "total": settings.batches})
     curves = ScorerCurves(session, journal, settings.batches)
     try:
-        model = train_scorer(
-            photos,
-            labels,
-            len(session.data.class_names),
-            settings,
-            curves.batch,
-            session.job.device,
-            held_out=held,
-            validated=curves.validated,
-        )
+        what = (photos, labels, len(session.data.class_names))
+        how = (curves.batch, session.job.device)
+        model: Scorer
+        if isinstance(settings, HeadSettings):
+            model = train_heads(*what, settings, *how, held_out=held)
+            if len(held):
+                seen = confusion_matrix(segment(model, photos[held]), labels[held], what[2])
+                curves.validated(settings.batches, scores(seen))
+        else:
+            model = train_scorer(*what, settings, *how, held_out=held, validated=curves.validated)
     except UserError as error:
         journal.append("failed", error=str(error), log="")
         raise

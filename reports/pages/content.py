@@ -14,7 +14,7 @@ from reports.analysis.runs import image_distances
 from reports.analysis.verdicts import Verdict
 from reports.figures.lab import bin_notes
 from reports.pages import notes, verdict_text
-from reports.pages.scorer import scorer_section
+from reports.pages.scorer import scorer_section, yardstick_section
 from reports.pages.tables import Table, make_table
 from reports.sections import Section
 
@@ -72,7 +72,8 @@ def gather(runs: SuiteRuns) -> Report:
         "Provenance": notes.provenance(runs),
         "Cells": notes.digests(runs),
     }
-    sections = [cost_table(runs), scorer_section(runs), image_distances(runs)]
+    scorer = scorer_section(runs), yardstick_section(runs)
+    sections = [cost_table(runs), *scorer, image_distances(runs)]
     sections += [Section(title, lines=lines) for title, lines in lists.items() if lines]
     return Report(
         analysis=analysis,

@@ -10,6 +10,7 @@ import math
 from experiments.tracking.reader import SuiteRuns
 from reports.sections import Section
 
+TITLES = ("per-pixel", "per-class", "class IoU")
 SCORER_RULE = "The real photos' own scores by class: what this scorer finds where all is real."
 
 
@@ -24,6 +25,26 @@ def scorer_section(runs: SuiteRuns) -> Section | None:
     rows = [[name, *map(_number, values)] for name, *values in table["data"]]
     text = f"{SCORER_RULE} {training(runs)}".rstrip()
     return Section("The scorer", text, table["columns"], rows)
+
+
+YARDSTICK_RULE = (
+    "At most 32 real photos, degraded in fixed ways and scored as translations: what this scorer "
+    "can tell apart. A loss by blur that is small beside the differences between arms means that "
+    "it does not measure sharpness."
+)
+
+
+def yardstick_section(runs: SuiteRuns) -> Section | None:
+    """None where the scorer's yardstick was not recorded."""
+    truth = runs.ground_truth
+    if truth is None or not truth.finished:
+        return None
+    recorded = (truth.json_artifact("scores.json") or {}).get("settings", {}).get("yardstick")
+    if not recorded:
+        return None
+    names = ("pixel_accuracy", "class_accuracy", "class_iou")
+    rows = [[name, *(_number(values[n]) for n in names)] for name, values in recorded.items()]
+    return Section("The yardstick", YARDSTICK_RULE, ["photos", *TITLES], rows)
 
 
 def training(runs: SuiteRuns) -> str:

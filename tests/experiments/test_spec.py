@@ -20,6 +20,17 @@ PAPER = {  # PAPER.md section 1: arms of each table
     "color": ["L1", "cGAN", "L1+cGAN", "PixelGAN"],
     "photo2labels": ["L1", "cGAN", "L1+cGAN"],
 }
+FOLLOWERS = {
+    "gan_loss": ["cross-entropy", "least squares", "hinge"],
+    "lambda": ["lambda 1", "lambda 10", "lambda 100", "lambda 1000"],
+    "perceptual": [
+        *("L1", "perceptual", "perceptual+style"),
+        *("L1+cGAN", "perceptual+cGAN", "perceptual+style+cGAN"),
+    ],
+    "pixel_loss": ["L1", "L2", "L1+cGAN", "L2+cGAN"],
+}
+"""Questions that the paper and its followers raise, without tables of the paper."""
+SUITES = PAPER | FOLLOWERS
 
 
 def plan(suite, profile="quick", dataset="procedural", **options):
@@ -33,15 +44,15 @@ def write(tmp_path, text, name="mine.yaml"):
 
 
 def test_the_papers_suites_are_there_with_their_arms():
-    assert {name: list(load_suite(name).arms) for name in suite_names()} == PAPER
+    assert {name: list(load_suite(name).arms) for name in suite_names()} == SUITES
 
 
-@pytest.mark.parametrize("name", PAPER)
+@pytest.mark.parametrize("name", SUITES)
 @pytest.mark.parametrize("profile", ["smoke", "quick", "paper"])
 def test_every_suite_has_a_valid_cell_for_every_arm_and_profile(name, profile):
     cells = plan(name, profile).cells("f")
     assert len({c.config.digest for c in cells}) == len(cells)
-    assert {c.arm for c in cells} == set(PAPER[name])
+    assert {c.arm for c in cells} == set(SUITES[name])
 
 
 @pytest.mark.parametrize("name", PAPER)
