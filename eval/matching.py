@@ -29,6 +29,7 @@ from pix2pix.data.layouts import SUFFIXES
 LISTED = 3  # names that an error lists
 PHOTO = "_leftImg8bit"
 TRAIN_IDS, LABEL_IDS, COLOURS = "_gtFine_labelTrainIds", "_gtFine_labelIds", "_gtFine_color"
+OTHER_IMAGES = {".gif", ".ppm", ".pgm", ".pnm", ".exr", ".hdr", ".jp2", ".avif", ".heic"}
 LABEL_KINDS = (TRAIN_IDS, LABEL_IDS, COLOURS)
 CITYSCAPES = (PHOTO, *LABEL_KINDS, "_gtFine_instanceIds")
 TORCH = {"translations": "output", "targets": "target", "labels": "input"}
@@ -202,12 +203,12 @@ def _inner(folder: Path, role: Role, recognised: list[str]) -> Path:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    """The images of a folder, sorted by name. Other files are ignored."""
-    return [
-        path
-        for path in sorted(folder.glob("*"))
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    ]
+    """The images of a folder, sorted by name. Files that are no images are ignored."""
+    paths = [path for path in sorted(folder.glob("[!.]*")) if path.is_file()]
+    for path in paths:
+        if path.suffix.lower() in OTHER_IMAGES:  # a part of a folder is never scored
+            raise UserError(f"{path}: this format is not supported; save it as PNG")
+    return [path for path in paths if path.suffix.lower() in SUFFIXES]
 
 
 def _files(folder: Path) -> Files:

@@ -106,7 +106,8 @@ def _state(entry: DatasetEntry, data_root: Path) -> str:
     try:
         pairs = find_pairs(entry, data_root)
     except UserError as error:
-        if place.is_dir():
+        folders = [place / (side.folder or "") for side in entry.sides.values()]
+        if place.is_dir() and (entry.path != "." or any(one.is_dir() for one in folders)):
             return f"not usable: {error}"
         return f"not in {place}; {entry.how_to_get(data_root)}"
     return f"in {place}: " + ", ".join(f"{len(pairs[split])} {split}" for split in SPLITS)

@@ -87,12 +87,14 @@ def _parser() -> argparse.ArgumentParser:
 def translate_folder(options: argparse.Namespace) -> None:
     """Translate every input to a PNG file in `--out`, which must be new or empty.
 
-    The folder gets its name when all images are written. UserError for any bad input.
+    The images get their place when all are written. UserError for any bad input.
     """
     paths, out = sorted(images_in(options.inputs).items()), options.out.resolve()
+    is_new = not out.exists()  # another may be a mount point, which cannot be replaced
+    beside = out.with_name(f".{out.name}.part") if is_new else out / ".part"
     if not paths:
         raise UserError(f"--inputs {options.inputs}: holds no image ({', '.join(SUFFIXES)})")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not is_new and (not out.is_dir() or any(path != beside for path in out.iterdir())):
         raise UserError(f"--out {options.out}: exists and is not empty; give another folder")
     device = _device(options)
     saved = open_generator(options.checkpoint, options.protocol, not options.no_dropout)
@@ -104,7 +106,6 @@ def translate_folder(options: argparse.Namespace) -> None:
     print(f"{options.checkpoint}: {saved.description}", flush=True)
     seed = saved.seed if options.seed is None else options.seed
     console = Console(stderr=True)
-    beside = out.with_name(f".{out.name}.part")
     shutil.rmtree(beside, ignore_errors=True)  # of a command that was killed
     try:
         beside.mkdir(parents=True)
@@ -125,7 +126,11 @@ def translate_folder(options: argparse.Namespace) -> None:
             with naming(options.out):
                 Image.fromarray(translation).save(beside / f"{name}.png")
         (beside / RECORD).write_text(json.dumps(_settings(options, saved, seed, device), indent=1))
-        os.replace(beside, out)
+        if is_new:
+            os.replace(beside, out)
+        else:
+            for file in beside.iterdir():
+                os.replace(file, out / file.name)
     except (RuntimeError, MemoryError) as error:
         problem = "the memory is too small" if out_of_memory(error) else no_engine(error)
         if problem is None:

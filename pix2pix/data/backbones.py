@@ -115,8 +115,7 @@ def read_convolutions(net: str, path: Path) -> Convolutions:
     if not path.is_file():
         raise UserError(f"{path}: no such file (weights of {net})")
     backbone = BACKBONES[net]
-    found = {name: t for name, t in _read(path).items() if name.startswith("features.")}
-    digest = digest_of({name: tensor.numpy() for name, tensor in found.items()})
+    found, digest = _read(path)
     if digest != backbone.digest and file_sha256(path) != backbone.sha256:
         raise UserError(
             f"{path}: not the weights of {net}, or altered (digest of {len(found)} tensors"
@@ -125,18 +124,18 @@ def read_convolutions(net: str, path: Path) -> Convolutions:
     return Convolutions(found, digest)
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    """Every tensor of a file by name; UserError where it is no such file."""
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], str]:
+    """The tensors features.* of a file and their digest; UserError where it is no such file."""
     import torch
     from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
-            raise ValueError("holds more than tensors")
-        return state
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        found = {name: t.detach() for name, t in state.items() if name.startswith("features.")}
+        return found, digest_of({name: tensor.numpy() for name, tensor in found.items()})
     except Exception as error:  # an unpickler may raise any exception on damaged bytes
         raise UserError(f"{path}: not a readable weights file (.pth or .safetensors)") from error
 

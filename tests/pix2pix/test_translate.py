@@ -155,11 +155,21 @@ def test_a_failure_leaves_nothing_and_the_same_command_then_makes_all(place):
     assert run() == 2 and sorted(place.iterdir()) == before
     (place / "in/c.png").write_bytes(whole)
     (place / "out").mkdir()
-    (place / ".out.part").mkdir()
-    (place / ".out.part/old.png").write_bytes(b"of a command that was killed")
-    assert run() == 0
-    assert len(list(place.glob("out/*.png"))) == 3
-    assert not (place / ".out.part").exists()
+    for part, out in (("out/.part", "out"), (".new.part", "new")):
+        write(place / part / "old.png", photo(8, 8))  # of a command that was killed
+        assert run(out=out) == 0
+        assert len(list((place / out).iterdir())) == 4
+        assert not (place / part).exists()
+
+
+def test_an_empty_folder_is_filled_and_stays_the_same_folder(place, monkeypatch):
+    """It may be a mount point or the current folder, which cannot be replaced."""
+    (place / "out").mkdir()
+    before = (place / "out").stat().st_ino
+    monkeypatch.chdir(place / "out")
+    assert run(checkpoint="../generator.pt", inputs="../in", out=".") == 0
+    assert (place / "out").stat().st_ino == before
+    assert len(list((place / "out").glob("*.png"))) == 3
 
 
 def without_an_engine(*_, **__):

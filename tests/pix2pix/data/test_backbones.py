@@ -115,6 +115,28 @@ def test_other_tensors_are_refused_with_the_remedy(file, tmp_path, other):
         load_convolutions("alex", tmp_path / "other.pth")
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"features.0.weight": torch.zeros(3, dtype=torch.bfloat16)},
+        {"features.0.weight": 3},
+        {0: torch.zeros(3)},
+    ],
+    ids=["bfloat16", "a number", "a name that is no text"],
+)
+def test_what_has_no_digest_is_refused_in_one_line(tmp_path, other):
+    torch.save(other, tmp_path / "other.pth")
+    with pytest.raises(UserError, match=r"other\.pth: not a readable weights file"):
+        load_convolutions("alex", tmp_path / "other.pth")
+
+
+def test_parameters_are_read_as_tensors(file, tmp_path):
+    parameters = {name: torch.nn.Parameter(tensor) for name, tensor in alexnet().items()}
+    torch.save(parameters, tmp_path / "parameters.pth")
+    with pytest.raises(UserError, match=r"parameters\.pth: not the weights of alex"):
+        load_convolutions("alex", tmp_path / "parameters.pth")
+
+
 def test_a_malicious_pickle_never_runs(file, tmp_path):
     class Malicious:
         def __reduce__(self):

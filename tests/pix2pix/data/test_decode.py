@@ -343,6 +343,17 @@ def test_damaged_exif_is_one_line(tmp_path) -> None:
             assert "\n" not in str(error) and "p.jpg" in str(error)
 
 
+def test_an_image_for_which_memory_lacks_is_not_called_damaged(tmp_path, monkeypatch) -> None:
+    def fail(*_):
+        raise MemoryError
+
+    path = save(tmp_path / "a.png")
+    monkeypatch.setattr(Image.Image, "load", fail)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
+    with pytest.raises(UserError, match=r"a\.png: is too large for the memory that is free"):
+        read_rgb(path)
+
+
 def test_painted_labels_do_not_depend_on_the_strips(tmp_path, monkeypatch) -> None:
     entry = _entry("palette")
     positions = np.random.default_rng(3).integers(0, 3, (20, 16), dtype=np.uint8)

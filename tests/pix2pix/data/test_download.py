@@ -192,6 +192,12 @@ def test_the_one_folder_inside_becomes_the_place(tmp_path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar.gz", "mine"]
 
 
+def test_a_place_in_folders_that_do_not_exist_yet(tmp_path) -> None:
+    archive = _pack(tmp_path / "a.tar.gz", ["any/train/1.png"])
+    unpack(archive, tmp_path / "sets/of/mine")
+    assert (tmp_path / "sets/of/mine/train/1.png").is_file()
+
+
 def test_folders_at_the_top_stay(tmp_path) -> None:
     archive = _pack(tmp_path / "a.tar.gz", ["./train/1.png", "./val/1.png"])
     unpack(archive, tmp_path / "two")

