@@ -182,6 +182,14 @@ def show_list(datasets: Path | None) -> str:
     return "\n".join(lines)
 
 
+def show(text: str) -> None:
+    """Print a text; ignore that a reader such as `head` has stopped reading."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def report(keys: Sequence[SuiteKey], folder: Path) -> bool:
     """Write the report of every suite from MLflow, and print its table and verdicts.
 
@@ -203,7 +211,7 @@ def report(keys: Sequence[SuiteKey], folder: Path) -> bool:
             except UserError as error:  # every cell failed; the exit status is 1 already
                 print(f"no report of {key.suite}: {error}", file=sys.stderr)
                 continue
-            print(terminal_page(content), end="\n\n")
+            show(terminal_page(content) + "\n")
             print(f"report: {written / 'index.html'} (also table.md, table.tex)", file=sys.stderr)
             undecided |= needs_more_seeds(content)
             try:
@@ -240,14 +248,14 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Do what the parsed command line asks for; the exit status."""
     began = time.monotonic()
     if arguments.list:
-        print(show_list(arguments.datasets))
+        show(show_list(arguments.datasets))
         return 0
     if arguments.report_only and arguments.suites is None:
         ending, keys = mirror_only(arguments.out)
     else:
         study = make_study(parse_options(arguments))
         if arguments.dry_run:
-            print(dry_run(study))
+            show(dry_run(study))
             return 0
         if arguments.report_only:
             ending, keys = mirror_only(arguments.out, study.plans)
