@@ -33,7 +33,9 @@ def write(tmp_path, text, name="mine.yaml"):
 
 
 def test_the_papers_suites_are_there_with_their_arms():
-    assert {name: list(load_suite(name).arms) for name in suite_names()} == PAPER
+    suites = {name: load_suite(name) for name in suite_names()}
+    of_the_paper = {name: list(suite.arms) for name, suite in suites.items() if suite.published}
+    assert of_the_paper == PAPER
 
 
 @pytest.mark.parametrize("name", PAPER)
