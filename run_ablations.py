@@ -7,6 +7,7 @@ Parses arguments and sets the exit status; `experiments/study.py` does the work.
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import math
 import os
@@ -23,7 +24,7 @@ from experiments.progress import duration
 from experiments.run.signals import Terminated, raise_terminated
 from experiments.spec import SETTINGS, load_profiles, load_suite, parse_override, suite_names
 from experiments.study import Options, dry_run, execute, make_study
-from experiments.tracking.process import mirror_only, tracking_uri, ui_command
+from experiments.tracking.process import mirror_only, say, tracking_uri, ui_command
 from pix2pix.common.errors import UserError
 from pix2pix.data.registry import load_registry
 
@@ -182,6 +183,16 @@ def show_list(datasets: Path | None) -> str:
     return "\n".join(lines)
 
 
+def show(text: str) -> None:
+    """Print a text; ignore that a reader such as `head`, or the terminal, is gone."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def report(keys: Sequence[SuiteKey], folder: Path) -> bool:
     """Write the report of every suite from MLflow, and print its table and verdicts.
 
@@ -201,15 +212,15 @@ def report(keys: Sequence[SuiteKey], folder: Path) -> bool:
                 content = gather(read_suite(*key))
                 written = write_pages(key, content, folder)
             except UserError as error:  # every cell failed; the exit status is 1 already
-                print(f"no report of {key.suite}: {error}", file=sys.stderr)
+                say(f"no report of {key.suite}: {error}")
                 continue
-            print(terminal_page(content), end="\n\n")
-            print(f"report: {written / 'index.html'} (also table.md, table.tex)", file=sys.stderr)
+            show(terminal_page(content) + "\n")
+            say(f"report: {written / 'index.html'} (also table.md, table.tex)")
             undecided |= needs_more_seeds(content)
             try:
                 attach_report(*key, written)
             except StoreError as error:  # the report itself is written
-                print(f"not attached in MLflow: {error}", file=sys.stderr)
+                say(f"not attached in MLflow: {error}")
     return undecided
 
 
@@ -240,14 +251,14 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Do what the parsed command line asks for; the exit status."""
     began = time.monotonic()
     if arguments.list:
-        print(show_list(arguments.datasets))
+        show(show_list(arguments.datasets))
         return 0
     if arguments.report_only and arguments.suites is None:
         ending, keys = mirror_only(arguments.out)
     else:
         study = make_study(parse_options(arguments))
         if arguments.dry_run:
-            print(dry_run(study))
+            show(dry_run(study))
             return 0
         if arguments.report_only:
             ending, keys = mirror_only(arguments.out, study.plans)
@@ -255,9 +266,9 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
             ending, keys = execute(study), [plan.key for plan in study.plans]
     if ending.tracked:
         undecided = report(keys, arguments.reports)
-        print(next_steps(argv, undecided and arguments.suites is not None), file=sys.stderr)
+        say(next_steps(argv, undecided and arguments.suites is not None))
     if not arguments.report_only:
-        print(f"took {duration(time.monotonic() - began)}", file=sys.stderr)
+        say(f"took {duration(time.monotonic() - began)}")
     return ending.status
 
 

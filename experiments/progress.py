@@ -104,7 +104,7 @@ class Lines:
 
     def print(self, job: Job, kind: str, text: str) -> None:
         line = f"{time.strftime('%H:%M:%S')}  {job.title:<28} {text}"
-        with contextlib.suppress(BrokenPipeError):  # the study goes on without a reader
+        with contextlib.suppress(OSError):  # the study goes on without a reader or a terminal
             print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
@@ -158,7 +158,8 @@ class Bars(Lines):
         if kind in ("phase", "losses"):
             self.bars.update(self.tasks[job.digest], text=text)
         else:
-            self.bars.console.print(Text(f"{job.title}  {text}", STYLES.get(kind, "")))
+            with contextlib.suppress(OSError):
+                self.bars.console.print(Text(f"{job.title}  {text}", STYLES.get(kind, "")))
 
     def summary_text(self) -> str:
         """How long the trainings will take, and how many jobs have ended, run and wait."""
@@ -174,7 +175,8 @@ class Bars(Lines):
         return f"about {duration(left / self.workers)} left; {text}"
 
     def close(self) -> None:
-        self.bars.stop()
+        with contextlib.suppress(OSError):
+            self.bars.stop()
 
 
 def make_progress(jobs: Sequence[Job], workers: int) -> Lines:

@@ -46,7 +46,10 @@ Dotted = dict[str, Any]
 def _suggestion(key: str) -> str:
     """What to write instead of an unknown key: the closest setting, of its section if known."""
     section, _, name = key.rpartition(".")
-    known = sorted(k for k in SETTINGS if k.startswith(f"{section}.")) or sorted(SETTINGS)
+    known = sorted(k for k in SETTINGS if k.startswith(f"{section}."))
+    if not known and (whole := closest(key, list(SETTINGS))):
+        return whole
+    known = known or sorted(SETTINGS)
     by_field = {setting.rpartition(".")[2]: setting for setting in known}
     near = difflib.get_close_matches(name, by_field, n=1)
     return f" (did you mean {by_field[near[0]]}?)" if near else f"; allowed: {', '.join(known)}"

@@ -93,6 +93,8 @@ def make_study(options: Options) -> Study:
                 overrides=dict(options.overrides),
             )
             plan.configs()
+            if everything:
+                _check_networks([plan])
         except UserError as error:
             if not everything:
                 raise
@@ -251,14 +253,19 @@ def _prepare(study: Study) -> tuple[str, dict[str, int]]:
     return data.fingerprint, pairs
 
 
-def _check_machine(plans: Sequence[Plan]) -> None:
-    """UserError if a GPU of this machine, or its CPU, lacks the precision of a cell, or its disk
-    the pretrained network of an objective."""
-    configs = [config for plan in plans for config in plan.configs()]
-    if any(config.objective.uses_vgg for config in configs):
+def _check_networks(plans: Sequence[Plan]) -> None:
+    """UserError if the disk lacks the pretrained network of an objective."""
+    if any(config.objective.uses_vgg for plan in plans for config in plan.configs()):
         from pix2pix.perceptual import pretrained
 
         pretrained()
+
+
+def _check_machine(plans: Sequence[Plan]) -> None:
+    """UserError if a GPU of this machine, or its CPU, lacks the precision of a cell, or its disk
+    the pretrained network of an objective."""
+    _check_networks(plans)
+    configs = [config for plan in plans for config in plan.configs()]
     lower = {config.training.precision for config in configs} - {"float32"}
     if not lower:  # every device has float32: torch is not imported
         return
@@ -299,7 +306,11 @@ def _check_folder(option: str, folder: Path) -> None:
 def _check_disk(out: Path, todo: list[Job], workers: int) -> None:
     """UserError if the disk is too small: three checkpoints per worker (two, and one that is being
     written) and one generator per cell to train."""
-    sizes = [checkpoint_bytes(job.config) for job in todo if isinstance(job.config, CellConfig)]
+    sizes = [
+        checkpoint_bytes(job.config)
+        for job in todo
+        if isinstance(job.config, CellConfig) and not (job.directory / "generator.pt").exists()
+    ]
     needed = sum(sizes) // 3 + max(sizes, default=0) * 3 * workers
     free = shutil.disk_usage(out).free
     if free < needed:

@@ -468,6 +468,7 @@ def test_a_cell_that_diverges_fails_alone(tmp_path):
         (["--suite", "losses", "--set", "training.stpes=3"], "did you mean training.steps?"),
         (["--suite", "losses", "--set", "training.foo=3"], "; allowed: training.batch, training"),
         (["--suite", "losses", "--set", "trainin.steps=3"], "did you mean training.steps?"),
+        (["--suite", "losses", "--set", "discriminater.width=3"], "mean discriminator.width?"),
         (["--suite", "losses", "--set", "training.steps=3.5"], "must be a whole number"),
         (["--suite", "losses", "--set", "size=100"], "nearest: 96 × 96"),
         (["--suite", "patch_size", "--set", "size=64"], "at least 96 pixels"),
@@ -501,6 +502,16 @@ def test_bad_usage_is_one_line_and_status_2(tmp_path, arguments, message):
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, "one line, no traceback"
     assert not (tmp_path / "runs/cells").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--list"], ["--suite", "losses", "--dry-run"]])
+def test_a_reader_that_stops_reading_is_no_error(tmp_path, arguments):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, str(ROOT / "run_ablations.py"), *arguments]
+    done = subprocess.run(command, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def save(image, path):

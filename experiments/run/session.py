@@ -90,7 +90,9 @@ class Session:
 
     def record_done(self) -> None:
         """Record `done` with the seconds of all sessions: this one and the earlier ones."""
-        records = [r for r in self.journal.records() if r["event"] != "set aside"]
+        # These may come before a session's `start`: the pause would count as the one before.
+        early = ("data", "set aside")
+        records = [r for r in self.journal.records() if r["event"] not in early]
         earlier = sessions(records)[:-1]
         before = sum(part[-1]["time"] - part[0]["time"] for part in earlier)
         here = time.monotonic() - self.began - self.waited

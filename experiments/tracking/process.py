@@ -126,7 +126,7 @@ def stop_mirror(mirror: Mirror | None, signals: Sequence[int]) -> bool:
 
 def say(text: str) -> None:
     """Print a line to standard error, if anybody still reads it."""
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):  # a closed terminal is no broken pipe
         print(text, file=sys.stderr, flush=True)
 
 

@@ -46,11 +46,14 @@ def store_errors() -> Iterator[None]:
 def database_path(uri: str) -> Path | None:
     """The file behind an SQLite address; None for every other kind of store.
 
-    Raises UserError for an address that names no file, SQLAlchemyError for one that is none.
+    Raises UserError for an address that SQLAlchemy cannot read or that names no file.
     """
     if not uri.startswith("sqlite"):
         return None
-    database = make_url(uri).database
+    try:
+        database = make_url(uri).database
+    except SQLAlchemyError as error:
+        raise UserError(f"{VARIABLE}: not the address of a store: {uri}") from error
     if not database or database == ":memory:":
         raise UserError(f"{VARIABLE}: names no file: {uri}")
     return Path(database).absolute()

@@ -1,3 +1,4 @@
+import errno
 import io
 
 import pytest
@@ -89,3 +90,26 @@ def test_eighty_columns_hold_the_title_the_step_and_the_time_left():
     assert max(map(len, lines)) <= 80 and len(lines) == 2
     assert lines[1].startswith("encoder-decoder (L1+cGAN) seed 12")
     assert "step 2999/3000  0s left" in lines[1]
+
+
+class Terminal(io.StringIO):
+    """A terminal that can be closed."""
+
+    is_gone = False
+
+    def write(self, text):
+        if self.is_gone:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().write(text)
+
+
+def test_a_closed_terminal_does_not_end_the_study():
+    file, one = Terminal(), cell_job("a", "70x70 seed 1")
+    bars = Bars([one], 1, Console(file=file, force_terminal=True, width=80, height=24))
+    train(bars, one, 10)
+    file.is_gone = True
+    bars(one, {"event": "scores", "values": {"fcn.pixel_accuracy": 0.8131}})
+    bars(one, {"event": "done", "seconds": 512.0})
+    bars(one, {"event": "ended", "outcome": "done"})
+    bars.close()
+    assert bars.ended == ["done"]

@@ -1,8 +1,12 @@
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 from experiments.plan import SEEDS_THAT_DECIDE, make_plan
 from experiments.spec import load_suite
-from experiments.study import Options, _priority, few_seeds, make_study, plan_jobs
+from experiments.study import Options, _check_disk, _priority, few_seeds, make_study, plan_jobs
+from pix2pix.common.errors import UserError
 from pix2pix.data.registry import load_registry
 from reports.analysis.statistics import ALPHA, FEW, smallest_p
 
@@ -27,3 +31,23 @@ def test_seeds_that_decide_nothing_are_told_before_days_of_training():
 def test_they_are_those_of_the_verdicts():
     assert SEEDS_THAT_DECIDE == FEW
     assert smallest_p(FEW - 1, FEW - 1, True) >= ALPHA
+
+
+def test_all_suites_are_those_whose_networks_are_here(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    names = [plan.suite.name for plan in make_study(Options(("all",))).plans]
+    assert "losses" in names and "perceptual" not in names
+    assert "suite perceptual skipped: objective.perceptual" in capsys.readouterr().err
+    assert make_study(Options(("perceptual",))).plans, "refused where it would be trained"
+
+
+def test_cells_that_are_only_to_be_scored_need_no_room_for_checkpoints(tmp_path, monkeypatch):
+    study = make_study(Options(("patch_size",), profile="smoke", out=tmp_path))
+    jobs = plan_jobs(study, study.plans[0], "0" * 64)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(UserError, match=r"4 cells need about"):
+        _check_disk(tmp_path, jobs, 1)
+    for job in jobs:
+        job.directory.mkdir(parents=True)
+        (job.directory / "generator.pt").touch()
+    _check_disk(tmp_path, jobs, 1)

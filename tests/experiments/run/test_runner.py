@@ -134,6 +134,17 @@ def test_asked_to_stop_in_training_it_writes_a_checkpoint_and_goes_on(place, who
     same(place, whole)
 
 
+def test_the_time_between_two_sittings_is_no_ones(place):
+    stop = Stop()
+    with pytest.raises(Interrupted):
+        run(place.cell, lambda event: event["event"] == "losses" and stop._handle(), stop)
+    path = place.cell.directory / "journal.jsonl"
+    night = [record | {"time": record["time"] - 9999.0} for record in place.records()]
+    path.write_text("".join(json.dumps(record) + "\n" for record in night))
+    place.run()
+    assert place.records()[-1]["seconds"] < 9999.0
+
+
 @pytest.mark.parametrize("phase", ["training the scorer", "translating", "scoring"])
 def test_asked_to_stop_elsewhere_it_ends_at_once_and_goes_on(place, whole, phase):
     stop = Stop()

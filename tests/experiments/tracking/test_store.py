@@ -33,6 +33,8 @@ def test_addresses_of_stores() -> None:
     assert database_path("http://localhost:5000") is None
     with pytest.raises(UserError, match="names no file"):
         database_path("sqlite://")
+    with pytest.raises(UserError, match="_TRACKING_URI: not the address of a store: sqlite:x"):
+        database_path("sqlite:x")
 
 
 def test_a_new_store_is_made_with_its_folder(

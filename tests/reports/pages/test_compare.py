@@ -190,7 +190,9 @@ def test_side_by_side_from_a_store(
     assert main([*every, settings]) == 0
     assert capsys.readouterr().out.strip() == str(page)
     assert main([*every, "procedural:quick,camvid:quick"]) == 2
-    assert "no suite is recorded on all of procedural:quick,camvid" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "no suite is recorded on all of procedural:quick,camvid" in error
+    assert "left out: suite patch_size: nothing recorded on camvid:quick" in error
     there = "there is procedural:quick, procedural:smoke"
     for given, why in (
         ([*arguments, "procedural:quick,camvid:quick"], f"on camvid:quick; {there}"),
