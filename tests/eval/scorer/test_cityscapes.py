@@ -78,11 +78,11 @@ def test_a_scorer_of_other_photos_or_shape_is_refused(narrow, tmp_path, monkeypa
         with pytest.raises(UserError) as refused:
             load_published_scorer(own)
         assert str(refused.value) == (
-            f"{own}: not the published network (3 classes, width 1); cityscapes-fcn8s needs"
+            f"{own}: not the published network (3 classes); cityscapes-fcn8s needs"
             " a file from python -m eval.scorer.convert_caffemodel"
         )
     monkeypatch.setattr(cityscapes, "WIDTH", 64)
-    with pytest.raises(UserError, match=r"not the published network \(20 classes, width 1\)"):
+    with pytest.raises(UserError, match=r"not the published network \(20 classes\)"):
         load_published_scorer(narrow)
 
 
