@@ -244,7 +244,7 @@ def deviations(plan: Plan) -> list[str]:
         pretrained = isinstance(in_suite_scorer(plan), PretrainedProfile)
         network = "FCN-8s heads on VGG16's ImageNet features" if pretrained else "an FCN-8s"
         sentences.append(
-            f"FCN-scores come from {network}, trained here on the real training photos, not from "
+            f"FCN-scores come from {network} trained here on the real training photos, not from "
             "the published Cityscapes scorer; compare arms with the ground-truth row."
         )
     return sentences
@@ -256,7 +256,7 @@ def of_settings(plan: Plan) -> list[str]:
 
 
 def _of_data(plan: Plan) -> Iterable[str]:
-    if plan.entry.name not in TABLE_DATASETS:
+    if plan.suite.published and plan.entry.name not in TABLE_DATASETS:
         title = plan.entry.title or plan.entry.name
         yield f"Data set {title}; the published numbers are of Cityscapes."
     if plan.size != (256, 256):

@@ -258,7 +258,7 @@ def _checked(suite: Suite, positions: Positions) -> Suite:
     for index, claim in enumerate(suite.claims):
         where = f"claims.{index}"
         try:
-            first, _, second, score = parse_claim(claim)
+            first, _, second, score, _ = parse_claim(claim)
         except ValueError as error:
             raise UserError(positions.message(where, str(error))) from None
         for arm in (first, second):
@@ -281,12 +281,18 @@ def _check_score(score: str, positions: Positions, where: str) -> None:
         raise UserError(positions.message(where, f"unknown score {score}{hint}"))
 
 
-def parse_claim(claim: str) -> tuple[str, str, str, str]:
-    """`70x70 > 1x1 on fcn.pixel_accuracy` to (arm, '>' or '<', arm, score); ValueError."""
-    match = re.fullmatch(r"(.+?) ([<>]) (.+?) on (\S+)", claim)
+def parse_claim(claim: str) -> tuple[str, str, str, str, str]:
+    """`70x70 > 1x1 on fcn.class_iou (Table 3)` to (arm, '>' or '<', arm, score, source).
+
+    The source may be missing: then it is "". Raises ValueError for a text that is no claim.
+    """
+    match = re.fullmatch(r"(.+?) ([<>]) (.+?) on (\S+)(?: \((.+)\))?", claim)
     if match is None:
-        raise ValueError(f"must read 'ARM > ARM on SCORE' or 'ARM < ARM on SCORE' (got {claim!r})")
-    return match[1], match[2], match[3], match[4]
+        raise ValueError(
+            f"must read 'ARM > ARM on SCORE' or 'ARM < ARM on SCORE', and may end with its source, "
+            f"as in '(Table 1)' (got {claim!r})"
+        )
+    return match[1], match[2], match[3], match[4], match[5] or ""
 
 
 def load_profiles(path: Path = FOLDER / "profiles.yaml") -> dict[str, Profile]:

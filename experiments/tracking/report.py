@@ -20,6 +20,7 @@ from PIL import Image
 
 from eval.metrics import METRICS
 from experiments.record import SuiteRecord
+from experiments.spec import parse_claim
 from experiments.tracking import store as tracking_store
 from experiments.tracking.process import tracking_uri
 from experiments.tracking.reader import read_suite
@@ -160,7 +161,7 @@ def experiment_tags(experiment: Experiment, record: SuiteRecord) -> dict[str, st
 
 def headline_scores(record: SuiteRecord) -> list[str]:
     """The scores that the claims and the paper's numbers are about, the first claim's first."""
-    claimed = [claim.rpartition(" on ")[2] for claim in record.claims]
+    claimed = [parse_claim(claim)[3] for claim in record.claims]
     printed = [score for row in record.published_rows.values() for score in row]
     return [score for score in dict.fromkeys([*claimed, *printed]) if score in METRICS]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from eval.metrics import METRICS
+from experiments import spec
 from experiments.tracking.reader import GROUND_TRUTH, RunRecord, SuiteRuns
 from reports.analysis.runs import Entry, arm_values, entry, runs_by_arm
 from reports.analysis.statistics import FEW, Difference, difference
@@ -17,12 +17,14 @@ ORDER_OF_DATA = ("training.batch", "training.jitter", "training.mirror")
 
 @dataclass(frozen=True)
 class Claim:
-    """`first > second on score`."""
+    """`first > second on score (source)`."""
 
     first: str
     sign: str
     second: str
     score: str
+    source: str
+    """Where it is stated, such as a table of the paper; "" if that is not said."""
 
     def agrees(self, effect: float) -> bool:
         """Whether first minus second has the claimed sign."""
@@ -30,9 +32,11 @@ class Claim:
 
 
 def parse_claim(claim: str) -> Claim | None:
-    """`70x70 > 1x1 on fcn.class_iou`, as experiments.spec reads it; None where it is no claim."""
-    match = re.fullmatch(r"(.+?) ([<>]) (.+?) on (\S+)", claim)
-    return Claim(*match.groups()) if match else None
+    """`70x70 > 1x1 on fcn.class_iou (Table 3)`; None where it is no claim."""
+    try:
+        return Claim(*spec.parse_claim(claim))
+    except ValueError:
+        return None
 
 
 def not_judged(runs: SuiteRuns) -> list[str]:

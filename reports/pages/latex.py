@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from reports.analysis.comparisons import parse_claim
 from reports.analysis.formatting import bounds, decimals, p_text, plain, signed, title
 from reports.analysis.runs import GROUND_TRUTH, Entry
 from reports.analysis.verdicts import Verdict
@@ -60,13 +61,16 @@ def verdict_table(verdicts: Sequence[Verdict], caption: str, label: str) -> str:
     lines += [row([*head, "test, seeds", "$p$", r"$p_{\mathrm{Holm}}$"]), r"\midrule"]
     for v in verdicts:
         ordering, score = score_of(v.claim)
+        claim = parse_claim(v.claim)
+        source = f" ({claim.source})" if claim and claim.source else ""
         interval = "---"
         if v.interval:
             interval = " to ".join(f"${bound}$" for bound in bounds(v.interval, v.digits, "-"))
         effect = "---" if v.effect is None else f"${signed(v.effect, v.digits, '-')}$"
         size = "---" if v.standardised is None else f"${signed(v.standardised, 1, '-')}$"
         test = f"{v.test}, {v.seeds}" if v.n > 1 else v.seeds or "---"
-        cells = [escape(ordering), escape(score), v.word, effect, interval, size, escape(test)]
+        cells = [escape(ordering + source), escape(score), v.word, effect, interval, size]
+        cells.append(escape(test))
         lines.append(row([*cells, _p(v.p), _p(v.p_holm)]))
     lines += [r"\bottomrule", r"\end{tabular}"]
     notes = _below_verdicts(verdicts)

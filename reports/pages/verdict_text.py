@@ -156,8 +156,10 @@ def score_of(text: str) -> tuple[str, str]:
 
 
 def claim_words(text: str) -> str:
-    """A claim with the score's name in the place of its key."""
-    return " on ".join(part for part in score_of(text) if part)
+    """A claim with the score's name in the place of its key, and with its source."""
+    claim = parse_claim(text)
+    source = f" ({claim.source})" if claim and claim.source and claim.score in METRICS else ""
+    return " on ".join(part for part in score_of(text) if part) + source
 
 
 def by_advice(verdicts: Sequence[Verdict]) -> dict[str, str]:

@@ -31,7 +31,7 @@ def test_a_record_holds_cells_numbers_and_claims(tmp_path):
     content = record(plan_of(), tmp_path)
     assert pairs(content) == [("1x1", 1), ("16x16", 1), ("70x70", 1), ("286x286", 1)]
     assert content["published"]["rows"]["70x70"]["fcn.class_iou"] == 0.17
-    assert "70x70 > 1x1 on fcn.pixel_accuracy" in content["claims"]
+    assert "70x70 > 1x1 on fcn.pixel_accuracy (Table 3)" in content["claims"]
     assert content["own"] == []
     assert content["steps"] == 3000 and content["size"] == [128, 128]
 
@@ -51,8 +51,8 @@ def test_cells_of_other_data_or_settings_are_never_kept(tmp_path):
 def test_cells_scored_by_another_scorer_are_never_kept(tmp_path):
     plan = plan_of(seeds=(5,))
     record(plan, tmp_path)
-    scorer = plan.profile.scorer.model_copy(update={"batches": 1})
-    other = replace(plan, profile=plan.profile.model_copy(update={"scorer": scorer}), seeds=(1,))
+    scorer = plan.profile.scorer_from_scratch.model_copy(update={"batches": 1})
+    other = replace(plan, profile=plan.profile.model_copy(update={"scorer_from_scratch": scorer}), seeds=(1,))
     assert {seed for _, seed in pairs(record(other, tmp_path))} == {1}
 
 

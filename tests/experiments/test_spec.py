@@ -61,7 +61,8 @@ def test_published_numbers_and_claims_are_about_the_arms(name):
     assert set(suite.published.rows) >= set(suite.arms)
     assert suite.claims
     for claim in suite.claims:
-        better, _, worse, score = parse_claim(claim)
+        better, _, worse, score, source = parse_claim(claim)
+        assert source, "every shipped claim says where it is from"
         assert {better, worse} <= set(suite.arms)
         column = suite.published.columns.index(score)
         rows = suite.published.rows

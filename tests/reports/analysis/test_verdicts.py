@@ -291,6 +291,8 @@ def test_arms_with_spaces_and_signs() -> None:
 
 
 def test_no_word_without_evidence() -> None:
+    sourced = parse_claim(f"a (b) > c on {PIXEL} (Section 4.2 and Table 1)")
+    assert (sourced.first, sourced.source) == ("a (b)", "Section 4.2 and Table 1")
     claim = parse_claim(CLAIM)
     found = difference([0.5, 0.6], [0.5, 0.6], True)  # the same values
     assert claim
