@@ -52,7 +52,9 @@ def test_cells_scored_by_another_scorer_are_never_kept(tmp_path):
     plan = plan_of(seeds=(5,))
     record(plan, tmp_path)
     scorer = plan.profile.scorer_from_scratch.model_copy(update={"batches": 1})
-    other = replace(plan, profile=plan.profile.model_copy(update={"scorer_from_scratch": scorer}), seeds=(1,))
+    other = replace(
+        plan, profile=plan.profile.model_copy(update={"scorer_from_scratch": scorer}), seeds=(1,)
+    )
     assert {seed for _, seed in pairs(record(other, tmp_path))} == {1}
 
 
