@@ -12,19 +12,24 @@ Tibshirani 1993, chapter 10), their percentiles are clipped to the range of the 
 interval is extended to its score where that lies outside. Means over images have no bias; the shift
 corrects only the noise of their draws.
 
+Frames of one film are not independent images. Where the names tell which images belong to one clip,
+whole clips are drawn: the counts or sums of a clip's images stand for one image.
+
 `scipy.stats.bootstrap` does not serve: BCa takes a normal quantile of the share of draws below the
 score, which is infinite if all are; its other methods give intervals without the score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from eval import color, fcn_score
 from eval.metrics import METRICS
+from pix2pix.common.errors import UserError
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -35,19 +40,49 @@ IMAGES_AT_ONCE = 512
 Interval = tuple[float, float]
 
 
-def settings(images: int) -> dict[str, Any]:
-    """How the intervals are computed, for the record."""
+def settings(images: int, clips: int | None = None) -> dict[str, Any]:
+    """How the intervals are computed, for the record; `clips`: that are drawn whole."""
     if images < 2:
         return {"method": "none: one image has no interval over images"}
+    drawn = "test images" if clips is None else f"{clips} clips of test images, each drawn whole"
     return {
-        "method": "bias-corrected percentile bootstrap over test images",
+        "method": f"bias-corrected percentile bootstrap over {drawn}",
         "level": LEVEL,
         "resamples": RESAMPLES,
         "seed": SEED,
     }
 
 
-def mean_intervals(per_image: Mapping[str, np.ndarray]) -> dict[str, Interval]:
+def clip_numbers(names: Sequence[str], pattern: str) -> np.ndarray:
+    """(N,) int: which clip each image belongs to; images with the same match of `pattern` at the
+    beginning of their names are of one clip.
+
+    Raises UserError if a name does not match, if every image is a clip, or all are of one.
+    """
+    found = [re.match(pattern, name) for name in names]
+    for name, match in zip(names, found, strict=True):
+        if match is None:
+            raise UserError(f"clip: {pattern!r} does not match the name {name}")
+    clips = [match[0] for match in found if match is not None]
+    count = len(set(clips))
+    if count == 1 or (count == len(names) > 2):
+        what = "all images are of one clip" if count == 1 else "every image is a clip of its own"
+        raise UserError(f"clip: with {pattern!r}, {what} (such as {names[0]}: {clips[0]!r})")
+    return np.unique(clips, return_inverse=True)[1]
+
+
+def by_clip(rows: np.ndarray, clips: np.ndarray | None) -> np.ndarray:
+    """(N, …) to the sums of each clip's rows, (clips, …); as they are without clips."""
+    if clips is None:
+        return rows
+    sums = np.zeros((clips.max() + 1, *rows.shape[1:]), rows.dtype)
+    np.add.at(sums, clips, rows)
+    return sums
+
+
+def mean_intervals(
+    per_image: Mapping[str, np.ndarray], clips: np.ndarray | None = None
+) -> dict[str, Interval]:
     """Intervals of scores that are means over images, from {score: (N,) finite values}.
 
     The interval of a name that is not in METRICS is not clipped.
@@ -55,8 +90,9 @@ def mean_intervals(per_image: Mapping[str, np.ndarray]) -> dict[str, Interval]:
     names = list(per_image)
     if not names or len(per_image[names[0]]) < 2:
         return {}
-    table = np.stack([per_image[name] for name in names], axis=1)
-    drawn = np.concatenate([sums / len(table) for sums in _resampled(table)])
+    images = np.ones(len(per_image[names[0]]))
+    table = by_clip(np.stack([*(per_image[name] for name in names), images], axis=1), clips)
+    drawn = np.concatenate([sums[:, :-1] / sums[:, -1:] for sums in _resampled(table)])
     return {
         name: _interval(name, drawn[:, k], float(np.mean(per_image[name])))
         for k, name in enumerate(names)

@@ -43,6 +43,8 @@ class Scoring:
         lpips: from `eval.lpips.load_lpips`, or the NotMeasured that it raised.
         label_reader: takes the matched files and returns how to read the label maps; None: as
             index maps.
+        clip: a regular expression: images whose names begin with the same match are frames of one
+            film clip, and the intervals over images draw whole clips. None: every image by itself.
         label_endings: which of the label files of Cityscapes can be read, the best first.
 
     Raises:
@@ -57,6 +59,7 @@ class Scoring:
     class_names: Sequence[str] | None = None
     lpips: Distance | NotMeasured | None = None
     label_reader: Callable[[Matched], LabelReader] | None = None
+    clip: str | None = None
     label_endings: Sequence[str] = (TRAIN_IDS,)
 
     def __post_init__(self) -> None:
@@ -83,8 +86,9 @@ class FamilyScores:
         """The scores of the whole set; NaN if no pixel was labelled."""
         raise NotImplementedError
 
-    def intervals(self) -> dict[str, bootstrap.Interval]:
-        """The 95 % intervals over test images; empty if there are none."""
+    def intervals(self, clips: Array | None = None) -> dict[str, bootstrap.Interval]:
+        """The 95 % intervals over test images, or over their clips (`bootstrap.clip_numbers`);
+        empty if there are none."""
         raise NotImplementedError
 
 
@@ -107,8 +111,8 @@ class MeanScores(FamilyScores):
     def values(self) -> dict[str, float]:
         return {name: float(np.mean(column)) for name, column in self.per_image().items()}
 
-    def intervals(self) -> dict[str, bootstrap.Interval]:
-        return bootstrap.mean_intervals(self.per_image())
+    def intervals(self, clips: Array | None = None) -> dict[str, bootstrap.Interval]:
+        return bootstrap.mean_intervals(self.per_image(), clips)
 
 
 class ColorScores(FamilyScores):
@@ -131,8 +135,8 @@ class ColorScores(FamilyScores):
         found = color.intersections(translations, targets, width)
         return {f"color.{channel}": value for channel, value in found.items()}
 
-    def intervals(self) -> dict[str, bootstrap.Interval]:
-        return bootstrap.color_intervals(*self.counts())
+    def intervals(self, clips: Array | None = None) -> dict[str, bootstrap.Interval]:
+        return bootstrap.color_intervals(*(bootstrap.by_clip(c, clips) for c in self.counts()))
 
 
 class ClassScores(FamilyScores):
@@ -172,8 +176,9 @@ class ClassScores(FamilyScores):
         summed = fcn_score.scores(self.confusions().sum(0), self.scored)
         return {f"{self.family}.{name}": value for name, value in summed.items()}
 
-    def intervals(self) -> dict[str, bootstrap.Interval]:
-        return bootstrap.class_intervals(self.confusions(), self.family, self.scored)
+    def intervals(self, clips: Array | None = None) -> dict[str, bootstrap.Interval]:
+        confusions = bootstrap.by_clip(self.confusions(), clips)
+        return bootstrap.class_intervals(confusions, self.family, self.scored)
 
 
 def build_family(

@@ -98,6 +98,7 @@ def score_folders(
     label_maps: dict[str, Any] = {}
     if labelled is not None:
         read, label_maps = _label_reading(scoring, matched, labelled.classes)
+    clips = bootstrap.clip_numbers(matched.names, scoring.clip) if scoring.clip else None
     for measured in measure_all(matched, ImageMeasurement(families, read), workers, progress):
         for name, family in families.items():
             family.measured.append(measured[name])
@@ -114,10 +115,12 @@ def score_folders(
         **({"label_maps": label_maps} if label_maps else {}),
         **({"protocol": scoring.protocol} if scoring.protocol else {}),
         **{name: family.settings for name, family in families.items()},
-        "bootstrap": bootstrap.settings(len(matched.names)),
+        "bootstrap": bootstrap.settings(
+            len(matched.names), None if clips is None else int(clips.max()) + 1
+        ),
         "versions": _versions(),
     }
-    return _results(matched.names, scoring, families, reasons, settings)
+    return _results(matched.names, scoring, families, reasons, settings, clips)
 
 
 def _build_families(
@@ -161,11 +164,12 @@ def _results(
     families: Mapping[str, FamilyScores],
     reasons: dict[str, str],
     settings: dict[str, Any],
+    clips: np.ndarray | None,
 ) -> ScoreResults:
     """The results of all families once every image is added."""
     wanted = [name for family in scoring.families for name in of_family(family)]
     values = {name: v for family in families.values() for name, v in family.values().items()}
-    intervals = {n: i for family in families.values() for n, i in family.intervals().items()}
+    intervals = {n: i for family in families.values() for n, i in family.intervals(clips).items()}
     unlabelled = [name for name, value in values.items() if not math.isfinite(value)]
     reasons = reasons | dict.fromkeys(unlabelled, "no pixel is labelled")
     results = ScoreResults(

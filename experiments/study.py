@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from eval.bootstrap import clip_numbers
 from experiments.plan import SEEDS_THAT_DECIDE, Plan, make_plan
 from experiments.progress import duration, make_progress
 from experiments.record import write_record
@@ -247,6 +248,8 @@ def _prepare(study: Study) -> tuple[str, dict[str, int]]:
                 f"data set {study.entry.name}: no pixel of the {split} split has a class: "
                 "check classes and ignore in its entry"
             )
+    if study.entry.clip:
+        clip_numbers(data.test.names, study.entry.clip)
     pairs = {split: len(getattr(data, split).names) for split in ("train", "val", "test")}
     counts = ", ".join(f"{count} {split}" for split, count in pairs.items())
     say(f"data set {study.entry.name}: {counts}; fingerprint {data.fingerprint[:12]}")

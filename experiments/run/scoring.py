@@ -55,6 +55,7 @@ def score(
             classes=len(session.data.class_names) or None,
             class_names=session.data.class_names or None,
             lpips=lpips,
+            clip=session.entry.clip,
         ),
     )
     side = label_side(session.entry, session.job.config.direction)

@@ -131,6 +131,9 @@ class DatasetEntry(_Fields):
     colours: dict[str, ClassColour] = Field(default={}, alias="classes", max_length=254)
     ignore: tuple[Byte | Colour, ...] | Literal["rest"] = ()
     """Index values or colours of no class; rest: all values that no class has."""
+    clip: StrictStr | None = None
+    """A regular expression: images whose names begin with the same match are frames of one film
+    clip, and intervals over test images draw whole clips."""
     archive: Archive | None = None
     paper: Paper = Paper()
     notes: StrictStr = ""
@@ -203,6 +206,10 @@ class DatasetEntry(_Fields):
                     "classes: a class's name has 1 to 60 characters, none of < > ` | \\, and does "
                     f"not begin with = + - @ (got {text[:60]!r})"
                 )
+        try:
+            re.compile(self.clip or "")
+        except re.error as error:
+            raise ValueError(f"clip: not a regular expression: {error}") from None
 
     def _check_sides(self) -> None:
         for role, side in self.sides.items():

@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from eval import bootstrap, fcn_score
 from eval.color import BINS, intersections
+from pix2pix.common.errors import UserError
 
 
 def test_two_images_have_four_equally_likely_draws():
@@ -128,3 +129,45 @@ def test_many_matrices_at_once_score_as_each_alone(confusions):
     for index, confusion in enumerate(confusions):
         for name, value in fcn_score.scores(confusion).items():
             assert at_once[name][index] == pytest.approx(value, rel=0, abs=0, nan_ok=True)
+
+
+def test_clips_are_named_by_a_pattern():
+    names = ("0001TP_1", "0001TP_2", "Seq05_1", "Seq05_2")
+    assert bootstrap.clip_numbers(names, "[^_]+").tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "problem"),
+    [
+        ("x", "does not match the name a_1"),
+        (".", "all images are of one clip"),
+        (".+", "every image is a clip of its own"),
+    ],
+)
+def test_a_pattern_that_groups_nothing_or_everything_is_refused(pattern, problem):
+    with pytest.raises(UserError, match=f"clip: .*{problem}"):
+        bootstrap.clip_numbers(("a_1", "a_2", "a_3"), pattern)
+
+
+def test_whole_clips_are_drawn():
+    """Ten frames of each of four clips: as wide as four images that are the clips' means, and
+    much wider than forty images."""
+    clips = np.repeat(np.arange(4), 10)
+    values = np.repeat([0.1, 0.3, 0.5, 0.9], 10)
+    of_clips = bootstrap.mean_intervals({"x": values}, clips)["x"]
+    assert of_clips == pytest.approx(bootstrap.mean_intervals({"x": values[::10]})["x"])
+    low, high = bootstrap.mean_intervals({"x": values})["x"]
+    assert of_clips[1] - of_clips[0] > 2 * (high - low)
+
+
+def test_clips_of_unequal_length_weigh_as_their_images():
+    clips = np.array([0, 0, 0, 1])
+    values = np.array([1.0, 1.0, 1.0, 0.0])
+    low, high = bootstrap.mean_intervals({"x": values}, clips)["x"]
+    assert low <= 0.75 <= high
+    assert bootstrap.by_clip(np.eye(4, dtype=int), clips).tolist() == [[1, 1, 1, 0], [0, 0, 0, 1]]
+
+
+def test_the_record_says_what_was_drawn():
+    assert "over 2 clips of test images" in bootstrap.settings(4, 2)["method"]
+    assert bootstrap.settings(4)["method"].endswith("over test images")
