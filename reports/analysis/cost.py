@@ -41,7 +41,7 @@ def cost_table(runs: SuiteRuns) -> Section:
     head = ["arm", "n", "seconds per step", f"{unit} per cell", "outside training"]
     head += ["peak memory (MiB)", "G parameters", "D parameters"]
     total = time_in_all(runs)
-    total = f"Time in all: {total}." if total else "No time was recorded."
+    total = f"Time in all, runs added up: {total}." if total else "No time was recorded."
     return Section("Cost", f"{MEANS} {total}", head, rows)
 
 

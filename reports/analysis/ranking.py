@@ -77,6 +77,8 @@ class RankOrder:
         """`the other way round: A and B`, or that the order is the same."""
         if self.swapped:
             return "the other way round: " + ", ".join(f"{a} and {b}" for a, b in self.swapped)
+        if len(self.ours) == 1 < len(self.theirs):
+            return "no order here: all arms are equal"
         same = [set(group) for group in self.ours] == [set(group) for group in self.theirs]
         return "the same order" + ("" if same else " but for ties")
 

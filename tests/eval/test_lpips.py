@@ -69,7 +69,7 @@ def test_loading_leaves_the_random_state_alone(file):
 
 
 def test_without_weights_it_is_not_measured():
-    with pytest.raises(NotMeasured, match="`python -m eval"):
+    with pytest.raises(NotMeasured, match="python -m eval"):
         load_lpips("alex", download=False)
     with pytest.raises(UserError, match="no such file"):
         load_lpips("alex", Path("absent.pth"))

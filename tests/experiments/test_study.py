@@ -5,7 +5,15 @@ import pytest
 
 from experiments.plan import SEEDS_THAT_DECIDE, make_plan
 from experiments.spec import load_suite
-from experiments.study import Options, _check_disk, _priority, few_seeds, make_study, plan_jobs
+from experiments.study import (
+    Options,
+    _check_disk,
+    _priority,
+    advice,
+    few_seeds,
+    make_study,
+    plan_jobs,
+)
 from pix2pix.common.errors import UserError
 from pix2pix.data.registry import load_registry
 from reports.analysis.statistics import ALPHA, FEW, smallest_p
@@ -51,3 +59,14 @@ def test_cells_that_are_only_to_be_scored_need_no_room_for_checkpoints(tmp_path,
         job.directory.mkdir(parents=True)
         (job.directory / "generator.pt").touch()
     _check_disk(tmp_path, jobs, 1)
+
+
+def test_a_study_none_of_whose_claims_can_be_judged_says_so_beforehand():
+    """Pairs of photos have no FCN-score, which every claim of `losses` is about."""
+    registry = load_registry()
+    (told,) = [
+        t for t in advice([make_plan(load_suite("losses"), registry["folder"], "quick")]) if t
+    ]
+    assert told.startswith("suite losses: none of its claims can be judged on folder (A->B)")
+    assert not any(advice([make_plan(load_suite("losses"), registry["procedural"], "quick")]))
+    assert not any(advice([make_plan(load_suite("pixel_loss"), registry["folder"], "quick")]))

@@ -221,7 +221,7 @@ def test_a_verdict_knows_of_a_broken_ceiling() -> None:
     assert verdict.word == "reproduced"
     assert verdict.ceiling == (
         "but the real photos reach only 0.650 and every arm's score lies above the real photos': "
-        "see the note on the scorer"
+        "see the note on the ceiling"
     )
     assert verdict.detail.endswith(verdict.ceiling)
     (line,) = remarks([verdict])

@@ -137,7 +137,8 @@ def test_the_unit_of_a_time_goes_by_its_size() -> None:
     assert table.head[3] == "minutes per cell"
     assert [row[3] for row in table.rows] == ["10.00", "1.00"]
     assert table.text.endswith(
-        "Time in all: 11.0 minutes on unknown (all finished cells; without the scorer's training)."
+        "Time in all, runs added up: 11.0 minutes on unknown (all finished cells; without the"
+        " scorer's training)."
     )
 
 
