@@ -261,9 +261,9 @@ def _prepare(study: Study) -> tuple[str, dict[str, int]]:
 def _check_networks(plans: Sequence[Plan]) -> None:
     """UserError if the disk lacks the pretrained network of an objective."""
     if any(config.objective.uses_vgg for plan in plans for config in plan.configs()):
-        from pix2pix.perceptual import pretrained
+        from pix2pix.data.vgg16 import check_weights
 
-        pretrained()
+        check_weights()
 
 
 def _check_machine(plans: Sequence[Plan]) -> None:

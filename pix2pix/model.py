@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from pix2pix import losses, perceptual
 from pix2pix.common.errors import UserError
 from pix2pix.config import CellConfig, ObjectiveSettings, Precision
+from pix2pix.data.vgg16 import VGG16
 from pix2pix.networks import PatchDiscriminator, build_generator, initialise
-from pix2pix.perceptual import VGG16Features
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Model:
     objective: ObjectiveSettings
     gan_loss: losses.GANLoss
     precision: Precision
-    vgg: VGG16Features | None = None
+    vgg: VGG16 | None = None
     """For the perceptual losses; never trained, so no part of the state."""
     learning_rate: float = float("nan")
     """The rate that was set last."""
@@ -120,7 +120,7 @@ def build(
         initialise(discriminator, torch.Generator().manual_seed(config.seed + 2**32))
         _place(discriminator, device, memory_format)
     _place(generator, device, memory_format)
-    vgg = VGG16Features(config.objective) if config.objective.uses_vgg else None
+    vgg = perceptual.build_vgg(config.objective) if config.objective.uses_vgg else None
     if vgg is not None:
         _place(vgg, device, torch.channels_last)  # a tenth faster on the CPU
     settings, on_gpu = config.training, device.type == "cuda"

@@ -9,12 +9,10 @@ BatchNorm is instance normalisation.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
 
 from pix2pix.config import (
     GeneratorSettings,
@@ -65,7 +63,8 @@ class Down(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) to (N, filters, H/2, W/2)."""
         if self.products and is_product(x, len(x) * (x.shape[2] // 2) * (x.shape[3] // 2)):
-            return _DownProduct.apply(x, self.weight)
+            rows = _patches(x) @ self.weight.flatten(1).t()
+            return _image(rows, (len(x), x.shape[2] // 2, x.shape[3] // 2))
         return super().forward(x)
 
 
@@ -81,7 +80,7 @@ class Up(nn.ConvTranspose2d):
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(N, channels, H, W) to (N, filters, 2H, 2W)."""
         if self.products and is_product(x, len(x) * x.shape[2] * x.shape[3]):
-            return _UpProduct.apply(x, self.weight)
+            return _overlaid(_rows(x) @ self.weight.flatten(1), (len(x), x.shape[2], x.shape[3]))
         return super().forward(x, output_size)
 
 
@@ -106,50 +105,6 @@ def _image(rows: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """The inverse of `_rows`, for (N, h, w)."""
     n, h, w = shape
     return rows.view(n, h * w, -1).transpose(1, 2).reshape(n, -1, h, w)
-
-
-class _DownProduct(torch.autograd.Function):
-    """`Down` as a product of patches with its weights (filters, channels, 4, 4)."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor) -> Tensor:
-        patches = _patches(x)
-        ctx.save_for_backward(patches, weight)
-        return _image(patches @ weight.flatten(1).t(), (len(x), x.shape[2] // 2, x.shape[3] // 2))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        patches, weight = ctx.saved_tensors
-        rows, of_x, of_weight = _rows(gradient), None, None
-        if ctx.needs_input_grad[0]:
-            n, _, h, w = gradient.shape
-            of_x = _overlaid(rows @ weight.flatten(1), (n, h, w))
-        if ctx.needs_input_grad[1]:
-            of_weight = (rows.t() @ patches).view(weight.shape)
-        return of_x, of_weight
-
-
-class _UpProduct(torch.autograd.Function):
-    """`Up` as a product of rows with its weights (channels, filters, 4, 4)."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor) -> Tensor:
-        rows = _rows(x)
-        ctx.save_for_backward(rows, weight)
-        return _overlaid(rows @ weight.flatten(1), (len(x), x.shape[2], x.shape[3]))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        rows, weight = ctx.saved_tensors
-        patches, of_x, of_weight = _patches(gradient), None, None
-        if ctx.needs_input_grad[0]:
-            n, _, h, w = gradient.shape
-            of_x = _image(patches @ weight.flatten(1).t(), (n, h // 2, w // 2))
-        if ctx.needs_input_grad[1]:
-            of_weight = (rows.t() @ patches).view(weight.shape)
-        return of_x, of_weight
 
 
 class BatchStatisticsNorm(nn.BatchNorm2d):

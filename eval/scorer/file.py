@@ -103,7 +103,7 @@ def load_scorer(path: Path, device: str | torch.device = "cpu") -> tuple[Scorer,
     model: Scorer
     if "pretrained" in network:
         model = PretrainedScorer(network["classes"])
-        if model.backbone != network["backbone_digest"]:
+        if model.vgg.digest != network["backbone_digest"]:
             raise UserError(f"{path}: was trained on other weights of VGG16 than this machine has")
     else:
         model = FCN8s(**network)

@@ -8,7 +8,6 @@ yardstick (eval/scorer/yardstick.py, docs/scores.md) shows what each scorer can 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,16 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eval.scorer.train import IGNORED, check_labelled, endless_order, normalise
-from pix2pix.common.errors import NotMeasured, UserError
-from pix2pix.data.backbones import BACKBONES, load_convolutions
+from eval.scorer.train import check_loss, endless_order, mean_loss, normalise, split_held
+from pix2pix.data.vgg16 import VGG16
 
-STAGES = (2, 2, 3, 3, 3)
-"""Convolutions of VGG16 before each pooling."""
-CHANNELS = (256, 512, 512)
-"""Of pool3, pool4 and pool5, which the heads see."""
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's channels in [0, 1]."""
+LEVELS = {"pool3": 256, "pool4": 512, "pool5": 512}
+"""The layers of VGG16 that the heads see, and their channels."""
 
 
 @dataclass(frozen=True)
@@ -63,26 +57,15 @@ class PretrainedScorer(nn.Module):
     Raises UserError where the weights of VGG16 are not on this machine.
     """
 
-    image_mean: Tensor
-    image_deviation: Tensor
-
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.classes = classes
-        try:
-            backbone = load_convolutions("vgg", download=False)
-        except NotMeasured as reason:
-            raise UserError(f"the scorer's network: {reason}") from reason
-        self.backbone = backbone.digest
-        for name, tensor in backbone.tensors.items():
-            self.register_buffer(name.replace(".", "_"), tensor, persistent=False)
-        for name, values in (("image_mean", MEAN), ("image_deviation", DEVIATION)):
-            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
-        for level, channels in enumerate(CHANNELS):
+        self.vgg = VGG16(tuple(LEVELS))
+        for level, channels in enumerate(LEVELS.values()):
             self.register_buffer(f"mean{level}", torch.zeros(1, channels, 1, 1))
             self.register_buffer(f"deviation{level}", torch.ones(1, channels, 1, 1))
         self.heads = nn.ModuleList(
-            nn.utils.skip_init(nn.Conv2d, channels, classes, 1) for channels in CHANNELS
+            nn.utils.skip_init(nn.Conv2d, channels, classes, 1) for channels in LEVELS.values()
         )
         for head in self.heads.children():
             nn.init.zeros_(head.weight)  # type: ignore[arg-type]
@@ -91,21 +74,12 @@ class PretrainedScorer(nn.Module):
     @property
     def specification(self) -> dict[str, Any]:
         """What builds this network again, as its file records it."""
-        return {"pretrained": "vgg16", "classes": self.classes, "backbone_digest": self.backbone}
+        return {"pretrained": "vgg16", "classes": self.classes, "backbone_digest": self.vgg.digest}
 
     @torch.no_grad()
     def features(self, images: Tensor) -> list[Tensor]:
         """pool3, pool4 and pool5 of images in [-1, 1]."""
-        x = ((images + 1) / 2 - self.image_mean) / self.image_deviation
-        layers, pooled = iter(BACKBONES["vgg"].layers), []
-        for convolutions in STAGES:
-            for _ in range(convolutions):
-                layer = f"features_{next(layers)}"
-                weight, bias = getattr(self, f"{layer}_weight"), getattr(self, f"{layer}_bias")
-                x = F.relu(F.conv2d(x, weight, bias, padding=1))
-            x = F.max_pool2d(x, 2)
-            pooled.append(x)
-        return pooled[2:]
+        return list(self.vgg(images).values())
 
     def classify(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
         """Class scores of `size` (H, W) from pool3, pool4 and pool5."""
@@ -151,9 +125,7 @@ def train_heads(
     Raises:
         UserError: no pixel is labelled, a loss is not finite, or VGG16's weights are missing.
     """
-    held = np.unique(np.asarray([] if held_out is None else held_out, np.int64))
-    check_labelled(labels, held)
-    others = np.setdiff1d(np.arange(len(photos)), held)
+    _, others = split_held(labels, held_out)
     count = min(settings.photos, len(others))
     chosen = others[[i * len(others) // count for i in range(count)]]
     model = PretrainedScorer(classes).to(device)
@@ -170,13 +142,11 @@ def train_heads(
         batch = [next(order) for _ in range(settings.batch)]
         wanted = truth[batch].to(device)
         scores = model.classify([level[batch].to(device) for level in levels], photos.shape[1:3])
-        total = F.cross_entropy(scores, wanted, ignore_index=IGNORED, reduction="sum")
-        loss = total / (wanted != IGNORED).sum().clamp(min=1)
+        loss = mean_loss(scores, wanted)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        if not math.isfinite(loss.item()):
-            raise UserError(f"training the scorer: the loss of batch {done} is {loss.item()}")
+        check_loss(loss.item(), done)
         if progress is not None:
             progress(done, loss.item(), rate)
     return model.eval()
@@ -184,7 +154,7 @@ def train_heads(
 
 def _features(model: PretrainedScorer, photos: np.ndarray, chosen: np.ndarray) -> list[Tensor]:
     """pool3, pool4 and pool5 of the chosen photos, in half precision to save memory."""
-    device = model.image_mean.device
+    device = model.vgg.mean.device
     found: list[list[Tensor]] = [[], [], []]
     for start in range(0, len(chosen), 4):
         images = normalise(torch.from_numpy(np.array(photos[chosen[start : start + 4]])))

@@ -108,9 +108,7 @@ def train_scorer(
         UserError: no pixel is labelled in the photos held out or in the others, or a loss is not
             finite.
     """
-    held = np.unique(np.asarray([] if held_out is None else held_out, np.int64))
-    trained_on = np.setdiff1d(np.arange(len(photos)), held)
-    check_labelled(labels, held)
+    held, trained_on = split_held(labels, held_out)
     device = torch.device(device)
     stopping = Stopping(settings.batches, settings.patience)
     best: dict[str, Tensor] = {}
@@ -130,8 +128,7 @@ def train_scorer(
             batch = augmented(photos[chosen], labels[chosen], generator)
             loss = _training_step(model, optimiser, *batch)
             done += 1
-            if not math.isfinite(loss):
-                raise UserError(f"training the scorer: the loss of batch {done} is {loss}")
+            check_loss(loss, done)
             if progress is not None:
                 progress(done, loss, rate)
             if len(held) and (done % settings.validate_every == 0 or done == stopping.end):
@@ -150,13 +147,11 @@ def train_scorer(
 def _training_step(
     model: FCN8s, optimiser: torch.optim.Optimizer, images: Tensor, truth: Tensor
 ) -> float:
-    """One step; returns the mean loss of the labelled pixels, 0 (not 0/0) if there are none."""
+    """One step; returns its loss."""
     model.train()
     device = next(model.parameters()).device
     predictions = model(images.to(device, memory_format=torch.channels_last))
-    truth = truth.to(device)
-    total = functional.cross_entropy(predictions, truth, ignore_index=IGNORED, reduction="sum")
-    loss = total / (truth != IGNORED).sum().clamp(min=1)
+    loss = mean_loss(predictions, truth.to(device))
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()
@@ -255,10 +250,25 @@ def _labelled(labels: np.ndarray) -> np.ndarray:
     return np.array([(image != IGNORED).any() for image in labels], bool)
 
 
-def check_labelled(labels: np.ndarray, held: np.ndarray) -> None:
-    """UserError if no pixel is labelled in the photos held out (indices), or in the others."""
+def split_held(labels: np.ndarray, held_out: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted indices of the photos held out, and of the others; UserError if no pixel is labelled
+    in the one part or in the other."""
+    held = np.unique(np.asarray([] if held_out is None else held_out, np.int64))
     labelled = _labelled(labels)
     if not np.delete(labelled, held).any():
         raise UserError("training the scorer: no pixel is labelled")
     if len(held) and not labelled[held].any():
         raise UserError("training the scorer: the photos held out have no labelled pixel")
+    return held, np.setdiff1d(np.arange(len(labels)), held)
+
+
+def mean_loss(scores: Tensor, truth: Tensor) -> Tensor:
+    """Cross-entropy averaged over the labelled pixels; 0 (not 0/0) if there are none."""
+    total = functional.cross_entropy(scores, truth, ignore_index=IGNORED, reduction="sum")
+    return total / (truth != IGNORED).sum().clamp(min=1)
+
+
+def check_loss(loss: float, batch: int) -> None:
+    """Raise UserError if the loss of a batch is not finite."""
+    if not math.isfinite(loss):
+        raise UserError(f"training the scorer: the loss of batch {batch} is {loss}")

@@ -23,6 +23,7 @@ from eval.fcn_score import confusion_matrix, scores
 from eval.scorer.file import load_scorer
 from eval.scorer.train import segment
 from pix2pix.common.errors import UserError, exit_status
+from pix2pix.data.decode import read_labels, read_rgb
 from pix2pix.data.layouts import images_in
 
 MOST_PHOTOS = 32
@@ -123,12 +124,12 @@ def _print(scorer: Path, reference: Path) -> None:
     photos, labels = (images_in(reference / side) for side in ("targets", "labels"))
     if not photos or photos.keys() != labels.keys():
         raise UserError(f"{reference}: targets/ and labels/ must hold the same names")
-    names = sorted(photos)
-    images, maps = (
-        np.stack([np.asarray(Image.open(side[name])) for name in names])
-        for side in (photos, labels)
-    )
-    found = yardstick(model, images, maps, len(record["class_names"]))
+    names, classes = sorted(photos), len(record["class_names"])
+    images = [read_rgb(Path(photos[name])) for name in names]
+    maps = [read_labels(Path(labels[name]), classes) for name in names]
+    if len({array.shape[:2] for array in (*images, *maps)}) > 1:
+        raise UserError(f"{reference}: the images must all have one size")
+    found = yardstick(model, np.stack(images), np.stack(maps), classes)
     print(f"{'photos':20s} per-pixel  per-class  class IoU")
     for name, values in found.items():
         three = (values[n] for n in ("pixel_accuracy", "class_accuracy", "class_iou"))

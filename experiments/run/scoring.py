@@ -162,16 +162,21 @@ def train_scorer_now(session: Session, folder: Path, path: Path) -> None:
     session.emit({"event": "phase", "phase": "training the scorer", "total": settings.batches})
     curves = ScorerCurves(session, journal, settings.batches)
     try:
-        what = (photos, labels, len(session.data.class_names))
-        how = (curves.batch, session.job.device)
+        classes, device = len(session.data.class_names), session.job.device
         model: Scorer
         if isinstance(settings, HeadSettings):
-            model = train_heads(*what, settings, *how, held_out=held)
+            model = train_heads(
+                photos, labels, classes, settings, curves.batch, device, held_out=held
+            )
             if len(held):
-                seen = confusion_matrix(segment(model, photos[held]), labels[held], what[2])
-                curves.validated(settings.batches, scores(seen))
+                found = confusion_matrix(segment(model, photos[held]), labels[held], classes)
+                curves.validated(settings.batches, scores(found))
         else:
-            model = train_scorer(*what, settings, *how, held_out=held, validated=curves.validated)
+            model = train_scorer(
+                *(photos, labels, classes, settings, curves.batch, device),
+                held_out=held,
+                validated=curves.validated,
+            )
     except UserError as error:
         journal.append("failed", error=str(error), log="")
         raise

@@ -1,6 +1,7 @@
 """`python -m eval.backbones`, on packages that the tests make and, where it lies on disk, the
 conversion of the published one."""
 
+import dataclasses
 import io
 import pickle
 import subprocess
@@ -43,8 +44,6 @@ def package(path, content):
 @pytest.fixture(autouse=True)
 def published(monkeypatch, tmp_path):
     """The stand-in's digest passes for the published one; an empty torch hub."""
-    import dataclasses
-
     digest = digest_of({name: tensor.numpy() for name, tensor in alexnet().items()})
     monkeypatch.setitem(BACKBONES, "alex", dataclasses.replace(BACKBONES["alex"], digest=digest))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
@@ -62,8 +61,6 @@ def test_the_package_becomes_the_file_that_lpips_finds(tmp_path, capsys):
 
 
 def test_torchvisions_file_is_compared_with_the_package(tmp_path, monkeypatch, capsys):
-    import dataclasses
-
     whole = tmp_path / "alexnet.pth"
     torch.save(alexnet(seed=1), whole)
     known = dataclasses.replace(BACKBONES["alex"], sha256=backbones.file_sha256(whole))

@@ -143,7 +143,7 @@ def test_small_maps_as_products_agree_with_torchs_convolution(kind, shape):
     layer_32.load_state_dict(layer.state_dict())
     x.requires_grad_()
     wanted, found = native(layer, x), layer_32(x_32)
-    assert "Product" in type(found.grad_fn).__name__
+    assert "Convolution" not in type(found.grad_fn).__name__
     torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-6)
     weights = torch.rand(wanted.shape, generator=torch.Generator().manual_seed(1))
     (wanted * weights).sum().backward()

@@ -14,11 +14,11 @@ from eval.scorer.train import (
     ScorerSettings,
     Stopping,
     augmented,
-    check_labelled,
     endless_order,
     hold_out,
     normalise,
     segment,
+    split_held,
     train_scorer,
 )
 from pix2pix.common.errors import UserError
@@ -285,11 +285,11 @@ def test_photos_without_a_label_are_not_held_out():
 
 
 def test_held_out_photos_must_leave_labels_on_both_sides():
-    check_labelled(labels_of(4), np.array([3]))
+    split_held(labels_of(4), np.array([3]))
     with pytest.raises(UserError, match="photos held out have no labelled pixel"):
-        check_labelled(labels_of(4, unlabelled=(3,)), np.array([3]))
+        split_held(labels_of(4, unlabelled=(3,)), np.array([3]))
     with pytest.raises(UserError, match="no pixel is labelled"):
-        check_labelled(labels_of(4, unlabelled=(0, 1, 2)), np.array([3]))
+        split_held(labels_of(4, unlabelled=(0, 1, 2)), np.array([3]))
 
 
 def test_photos_are_normalised_to_minus_one_to_one():

@@ -72,6 +72,12 @@ def test_the_command_prints_a_line_per_degradation(tmp_path, capsys):
     assert main(command) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 + len(DEGRADATIONS) and lines[1].startswith("photos ")
+    Image.new("RGB", (40, 48)).save(tmp_path / "targets" / "x.png")
+    assert main(command) == 2
+    assert "must all have one size" in capsys.readouterr().err
+    Image.new("RGB", (48, 40)).save(tmp_path / "labels" / "x.png")
+    assert main(command) == 2
+    assert capsys.readouterr().err.count("\n") == 1
     (tmp_path / "labels" / "x.png").unlink()
     assert main(command) == 2
     assert "targets/ and labels/ must hold the same names" in capsys.readouterr().err

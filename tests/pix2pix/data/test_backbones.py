@@ -1,3 +1,6 @@
+import dataclasses
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -36,8 +39,6 @@ def hub(tmp_path, monkeypatch):
 def test_the_digest_is_the_documented_one():
     """sha256 of "name dtype shape\\n" and the bytes, by hand for two small arrays."""
     arrays = {"b": np.array([1], np.uint8), "a": np.zeros((2, 1), np.float32)}
-    import hashlib
-
     by_hand = b"a <f4 (2, 1)\n" + bytes(8) + b"b |u1 (1,)\n" + b"\x01"
     assert digest_of(arrays) == hashlib.sha256(by_hand).hexdigest()
 
@@ -60,8 +61,6 @@ def test_the_convolutions_alone_are_known_by_their_digest(file, tmp_path, monkey
 
 
 def publish_digest(monkeypatch, digest):
-    import dataclasses
-
     monkeypatch.setitem(BACKBONES, "alex", dataclasses.replace(BACKBONES["alex"], digest=digest))
 
 
