@@ -86,7 +86,8 @@ class Up(nn.ConvTranspose2d):
 
 def _patches(image: Tensor) -> Tensor:
     """(N, C, 2h, 2w) to (N h w, C 16): the 4×4 patch that every output position sees."""
-    return F.unfold(image, 4, padding=1, stride=2).transpose(1, 2).flatten(0, 1)
+    patches = F.unfold(image, 4, padding=1, stride=2).transpose(1, 2).flatten(0, 1)
+    return patches.contiguous()  # then the backward pass, too, reads the weights as they lie
 
 
 def _overlaid(patches: Tensor, shape: tuple[int, int, int]) -> Tensor:
@@ -98,7 +99,7 @@ def _overlaid(patches: Tensor, shape: tuple[int, int, int]) -> Tensor:
 
 def _rows(x: Tensor) -> Tensor:
     """(N, C, h, w) to (N h w, C)."""
-    return x.flatten(2).transpose(1, 2).flatten(0, 1)
+    return x.flatten(2).transpose(1, 2).flatten(0, 1).contiguous()  # as in `_patches`
 
 
 def _image(rows: Tensor, shape: tuple[int, int, int]) -> Tensor:

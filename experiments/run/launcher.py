@@ -215,6 +215,7 @@ def worker_environment(threads: int) -> dict[str, str]:
     # of the time (docs/performance.md).
     environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**25))
     environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**30))
+    environment.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")  # from 2.35 on
     # A program that runs unattended for days writes its errors to the log at once.
     environment["PYTHONUNBUFFERED"] = "1"
     environment["PYTHONFAULTHANDLER"] = "1"
