@@ -61,7 +61,9 @@ def parser() -> argparse.ArgumentParser:
         help="names of suites (see --list), all, or .yaml files",
     )
     p.add_argument(
-        "--profile", default="quick", help="size and length: smoke, quick or paper (default quick)"
+        "--profile",
+        default="quick",
+        help="size and length: smoke, quick, medium or paper (default quick)",
     )
     p.add_argument(
         "--dataset", default="procedural", help="a data set of --list (default procedural)"

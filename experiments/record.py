@@ -10,7 +10,12 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from experiments.plan import Plan, SuiteKey
-from experiments.run.jobs import in_suite_scorer, needs_scorer, reference_config
+from experiments.run.jobs import (
+    in_suite_scorer,
+    label_side,
+    needs_scorer,
+    reference_config,
+)
 from experiments.run.journal import write_json
 from experiments.spec import SETTINGS, PretrainedProfile, Published, suite_names
 from pix2pix.common.errors import UserError
@@ -236,6 +241,7 @@ def deviations(plan: Plan) -> list[str]:
     sentences = [
         *_of_data(plan),
         *of_settings(plan),
+        *_of_the_code(plan),
         "Every epoch is a permutation of the pairs; the public Torch code draws with replacement.",
         "D's gradient is halved, as the paper says, and G's step uses the updated D; the public "
         "Torch code sums it and reuses D's output from before its update.",
@@ -248,6 +254,35 @@ def deviations(plan: Plan) -> list[str]:
             "the published Cityscapes scorer; compare arms with the ground-truth row."
         )
     return sentences
+
+
+def _of_the_code(plan: Plan) -> Iterable[str]:
+    """What this code does otherwise, whatever the settings; reasons are in docs/protocols.md."""
+    configs, side = plan.configs(), label_side(plan.entry, plan.direction)
+    if not all(c.generator.bottleneck_norm for c in configs):
+        yield (
+            "No BatchNorm on the bottleneck, as in the public code since March 2017; the paper's "
+            "tables were made with one."
+        )
+    yield (
+        "D's first and last layer and G's last one train their biases; the public Torch code sets "
+        "all biases to zero at every step."
+    )
+    if any(c.training.batch > 1 for c in configs):
+        yield (
+            "Translated one image at a time, whatever the batch of the training; the paper uses "
+            "the statistics of a test batch of unknown size."
+        )
+    if side:
+        yield (
+            "Label maps are resized by nearest neighbour and stay discrete; the paper's were "
+            "resized bilinearly and saved as JPEG."
+        )
+    if side == "target" and plan.entry.name in TABLE_DATASETS:
+        yield (
+            f"Labels are compared at {plan.size[0]}×{plan.size[1]} pixels; the paper's at "
+            "1024×2048."
+        )
 
 
 def of_settings(plan: Plan) -> list[str]:
@@ -296,13 +331,16 @@ def _of_each_arm(plan: Plan) -> Iterable[str]:
     """Settings that differ from the paper's in every arm; what one arm changes is its question."""
     arms = [plan.settings(arm) for arm in plan.arms]
     for key, field in SETTINGS.items():
-        if key in IN_WORDS or any(key in plan.suite.arms[arm] for arm in plan.arms):
+        if key in (*IN_WORDS, "generator.bottleneck_norm") or any(
+            key in plan.suite.arms[arm] for arm in plan.arms
+        ):
             continue
         values = {arm.get(key, field.default) for arm in arms}
         if key == "training.mirror" and plan.entry.paper.mirror is False:
             values.discard(False)
-        if values - {field.default}:
-            yield f"{key} is {_each(values)}; the paper's is {field.default}."
+        default = 8 if key == "generator.depth" else field.default
+        if values - {default, field.default}:
+            yield f"{key} is {_each(values)}; the paper's is {default}."
 
 
 def _each(values: set) -> str:

@@ -11,7 +11,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from eval.metrics import METRICS
 from pix2pix.common.errors import UserError
@@ -26,7 +34,8 @@ from pix2pix.config import (
 FOLDER = Path(__file__).parent
 GROUND_TRUTH = "ground truth"
 SIDE = Annotated[int, Field(ge=16, le=4096)]
-
+ScorerName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+"""Part of the names of its scores: `fcn.class_iou/NAME`."""
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "generator": GeneratorSettings,
@@ -155,6 +164,8 @@ class ScorerProfile(_Document):
     batch: Annotated[int, Field(ge=2, lt=2**31)]
     validate_every: Annotated[int, Field(ge=1, lt=2**31)]
     patience: Annotated[int, Field(ge=1, lt=2**31)]
+    photometric: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 
 class PretrainedProfile(_Document):
@@ -163,6 +174,8 @@ class PretrainedProfile(_Document):
     photos: Annotated[int, Field(ge=1, lt=2**31)]
     batches: Annotated[int, Field(ge=1, lt=2**31)]
     batch: Annotated[int, Field(ge=1, lt=2**31)]
+    photometric: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 
 class Profile(_Document):
@@ -175,8 +188,20 @@ class Profile(_Document):
     """Used wherever the weights of VGG16 are on the disk."""
     scorer_from_scratch: ScorerProfile
     """Used elsewhere."""
+    other_scorers: dict[ScorerName, PretrainedProfile | ScorerProfile] = {}
+    """They score the same images, and decide nothing: reports show whether verdicts hang on the
+    scorer. One on VGG16 is left out where its weights are not on the disk."""
     paper_schedule: bool = False
     """Length, batch, jitter and mirroring as the paper has them for the data set."""
+
+    @model_validator(mode="after")
+    def _scorers_differ(self) -> Profile:
+        seen: list[BaseModel] = [self.scorer]
+        for name, scorer in self.other_scorers.items():
+            if scorer in seen:
+                raise ValueError(f"other_scorers: {name}: equal to another scorer of this profile")
+            seen.append(scorer)
+        return self
 
 
 class _Profiles(RootModel[dict[str, Profile]]):

@@ -17,7 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eval.scorer.train import check_loss, endless_order, mean_loss, normalise, split_held
+from eval.scorer.train import (
+    check_loss,
+    endless_order,
+    jittered,
+    mean_loss,
+    normalise,
+    split_held,
+)
 from pix2pix.data.vgg16 import VGG16
 
 LEVELS = {"pool3": 256, "pool4": 512, "pool5": 512}
@@ -35,7 +42,9 @@ class HeadSettings:
         batch: photos per step.
         learning_rate: of the first step.
         weight_decay: of AdamW.
-        seed: of the order of the photos.
+        photometric: brightness and contrast of a photo change by up to so much
+            (`eval.scorer.train.jittered`), once per photo, as its features are computed once.
+        seed: of the order of the photos and their changes.
     """
 
     photos: int = 1000
@@ -43,6 +52,7 @@ class HeadSettings:
     batch: int = 8
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
+    photometric: float = 0.0
     seed: int = 0
 
 
@@ -129,13 +139,14 @@ def train_heads(
     count = min(settings.photos, len(others))
     chosen = others[[i * len(others) // count for i in range(count)]]
     model = PretrainedScorer(classes).to(device)
-    levels = _features(model, photos, chosen)
+    generator = torch.Generator().manual_seed(settings.seed)
+    levels = _features(model, jittered(photos[chosen], settings.photometric, generator))
     _standardise(model, levels)
     truth = torch.from_numpy(np.array(labels[chosen])).long()
     optimiser = torch.optim.AdamW(
         model.heads.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
-    order = endless_order(count, torch.Generator().manual_seed(settings.seed))
+    order = endless_order(count, generator)
     for done in range(1, settings.batches + 1):
         rate = settings.learning_rate * (settings.batches - done + 1) / settings.batches
         optimiser.param_groups[0]["lr"] = rate
@@ -152,12 +163,12 @@ def train_heads(
     return model.eval()
 
 
-def _features(model: PretrainedScorer, photos: np.ndarray, chosen: np.ndarray) -> list[Tensor]:
-    """pool3, pool4 and pool5 of the chosen photos, in half precision to save memory."""
+def _features(model: PretrainedScorer, photos: np.ndarray) -> list[Tensor]:
+    """pool3, pool4 and pool5 of photos, in half precision to save memory."""
     device = model.vgg.mean.device
     found: list[list[Tensor]] = [[], [], []]
-    for start in range(0, len(chosen), 4):
-        images = normalise(torch.from_numpy(np.array(photos[chosen[start : start + 4]])))
+    for start in range(0, len(photos), 4):
+        images = normalise(torch.from_numpy(np.array(photos[start : start + 4])))
         for level, maps in zip(found, model.features(images.to(device)), strict=True):
             level.append(maps.half().cpu())
     return [torch.cat(level) for level in found]

@@ -52,6 +52,8 @@ class ScorerSettings:
         patience: validations without a rise of class IoU, after which the learning rate falls to
             0 and the training ends.
         learning_rate: of AdamW, before it falls.
+        photometric: brightness and contrast of every photo of a batch change by up to so much
+            (`jittered`).
         seed: of the weights, the order of the photos, mirroring and dropout.
     """
 
@@ -61,6 +63,7 @@ class ScorerSettings:
     validate_every: int = 70
     patience: int = 3
     learning_rate: float = 2e-3
+    photometric: float = 0.0
     seed: int = 0
 
 
@@ -125,7 +128,8 @@ def train_scorer(
             rate = settings.learning_rate * stopping.factor(done)
             optimiser.param_groups[0]["lr"] = rate
             chosen = trained_on[[next(order) for _ in range(settings.batch)]]
-            batch = augmented(photos[chosen], labels[chosen], generator)
+            seen = jittered(photos[chosen], settings.photometric, generator)
+            batch = augmented(seen, labels[chosen], generator)
             loss = _training_step(model, optimiser, *batch)
             done += 1
             check_loss(loss, done)
@@ -237,6 +241,26 @@ def augmented(
     images[mirrored] = images[mirrored].flip(-1)
     truth[mirrored] = truth[mirrored].flip(-1)
     return images, truth
+
+
+def jittered(photos: np.ndarray, strength: float, generator: torch.Generator) -> np.ndarray:
+    """Photos whose brightness and contrast are multiplied by a factor each, drawn uniformly from
+    1 ± `strength` for every photo: (N, H, W, 3) uint8 to the same. Strength 0 draws nothing.
+
+    Contrast is changed around the mean grey of the photo, as torchvision does.
+    """
+    if strength == 0:
+        return photos
+    from torchvision.transforms.functional import (
+        adjust_brightness,
+        adjust_contrast,
+    )
+
+    images = torch.from_numpy(np.array(photos)).permute(0, 3, 1, 2)
+    factors = 1 + strength * (2 * torch.rand(len(images), 2, generator=generator) - 1)
+    for image, (brightness, contrast) in zip(images, factors.tolist(), strict=True):
+        image.copy_(adjust_contrast(adjust_brightness(image, brightness), contrast))
+    return images.permute(0, 2, 3, 1).numpy()
 
 
 def endless_order(count: int, generator: torch.Generator) -> Iterator[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -49,7 +49,10 @@ class ReferenceConfig(BaseModel):
 
     @property
     def digest(self) -> str:
-        return digest(self)
+        content = self.model_dump(mode="json")
+        if self.scorer:  # a setting that is new changes no digest of before
+            content["scorer"] = self.scorer.model_dump(mode="json", exclude_defaults=True)
+        return digest(content)
 
 
 @with_config(STRICT)
@@ -61,6 +64,16 @@ class DataSource:
     registry: str | None
     root: str
     cache: str
+
+
+@with_config(STRICT)
+@dataclass(frozen=True)
+class OtherScorer:
+    """A scorer beside the first: it scores the same images and decides nothing."""
+
+    reference: str
+    """The digest of the reference whose first scorer it would be, which names its file."""
+    settings: ScorerProfile | PretrainedProfile
 
 
 @with_config(STRICT)
@@ -79,6 +92,8 @@ class Job:
     threads: int = 1
     checkpoint_seconds: float = 60.0
     commit: str = "unknown"
+    others: dict[str, OtherScorer] = field(default_factory=dict)
+    """The other scorers by name."""
 
     @property
     def kind(self) -> Literal["cell", "reference"]:
@@ -135,6 +150,16 @@ def in_suite_scorer(plan: Plan) -> ScorerProfile | PretrainedProfile:
     return plan.profile.scorer if on_disk("vgg") else plan.profile.scorer_from_scratch
 
 
+def other_scorers(plan: Plan, reference: ReferenceConfig) -> dict[str, OtherScorer]:
+    """The profile's other scorers that this machine can train; none where none is needed."""
+    return {
+        name: OtherScorer(reference.model_copy(update={"scorer": settings}).digest, settings)
+        for name, settings in plan.profile.other_scorers.items()
+        if reference.scorer not in (None, settings)
+        and (isinstance(settings, ScorerProfile) or on_disk("vgg"))
+    }
+
+
 def needs_scorer(plan: Plan) -> bool:
     """Whether the FCN-score can be measured: labels as input, photos as target."""
     return bool(plan.entry.classes) and label_side(plan.entry, plan.direction) == "input"
@@ -156,6 +181,7 @@ def build_jobs(
     """
     reference = reference_config(plan, fingerprint)
     shared = (str(out), data, reference.digest, reference.scorer)
+    common["others"] = other_scorers(plan, reference)
     cells = [
         Job(cell.config, f"{cell.arm} seed {cell.seed}", *shared, **common)
         for cell in plan.cells(fingerprint)
@@ -200,9 +226,16 @@ def scores_current(job: Job) -> bool:
             return False
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return False
-    scorer_now = recorded_sha256(scorer_path(job)) if job.scorer and measured_by else None
+    scorer_now = (
+        recorded_sha256(scorer_path(job.out, job.reference)) if job.scorer and measured_by else None
+    )
     if scorer_now not in (None, measured_by):
         return False
+    scored_by = settings.get("other_scorers", {})
+    for name, other in job.others.items():
+        on_the_disk = recorded_sha256(scorer_path(job.out, other.reference))
+        if name not in scored_by or on_the_disk not in (None, scored_by[name]):
+            return False
     if job.kind == "reference":
         return True
     if not settings.get("lpips_backbone_on_disk", True) and on_disk("alex"):
@@ -210,9 +243,9 @@ def scores_current(job: Job) -> bool:
     return settings.get("reference") == job.reference
 
 
-def scorer_path(job: Job) -> Path:
-    """The scorer file of a job's reference, whether it exists or not."""
-    return Path(job.out) / "scorers" / f"{job.reference}.safetensors"
+def scorer_path(out: str, reference: str) -> Path:
+    """The file of a reference's scorer, whether it exists or not."""
+    return Path(out) / "scorers" / f"{reference}.safetensors"
 
 
 def sheet_checksums(directory: Path) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -16,6 +17,7 @@ from experiments.run.scoring import (
     finish,
     lacking,
     score,
+    score_by_others,
     write_image,
 )
 from experiments.run.session import Emit, Session
@@ -26,6 +28,9 @@ from pix2pix.common.files import set_aside
 from pix2pix.config import CellConfig
 from pix2pix.train import Pace, train
 from pix2pix.translation import translate
+
+if TYPE_CHECKING:
+    from eval.scorer.file import Scorer
 
 RECORDS = 200
 """Approximate number of loss records of a training."""
@@ -57,7 +62,7 @@ def run_reference(session: Session) -> None:
     session.record("start", step=0)
     session.record_data()
     reference = ensure_reference_images(session)
-    scorer = ensure_scorer(session)
+    scorer = first_scorer(session)
     # LPIPS and pixel scores of an image against itself are constants.
     families = needed_scores(session.entry, session.job.config.direction)
     measured = [f for f in families if f not in ("lpips", "pixel")]
@@ -66,7 +71,14 @@ def run_reference(session: Session) -> None:
     if scorer is not None and test.labels is not None:
         classes = len(session.data.class_names)
         sheet.settings["yardstick"] = yardstick(scorer, test.targets, test.labels, classes)
+    score_by_others(session, reference / "targets", sheet)
     finish(session, sheet)
+
+
+def first_scorer(session: Session) -> Scorer | None:
+    """The scorer that decides; None where the data set and the direction need none."""
+    settings = session.job.scorer
+    return ensure_scorer(session, session.job.reference, settings) if settings else None
 
 
 def run_cell(session: Session, config: CellConfig) -> None:
@@ -84,12 +96,14 @@ def run_cell(session: Session, config: CellConfig) -> None:
     # is then not trained from the start.
     checkpoints.keep(1)
     translate_cell(session, config, generator.to(session.device))
-    scorer = ensure_scorer(session)  # first, because scores of another scorer are outdated
+    scorer = first_scorer(session)  # now, because scores of another scorer are outdated
     scored = last(session.journal.records(), "scores") is not None
     if not scored or not scores_current(job):
         session.emit({"event": "phase", "phase": "scoring"})
         wanted = needed_scores(session.entry, job.config.direction)
-        finish(session, score(session, job.directory / "translations", wanted, scorer))
+        sheet = score(session, job.directory / "translations", wanted, scorer)
+        score_by_others(session, job.directory / "translations", sheet)
+        finish(session, sheet)
     checkpoints.keep(0)
 
 

@@ -22,7 +22,7 @@ from eval.scorer.train import ScorerSettings, hold_out, segment, train_scorer
 from experiments.run.jobs import label_side, scorer_path, sheet_checksums
 from experiments.run.journal import Journal, clear_leftovers, is_done, last, write_json
 from experiments.run.session import Session, waiting
-from experiments.spec import PretrainedProfile
+from experiments.spec import PretrainedProfile, ScorerProfile
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import replacing, set_aside
 from pix2pix.data.backbones import on_disk
@@ -95,16 +95,36 @@ def finish(session: Session, sheet: ScoreResults) -> None:
     )
 
 
-def ensure_scorer(session: Session) -> Scorer | None:
-    """The FCN-8s for this data and size: from its file, or trained now by whoever comes first.
+def score_by_others(session: Session, translations: Path, sheet: ScoreResults) -> None:
+    """Add what the other scorers say: `fcn.class_iou/NAME` and the like, and their weights."""
+    reference = ensure_reference_images(session)
+    for name, other in session.job.others.items():
+        found = score_folders(
+            translations,
+            reference / "targets",
+            reference / "labels",
+            Scoring(
+                families=["fcn"],
+                scorer=ensure_scorer(session, other.reference, other.settings),
+                classes=len(session.data.class_names),
+                class_names=session.data.class_names,
+            ),
+        )
+        sheet.values |= {f"{score}/{name}": value for score, value in found.values.items()}
+        weights = found.settings["fcn"]["weights_sha256"]
+        sheet.settings.setdefault("other_scorers", {})[name] = weights
+
+
+def ensure_scorer(
+    session: Session, reference: str, settings: ScorerProfile | PretrainedProfile
+) -> Scorer:
+    """A scorer for this data and size: from its file, or trained now by whoever comes first.
 
     It has a run directory of its own, `scorers/REFERENCE`, whichever job trains it: a job's
     journal holds its own training alone, and its seconds are its own. An interrupted training
     starts anew. A file that is damaged or was altered is set aside, and the scorer trained again.
     """
-    if session.job.scorer is None:
-        return None
-    path = scorer_path(session.job)
+    path = scorer_path(session.job.out, reference)
     folder = path.with_suffix("")
     if path.exists() and is_done(folder):
         with contextlib.suppress(UserError):
@@ -118,7 +138,7 @@ def ensure_scorer(session: Session) -> Scorer | None:
                 session.record_set_aside(set_aside(path), error)
         clear_leftovers(path.parent, f"{path.name}.")
         if not path.exists():
-            train_scorer_now(session, folder, path)
+            train_scorer_now(session, folder, path, settings)
         journal = Journal(folder)
         trained = last(journal.records(), "trained")
         if trained and not is_done(folder):
@@ -144,16 +164,17 @@ def scorer_source(session: Session) -> dict[str, Any]:
     }
 
 
-def train_scorer_now(session: Session, folder: Path, path: Path) -> None:
-    """Train the scorer on the real training photos and their labels, and save it."""
-    assert session.job.scorer is not None
-    given = session.job.scorer.model_dump()
-    pretrained = isinstance(session.job.scorer, PretrainedProfile)
+def train_scorer_now(
+    session: Session, folder: Path, path: Path, profile: ScorerProfile | PretrainedProfile
+) -> None:
+    """Train a scorer on the real training photos and their labels, and save it."""
+    given = profile.model_dump()
+    pretrained = isinstance(profile, PretrainedProfile)
     settings = HeadSettings(**given) if pretrained else ScorerSettings(**given)
     photos, labels = session.data.train.targets, session.data.train.labels
     assert labels is not None
     held = hold_out(labels)
-    config = {"digest": session.job.reference, **scorer_source(session)}
+    config = {"digest": path.stem, **scorer_source(session)}
     write_json(folder / "config.json", config | {"scorer": dataclasses.asdict(settings)})
     journal, trained_by = Journal(folder), f"{session.job.kind} {session.job.digest}"
     journal.append("start", provenance=session.provenance, step=0, trained_by=trained_by)

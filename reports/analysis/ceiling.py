@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from eval.metrics import of_family
 from reports.analysis.comparisons import Evidence
 from reports.analysis.formatting import title
 from reports.analysis.runs import GROUND_TRUTH
@@ -71,4 +72,4 @@ def _own_scores(evidence: Evidence) -> dict[str, float]:
     truth = evidence.runs.ground_truth
     if truth is None or not truth.finished:
         return {}
-    return {score: value for score, value in truth.scores.items() if score.startswith("fcn.")}
+    return {score: truth.scores[score] for score in of_family("fcn") if score in truth.scores}

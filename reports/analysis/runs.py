@@ -52,12 +52,13 @@ def finished(runs: SuiteRuns) -> list[RunRecord]:
 
 
 def tidy(runs: SuiteRuns) -> pd.DataFrame:
-    """One row per arm, seed and score of every finished run; the ground truth has no seed."""
+    """One row per arm, seed and score of every finished run, those of other scorers last; the
+    ground truth has no seed."""
     record = runs.record
     rows = [
         [record.suite, record.dataset, record.variant, run.arm, run.seed, score, run.scores[score]]
         for run in _scored(runs)
-        for score in METRICS
+        for score in [*METRICS, *sorted(run.scores.keys() - METRICS)]
         if score in run.scores
     ]
     frame = pd.DataFrame(rows, columns=COLUMNS)

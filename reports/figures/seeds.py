@@ -66,7 +66,8 @@ def draw_seeds(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
     figure = Figure(figsize=(width, LEGEND + rows * high), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
     known = runs.ground_truth.scores if runs.ground_truth and runs.ground_truth.finished else {}
-    truth = {score: value for score, value in known.items() if METRICS[score].family in OWN_SCORE}
+    own = [s for s, metric in METRICS.items() if metric.family in OWN_SCORE and s in known]
+    truth = {score: known[score] for score in own}
     for axes, score, head in zip(panels.flat, shown, heads, strict=False):
         values = frame[frame.score == score]
         _draw_score(axes, values, runs.arms)

@@ -6,11 +6,19 @@ A class that the scorer cannot find on real photos tells nothing about translati
 from __future__ import annotations
 
 import math
+import statistics
 
+from eval.metrics import of_family
 from experiments.tracking.reader import SuiteRuns
+from reports.analysis import Analysis
+from reports.analysis.comparisons import parse_claim
+from reports.analysis.formatting import signed
+from reports.analysis.verdicts import Verdict
+from reports.pages import verdict_text
 from reports.sections import Section
 
 TITLES = ("per-pixel", "per-class", "class IoU")
+FIRST = "first scorer"
 SCORER_RULE = "The real photos' own scores by class: what this scorer finds where all is real."
 
 
@@ -45,6 +53,70 @@ def yardstick_section(runs: SuiteRuns) -> Section | None:
     names = ("pixel_accuracy", "class_accuracy", "class_iou")
     rows = [[name, *(_number(values[n]) for n in names)] for name, values in recorded.items()]
     return Section("The yardstick", YARDSTICK_RULE, ["photos", *TITLES], rows)
+
+
+OTHERS_RULE = (
+    "All scorers score the same images; the first one decides, the others show how much hangs on "
+    "it. Each cell is the difference of the claim's two arms under that scorer and, with several "
+    "seeds, the word that it would give, by the same tests and the same correction. The last two "
+    "columns are standard deviations: of that difference over scorers, and over the seeds of the "
+    "training under the first scorer. FCN-scores of different scorers never compare as numbers; "
+    "orders and words do."
+)
+
+
+def other_scorers_section(analysis: Analysis) -> Section | None:
+    """What the other scorers say about each claim on an FCN-score; None where there are none."""
+    others = analysis.by_other_scorers
+    claims = [v for v in analysis.verdicts if v.effect is not None and _is_fcn(v)]
+    if not others or not claims:
+        return None
+    by_claim = {name: {v.claim: v for v in other.verdicts} for name, other in others.items()}
+    rows, kept = [], 0
+    for verdict in claims:
+        same = [found.get(verdict.claim) for found in by_claim.values()]
+        effects = [v.effect for v in (verdict, *same) if v and v.effect is not None]
+        kept += all(v is not None and v.word == verdict.word for v in same)
+        rows.append(
+            [
+                verdict_text.claim_words(verdict.claim),
+                *(_effect(v) for v in (verdict, *same)),
+                f"{statistics.stdev(effects):.3f}" if len(effects) > 1 else "–",
+                _over_seeds(analysis, verdict),
+            ]
+        )
+    lines = []
+    if any(verdict_text.word(v) for v in claims):
+        lines.append(f"{kept} of {len(claims)} claims keep their word under every scorer")
+    photos = [(name, one.runs.ground_truth) for name, one in {FIRST: analysis, **others}.items()]
+    own = [
+        f"{name} " + "/".join(f"{truth.scores[score]:.3f}" for score in of_family("fcn"))
+        for name, truth in photos
+        if truth and set(of_family("fcn")) <= truth.scores.keys()
+    ]
+    lines.append(f"the real photos' own {', '.join(TITLES)}: {'; '.join(own)}")
+    head = ["claim", FIRST, *others, "over scorers", "over seeds"]
+    return Section("Other scorers", OTHERS_RULE, head, rows, lines)
+
+
+def _is_fcn(verdict: Verdict) -> bool:
+    return (verdict.score or "").startswith("fcn.")
+
+
+def _effect(verdict: Verdict | None) -> str:
+    if verdict is None or verdict.effect is None:
+        return "–"
+    word = verdict_text.word(verdict)
+    return signed(verdict.effect, 3) + (f" {word}" if word else "")
+
+
+def _over_seeds(analysis: Analysis, verdict: Verdict) -> str:
+    """The standard deviation of a claim's difference over the seeds that both arms have."""
+    claim = parse_claim(verdict.claim)
+    assert claim is not None
+    a, b = (analysis.values(arm, claim.score) for arm in (claim.first, claim.second))
+    differences = [a[seed] - b[seed] for seed in a if seed in b]
+    return f"{statistics.stdev(differences):.3f}" if len(differences) > 1 else "–"
 
 
 def training(runs: SuiteRuns) -> str:

@@ -190,7 +190,7 @@ def test_everything_wrong_in_a_suite_is_named_with_its_place(tmp_path, text):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"profile": "fast"}, "--profile fast: unknown; allowed: smoke, quick, paper"),
+        ({"profile": "fast"}, "--profile fast: unknown; allowed: smoke, quick, medium, paper"),
         ({"arms": ("2x2",)}, "--arms 2x2: suite patch_size has no such arm"),
         ({"overrides": {"size": 100}}, r"multiples of 16 \(got 100×100"),
         ({"overrides": {"size": 64}}, "286×286 discriminator needs images of at least 96"),
@@ -245,6 +245,12 @@ def test_names_that_would_be_formulas_or_markup(tmp_path, name):
         ("quick: {size: 64}", "quick.seeds: is required"),
         ("quick: {size: 64, seeds: [-1], settings: {}, scorer: {}}", r"quick.seeds\[0\]: must be"),
         ("quick: {sise: 64}", "unknown key"),
+        (
+            "quick: {size: 64, seeds: [1], settings: {}, scorer: {photos: 9, batches: 9, batch: 1},"
+            " scorer_from_scratch: {width: 2, batches: 9, batch: 2, validate_every: 9, patience: 1}"
+            ", other_scorers: {again: {photos: 9, batches: 9, batch: 1}}}",
+            "other_scorers: again: equal to another scorer",
+        ),
     ],
 )
 def test_profiles_are_read_as_strictly_as_suites(tmp_path, content, said):

@@ -16,6 +16,7 @@ from eval.scorer.train import (
     augmented,
     endless_order,
     hold_out,
+    jittered,
     normalise,
     segment,
     split_held,
@@ -360,3 +361,27 @@ def test_in_the_shortest_trainings_every_batch_has_a_learning_rate_above_0(batch
 
 def test_nan_is_never_the_best_score():
     assert not Stopping(10, 1).add(1, float("nan"))
+
+
+def test_photometric_changes_are_drawn_per_photo_within_their_bounds():
+    grey = np.full((40, 8, 8, 3), 100, np.uint8)
+    state = torch.Generator().manual_seed(0)
+    assert jittered(grey, 0.0, state) is grey
+    changed = jittered(grey, 0.2, state)
+    assert changed.dtype == np.uint8
+    levels = changed.reshape(40, -1)
+    assert (levels == levels[:, :1]).all(), "one factor for a photo"
+    assert 79 <= levels.min() < 90 and 110 < levels.max() <= 120  # both factors round
+    halves = grey.copy()
+    halves[:, 4:] = 50
+    contrast = np.ptp(jittered(halves, 0.2, state).reshape(40, -1).astype(float), axis=1)
+    assert 50 * 0.8 * 0.8 - 2 <= contrast.min() < 45 and 55 < contrast.max() <= 50 * 1.2 * 1.2 + 2
+    assert (grey == 100).all(), "the photos themselves are left alone"
+
+
+def test_the_photometric_scorer_is_another_and_repeatable():
+    data = two_classes(12)
+    jitter = dataclasses.replace(BRIEF, photometric=0.2)
+    first, again = (weights(train_scorer(*data, 2, jitter)) for _ in range(2))
+    assert equal(first, again)
+    assert not equal(first, weights(train_scorer(*data, 2, BRIEF)))

@@ -98,12 +98,14 @@ def test_scores_of_another_scorer_than_the_one_on_the_disk_are_not_current(tmp_p
     write_json(job.directory / "scores.json", {"settings": settings})
     assert state(job).word == "done", "its file may have been deleted"
     names = [str(index) for index in range(len(REGISTRY["cityscapes"].classes))]
-    scorer_path(job).parent.mkdir()
-    save_scorer(scorer_path(job), scorer, {}, names, {})
+    scorer_path(job.out, job.reference).parent.mkdir()
+    save_scorer(scorer_path(job.out, job.reference), scorer, {}, names, {})
     assert state(job).word == "done"
-    save_scorer(scorer_path(job), FCN8s(classes=len(names), width=2), {}, names, {})
+    save_scorer(
+        scorer_path(job.out, job.reference), FCN8s(classes=len(names), width=2), {}, names, {}
+    )
     assert state(job).word == "to score"
-    scorer_path(job).write_bytes(b"\xff" * 100)
+    scorer_path(job.out, job.reference).write_bytes(b"\xff" * 100)
     assert state(job).word == "done", "whoever scores next sets it aside"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import recorded_runs as recorded
+import torch
 from PIL import Image
 
 from eval.fcn_score import per_class, scores
 from eval.scorer.file import load_scorer, save_scorer
-from experiments.run.jobs import DataSource, Job, ReferenceConfig
+from experiments.run.jobs import DataSource, Job, OtherScorer, ReferenceConfig, state
 from experiments.run.journal import Journal, last, read_records
+from experiments.run.runner import first_scorer as scorer_of
 from experiments.run.runner import run
-from experiments.run.scoring import ensure_scorer
 from experiments.run.session import Session
 from experiments.run.signals import Stop
 from experiments.spec import ScorerProfile
@@ -25,6 +27,7 @@ from experiments.tracking.mirror import mirror
 from experiments.tracking.reader import read_suite
 from experiments.tracking.store import open_store
 from pix2pix.common.errors import Interrupted, UserError
+from pix2pix.common.files import read_json
 from pix2pix.config import CellConfig, TrainingSettings
 from pix2pix.data.cache import prepare
 from pix2pix.data.registry import find_entry, load_registry
@@ -114,7 +117,7 @@ def events(directory: Path) -> list[str]:
 def test_a_cell_that_trains_it_leaves_its_own_journal_and_seconds_alone(data, tmp_path):
     job = job_of(data, tmp_path, "cell")
     work = work_of(job)
-    ensure_scorer(work)
+    scorer_of(work)
     assert events(job.directory) == []
     records = read_records(tmp_path / "scorers" / ref(data) / "journal.jsonl")
     assert [r["event"] for r in records if r["event"] not in ("losses", "validation")] == [
@@ -136,19 +139,19 @@ def test_a_cell_that_trains_it_leaves_its_own_journal_and_seconds_alone(data, tm
 
 
 def test_whoever_comes_second_trains_nothing(data, tmp_path):
-    ensure_scorer(work_of(job_of(data, tmp_path, "cell")))
+    scorer_of(work_of(job_of(data, tmp_path, "cell")))
     before = events(tmp_path / "scorers" / ref(data))
-    ensure_scorer(work_of(job_of(data, tmp_path), lambda event: pytest.fail(f"did {event}")))
+    scorer_of(work_of(job_of(data, tmp_path), lambda event: pytest.fail(f"did {event}")))
     assert events(tmp_path / "scorers" / ref(data)) == before
 
 
 def test_interrupted_it_starts_anew_and_ends_with_the_same_weights(data, tmp_path):
-    ensure_scorer(work_of(job_of(data, tmp_path / "whole")))
+    scorer_of(work_of(job_of(data, tmp_path / "whole")))
     job = job_of(data, tmp_path / "cut")
     with pytest.raises(Interrupted):
-        ensure_scorer(work_of(job, cut_at(7)))
+        scorer_of(work_of(job, cut_at(7)))
     assert not (tmp_path / "cut" / "scorers" / f"{ref(data)}.safetensors").exists()
-    ensure_scorer(work_of(job))
+    scorer_of(work_of(job))
     assert events(tmp_path / "cut" / "scorers" / ref(data)).count("start") == 2
     whole, cut = (load_scorer(tmp_path / way / "scorers" / f"{ref(data)}.safetensors")[1]["sha256"]
                   for way in ("whole", "cut"))  # fmt: skip
@@ -156,27 +159,53 @@ def test_interrupted_it_starts_anew_and_ends_with_the_same_weights(data, tmp_pat
 
 
 def test_a_kill_between_the_file_and_the_last_word_costs_no_training(data, tmp_path):
-    ensure_scorer(work_of(job_of(data, tmp_path)))
+    scorer_of(work_of(job_of(data, tmp_path)))
     journal = tmp_path / "scorers" / ref(data) / "journal.jsonl"
     whole = journal.read_text()
     journal.write_text("".join(whole.splitlines(keepends=True)[:-1]))
-    ensure_scorer(work_of(job_of(data, tmp_path)))
+    scorer_of(work_of(job_of(data, tmp_path)))
     assert [json.loads(line)["event"] for line in whole.splitlines()] == events(journal.parent)
 
 
+def test_other_scorers_score_the_same_images_and_decide_nothing(data, tmp_path):
+    changed = SCORER.model_copy(update={"seed": 1})
+    other = ReferenceConfig(scorer=changed, **shared(data)).digest
+    alone = job_of(data, tmp_path / "alone", "cell")
+    run(alone, unheard, Stop())
+    both = job_of(data, tmp_path, "cell")
+    both = dataclasses.replace(both, others={"seed-1": OtherScorer(other, changed)})
+    assert Job.from_json(both.to_json()) == both
+    run(both, unheard, Stop())
+    first, second = (read_json(job.directory / "scores.json") for job in (alone, both))
+    extra = {f"fcn.{name}/seed-1" for name in ("pixel_accuracy", "class_accuracy", "class_iou")}
+    assert second["values"].keys() - first["values"].keys() == extra
+    assert {k: v for k, v in second["values"].items() if k not in extra} == first["values"]
+    _, metadata = load_scorer(tmp_path / "scorers" / f"{other}.safetensors")
+    assert second["settings"]["other_scorers"] == {"seed-1": metadata["sha256"]}
+    assert metadata["sha256"] != second["settings"]["fcn"]["weights_sha256"]
+    # What is scored by one scorer is scored again, not trained, when the profile names another.
+    added = dataclasses.replace(both, out=alone.out)
+    assert state(alone).word == state(both).word == "done" and state(added).word == "to score"
+    model, _ = load_scorer(tmp_path / "scorers" / f"{other}.safetensors")
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    save_scorer(tmp_path / "scorers" / f"{other}.safetensors", model, {}, ["road", "sky"], {})
+    assert state(both).word == "to score", "by other weights than those on the disk"
+
+
 def test_a_file_of_another_data_set_is_refused(data, tmp_path):
-    ensure_scorer(work_of(job_of(data, tmp_path)))
+    scorer_of(work_of(job_of(data, tmp_path)))
     path = tmp_path / "scorers" / f"{ref(data)}.safetensors"
     model, metadata = load_scorer(path)
     save_scorer(path, model, {}, ["road", "sky"], metadata["source"] | {"dataset": "facades"})
     with pytest.raises(UserError, match="dataset facades, not streets"):
-        ensure_scorer(work_of(job_of(data, tmp_path)))
+        scorer_of(work_of(job_of(data, tmp_path)))
 
 
 def test_a_failed_training_says_why_in_its_own_journal(data, tmp_path, monkeypatch):
     monkeypatch.setattr("experiments.run.scoring.hold_out", lambda labels: np.arange(20))
     with pytest.raises(UserError):
-        ensure_scorer(work_of(job_of(data, tmp_path)))
+        scorer_of(work_of(job_of(data, tmp_path)))
     failed = last(Journal(tmp_path / "scorers" / ref(data)).records(), "failed")
     assert failed["error"] == "training the scorer: no pixel is labelled"
 

@@ -12,7 +12,8 @@ import recorded_runs as recorded
 from experiments.run.journal import Journal, write_json
 from experiments.tracking.mirror import mirror
 from experiments.tracking.reader import read_suite
-from reports.pages.scorer import scorer_section
+from reports.analysis import Analysis
+from reports.pages.scorer import other_scorers_section, scorer_section
 from reports.write import write_report
 
 KEY = ("patch_size", "procedural", "quick")
@@ -67,3 +68,33 @@ def test_without_an_fcn_score_there_is_no_section(out):
     Journal(directory).append("done", seconds=1.0)
     mirror(out)
     assert scorer_section(read_suite(*KEY)) is None
+
+
+def test_other_scorers_show_whether_a_claim_keeps_its_word(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    names = ("fcn.pixel_accuracy", "fcn.class_accuracy", "fcn.class_iou")
+    cells = []
+    for arm, level in (("70x70", 0.6), ("1x1", 0.4)):
+        for seed in range(1, 6):
+            value = level + 0.01 * seed * (1 if arm == "70x70" else 0.9)
+            # This scorer turns the order round; its values are far from the first one's.
+            values = dict.fromkeys(names, value) | {f"{n}/scratch": 1 - value for n in names}
+            cells.append((arm, seed, f"{arm}-{seed}"))
+            recorded.cell(out, f"{arm}-{seed}", seed, values)
+    recorded.reference(out, "ref", dict.fromkeys(names, 0.9) | {f"{n}/scratch": 0.8 for n in names})
+    claims = ["70x70 > 1x1 on fcn.class_iou", "70x70 > 1x1 on lpips"]
+    recorded.suite_record(out, cells, reference="ref", claims=claims)
+    mirror(out)
+    analysis = Analysis(read_suite(*KEY))
+    section = other_scorers_section(analysis)
+    assert section.head == ["claim", "first scorer", "scratch", "over scorers", "over seeds"]
+    claim, first, scratch, over_scorers, over_seeds = section.rows[0]
+    assert claim.startswith("70x70 > 1x1 on FCN class IoU") and len(section.rows) == 1
+    assert (first, scratch) == ("+0.203 reproduced", "−0.203 contradicted")
+    assert over_scorers == f"{np.std([0.203, -0.203], ddof=1):.3f}"
+    assert over_seeds == f"{np.std([0.001 * s for s in range(1, 6)], ddof=1):.3f}"
+    assert section.lines[0] == "0 of 1 claims keep their word under every scorer"
+    assert "first scorer 0.900/0.900/0.900; scratch 0.800/0.800/0.800" in section.lines[1]
+    table = (write_report(*KEY, tmp_path / "out") / "table.md").read_text(encoding="utf-8")
+    assert "−0.203 contradicted" in table
+    assert "/scratch" not in table.split("Other scorers")[0], "no column of the main table"
