@@ -114,6 +114,7 @@ class Plan:
         if config.objective.gan == "none":  # what is unused must not change the digest
             updates["discriminator"] = None
             updates["objective"] = config.objective.model_copy(update={"gan_loss": "cross-entropy"})
+            updates["training"] = config.training.model_copy(update={"feedback": "updated"})
         elif config.discriminator:
             patch, least = config.discriminator.patch, smallest_image(config.discriminator.patch)
             if min(self.size) < least:

@@ -32,6 +32,13 @@ IN_WORDS = {
     "training.batch",
     "training.jitter",
 }
+OF_THE_CODE = (
+    "generator.bottleneck_norm",
+    "training.biases",
+    "training.sampling",
+    "training.feedback",
+)
+"""In these the default differs from the code that made the paper's tables."""
 
 Name = Annotated[str, Field(pattern=r"^[\w.=+-]+$")]
 """A name that is also part of a path."""
@@ -238,14 +245,7 @@ def parse_record(text: str | bytes) -> SuiteRecord:
 
 def deviations(plan: Plan) -> list[str]:
     """Everything that keeps a plan's numbers from being comparable to the published ones."""
-    sentences = [
-        *_of_data(plan),
-        *of_settings(plan),
-        *_of_the_code(plan),
-        "Every epoch is a permutation of the pairs; the public Torch code draws with replacement.",
-        "D's gradient is halved, as the paper says, and G's step uses the updated D; the public "
-        "Torch code sums it and reuses D's output from before its update.",
-    ]
+    sentences = [*_of_data(plan), *of_settings(plan), *_of_the_code(plan)]
     if needs_scorer(plan):
         pretrained = isinstance(in_suite_scorer(plan), PretrainedProfile)
         network = "FCN-8s heads on VGG16's ImageNet features" if pretrained else "an FCN-8s"
@@ -264,10 +264,22 @@ def _of_the_code(plan: Plan) -> Iterable[str]:
             "No BatchNorm on the bottleneck, as in the public code since March 2017; the paper's "
             "tables were made with one."
         )
-    yield (
-        "D's first and last layer and G's last one train their biases; the public Torch code sets "
-        "all biases to zero at every step."
-    )
+    training = [c.training for c in configs]
+    if not all(t.biases == "zero" for t in training):
+        yield (
+            "D's first and last layer and G's last one train their biases; the public Torch code "
+            "sets all biases to zero at every step."
+        )
+    if not all(t.sampling == "replacement" for t in training):
+        yield (
+            "Every epoch is a permutation of the pairs; the public Torch code draws with "
+            "replacement."
+        )
+    if not all(t.feedback == "stale" for t in training):
+        yield (
+            "D's gradient is halved, as the paper says, and G's step uses the updated D; the "
+            "public Torch code sums it and reuses D's activations of before its update."
+        )
     if any(c.training.batch > 1 for c in configs):
         yield (
             "Translated one image at a time, whatever the batch of the training; the paper uses "
@@ -331,7 +343,7 @@ def _of_each_arm(plan: Plan) -> Iterable[str]:
     """Settings that differ from the paper's in every arm; what one arm changes is its question."""
     arms = [plan.settings(arm) for arm in plan.arms]
     for key, field in SETTINGS.items():
-        if key in (*IN_WORDS, "generator.bottleneck_norm") or any(
+        if key in (*IN_WORDS, *OF_THE_CODE) or any(
             key in plan.suite.arms[arm] for arm in plan.arms
         ):
             continue

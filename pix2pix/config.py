@@ -39,6 +39,9 @@ class GeneratorSettings(_Settings):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     bottleneck_norm: bool = False
     """The paper's erratum: BatchNorm on the bottleneck."""
+    dropout_levels: Literal["innermost", "shifted"] = "innermost"
+    """Which decoder layers: the three innermost, or, as in the PyTorch port, one level further out
+    (none on the innermost, then on the next depth − 5)."""
 
 
 class DiscriminatorSettings(_Settings):
@@ -88,6 +91,15 @@ class TrainingSettings(_Settings):
     jitter: Annotated[float, Field(ge=1, le=2)] = 286 / 256
     """Images are enlarged by this factor, then cropped at random to their size; 1 turns it off."""
     mirror: bool = True
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """Of the jitter's enlarging; bicubic in the PyTorch port."""
+    sampling: Literal["permutation", "replacement"] = "permutation"
+    """Every epoch a new order of all pairs, or pairs drawn with replacement (public Torch code)."""
+    biases: Literal["trained", "zero"] = "trained"
+    """Of convolutions; the public Torch code sets them to zero at every step."""
+    feedback: Literal["updated", "stale"] = "updated"
+    """What G learns from: D after its update, or, as in the public Torch code, D's activations of
+    before it, back-propagated through the updated weights."""
     precision: Precision = "float32"
 
     @model_validator(mode="after")

@@ -74,7 +74,7 @@ def make_step(model: Model, execution: Execution, first: tuple[Tensor, Tensor]) 
     Raises CaptureFailed if the execution is a graph that the device cannot capture; the model and
     the random state are then unchanged.
     """
-    plain = paired_step if execution.paired else training_step
+    plain = paired_step if execution.paired and not model.stale else training_step
 
     def step(model: Model, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         with arithmetic(model.precision):

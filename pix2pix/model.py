@@ -33,6 +33,8 @@ class Model:
     objective: ObjectiveSettings
     gan_loss: losses.GANLoss
     precision: Precision
+    stale: bool = False
+    """Whether G learns from D's activations of before its update (`TrainingSettings.feedback`)."""
     vgg: VGG16 | None = None
     """For the perceptual losses; never trained, so no part of the state."""
     learning_rate: float = float("nan")
@@ -128,7 +130,7 @@ def build(
     def adam(network: nn.Module) -> torch.optim.Optimizer:
         rate = settings.learning_rate
         return torch.optim.Adam(
-            network.parameters(),
+            network.parameters() if settings.biases == "trained" else without_biases(network),
             torch.tensor(rate, dtype=torch.float32, device=device) if on_gpu else rate,
             (settings.beta1, settings.beta2),
             fused=True,
@@ -143,8 +145,16 @@ def build(
         config.objective,
         losses.GAN_LOSSES[config.objective.gan_loss](),
         settings.precision,
+        settings.feedback == "stale",
         vgg,
     )
+
+
+def without_biases(network: nn.Module) -> list[nn.Parameter]:
+    """The parameters but for the biases of convolutions, which then stay 0."""
+    convolutions = (m for m in network.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)))
+    biases = {id(module.bias) for module in convolutions}
+    return [parameter for parameter in network.parameters() if id(parameter) not in biases]
 
 
 def _place(network: nn.Module, device: torch.device, layout: torch.memory_format) -> None:
@@ -159,26 +169,49 @@ def training_step(model: Model, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     """
     translation = model.translate(x)
     terms: dict[str, Tensor] = {}
+    stale: Tensor | None = None
     if model.discriminator is not None:
-        real, generated = model.discriminate(x, y), model.discriminate(x, translation.detach())
+        if model.stale:
+            # What autograd keeps is handed out as it is then: activations of before D's update,
+            # which changes the weights in place.
+            with torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is):
+                generated = stale = model.discriminate(x, translation)
+        real = model.discriminate(x, y)
+        if stale is None:
+            generated = model.discriminate(x, translation.detach())
         terms |= discriminator_update(model, real, generated)
-    return terms | generator_update(model, x, y, translation)
+    return terms | generator_update(model, x, y, translation, stale)
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def discriminator_update(model: Model, real: Tensor, generated: Tensor) -> dict[str, Tensor]:
     """One gradient step on D from its logits on targets and on translations; returns its terms."""
-    assert model.optimiser_d is not None
+    assert model.optimiser_d is not None and model.discriminator is not None
     real, generated = model.gan_loss.discriminator(real, generated)
     model.optimiser_d.zero_grad(set_to_none=True)
-    (0.5 * (real + generated)).backward()
+    loss = 0.5 * (real + generated)
+    if model.stale:  # the graph leads on to G
+        loss.backward(inputs=list(model.discriminator.parameters()), retain_graph=True)
+    else:
+        loss.backward()
     model.optimiser_d.step()
     return {"d_real": real.detach(), "d_fake": generated.detach()}
 
 
-def generator_update(model: Model, x: Tensor, y: Tensor, translation: Tensor) -> dict[str, Tensor]:
-    """One gradient step on G against the updated D; returns its terms."""
+def generator_update(
+    model: Model, x: Tensor, y: Tensor, translation: Tensor, stale: Tensor | None = None
+) -> dict[str, Tensor]:
+    """One gradient step on G; returns its terms.
+
+    G learns from the updated D, or from `stale`, D's logits of before its update.
+    """
     objective, terms = model.objective, {}
-    if model.discriminator is not None:
+    if stale is not None:
+        terms["g_gan"] = model.gan_loss.generator(stale)
+    elif model.discriminator is not None:
         model.discriminator.requires_grad_(False)
         try:
             terms["g_gan"] = model.gan_loss.generator(model.discriminate(x, translation))
@@ -203,7 +236,7 @@ def generator_update(model: Model, x: Tensor, y: Tensor, translation: Tensor) ->
     if "g_gan" in terms:
         total = total + terms["g_gan"]
     model.optimiser_g.zero_grad(set_to_none=True)
-    total.backward()
+    total.backward(inputs=list(model.generator.parameters()) if stale is not None else None)
     model.optimiser_g.step()
     return {name: term.detach() for name, term in terms.items()}
 

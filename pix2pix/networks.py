@@ -183,6 +183,11 @@ def encoder_widths(width: int, depth: int) -> list[int]:
     return [width * min(2**level, 8) for level in range(depth)]
 
 
+def shifted(depth: int) -> range:
+    """The decoder layers that the PyTorch port puts dropout on."""
+    return range(1, depth - 4)
+
+
 class Generator(nn.Module):
     """What U-Net and encoder-decoder share; they differ only in the skip connections.
 
@@ -292,9 +297,9 @@ class PortUNetGenerator(UNetGenerator):
         depth: int = 8,
         dropout: float = 0.5,
     ) -> None:
-        shifted = range(1, depth - 4)
+        layers = shifted(depth)
         super().__init__(
-            input_channels, output_channels, width, depth, dropout, dropout_layers=shifted
+            input_channels, output_channels, width, depth, dropout, dropout_layers=layers
         )
         for module in self.modules():
             if isinstance(module, (Down, Up)):
@@ -367,13 +372,17 @@ def build_generator(
 
     ValueError if the depth does not fit the size.
     """
+    depth = resolve_depth(size, settings.depth)
     return GENERATORS[settings.architecture](
         input_channels=channels[0],
         output_channels=channels[1],
         width=settings.width,
-        depth=resolve_depth(size, settings.depth),
+        depth=depth,
         dropout=settings.dropout,
         bottleneck_norm=settings.bottleneck_norm,
+        dropout_layers=(
+            range(DROPOUT_LEVELS) if settings.dropout_levels == "innermost" else shifted(depth)
+        ),
     )
 
 

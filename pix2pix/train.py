@@ -160,6 +160,8 @@ def train(
         mirror=settings.mirror,
         seed=config.seed,
         device=device,
+        interpolation=settings.interpolation,
+        replacement=settings.sampling == "replacement",
     )
     window = LossWindow()
     step, seconds, peak = 0, 0.0, 0.0

@@ -26,7 +26,7 @@ class Batches:
 
     The pairs stay uint8 in memory (or in a memory-mapped file), or on the device if it has room for
     them. Jitter (enlarging by `jitter`, bilinear, and cropping back at random) and mirroring are
-    drawn per pair and run on the batch. The public Torch code draws pairs with replacement instead.
+    drawn per pair and run on the batch.
     """
 
     def __init__(
@@ -39,16 +39,30 @@ class Batches:
         mirror: bool,
         seed: int,
         device: torch.device,
+        interpolation: str = "bilinear",
+        replacement: bool = False,
     ) -> None:
-        """`inputs`, `targets`: (N, H, W, C) uint8; N at least 1."""
+        """
+        Args:
+            inputs, targets: (N, H, W, C) uint8; N at least 1.
+            interpolation: of the enlarging, `bilinear` or `bicubic`.
+            replacement: N pairs are drawn with replacement, in the place of a permutation.
+        """
         self.batch = batch
         self.jitter = jitter
         self.mirror = mirror
+        self.interpolation = interpolation
+        self.replacement = replacement
         self.device = device
         self.generator = torch.Generator().manual_seed(seed)
         self.inputs, self.targets = self._place(inputs), self._place(targets)
-        self.order = torch.randperm(len(inputs), generator=self.generator)
+        self.order = self._draw(len(inputs))
         self.position = 0
+
+    def _draw(self, count: int) -> Tensor:
+        if self.replacement:
+            return torch.randint(count, (count,), generator=self.generator)
+        return torch.randperm(count, generator=self.generator)
 
     def _place(self, images: np.ndarray) -> Tensor | np.ndarray:
         if self.device.type == "cuda":
@@ -69,7 +83,7 @@ class Batches:
     def next(self) -> tuple[Tensor, Tensor]:
         """Inputs and targets, each (n, C, H, W) float32 in [-1, 1]; n < batch ends an epoch."""
         if self.position >= len(self.order):
-            self.order = torch.randperm(len(self.order), generator=self.generator)
+            self.order = self._draw(len(self.order))
             self.position = 0
         chosen = self.order[self.position : self.position + self.batch]
         self.position += len(chosen)
@@ -85,7 +99,9 @@ class Batches:
             count, span = len(pair), (large[0] - height + 1, large[1] - width + 1)
             tops = torch.randint(span[0], (count,), generator=self.generator).tolist()
             lefts = torch.randint(span[1], (count,), generator=self.generator).tolist()
-            enlarged = F.interpolate(pair, large, mode="bilinear", align_corners=False)
+            enlarged = F.interpolate(pair, large, mode=self.interpolation, align_corners=False)
+            if self.interpolation == "bicubic":  # which overshoots at edges
+                enlarged = enlarged.clamp(-1, 1)
             crops = [
                 image[:, top : top + height, left : left + width]
                 for image, top, left in zip(enlarged, tops, lefts, strict=True)

@@ -71,7 +71,14 @@ def test_deviations_name_what_differs_and_nothing_else():
     for expected in ("128×128", "32 filters", "3,000 training steps", "FCN-8s trained"):
         assert expected in quick
     paper = " ".join(deviations(plan_of(profile="paper", dataset="cityscapes")))
-    for absent in ("pixels", "filters", "steps;", "Batch 1", "GAN loss", "published numbers are of"):
+    for absent in (
+        "pixels",
+        "filters",
+        "steps;",
+        "Batch 1",
+        "GAN loss",
+        "published numbers are of",
+    ):
         assert absent not in paper
     overrides = {"training.schedule": "linear", "objective.l1": 10, "training.mirror": False}
     changed = " ".join(deviations(plan_of(overrides=overrides)))

@@ -28,6 +28,7 @@ FOLLOWERS = {
         *("L1+cGAN", "perceptual+cGAN", "perceptual+style+cGAN"),
     ],
     "pixel_loss": ["L1", "L2", "L1+cGAN", "L2+cGAN"],
+    "implementations": ["paper", "Torch code", "bottleneck BatchNorm", "PyTorch port", "bicubic"],
 }
 """Questions that the paper and its followers raise, without tables of the paper."""
 SUITES = PAPER | FOLLOWERS

@@ -81,3 +81,22 @@ def test_the_state_resumes_the_stream_exactly():
     for x, y in expected:
         again_x, again_y = other.next()
         assert torch.equal(x, again_x) and torch.equal(y, again_y)
+
+
+def test_with_replacement_pairs_come_twice_and_are_left_out():
+    inputs, targets = pairs(40)
+    batches = stream(inputs, targets, replacement=True)
+    seen = [batches.next()[0] for _ in range(40)]
+    different = {image.numpy().tobytes() for image in seen}
+    assert 15 < len(different) < 36  # 25 are expected: 1 − 1/e of 40
+
+
+def test_bicubic_enlarging_is_another_and_stays_in_range():
+    inputs, targets = pairs(1)
+    inputs[:, :, 8:] = 255  # an edge, at which it overshoots
+    first, second = (
+        stream(inputs, targets, jitter=1.25, interpolation=way).next()[0]
+        for way in ("bilinear", "bicubic")
+    )
+    assert (first - second).abs().max() > 0.02
+    assert second.abs().max() <= 1 and (first - second).abs().mean() < 0.1
