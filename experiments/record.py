@@ -282,8 +282,8 @@ def _of_the_code(plan: Plan) -> Iterable[str]:
         )
     if any(c.training.batch > 1 for c in configs):
         yield (
-            "Translated one image at a time, whatever the batch of the training; the paper uses "
-            "the statistics of a test batch of unknown size."
+            "Scores are of images translated one at a time, and in a section of their own in "
+            "batches as trained; how the paper tested its Table 2 is not known."
         )
     if side:
         yield (

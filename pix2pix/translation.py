@@ -67,23 +67,27 @@ def translate(
     seed: int,
     device: torch.device,
     protocol: TranslationProtocol = PROTOCOLS["paper"],
+    batch: int = 1,
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Translate (N, H, W, C) uint8 one image at a time; yields (name, (H, W, C') uint8).
+    """Translate (N, H, W, C) uint8; yields (name, (H, W, C') uint8) in the order of the names.
 
-    One at a time, because BatchNorm uses the statistics of the test batch and the original test
-    script uses batches of one. Dropout stays on; its noise depends only on `seed` and the name.
+    One image at a time by default, because BatchNorm uses the statistics of the test batch and the
+    original test script uses batches of one; `batch` takes so many at once, the last ones fewer.
+    Dropout stays on; its noise depends only on `seed` and the name (of the first image of a batch).
     The global random state is left unchanged. UserError if the output is not finite.
     """
     devices = [device] if device.type == "cuda" else []
-    for index, name in enumerate(names):
+    for start in range(0, len(names), batch):
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(noise_seed(seed, name))
-            image = torch.from_numpy(np.array(inputs[index : index + 1])).to(device)
+            torch.manual_seed(noise_seed(seed, names[start]))
+            images = torch.from_numpy(np.array(inputs[start : start + batch])).to(device)
             with _repeatable():
-                translation = generator(protocol.to_float(image))
-        if not torch.isfinite(translation).all():
-            raise UserError(f"{name}: the generator gives values that are not finite numbers")
-        yield name, protocol.to_uint8(translation)[0].cpu().numpy()
+                translations = generator(protocol.to_float(images))
+        pixels = protocol.to_uint8(translations).cpu().numpy()
+        for name, one, image in zip(names[start:], translations, pixels, strict=False):
+            if not torch.isfinite(one).all():
+                raise UserError(f"{name}: the generator gives values that are not finite numbers")
+            yield name, image
 
 
 @contextmanager

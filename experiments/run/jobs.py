@@ -236,8 +236,10 @@ def scores_current(job: Job) -> bool:
         on_the_disk = recorded_sha256(scorer_path(job.out, other.reference))
         if name not in scored_by or on_the_disk not in (None, scored_by[name]):
             return False
-    if job.kind == "reference":
+    if not isinstance(job.config, CellConfig):
         return True
+    if job.config.training.batch not in settings.get("test_batches", [1]):
+        return False
     if not settings.get("lpips_backbone_on_disk", True) and on_disk("alex"):
         return False
     return settings.get("reference") == job.reference

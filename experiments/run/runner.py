@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 RECORDS = 200
 """Approximate number of loss records of a training."""
 SAMPLE_GRIDS = 8
+BATCHED = "translations-batched"
+"""The folder of translations in batches of the training's size."""
 
 
 def run(job: Job, emit: Emit, stop: Stop) -> None:
@@ -95,7 +97,11 @@ def run_cell(session: Session, config: CellConfig) -> None:
     # Keep the last checkpoint until the scores are written: a generator that is damaged before
     # is then not trained from the start.
     checkpoints.keep(1)
-    translate_cell(session, config, generator.to(session.device))
+    generator.to(session.device)
+    batch = config.training.batch
+    translate_cell(session, config, generator, "translations")
+    if batch > 1:  # and as it was trained: BatchNorm sees several test images at once
+        translate_cell(session, config, generator, BATCHED, batch)
     scorer = first_scorer(session)  # now, because scores of another scorer are outdated
     scored = last(session.journal.records(), "scores") is not None
     if not scored or not scores_current(job):
@@ -103,6 +109,10 @@ def run_cell(session: Session, config: CellConfig) -> None:
         wanted = needed_scores(session.entry, job.config.direction)
         sheet = score(session, job.directory / "translations", wanted, scorer)
         score_by_others(session, job.directory / "translations", sheet)
+        if batch > 1:
+            batched = score(session, job.directory / BATCHED, wanted, scorer)
+            sheet.values |= {f"{name}/batch-{batch}": v for name, v in batched.values.items()}
+        sheet.settings["test_batches"] = sorted({1, batch})
         finish(session, sheet)
     checkpoints.keep(0)
 
@@ -135,7 +145,8 @@ def train_cell(session: Session, config: CellConfig, weights: Path) -> None:
     session.emit({"event": "phase", "phase": "training", "total": total})
     session.record_data()
     # Delete images and scores of another generator.
-    shutil.rmtree(session.job.directory / "translations", ignore_errors=True)
+    for folder in ("translations", BATCHED):
+        shutil.rmtree(session.job.directory / folder, ignore_errors=True)
     (session.job.directory / "scores.json").unlink(missing_ok=True)
     with session.stop.in_order():
         generator = train(
@@ -163,13 +174,29 @@ def train_cell(session: Session, config: CellConfig, weights: Path) -> None:
     )
 
 
-def translate_cell(session: Session, config: CellConfig, generator: torch.nn.Module) -> None:
-    """Write the missing translations of the test split as PNG files."""
-    test, folder = session.data.test, session.job.directory / "translations"
+def translate_cell(
+    session: Session,
+    config: CellConfig,
+    generator: torch.nn.Module,
+    name: str,
+    batch: int = 1,
+) -> None:
+    """Write the missing translations of the test split as PNG files.
+
+    In batches, all are made again where one is missing.
+    """
+    test, folder = session.data.test, session.job.directory / name
     left = lacking(folder, test.names, config.size)
+    if left and batch > 1:
+        left = list(range(len(test.names)))
     if left:
         session.emit({"event": "phase", "phase": "translating"})
     names = [test.names[index] for index in left]
-    images = translate(generator, test.inputs[left], names, seed=config.seed, device=session.device)
+    images = translate(
+        *(generator, test.inputs[left], names),
+        seed=config.seed,
+        device=session.device,
+        batch=batch,
+    )
     for name, image in images:
         write_image(folder / f"{name}.png", image)

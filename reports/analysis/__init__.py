@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from functools import cached_property
 
+from eval.metrics import FAMILIES
 from experiments.tracking.reader import RunRecord, SuiteRuns
 from reports.analysis.ceiling import ceiling_warnings
 from reports.analysis.comparisons import Evidence, not_judged
 from reports.analysis.ranking import RankOrder, best_arms, paper_orders
 from reports.analysis.runs import table_scores
 from reports.analysis.verdicts import Verdict, verdicts
+
+BATCH = "batch-"
+"""Scores of images translated in batches of 10: `fcn.class_iou/batch-10`."""
 
 
 class Analysis(Evidence):
@@ -37,11 +42,19 @@ class Analysis(Evidence):
     @cached_property
     def by_other_scorers(self) -> dict[str, Analysis]:
         """{name: the same runs, their FCN-scores those of that scorer}; it decides nothing."""
-        runs = [*self.runs.runs, *filter(None, [self.runs.ground_truth])]
-        keys = (key for run in runs for key in run.scores if "/" in key)
         return {
-            name: Analysis(_as_scored_by(name, self.runs))
-            for name in dict.fromkeys(key.partition("/")[2] for key in keys)
+            name: Analysis(_as_scored_by(name, self.runs, ("fcn",)))
+            for name in _variants(self.runs)
+            if not name.startswith(BATCH)
+        }
+
+    @cached_property
+    def by_test_batch(self) -> dict[int, Analysis]:
+        """{size: the same runs, their scores those of images translated in such batches}."""
+        return {
+            int(name.removeprefix(BATCH)): Analysis(_as_scored_by(name, self.runs, FAMILIES))
+            for name in _variants(self.runs)
+            if name.startswith(BATCH)
         }
 
     @cached_property
@@ -60,15 +73,25 @@ class Analysis(Evidence):
         return tuple(paper_orders(self))
 
 
-def _as_scored_by(scorer: str, runs: SuiteRuns) -> SuiteRuns:
-    """The runs with the FCN-scores of another scorer in the place of the first one's."""
+def _variants(runs: SuiteRuns) -> list[str]:
+    """What stands behind the slash in the names of scores: `fcn.class_iou/NAME`."""
+    every = [*runs.runs, *filter(None, [runs.ground_truth])]
+    keys = (key for run in every for key in run.scores if "/" in key)
+    return list(dict.fromkeys(key.partition("/")[2] for key in keys))
+
+
+def _as_scored_by(variant: str, runs: SuiteRuns, families: Sequence[str]) -> SuiteRuns:
+    """The runs with a variant's scores of these families in the place of the usual ones."""
 
     def changed(run: RunRecord) -> RunRecord:
-        scores = {key: value for key, value in run.scores.items() if not key.startswith("fcn.")}
+        scores = {k: v for k, v in run.scores.items() if k.split(".")[0] not in families}
         for key, value in run.scores.items():
-            if key.endswith(f"/{scorer}"):
-                scores[key.partition("/")[0]] = value
+            name, _, of = key.partition("/")
+            if of == variant:
+                scores[name] = value
         return dataclasses.replace(run, scores=scores)
 
-    truth = runs.ground_truth and changed(runs.ground_truth)
+    truth = runs.ground_truth
+    if truth and variant in _variants(dataclasses.replace(runs, runs=())):
+        truth = changed(truth)  # real photos are translated in no batches
     return dataclasses.replace(runs, runs=tuple(map(changed, runs.runs)), ground_truth=truth)

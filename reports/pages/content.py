@@ -14,7 +14,12 @@ from reports.analysis.runs import image_distances
 from reports.analysis.verdicts import Verdict
 from reports.figures.lab import bin_notes
 from reports.pages import notes, verdict_text
-from reports.pages.scorer import other_scorers_section, scorer_section, yardstick_section
+from reports.pages.scorer import (
+    batches_section,
+    other_scorers_section,
+    scorer_section,
+    yardstick_section,
+)
 from reports.pages.tables import Table, make_table
 from reports.sections import Section
 
@@ -73,7 +78,7 @@ def gather(runs: SuiteRuns) -> Report:
         "Cells": notes.digests(runs),
     }
     scorer = scorer_section(runs), yardstick_section(runs), other_scorers_section(analysis)
-    sections = [cost_table(runs), *scorer, image_distances(runs)]
+    sections = [batches_section(analysis), cost_table(runs), *scorer, image_distances(runs)]
     sections += [Section(title, lines=lines) for title, lines in lists.items() if lines]
     return Report(
         analysis=analysis,

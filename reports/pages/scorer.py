@@ -12,7 +12,7 @@ from eval.metrics import of_family
 from experiments.tracking.reader import SuiteRuns
 from reports.analysis import Analysis
 from reports.analysis.comparisons import parse_claim
-from reports.analysis.formatting import signed
+from reports.analysis.formatting import decimals, plain, signed, title
 from reports.analysis.verdicts import Verdict
 from reports.pages import verdict_text
 from reports.sections import Section
@@ -97,6 +97,41 @@ def other_scorers_section(analysis: Analysis) -> Section | None:
     lines.append(f"the real photos' own {', '.join(TITLES)}: {'; '.join(own)}")
     head = ["claim", FIRST, *others, "over scorers", "over seeds"]
     return Section("Other scorers", OTHERS_RULE, head, rows, lines)
+
+
+BATCHES_RULE = (
+    "The same generators, their test images translated in batches of {}, as they were trained: "
+    "BatchNorm then uses the statistics of the whole batch. Means over seeds, and in brackets how "
+    "far they lie above those of images translated one at a time, which the tables above show and "
+    "the verdicts rest on."
+)
+
+
+def batches_section(analysis: Analysis) -> Section | None:
+    """Scores of images translated in batches; None where no training used any."""
+    if not analysis.by_test_batch:
+        return None
+    rows, lines = [], []
+    largest = max(analysis.by_test_batch)
+    for size, batched in analysis.by_test_batch.items():
+        for arm in analysis.runs.arms:
+            cells = [_beside(batched, analysis, arm, score) for score in analysis.scores]
+            rows.append([arm if size == largest else f"{arm}, in batches of {size}", *cells])
+        for one, other in zip(analysis.verdicts, batched.verdicts, strict=True):
+            if verdict_text.word(one) != verdict_text.word(other):
+                claim = verdict_text.claim_words(one.claim)
+                lines.append(f"{claim}: {one.word} one at a time, {other.word} in batches")
+    sizes = " or ".join(map(str, analysis.by_test_batch))
+    head = ["arm", *(title(score) for score in analysis.scores)]
+    return Section("In batches", BATCHES_RULE.format(sizes), head, rows, lines)
+
+
+def _beside(batched: Analysis, usual: Analysis, arm: str, score: str) -> str:
+    """`0.632 (+0.015)`"""
+    mean, other = batched.entry(arm, score).mean, usual.entry(arm, score).mean
+    if mean is None or other is None:
+        return "–"
+    return f"{plain(mean, decimals(score))} ({signed(mean - other, decimals(score))})"
 
 
 def _is_fcn(verdict: Verdict) -> bool:

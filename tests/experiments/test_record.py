@@ -88,13 +88,13 @@ def test_deviations_name_what_differs_and_nothing_else():
     assert "discriminator.patch" not in changed
     for always in ("No BatchNorm on the bottleneck", "train their biases", "nearest neighbour"):
         assert always in quick and always in paper
-    assert "one image at a time" not in paper and "1024×2048" not in paper
+    assert "one at a time" not in paper and "1024×2048" not in paper
     with_norm = deviations(plan_of(overrides={"generator.bottleneck_norm": True}))
     assert not any("ottleneck" in sentence for sentence in with_norm), "the paper's tables have it"
     depth = " ".join(deviations(plan_of(overrides={"generator.depth": 6})))
     assert "generator.depth is 6; the paper's is 8" in depth
     tens = " ".join(deviations(plan_of(dataset="cityscapes", suite="generator")))
-    assert "Translated one image at a time" in tens
+    assert "translated one at a time" in tens
     labels = " ".join(deviations(plan_of(dataset="cityscapes", suite="photo2labels")))
     assert "compared at 128×128 pixels; the paper's at 1024×2048" in labels
     edges = " ".join(deviations(plan_of(profile="paper", dataset="edges2shoes", suite="losses")))

@@ -63,3 +63,15 @@ def test_a_grid_holds_every_image_in_its_place():
     assert np.array_equal(canvas[:32, :32], columns[0][0])
     assert np.array_equal(canvas[34:, 34:], columns[1][1])
     assert (canvas[32:34] == 255).all()
+
+
+def test_in_batches_images_are_normalised_together_and_the_last_batch_is_smaller():
+    generator = UNetGenerator(width=2, depth=4, dropout=0.0)
+    inputs, names = images(5), list("abcde")
+    together = dict(translate(generator, inputs, names, seed=1, device=CPU, batch=2))
+    assert list(together) == names
+    alone = dict(translate(generator, inputs, names, seed=1, device=CPU))
+    assert np.array_equal(together["e"], alone["e"]), "alone in its batch"
+    assert not np.array_equal(together["a"], alone["a"]), "BatchNorm saw two"
+    pair = dict(translate(generator, inputs[:2], names[:2], seed=1, device=CPU, batch=9))
+    assert np.array_equal(together["a"], pair["a"]), "a batch larger than the split is the split"

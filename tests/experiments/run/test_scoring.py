@@ -17,7 +17,7 @@ from PIL import Image
 from eval.fcn_score import per_class, scores
 from eval.scorer.file import load_scorer, save_scorer
 from experiments.run.jobs import DataSource, Job, OtherScorer, ReferenceConfig, state
-from experiments.run.journal import Journal, last, read_records
+from experiments.run.journal import Journal, last, read_records, write_json
 from experiments.run.runner import first_scorer as scorer_of
 from experiments.run.runner import run
 from experiments.run.session import Session
@@ -260,3 +260,26 @@ def test_the_scorer_has_one_mlflow_run_with_curves_and_the_ceiling_by_class(
     assert json.loads(tags["mlflow.loggedArtifacts"]) == [
         {"path": "per_class.json", "type": "table"}
     ]
+
+
+def test_a_cell_trained_in_batches_is_also_tested_in_batches(data, tmp_path):
+    job = job_of(data, tmp_path, "cell")
+    training = TrainingSettings(steps=2, batch=2)
+    job = dataclasses.replace(job, config=job.config.model_copy(update={"training": training}))
+    run(job, unheard, Stop())
+    sheet = read_json(job.directory / "scores.json")
+    usual = {name for name in sheet["values"] if "/" not in name}
+    assert {f"{name}/batch-2" for name in usual} == sheet["values"].keys() - usual
+    assert sheet["values"]["pixel.l1"] != sheet["values"]["pixel.l1/batch-2"]
+    assert state(job).word == "done"
+    folder = job.directory / "translations-batched"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / "0.png").unlink()
+    (job.directory / "scores.json").unlink()
+    run(job, unheard, Stop())
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    sheet["settings"].pop("test_batches")
+    write_json(job.directory / "scores.json", sheet)
+    Journal(job.directory).append("scores", values={}, not_measured={})
+    Journal(job.directory).append("done", seconds=1.0)
+    assert state(job).word == "to score", "scored before there were batches"

@@ -13,7 +13,7 @@ from experiments.run.journal import Journal, write_json
 from experiments.tracking.mirror import mirror
 from experiments.tracking.reader import read_suite
 from reports.analysis import Analysis
-from reports.pages.scorer import other_scorers_section, scorer_section
+from reports.pages.scorer import batches_section, other_scorers_section, scorer_section
 from reports.write import write_report
 
 KEY = ("patch_size", "procedural", "quick")
@@ -98,3 +98,22 @@ def test_other_scorers_show_whether_a_claim_keeps_its_word(tmp_path: Path, store
     table = (write_report(*KEY, tmp_path / "out") / "table.md").read_text(encoding="utf-8")
     assert "−0.203 contradicted" in table
     assert "/scratch" not in table.split("Other scorers")[0], "no column of the main table"
+
+
+def test_scores_in_batches_stand_beside_those_of_single_images(tmp_path, store):
+    out = tmp_path / "runs"
+    names = ("fcn.pixel_accuracy", "fcn.class_accuracy", "fcn.class_iou")
+    single = dict.fromkeys(names, 0.5) | {"color.L": 0.4}
+    batched = {f"{name}/batch-10": value + 0.1 for name, value in single.items()}
+    recorded.cell(out, "aaa", 1, single | batched)
+    recorded.cell(out, "bbb", 1, single)
+    recorded.reference(out, "ref", dict.fromkeys(names, 0.9))
+    recorded.suite_record(out, [("70x70", 1, "aaa"), ("1x1", 1, "bbb")], reference="ref")
+    mirror(out)
+    section = batches_section(Analysis(read_suite(*KEY)))
+    assert section.rows[0][:4] == ["70x70", *["0.600 (+0.100)"] * 3]
+    assert "0.500 (+0.100)" in section.rows[0], "every score, not the scorer's alone"
+    assert set(section.rows[1][1:]) == {"–"}, "trained at batch 1"
+    assert other_scorers_section(Analysis(read_suite(*KEY))) is None, "no other scorer"
+    table = (write_report(*KEY, tmp_path / "out") / "table.md").read_text(encoding="utf-8")
+    assert "in batches of 10, as they were trained" in table
