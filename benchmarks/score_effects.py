@@ -2,8 +2,8 @@
 
     python benchmarks/score_effects.py --data-root DIR [--size 128] [--json FILE] [--scorer FILE]
 
-Takes a data set with labels (`--dataset`, default camvid), trains the in-suite scorer on its
-training photos as the quick profile does (or loads one), and scores the test photos against
+Takes a data set with labels (`--dataset`, default camvid), trains the in-suite scorer on VGG16 on
+its training photos as the quick profile does (or loads one), and scores the test photos against
 themselves: untouched, after JPEG, and brought to the working size in other ways than the suite's
 own. Untouched they must give the ceiling exactly: otherwise the exit status is 1. Prints Markdown
 (docs/scores.md quotes it); times are CPU seconds of this process on one thread.
@@ -33,7 +33,8 @@ from eval.lpips import load_lpips
 from eval.metrics import METRICS
 from eval.score import Scoring, score_folders
 from eval.scorer.file import check_scorer, load_scorer, save_scorer
-from eval.scorer.train import ScorerSettings, hold_out, segment, train_scorer
+from eval.scorer.pretrained import HeadSettings, train_heads
+from eval.scorer.train import hold_out, segment
 from experiments.spec import load_profiles
 from pix2pix.common.errors import NotMeasured
 from pix2pix.data.cache import PairedData, prepare
@@ -97,39 +98,16 @@ def main() -> int:
     return 0 if same else 1
 
 
-def trained(data: PairedData) -> tuple[torch.nn.Module, ScorerSettings, dict[str, Any]]:
-    """The quick profile's scorer, with what its training cost and how it went."""
-    settings = ScorerSettings(**load_profiles()["quick"].scorer_from_scratch.model_dump())
-    validations: list[dict[str, float]] = []
-    batches = 0
-
-    def progress(done: int, loss: float, learning_rate: float) -> None:
-        nonlocal batches
-        batches = done
-
-    def validated(done: int, values: dict[str, float]) -> None:
-        validations.append({"batch": done, **values})
-        print(f"batch {done}: class IoU {values['class_iou']:.3f} on photos held out", flush=True)
-
+def trained(data: PairedData) -> tuple[torch.nn.Module, HeadSettings, dict[str, Any]]:
+    """The quick profile's scorer on VGG16, and what its training cost."""
+    settings = HeadSettings(**load_profiles()["quick"].scorer.model_dump())
     held = hold_out(data.train.labels)
+    photos, labels, classes = data.train.targets, data.train.labels, len(data.class_names)
     began = time.process_time()
-    model = train_scorer(
-        data.train.targets,
-        data.train.labels,
-        len(data.class_names),
-        settings,
-        progress,
-        held_out=held,
-        validated=validated,
-    )
+    model = train_heads(photos, labels, classes, settings, held_out=held)
     seconds = time.process_time() - began
-    best = max(validations, key=lambda one: one["class_iou"])
-    print(
-        f"scorer: {batches} batches, the best at {best['batch']}, {seconds:.0f} CPU seconds; "
-        f"{len(held)} photos held out"
-    )
-    cost = {"cpu_seconds": seconds, "batches": batches, "settings": dataclasses.asdict(settings)}
-    return model, settings, cost | {"validations": validations}
+    print(f"scorer: {settings.batches} batches, {seconds:.0f} CPU seconds")
+    return model, settings, {"cpu_seconds": seconds, "settings": dataclasses.asdict(settings)}
 
 
 def effects(data: PairedData, originals: list[Path], model: torch.nn.Module) -> dict[str, Any]:

@@ -155,7 +155,16 @@ def image_distances(runs: SuiteRuns) -> Section | None:
     table = means.pivot(index="arm", columns="score", values="text")
     table = table.reindex(index=frame.arm.unique(), columns=scores).fillna("—")
     head = ["arm", *(title(score, False) for score in scores)]
-    return Section("Over test images", IMAGE_CAPTION, head, table.reset_index().to_numpy().tolist())
+    text = f"{IMAGE_CAPTION} {_drawn_whole(runs)}".rstrip()
+    return Section("Over test images", text, head, table.reset_index().to_numpy().tolist())
+
+
+def _drawn_whole(runs: SuiteRuns) -> str:
+    """A sentence on film clips, where the bootstrap draws them whole; else nothing."""
+    run = next(run for run in _scored(runs) if run.image_intervals)
+    settings = (run.json_artifact("scores.json") or {}).get("settings", {})
+    *_, drawn = settings.get("bootstrap", {}).get("method", "").partition(" over ")
+    return f"It draws {drawn}, since frames of one film are alike." if "clips" in drawn else ""
 
 
 def _scored(runs: SuiteRuns) -> Iterator[RunRecord]:

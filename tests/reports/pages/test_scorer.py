@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import recorded_runs as recorded
 
+from eval import bootstrap
 from experiments.run.journal import Journal, write_json
 from experiments.tracking.mirror import mirror
 from experiments.tracking.reader import read_suite
 from reports.analysis import Analysis
+from reports.analysis.runs import image_distances
 from reports.pages.scorer import batches_section, other_scorers_section, scorer_section
 from reports.write import write_report
 
@@ -117,3 +119,18 @@ def test_scores_in_batches_stand_beside_those_of_single_images(tmp_path, store):
     assert other_scorers_section(Analysis(read_suite(*KEY))) is None, "no other scorer"
     table = (write_report(*KEY, tmp_path / "out") / "table.md").read_text(encoding="utf-8")
     assert "in batches of 10, as they were trained" in table
+
+
+def test_intervals_over_films_say_that_clips_are_drawn_whole(tmp_path, store):
+    out = tmp_path / "runs"
+    directory = recorded.cell(out, "aaa", 1, {"fcn.class_iou": 0.5})
+    sheet = json.loads((directory / "scores.json").read_text())
+    sheet["intervals_over_images"] = {"fcn.class_iou": [0.4, 0.6]}
+    sheet["settings"]["bootstrap"] = bootstrap.settings(233, 3)
+    write_json(directory / "scores.json", sheet)
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
+    mirror(out)
+    section = image_distances(read_suite(*KEY))
+    assert section.rows == [["70x70", "−0.100/+0.100"]]
+    said = "It draws 3 clips of test images, each drawn whole, since frames of one film are alike."
+    assert section.text.endswith(said)
