@@ -106,7 +106,8 @@ def build(
     """New networks and optimisers, drawn from the cell's seed alone.
 
     `channels`: of inputs and targets; `memory_format`: of the weights; activations follow it.
-    G and D are drawn from separate streams, so all arms of one seed start from the same generator.
+    G and D are drawn from separate streams, so arms of one seed whose generators are alike
+    start from the same weights.
     Raises UserError if the objective needs VGG16 and its weights are not on this machine.
     """
     generator = build_generator(config.generator, channels, config.size)

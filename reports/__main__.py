@@ -15,7 +15,7 @@ except ModuleNotFoundError as error:  # training works without MLflow
 
 from experiments.plan import SuiteKey
 from pix2pix.common.errors import UserError
-from reports.pages.compare import PAGE, parse_settings, write_comparison
+from reports.pages.compare import PAGE, parse_settings, write_claims, write_comparison
 from reports.write import alone, write_report, writing
 
 EXAMPLES = """\
@@ -25,7 +25,8 @@ examples:
   python -m reports --suite losses --compare camvid:quick,procedural:quick
 
 A report lands in DIR/DATASET-PROFILE/SUITE/ (open index.html), a comparison in
-DIR/compare/SUITE/ (open comparison.html). A profile with --set has the changes in
+DIR/compare/SUITE/ (open comparison.html), and of several suites DIR/compare/claims.md has
+every claim in one table. A profile with --set has the changes in
 its name, as in procedural:quick+training.steps=500; a wrong name lists the recorded
 ones. Runs are read from MLFLOW_TRACKING_URI, or mlflow.db in this folder.
 """
@@ -101,6 +102,8 @@ def compare(options: argparse.Namespace) -> int:
     with writing(options.out), alone(options.out):
         for suite in suites:
             print(write_comparison(suite, pairs, options.out) / PAGE)
+        if len(suites) > 1:
+            print(write_claims(suites, pairs, options.out))
     return 0
 
 

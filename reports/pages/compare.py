@@ -17,7 +17,7 @@ from reports.analysis import Analysis
 from reports.analysis.formatting import signed, title
 from reports.analysis.ranking import chain, rank_order, tau_text
 from reports.analysis.runs import finished, tidy
-from reports.analysis.verdicts import CONTRADICTED, REPRODUCED, Verdict
+from reports.analysis.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Verdict
 from reports.pages import notes
 from reports.pages.html import render
 from reports.pages.markdown import escape, section_lines
@@ -57,12 +57,7 @@ def write_comparison(suite: str, pairs: Sequence[tuple[str, str]], out: Path) ->
     Returns the folder, `out`/compare/SUITE/DATASET-PROFILE+…; UserError where a setting is not
     recorded or has no finished cell, and as `read_suite`.
     """
-    settings = {}
-    for letter, (dataset, profile) in zip(LETTERS, pairs, strict=False):
-        runs = read_suite(suite, dataset, profile)
-        if not finished(runs):
-            raise UserError(f"suite {suite} on {dataset}:{profile}: no finished cell")
-        settings[letter] = Analysis(runs)
+    settings = read_settings(suite, pairs)
     names = " beside ".join(f"{dataset} ({profile})" for dataset, profile in pairs)
     record = settings["A"].runs.record
     heading, sections = f"{record.title}, {names}", compare_settings(settings)
@@ -91,6 +86,53 @@ def write_comparison(suite: str, pairs: Sequence[tuple[str, str]], out: Path) ->
     }
     folder = "+".join(f"{dataset}-{profile}" for dataset, profile in pairs)
     return write_files(out / "compare" / suite / folder, files)
+
+
+def read_settings(suite: str, pairs: Sequence[tuple[str, str]]) -> Settings:
+    """A suite in every setting; UserError where one has no finished cell, and as `read_suite`."""
+    settings = {}
+    for letter, (dataset, profile) in zip(LETTERS, pairs, strict=False):
+        runs = read_suite(suite, dataset, profile)
+        if not finished(runs):
+            raise UserError(f"suite {suite} on {dataset}:{profile}: no finished cell")
+        settings[letter] = Analysis(runs)
+    return settings
+
+
+def write_claims(suites: Sequence[str], pairs: Sequence[tuple[str, str]], out: Path) -> Path:
+    """Write claims.md and claims.csv, every claim of these suites in every setting, below `out`
+    /compare; returns claims.md."""
+    names = [f"{dataset} ({profile})" for dataset, profile in pairs]
+    rows, records = [], []
+    for suite in suites:
+        settings = read_settings(suite, pairs)
+        for claim in _claims(settings):
+            found = [_verdict(one, claim) for one in settings.values()]
+            cells = [verdict_cell(one, claim) for one in settings.values()]
+            rows.append([claim_words(claim), *cells, tally(found)])
+            for (dataset, profile), verdict in zip(pairs, found, strict=True):
+                if verdict is not None:
+                    row = verdict_frame([verdict])
+                    records.append(row.assign(suite=suite, dataset=dataset, profile=profile))
+    text = (
+        "Effects are differences of means in the score's own unit; they never compare as numbers "
+        "across data sets. Verdicts are corrected within a suite (Holm)."
+    )
+    section = Section("The claims side by side", text, ["claim", *names, "in all"], rows)
+    files: dict[str, str | pd.DataFrame | None] = {
+        "claims.md": "\n".join([*section_lines(section), ""]),
+        "claims.csv": pd.concat(records) if records else None,
+    }
+    return write_files(out / "compare", files) / "claims.md"
+
+
+def tally(verdicts: Sequence[Verdict | None]) -> str:
+    """`reproduced everywhere`, or `2 reproduced, 1 undecided` of the settings that have one."""
+    words = [verdict.word for verdict in verdicts if verdict]
+    counts = {word: words.count(word) for word in (REPRODUCED, CONTRADICTED, UNDECIDED)}
+    if len(words) == len(verdicts) and max(counts.values()) == len(words):
+        return f"{words[0]} everywhere"
+    return ", ".join(f"{n} {word}" for word, n in counts.items() if n) or "–"
 
 
 def compare_settings(settings: Settings) -> list[Section]:

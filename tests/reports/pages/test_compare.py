@@ -15,7 +15,15 @@ from experiments.tracking.mirror import mirror
 from reports.__main__ import main
 from reports.analysis import Analysis
 from reports.analysis.ranking import in_words, rank_order
-from reports.pages.compare import answer, compare_settings, limits, orders, verdict_cell
+from reports.pages.compare import (
+    answer,
+    compare_settings,
+    limits,
+    orders,
+    parse_settings,
+    verdict_cell,
+    write_claims,
+)
 
 A, B = [0.81, 0.82, 0.80, 0.84, 0.83], [0.76, 0.78, 0.74, 0.80, 0.77]
 CLAIM = f"a > b on {PIXEL}"
@@ -189,6 +197,15 @@ def test_side_by_side_from_a_store(
     every = ["--suite", "all", "--out", str(tmp_path / "out"), "--compare"]
     assert main([*every, settings]) == 0
     assert capsys.readouterr().out.strip() == str(page)
+    assert not (tmp_path / "out" / "compare" / "claims.md").exists(), "one suite's are on its page"
+    every_claim = write_claims(["patch_size"], parse_settings(settings), tmp_path / "out")
+    row = every_claim.read_text(encoding="utf-8").splitlines()[-1]
+    assert "| reproduced (+0.050, n = 5)" in row and "| 1 reproduced, 1 undecided |" in row
+    with open(every_claim.with_suffix(".csv"), encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(one["suite"], one["profile"], one["verdict"]) for one in rows] == [
+        ("patch_size", "quick", "reproduced"), ("patch_size", "smoke", "undecided"),
+    ]  # fmt: skip
     assert main([*every, "procedural:quick,camvid:quick"]) == 2
     error = capsys.readouterr().err
     assert "no suite is recorded on all of procedural:quick,camvid" in error
