@@ -9,9 +9,9 @@ Tells which `training.precision` is fastest on this machine.
 
 Also printed: the floor, which is the counted work divided by the speed measured just before (of a
 matrix product or convolution, or of a copy, whichever takes longer), and how far each variant is
-above it. A variant that cannot run (no graph, no memory) is listed with the reason, and speed-ups are
-then relative to the first that ran. Steps are timed without loading batches, recording losses or writing files; --loop times
-those too. Exit status 1 if --bar is given and no variant is that many times faster.
+above it. Steps are timed without loading batches, recording losses or writing files; --loop times
+those too. A variant that cannot run (no graph, no memory) is listed with the reason; speed-ups are
+relative to the first that ran. Exit status 1 if --bar is given and no variant is so much faster.
 """
 
 from __future__ import annotations
