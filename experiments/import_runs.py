@@ -12,12 +12,14 @@ import importlib.metadata
 import json
 import shutil
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from eval.scorer.file import recorded_sha256
 from experiments.record import (
     SuiteRecord,
     check_mergeable,
@@ -124,6 +126,9 @@ def check_runs(runs: list[Run], records: list[SuiteRecord], out: Path) -> None:
                 f"{where}: its scorer has other weights than that of "
                 f"{out / 'references' / run.reference}: the scores cannot be compared"
             )
+        file = run.directory.parents[1] / "scorers" / f"{run.reference}.safetensors"
+        if file.exists() and recorded_sha256(file) != run.scorer:
+            raise UserError(f"{file}: not the scorer of {where}")
 
 
 def import_runs(folder: Path, out: Path) -> list[str]:
@@ -149,21 +154,25 @@ def import_runs(folder: Path, out: Path) -> list[str]:
             lines.append(f"{out / kind / digest}: is there already, kept")
             continue
         _copy(run.directory, out / kind / digest)
-        if kind == "references" and (folder / "scorers" / digest).is_dir():
-            _copy(folder / "scorers" / digest, out / "scorers" / digest)
+        if kind == "references":
+            for name in (digest, f"{digest}.safetensors"):
+                _copy(folder / "scorers" / name, out / "scorers" / name)
         lines.append(f"{out / kind / digest}: imported")
     return lines + [f"{path}: written" for path in merged]
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a run directory; it is there whole or not at all."""
-    if target.exists():
+    """Copy a run directory or file, if there is one; the copy is there whole or not at all."""
+    if target.exists() or not source.exists():
         return
-    beside = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
     make_folder(target.parent)
-    shutil.copytree(source, beside, ignore=shutil.ignore_patterns(*LEFT_BEHIND))
-    beside.rename(target)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".import") as folder:
+        beside = Path(folder) / target.name
+        if source.is_dir():
+            shutil.copytree(source, beside, ignore=shutil.ignore_patterns(*LEFT_BEHIND))
+        else:
+            shutil.copyfile(source, beside)
+        beside.rename(target)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -2,9 +2,9 @@
 
     python benchmarks/gpu/collect.py RESULTS RUNS
 
-RUNS is the `--out` of a study. The archive holds finished and unfinished runs without weights;
-`python -m experiments.import_runs` takes the finished ones. Each file is kept below LIMIT_MIB (15),
-if need be without pictures.
+RUNS is the `--out` of a study. The archive holds finished and unfinished runs without their
+weights, and the scorer; `python -m experiments.import_runs` takes the finished ones. Each file is
+kept below LIMIT_MIB (15), if need be without pictures, and then without the scorer.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import shutil
 import statistics
 import sys
 import tarfile
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +102,12 @@ def newest_grid(folder: Path) -> Path | None:
     return max((folder / "samples").glob("step-*.png"), default=None)
 
 
-def pack(runs: Path, path: Path, pictures: bool) -> int:
+def pack(runs: Path, path: Path, scorers: bool, pictures: bool) -> int:
     """Write the archive, and return its size in bytes."""
     with tarfile.open(path, "w:gz") as archive:
         chosen = [f for name in RECORDS for f in runs.glob(f"*/*/{name}")]
         chosen += list(runs.glob("suites/*/*.json"))
+        chosen += list(runs.glob("scorers/*.safetensors")) if scorers else []
         for folder in runs.glob("*/*") if pictures else ():
             for kind in ("inputs", "targets", "translations"):
                 files = sorted((folder / kind).glob("*.png"))
@@ -144,7 +146,7 @@ def main() -> int:
     if grids:
         montage(grids, picture)
         shutil.copyfile(picture, results / "samples.png")
-    if any(pack(runs, archive, pictures) < LIMIT for pictures in (True, False)):
+    if any(pack(runs, archive, *parts) < LIMIT for parts in product((True, False), repeat=2)):
         shutil.copyfile(archive, results / "runs.tar.gz")
     else:
         print(f"runs.tar.gz is larger than {LIMIT >> 20} MiB: it stays in {runs.parent}")

@@ -2,8 +2,11 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+from eval.scorer.file import FORMAT, KEY
 from experiments.import_runs import main
 from experiments.run.jobs import sheet_checksums
 from experiments.run.journal import read_records, write_json
@@ -41,6 +44,15 @@ def recompute(path, content):
     return digest
 
 
+def save_scorer_of(folder, sha256=None):
+    """A scorer's file that records the weights by which the reference was scored, or others."""
+    (reference,) = folder.glob("references/*")
+    fcn = json.loads((reference / "scores.json").read_text())["settings"]["fcn"]
+    record = {"format": FORMAT, "sha256": sha256 or fcn["weights_sha256"]}
+    path = folder / "scorers" / f"{reference.name}.safetensors"
+    save_file({"weight": np.zeros(1, np.float32)}, path, {KEY: json.dumps(record)})
+
+
 def a_cell(folder):
     return min(folder.glob("cells/*"))
 
@@ -67,6 +79,7 @@ def refused(folder, out, capsys):
 def test_finished_runs_and_their_suite_are_taken_as_they_are(elsewhere, tmp_path, capsys):
     out, cell = tmp_path / "runs", a_cell(elsewhere)
     (cell / "checkpoint-2.pt").touch()
+    save_scorer_of(elsewhere)
     assert main([str(elsewhere), "--out", str(out)]) == 0
     for path in elsewhere.rglob("*"):
         if path.is_file() and path.name != "checkpoint-2.pt" and "suites" not in path.parts:
@@ -162,6 +175,11 @@ def test_scores_of_another_scorer_are_refused(elsewhere, tmp_path, capsys):
     shutil.rmtree(elsewhere / "references")
     shutil.rmtree(out)
     assert "neither imported nor in" in refused(elsewhere, out, capsys)
+
+
+def test_a_scorers_file_that_is_not_the_runs_is_refused(elsewhere, tmp_path, capsys):
+    save_scorer_of(elsewhere, "0" * 64)
+    assert "not the scorer of" in refused(elsewhere, tmp_path / "runs", capsys)
 
 
 def test_a_folder_without_runs_is_refused(tmp_path, capsys):

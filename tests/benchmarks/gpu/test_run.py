@@ -76,6 +76,7 @@ def test_every_stage_runs_and_leaves_its_results(project):
         names = archive.getnames()
     for name in ("config.json", "journal.jsonl", "scores.json", "per_image.npz", "samples"):
         assert any(n.startswith(f"cells/{row['digest']}/{name}") for n in names), name
+    assert any(name.startswith("scorers/") and name.endswith(".safetensors") for name in names)
     assert not any("generator" in name for name in names)
 
 
