@@ -48,6 +48,7 @@ def run(project, *stages):
 
 
 def test_every_stage_runs_and_leaves_its_results(project):
+    (project / ".gpu" / "commit").write_text("0123abc\n")
     text = run(project, "machine", "tests", "steps", "probe", "cells", "train")
     for stage in ("machine", "tests of the GPU path", "steps", "probe", "cells", "train"):
         assert f"=== {stage}: exit 0" in text, text
@@ -72,6 +73,8 @@ def test_every_stage_runs_and_leaves_its_results(project):
     (row,) = training["cells"]
     assert (row["arm"], row["step"], row["failed"]) == ("L1+GAN", 6, [])
     assert row["scores"].keys() >= {"fcn.class_iou", "pixel.l1"}
+    journal = project / "runs" / "gpu" / "runs" / "cells" / row["digest"] / "journal.jsonl"
+    assert '"commit": "0123abc"' in journal.read_text()
     with tarfile.open(results["runs.tar.gz"]) as archive:
         names = archive.getnames()
     for name in ("config.json", "journal.jsonl", "scores.json", "per_image.npz", "samples"):
@@ -97,7 +100,10 @@ def choose(results, seconds):
 
 def test_the_training_is_as_long_as_the_measured_speed_allows(tmp_path):
     assert choose(tmp_path, 210) == (3000, 2)  # nothing measured: 4 ms per step
-    variants = [{"variant": "tf32, graph", "seconds_per_step": 0.0016}]
+    variants = [{"variant": "tf32, reference", "seconds_per_step": 0.0058}]
+    (tmp_path / "steps.json").write_text(json.dumps({"variants": variants}))
+    assert choose(tmp_path, 210) == (2500, 2)  # no graph could be captured
+    variants += [{"variant": "tf32, graph", "seconds_per_step": 0.0016}]
     (tmp_path / "steps.json").write_text(json.dumps({"variants": variants}))
     assert choose(tmp_path, 210) == (8000, 2)
     cells = [{"cells": 1, "images_per_second": 500}, {"cells": 4, "images_per_second": 540}]
