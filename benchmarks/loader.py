@@ -49,6 +49,8 @@ def main() -> int:
     config = cell(options.size, options.width, batch=options.batch)
     variant = (options.precision, execution_of(device, options.precision))
     (step,) = time_steps(config, [variant], device, turns=5)
+    if step.failed:
+        sys.exit(f"the step could not be timed: {step.failed}")
     batch = statistics.median(seconds)
     found = {
         "machine": machine(device),

@@ -14,7 +14,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pix2pix.config import CellConfig, Precision
-from pix2pix.fast_step import Execution, Step, make_step
+from pix2pix.fast_step import CaptureFailed, Execution, Step, make_step
 from pix2pix.model import build
 
 WARM_UP = 2
@@ -29,6 +29,8 @@ class Timing:
     execution: Execution
     seconds: list[float]
     """Per step, one value per turn."""
+    failed: str = ""
+    """Why the variant was not timed."""
 
     @property
     def median(self) -> float:
@@ -53,12 +55,17 @@ def time_steps(
 ) -> list[Timing]:
     """Time steps on noise. Variants take turns, so that a drift affects all of them alike.
 
-    Raises what the steps raise: CaptureFailed, torch.OutOfMemoryError.
+    A variant that cannot be prepared (no graph, no memory) has `failed` and no seconds.
     """
     timings = [Timing(precision, execution, []) for precision, execution in variants]
-    steps = [_prepare(config, timing, device, channels) for timing in timings]
+    ready = []
+    for timing in timings:
+        try:
+            ready.append((timing, *_prepare(config, timing, device, channels)))
+        except (CaptureFailed, torch.OutOfMemoryError) as error:
+            timing.failed = str(error).partition("\n")[0]
     for turn in range(-WARM_UP, turns):
-        for timing, (step, x, y) in zip(timings, steps, strict=True):
+        for timing, step, x, y in ready:
             wait(device)
             began = time.perf_counter()
             for _ in range(steps_per_turn):

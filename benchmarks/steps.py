@@ -10,7 +10,8 @@ Tells which `training.precision` is fastest on this machine.
 Also printed: the floor, which is the counted work divided by the speed measured just before (of a
 matrix product or convolution, or of a copy, whichever takes longer), and how far each variant is
 above it. Steps are timed without loading batches, recording losses or writing files; --loop times
-those too. Exit status 1 if --bar is given and no variant is that many times faster.
+those too. A variant that cannot run (no graph, no memory) is listed with the reason; speed-ups are
+relative to the first that ran. Exit status 1 if --bar is given and no variant is so much faster.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from command import (
     trained,
     write,
 )
-from step_time import time_steps
+from step_time import Timing, time_steps
 
 from pix2pix.common.memory import peak_memory_mib
 from pix2pix.fast_step import Execution
@@ -59,6 +60,11 @@ MORE = {
         for paired, last in ((True, False), (False, True), (True, True))
     ],
 }
+
+
+def name(timing: Timing) -> str:
+    """`float32, graph`: precision and execution."""
+    return f"{timing.precision}, {timing.execution.engine}"
 
 
 def main() -> int:
@@ -104,6 +110,11 @@ def main() -> int:
     measured = time_steps(config, variants, device, steps_per_turn=many, turns=options.turns)
     peak = peak_memory_mib(device)
 
+    failed = [timing for timing in measured if timing.failed]
+    measured = [timing for timing in measured if not timing.failed]
+    if not measured:
+        sys.exit(f"no variant could be timed: {failed[0].failed}")
+
     if options.loop:
         fastest = min(measured, key=lambda timing: timing.median)
         long = changed(config, precision=fastest.precision, steps=options.loop)
@@ -118,10 +129,10 @@ def main() -> int:
         floor = max(flop / speeds[timing.precision], moved / bytes_per_second)
         rows.append(
             {
-                "variant": f"{timing.precision}, {timing.execution.engine}",
+                "variant": name(timing),
                 "seconds_per_step": timing.median,
                 "quartiles": timing.spread,
-                "times_the_reference": measured[0].median / timing.median,
+                "times_the_first": measured[0].median / timing.median,
                 "images_per_second": options.batch / timing.median,
                 "floor_seconds": floor,
                 "above_floor": timing.median / floor,
@@ -137,6 +148,7 @@ def main() -> int:
         "gflops": {p: speed / 1e9 for p, speed in speeds.items()},
         "gb_per_second": bytes_per_second / 1e9,
         "variants": rows,
+        "failed": {name(timing): timing.failed for timing in failed},
         "peak_memory_mib_of_all_variants": peak,
     }
     print(json.dumps({k: v for k, v in found.items() if k != "variants"}, indent=1))
@@ -145,11 +157,13 @@ def main() -> int:
     )
     for row, timing in zip(rows, measured, strict=True):
         print(
-            f"{row['variant']:34} {spread(timing.seconds):28} {row['times_the_reference']:8.2f}× "
+            f"{row['variant']:34} {spread(timing.seconds):28} {row['times_the_first']:8.2f}× "
             f"{row['images_per_second']:9.1f} {row['above_floor']:8.2f}"
         )
+    for timing in failed:
+        print(f"{name(timing):34} not timed: {timing.failed}")
     write(found, options.json)
-    best = max(row["times_the_reference"] for row in rows)
+    best = max(row["times_the_first"] for row in rows)
     return 1 if options.bar and best < options.bar else 0
 
 

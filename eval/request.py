@@ -96,10 +96,12 @@ def check_cuda() -> None:
     """Set plain single precision on the GPU; UserError if there is none."""
     import torch
 
+    from pix2pix.common.tf32 import set_tf32
+
     if not torch.cuda.is_available():
         raise UserError("--device cuda: torch finds no CUDA device; leave the option out")
     # As cells are scored: a GPU would otherwise round to TF32.
-    torch.backends.cudnn.allow_tf32 = False
+    set_tf32(False)
     torch.set_float32_matmul_precision("highest")
 
 

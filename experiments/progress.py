@@ -66,7 +66,7 @@ def event_text(event: dict[str, Any]) -> str:
     if kind == "set aside":
         return f"{event['file']} set aside: {event['error']}"
     if kind == "execution" and "instead_of" in event:
-        return f"slower steps: no CUDA graph could be captured ({event['error']})"
+        return f"slower steps, without a CUDA graph: {event['error']}"
     if kind == "failed":
         return f"FAILED: {event['error']}"
     if kind != "done" or not event.get("seconds"):

@@ -160,6 +160,35 @@ def write_record(
     return path
 
 
+def merge_record(record: SuiteRecord, out: Path) -> Path:
+    """Add the cells of a record from elsewhere to that of `out`, which keeps everything else.
+
+    UserError if the two are of other settings, data or scorers.
+    """
+    path = record_path(out, *record.key)
+    with owning(path.with_name(f".{path.name}.lock")):
+        if path.exists():
+            check_mergeable(record, out)
+            mine = read_suite_record(path)
+            cells = {(c.arm, c.seed): c for c in (*record.cells, *mine.cells)}
+            order = [arm.name for arm in mine.arms]
+            ordered = sorted(cells.values(), key=lambda c: (order.index(c.arm), c.seed))
+            record = mine.model_copy(update={"cells": tuple(ordered)})
+        write_json(path, record.model_dump(mode="json"))
+    return path
+
+
+def check_mergeable(record: SuiteRecord, out: Path) -> None:
+    """UserError if `out` holds a record of the same name with other settings, data or scorer."""
+    path = record_path(out, *record.key)
+    if not path.exists():
+        return
+    mine = read_suite_record(path)
+    for field in ("fingerprint", "reference", "arms"):
+        if getattr(mine, field) != getattr(record, field):
+            raise UserError(f"{path}: another {field} than the imported record's")
+
+
 def _record(plan: Plan, fingerprint: str, commit: str, pairs: dict[str, int]) -> SuiteRecord:
     """The record of the plan's own cells alone."""
     suite, cells = plan.suite, plan.cells(fingerprint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import signal
 import subprocess
@@ -171,7 +172,8 @@ def _launch(
 
 
 def commit() -> str:
-    """The commit of the running code, with `+changes` if the working tree differs from it."""
+    """The commit of the running code, with `+changes` if the working tree differs from it; of a
+    copy without git, what the variable SOURCE_COMMIT says."""
     folder = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str | None:
@@ -185,7 +187,7 @@ def commit() -> str:
 
     head = git("rev-parse", "HEAD")
     if head is None:
-        return "unknown"
+        return os.environ.get("SOURCE_COMMIT", "unknown")
     return head + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
 
 

@@ -5,7 +5,9 @@ tests/pix2pix/test_fast_step.py compares them with the reference, `model.trainin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -34,6 +36,12 @@ ModelStep = Callable[[Model, Tensor, Tensor], dict[str, Tensor]]
 
 WARM_UP = 3
 """Steps before a capture: libraries initialise, optimisers allocate their state."""
+TOLERANCE, LARGEST_TOLERANCE = 1e-5, 0.1
+"""How far a replay may be from a step, relative to the norm of what is compared. The first holds
+where a step repeats itself, as with deterministic algorithms; the second bounds what is allowed
+where sums in no fixed order keep it from that. Other draws of dropout are 0.4 and more away."""
+REPETITIONS = 10
+"""A replay may be so many times as far from a step as a second step is."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +79,8 @@ def make_step(model: Model, execution: Execution, first: tuple[Tensor, Tensor]) 
 
     `first`: inputs and targets with the shape of the batches; they are not trained on.
 
-    Raises CaptureFailed if the execution is a graph that the device cannot capture; the model and
-    the random state are then unchanged.
+    Raises CaptureFailed if the execution is a graph that the device cannot capture, or that does
+    not train what a step trains; the model and the random state are then unchanged.
     """
     plain = paired_step if execution.paired and not model.stale else training_step
 
@@ -113,12 +121,13 @@ def _statistics_per_image(network: nn.Module) -> Iterator[None]:
 
 
 class CaptureFailed(RuntimeError):
-    """The device could not capture a step as a graph."""
+    """The device could not capture a step as a graph, or the graph is not the step."""
 
 
 class GraphStep:
     """A step captured once and replayed: one launch instead of hundreds.
 
+    Before it is used, it is compared with a step from the same state (`EagerStep`).
     Dropout draws from the device's own generator, which the graph advances, so its saved states
     mean the same as without a graph. A batch of another shape (an epoch's last) runs eagerly.
     """
@@ -127,16 +136,21 @@ class GraphStep:
         self.model, self.step = model, step
         self.x, self.y = x.clone(), y.clone()
         device, before, random, pool = x.device, _state(model), None, None
+        outer = sys.exception()
         try:
             random = torch.cuda.get_rng_state(device)
             with torch.cuda.device(device):  # a stream belongs to the current device
+                eager = EagerStep(model, lambda: step(model, x, y), before, device)
+                self.x.zero_()  # so that a graph of these very images is found out
+                self.y.zero_()
                 pool = torch.cuda.graph_pool_handle()
                 self.graph, self.terms = self._capture(device, pool)
-                self._check(device)
+                if problem := eager.problem_of(lambda: self(x, y)):
+                    raise RuntimeError(problem)
         except (RuntimeError, AssertionError) as error:  # AssertionError: torch without CUDA
             if random is not None:
                 _leave_capture(device, random, pool)
-            cause = _first_cause(error)
+            cause = _first_cause(error, outer)
             if out_of_memory(cause):
                 raise cause from None
             reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
@@ -159,22 +173,9 @@ class GraphStep:
         for optimiser in _optimisers(self.model):  # the graph allocates its own gradients
             optimiser.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):  # type: ignore[arg-type]
+        with torch.cuda.graph(graph, pool=pool, stream=beside):  # type: ignore[arg-type]
             terms = self.step(self.model, self.x, self.y)
         return graph, terms
-
-    def _check(self, device: torch.device) -> None:
-        """Raise RuntimeError if a replay trains nothing: a graph may be empty without an error.
-
-        Checked by the optimisers' step counts, because weights need not change on this batch (L1
-        on blank images has no gradient).
-        """
-        counts = [v["step"] for o in _optimisers(self.model) for v in o.state.values()]
-        before = [count.clone() for count in counts]
-        self.graph.replay()
-        torch.cuda.synchronize(device)
-        if not all(now == then + 1 for now, then in zip(counts, before, strict=True)):
-            raise RuntimeError("the graph is empty: replaying it trains nothing")
 
     def __call__(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         if x.shape != self.x.shape:
@@ -185,12 +186,97 @@ class GraphStep:
         return self.terms
 
 
+class EagerStep:
+    """What a step makes of a state, to compare a replay with it.
+
+    Two steps from the same state are equal where the device's algorithms are repeatable. Where
+    they are not, how far the second is from the first says how far a replay may be.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        step: Callable[[], dict[str, Tensor]],
+        state: State,
+        device: torch.device,
+    ) -> None:
+        """`state`: of the model, from which `step` and replays start; it is not restored here."""
+        self.model, self.state, self.device = model, state, device
+        self.random = _random_state(device)
+        parts = self._parts_after(step)
+        self.parts = {name: [_kept(t) for t in tensors] for name, tensors in parts.items()}
+        self.norms = {name: _norm(tensors) for name, tensors in parts.items()}
+        self.random_after = _random_state(device)
+        self.repeated = self._apart(self._parts_after(step))
+        for optimiser in _optimisers(model):  # a capture needs the memory
+            optimiser.zero_grad(set_to_none=True)
+
+    def problem_of(self, replay: Callable[[], dict[str, Tensor]]) -> str:
+        """How a replay differs from the step; empty if it does not."""
+        for name, apart in self._apart(self._parts_after(replay)).items():
+            allowed = max(TOLERANCE, REPETITIONS * self.repeated[name])
+            if not apart <= min(allowed, LARGEST_TOLERANCE):  # also if it is not a number
+                if name.endswith("step counts"):
+                    return "the graph is empty: replaying it trains nothing"
+                return f"a replay differs from a step by {apart:.1g} in the {name}"
+        if not torch.equal(_random_state(self.device), self.random_after):
+            return "a replay draws other random numbers than a step"
+        return ""
+
+    def _parts_after(self, act: Callable[[], dict[str, Tensor]]) -> dict[str, list[Tensor]]:
+        """What `act` changes, by name, after it ran from the state. The second moments, squares of
+        the gradients, are left out: they round twice as much, and the weights depend on them."""
+        _restore(self.model, self.state)
+        _set_random_state(self.random, self.device)
+        terms = act()
+        parts = {}
+        for name, optimiser in (
+            ("discriminator's", self.model.optimiser_d),
+            ("generator's", self.model.optimiser_g),
+        ):
+            if optimiser is not None:
+                states = optimiser.state.values()
+                parts[f"{name} step counts"] = [values["step"] for values in states]
+                parts[f"{name} first moments"] = [values["exp_avg"] for values in states]
+                parts[f"{name} weights"] = [p for g in optimiser.param_groups for p in g["params"]]
+        return parts | {"losses": list(terms.values())}
+
+    @torch.no_grad()
+    def _apart(self, parts: dict[str, list[Tensor]]) -> dict[str, float]:
+        """How far each part is from the step's, relative to the step's norm."""
+        found = {}
+        for name, tensors in parts.items():
+            kept, size = self.parts[name], self.norms[name]
+            difference = _norm(t - k.to(t.device) for t, k in zip(tensors, kept, strict=True))
+            found[name] = difference / size if size else (math.inf if difference else 0.0)
+        return found
+
+
+@torch.no_grad()
+def _norm(tensors: Iterable[Tensor]) -> float:
+    """The Euclidean norm of all values together."""
+    return math.hypot(*(float(torch.linalg.vector_norm(t, dtype=torch.float64)) for t in tensors))
+
+
+def _random_state(device: torch.device) -> Tensor:
+    """The state of the generator that dropout draws from."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def _set_random_state(state: Tensor, device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
+
+
 def _leave_capture(device: torch.device, random: Tensor, pool: tuple[int, int] | None) -> None:
     """Clean up after a failed capture, which torch 2.11 does not (later versions do).
 
     Its stream stays current, only a capture may draw from the random generator, and the allocator
     keeps `pool` open and returns no memory. Steps may also still be running on the capture's
-    stream, which nothing else waits for.
+    stream, which nothing else waits for. Nothing public closes the pool:
+    `torch.cuda.use_mem_pool` closes only what it opened.
     """
     with suppress(RuntimeError):
         torch.cuda.synchronize(device)
@@ -205,9 +291,12 @@ def _leave_capture(device: torch.device, random: Tensor, pool: tuple[int, int] |
             torch._C._cuda_releasePool(index, pool)
 
 
-def _first_cause(error: BaseException) -> BaseException:
-    """The original error of a capture; leaving the capture raises another on top of it."""
-    while error.__context__ is not None:
+def _first_cause(error: BaseException, outer: BaseException | None) -> BaseException:
+    """The original error of a capture; leaving the capture raises another on top of it.
+
+    `outer`: the error that was being handled before the capture, which is none of its own.
+    """
+    while error.__context__ is not None and error.__context__ is not outer:
         error = error.__context__
     return error
 

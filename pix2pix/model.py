@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from pix2pix import losses, perceptual
 from pix2pix.common.errors import UserError
+from pix2pix.common.tf32 import get_flags, set_flags, set_tf32
 from pix2pix.config import CellConfig, ObjectiveSettings, Precision
 from pix2pix.data.vgg16 import VGG16
 from pix2pix.networks import PatchDiscriminator, build_generator, initialise
@@ -267,13 +268,12 @@ def arithmetic(precision: Precision) -> Iterator[None]:
 
     TF32 applies to every convolution. bfloat16 is applied per network, by `forward`.
     """
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.allow_tf32, matmul.allow_tf32
-    cudnn.allow_tf32 = matmul.allow_tf32 = precision == "tf32"
+    before = get_flags()
+    set_tf32(precision == "tf32")
     try:
         yield
     finally:
-        cudnn.allow_tf32, matmul.allow_tf32 = before
+        set_flags(before)
 
 
 def forward(network: nn.Module, x: Tensor, precision: Precision) -> Any:

@@ -182,7 +182,11 @@ def train(
         discriminator=parameter_count(model.discriminator) if model.discriminator else 0,
     )
     batch = min(settings.batch, len(inputs))
-    x, y = (torch.zeros(batch, c, *config.size, device=device) for c in channels)
+    draw = torch.Generator().manual_seed(config.seed)  # noise: blank images have no gradients
+    x, y = (
+        (torch.rand(batch, count, *config.size, generator=draw) * 2 - 1).to(device)
+        for count in channels
+    )
     training_step = recorded_step(model, execution, (x, y), record)
 
     def write_checkpoint() -> None:
@@ -214,7 +218,11 @@ def train(
         window.add(step + 1, training_step(*batches.next()))
         step += 1
         recording = step % pace.record_steps == 0 or step == total
+        sampling = step % pace.sample_steps == 0 or step == total
+        due = time.monotonic() - last_checkpoint >= pace.checkpoint_seconds
         means = window.means() if recording else {}
+        if (sampling or due) and device.type == "cuda":  # else what waits for the steps is timed
+            torch.cuda.synchronize(device)
         elapsed = time.perf_counter() - begin
         seconds, window.seconds = seconds + elapsed, window.seconds + elapsed
 
@@ -222,10 +230,9 @@ def train(
             pace_now = window.seconds / len(window.steps)
             record("losses", step=step, values=means, seconds_per_step=pace_now, learning_rate=rate)
             window = LossWindow()
-        if step % pace.sample_steps == 0 or step == total:
+        if sampling:
             write_sample()
         stopping = step < total and stop()
-        due = time.monotonic() - last_checkpoint >= pace.checkpoint_seconds
         if due or stopping or step == total:
             write_checkpoint()
             last_checkpoint = time.monotonic()
@@ -241,13 +248,15 @@ def recorded_step(
 ) -> Step:
     """`make_step`, recorded as an "execution" event.
 
-    If the device cannot capture a graph, steps run without one, in the same precision.
+    If the device cannot capture a graph, or the graph is not the step, steps run without one, in
+    the same precision.
     """
-    failed = {}
+    step, failed = None, {}
     try:
         step = make_step(model, execution, first)
-    except CaptureFailed as error:
+    except CaptureFailed as error:  # holds the capture's memory until this block is left
         failed = {"instead_of": execution.engine, "error": str(error)}
+    if step is None:
         execution = replace(execution, graph=False)
         step = make_step(model, execution, first)
     record("execution", engine=execution.engine, precision=model.precision, **failed)

@@ -22,6 +22,7 @@ from rich.progress import track
 from pix2pix.common.errors import UserError, exit_status
 from pix2pix.common.files import file_sha256, naming
 from pix2pix.common.memory import no_engine, out_of_memory
+from pix2pix.common.tf32 import set_tf32
 from pix2pix.data.decode import PHOTO_KINDS, half_of, read_image
 from pix2pix.data.layouts import SUFFIXES, images_in
 from pix2pix.generator_files import SavedGenerator, open_generator
@@ -164,7 +165,7 @@ def _device(options: argparse.Namespace) -> torch.device:
     if options.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: there is no GPU that torch can use")
     torch.set_num_threads(max(1, options.threads))
-    torch.backends.cudnn.allow_tf32 = False
+    set_tf32(False)
     torch.set_float32_matmul_precision("highest")
     return torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
 

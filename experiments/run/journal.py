@@ -21,7 +21,7 @@ Records carry `event` and `time` (Unix seconds). The events, in the order in whi
     parameters   generator, discriminator (numbers of weights; discriminator 0 where there is none),
                  or scorer
     execution    engine, precision (pix2pix/fast_step.py); instead_of, error where a CUDA graph
-                 could not be captured
+                 could not be captured, or was not the step
     losses       step, values {term: mean since the last record}, seconds_per_step, learning_rate
     validation   step, values {FCN-score: of the photos held out} (a scorer's)
     sample       step, file (relative to the run directory)

@@ -81,8 +81,10 @@ def launch(
     """Run jobs in worker processes and return how each ended, by digest.
 
     A job that fails does not stop the others. A job whose run directory another process owns is
-    postponed and tried again. The first entry in `signals` (a list that grows) asks all workers to
-    write a checkpoint and stop, the second kills them; unfinished jobs are then `stopped`.
+    postponed and tried again. A job that gets no memory on a GPU that others use is tried again
+    when one of them ends, with fewer workers from then on. The first entry in `signals` (a list
+    that grows) asks all workers to write a checkpoint and stop, the second kills them; unfinished
+    jobs are then `stopped`.
     """
     waiting = [(0.0, job) for job in jobs]
     """(when a job may be tried, the job)"""
@@ -94,7 +96,9 @@ def launch(
         outcomes[job.digest] = outcome
         watch(job, {"event": "ended", "outcome": outcome.word})
 
-    asked = False
+    crowded: set[int] = set()
+    """Slots whose job got no memory beside the others on its GPU."""
+    most, asked = workers, False
     while waiting or running:
         while len(running) < workers and not signals and (job := _next(waiting, watch)):
             slot = min(set(range(workers)) - set(running))
@@ -121,6 +125,10 @@ def launch(
         if event is not None:
             if event["event"] == "failed":
                 outcomes[job.digest] = Outcome("failed", event["error"])
+                others = running.keys() - {slot}
+                if gpus and event.get("shortage") and slot % gpus in {o % gpus for o in others}:
+                    crowded.add(slot)
+                    continue
             watch(job, event)
             continue
         del running[slot]
@@ -129,8 +137,16 @@ def launch(
             assert process.stdin is not None
             process.stdin.close()
         ended = _outcome(status, outcomes.get(job.digest))
-        if signals and (len(signals) > 1 or status == LOST):
+        if signals and (len(signals) > 1 or status == LOST or slot in crowded):
             ended = Outcome("stopped")
+        elif slot in crowded:
+            crowded.discard(slot)
+            del outcomes[job.digest]
+            if workers == most:
+                watch(job, {"event": "phase", "phase": _too_many(most)})
+            workers = max(1, min(workers - 1, len(running)))
+            waiting.insert(0, (0.0, job))
+            continue
         elif status == LOST:
             waiting.append((time.monotonic() + LOOK_AGAIN, job))
             continue
@@ -139,6 +155,12 @@ def launch(
             watch(job, {"event": "failed", "error": ended.reason})
         end(job, ended)
     return outcomes
+
+
+def _too_many(workers: int) -> str:
+    return (
+        f"waits: the GPU's memory is too small for {workers} at a time; fewer are run from now on"
+    )
 
 
 def _next(waiting: list[tuple[float, Job]], watch: Watch) -> Job | None:

@@ -25,6 +25,7 @@ from experiments.run.signals import Stop
 from pix2pix.checkpoint import CheckpointSeries, ForeignCheckpoint, load_generator, save_generator
 from pix2pix.common.errors import Unreadable, UserError
 from pix2pix.common.files import set_aside
+from pix2pix.common.tf32 import set_tf32
 from pix2pix.config import CellConfig
 from pix2pix.train import Pace, train
 from pix2pix.translation import translate
@@ -47,8 +48,7 @@ def run(job: Job, emit: Emit, stop: Stop) -> None:
     """
     torch.set_num_threads(job.threads)
     # Plain float32 outside of trainings, so that a digest means the same arithmetic everywhere.
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    set_tf32(False)
     if job.device != "cpu":
         torch.cuda.set_device(job.device)
     session = Session(job, emit, stop)

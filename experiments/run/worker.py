@@ -83,6 +83,7 @@ def _own(job: Job, emit: Any, stop: Stop) -> int:
 
 
 def _attempt(job: Job, emit: Any, stop: Stop) -> int:
+    fields: dict[str, Any] = {}
     try:
         job.write_config()
         # Import torch only now: a worker that finds another owner stays small.
@@ -97,14 +98,16 @@ def _attempt(job: Job, emit: Any, stop: Stop) -> int:
     except OSError as error:
         message = _reason(job, error)
     except Exception as error:
-        message = _shortage(error, job) or f"{type(error).__name__}: {error}".splitlines()[0]
+        if shortage := _shortage(error, job):
+            fields["shortage"] = True
+        message = shortage or f"{type(error).__name__}: {error}".splitlines()[0]
         with contextlib.suppress(OSError):  # a full disk has no room for the log either
             traceback.print_exc()
     with contextlib.suppress(OSError):
         print(f"failed: {message}", file=sys.stderr, flush=True)
     with contextlib.suppress(OSError):
         Journal(job.directory).append("failed", error=message, log=log_tail(job.directory))
-    emit({"event": "failed", "error": message})
+    emit({"event": "failed", "error": message, **fields})
     return FAILED
 
 

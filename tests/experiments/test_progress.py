@@ -58,4 +58,4 @@ def test_the_end_says_what_was_no_training_and_a_slow_engine_says_why():
     assert event_text({"event": "done", "seconds": 0.0}) == "done"
     assert event_text({"event": "execution", "engine": "graph"}) == ""
     event = {"event": "execution", "engine": "paired", "instead_of": "graph", "error": "no stream"}
-    assert "no CUDA graph could be captured (no stream)" in event_text(event)
+    assert "slower steps, without a CUDA graph: no stream" in event_text(event)

@@ -147,6 +147,54 @@ def test_a_worker_that_dies_leaves_its_reason_and_its_log(tmp_path, number, monk
     assert {"event": "failed", "error": outcomes[one.digest].reason} in told
 
 
+TOO_SMALL = """
+import json, os, pathlib, sys, time
+sys.stdin.readline()
+place = pathlib.Path({place!r})
+for held in (place / "0", place / "1"):
+    try:
+        held.mkdir()
+        break
+    except FileExistsError:
+        pass
+else:
+    (place / f"failed-{{os.getpid()}}").touch()
+    print(json.dumps({{"event": "failed", "error": "no memory", "shortage": True}}), flush=True)
+    sys.exit(1)
+while len(list(place.glob("failed-*"))) < {failures}:
+    time.sleep(0.01)
+held.rmdir()
+"""
+"""A worker on a GPU with memory for two, which works until so many others have failed."""
+
+
+def on_a_small_gpu(place, monkeypatch, failures):
+    place.mkdir()
+    script = TOO_SMALL.format(place=str(place), failures=failures)
+    monkeypatch.setattr("experiments.run.launcher.WORKER", ["-c", script])
+
+
+def test_on_a_gpu_with_too_little_memory_fewer_run_and_all_finish(tmp_path, monkeypatch):
+    on_a_small_gpu(tmp_path / "gpu", monkeypatch, failures=2)
+    jobs, told = [job(tmp_path, name) for name in "abcdef"], []
+    outcomes = launch(jobs, 4, 1, lambda _, event: told.append(event))
+    assert {outcome.word for outcome in outcomes.values()} == {"done"} and len(outcomes) == 6
+    assert len(list((tmp_path / "gpu").iterdir())) == 2  # none failed a second time
+    (phase,) = [event["phase"] for event in told if event["event"] == "phase"]
+    assert "too small for 4 at a time" in phase
+    assert not [event for event in told if event["event"] == "failed"]
+
+
+def test_a_job_that_gets_no_memory_on_a_gpu_of_its_own_fails(tmp_path, monkeypatch):
+    on_a_small_gpu(tmp_path / "gpu", monkeypatch, failures=0)
+    for name in "01":
+        (tmp_path / "gpu" / name).mkdir()  # held by a program of someone else
+    one, told = job(tmp_path, "a"), []
+    outcomes = launch([one], 2, 1, lambda _, event: told.append(event["event"]))
+    assert outcomes == {one.digest: Outcome("failed", "no memory")}
+    assert told == ["failed", "ended"]
+
+
 def test_a_folder_that_cannot_be_written_fails_its_job_alone(tmp_path):
     blocked, other = job(tmp_path / "x", "a"), job(tmp_path, "b")
     (tmp_path / "x").write_text("a file where a folder should be")
