@@ -22,7 +22,7 @@ from rich.progress import track
 from pix2pix.common.errors import UserError, exit_status
 from pix2pix.common.files import file_sha256, naming
 from pix2pix.common.memory import no_engine, out_of_memory
-from pix2pix.data.decode import PHOTO_KINDS, half_of, read_image
+from pix2pix.data.decode import half_of, read_image
 from pix2pix.data.layouts import SUFFIXES, images_in
 from pix2pix.generator_files import SavedGenerator, open_generator
 from pix2pix.translation import PROTOCOLS, translate
@@ -144,7 +144,7 @@ def translate_folder(options: argparse.Namespace) -> None:
 def read_input(path: str, options: argparse.Namespace, saved: SavedGenerator) -> np.ndarray:
     """A generator's input, (1, H, W, C) uint8; UserError if the file cannot be one."""
     channels = saved.channels[0]
-    image = read_image(path, ("grey",) if channels == 1 else PHOTO_KINDS)
+    image = read_image(path, "grey" if channels == 1 else "photo")
     image = half_of(image, options.side, path)
     if options.size:
         by = Image.Resampling.NEAREST if options.labels else PROTOCOLS[options.protocol].resize
