@@ -18,6 +18,7 @@ from eval.matching import COLOURS, LABEL_IDS, TRAIN_IDS, Matched
 from eval.metrics import LABEL_VALUES
 from pix2pix.common.errors import UserError
 from pix2pix.data.decode import (
+    NO_CLASS,
     check_image,
     class_positions,
     is_display,
@@ -27,7 +28,6 @@ from pix2pix.data.decode import (
 )
 from pix2pix.data.registry import IGNORED, DatasetEntry
 
-NO_CLASS = 254
 POSITIONS, OWN = LABEL_VALUES
 
 

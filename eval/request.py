@@ -21,7 +21,7 @@ from eval.results import ScoreResults
 from eval.score import score_folders
 from pix2pix.common.errors import NotMeasured, UserError
 from pix2pix.common.files import file_sha256
-from pix2pix.data.decode import check_image, is_lossy
+from pix2pix.data.decode import MUCH_IGNORED, check_image, is_lossy
 from pix2pix.data.registry import DatasetEntry, find_entry, load_registry
 
 # Measured (docs/scores.md): the photos saved at quality 75 against the same pixels as PNG.
@@ -181,9 +181,24 @@ def _with_scorer(
     return scoring, {"scorer": record}
 
 
+def _label_notes(label_maps: dict[str, Any]) -> list[str]:
+    """Which part of the label maps was scored."""
+    if "ignored_share" not in label_maps:
+        return []
+    share, absent = label_maps["ignored_share"], label_maps["absent_classes"]
+    word = "warning" if share > MUCH_IGNORED else "note"
+    text = f"{word}: labels: {share:.2%} of the pixels are of no class and not scored"
+    if absent:
+        text += f"; classes that never occur: {', '.join(absent)}"
+    return [text] if share or absent else []
+
+
 def _warnings(options: argparse.Namespace, results: ScoreResults) -> list[str]:
-    """What the user has to know about files that were scored all the same."""
-    warnings = []
+    """What the user has to know about files that were scored all the same, or passed over."""
+    warnings = [f"warning: {text}" for text in results.settings.get("passed_over", ())]
+    for side, counts in results.settings.get("read_as", {}).items():
+        warnings += [f"note: {side}: {count} files: {text}" for text, count in counts.items()]
+    warnings += _label_notes(results.settings.get("label_maps", {}))
     for side, formats in results.settings["formats"].items():
         lossy = {name: count for name, count in formats.items() if is_lossy(name)}
         if lossy and side != "labels":

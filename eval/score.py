@@ -104,13 +104,20 @@ def score_folders(
             family.measured.append(measured[name])
     if labelled is not None:
         pixels = sum(n * math.prod(label_size or size) for size, n in sizes.items())
-        label_maps["ignored_share"] = 1 - int(labelled.confusions().sum()) / pixels
+        confusion = labelled.confusions().sum(0)
+        label_maps["ignored_share"] = 1 - int(confusion.sum()) / pixels
+        scored = confusion[: labelled.scored] if labelled.scored else confusion
+        absent = np.flatnonzero(scored.sum(1) == 0).tolist()
+        label_maps["absent_classes"] = [
+            scoring.class_names[index] if scoring.class_names else str(index) for index in absent
+        ]
     settings = {
         "images": len(matched.names),
         "smallest": list(smallest),
         "largest": list(max(sizes)),
         "sizes": len(sizes),
         "matched_by": matched.convention,
+        **({"passed_over": list(matched.passed_over)} if matched.passed_over else {}),
         "formats": formats,
         **({"read_as": read_as} if read_as else {}),
         **({"label_maps": label_maps} if label_maps else {}),

@@ -44,6 +44,7 @@ from pix2pix.common.errors import UserError
 from pix2pix.config import CellConfig, CellSettings
 from pix2pix.data.cache import cached_counts, cached_fingerprint, check_source, prepare
 from pix2pix.data.layouts import find_pairs
+from pix2pix.data.recognise import located
 from pix2pix.data.registry import DatasetEntry, find_entry, load_registry
 
 
@@ -115,7 +116,8 @@ def execute(study: Study) -> Ending:
     """Train, score and mirror everything that is not finished."""
     options = study.options
     _check_machine(study.plans)
-    check_source(study.entry, options.data_root, study.plans[0].suite.direction)
+    for note in check_source(study.entry, options.data_root, study.plans[0].suite.direction):
+        say(f"data set {study.entry.name}: {note}")
     _check_folder("--out", options.out)
     _check_folder("--reports", options.reports)
     fingerprint, pairs = _prepare(study)
@@ -378,7 +380,7 @@ def dry_run(study: Study) -> str:
     warnings = [text for text in advice(study.plans) if text]
     try:
         if not known and study.entry.layout != "procedural":
-            find_pairs(study.entry, options.data_root)
+            find_pairs(located(study.entry, options.data_root)[0], options.data_root)
         _check_machine(study.plans)
     except UserError as error:  # a cluster's login node has no GPU
         warnings.append(f"this machine would refuse it: {error}")

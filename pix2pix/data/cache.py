@@ -5,7 +5,8 @@
         classes-train.npy …  (N, H, W) uint8 class positions, 255 ignored
         meta.json            fingerprint, names, file sizes
 
-KEY changes when a file or the entry's definition does. The folder is built whole beside its place
+KEY changes when a file's size or time or the entry's definition does; where files were replaced
+without that, the cache is made again. The folder is built whole beside its place
 and then renamed.
 Nothing here imports torch.
 """
@@ -18,6 +19,7 @@ import itertools
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -33,7 +35,8 @@ from pix2pix.common.files import flush_file, flush_folder, write_whole
 from pix2pix.common.locks import owning
 from pix2pix.data import procedural
 from pix2pix.data.decode import DecodedPair, check_pair, paint, read_pair
-from pix2pix.data.layouts import Pairs, find_pairs, listing_digest
+from pix2pix.data.layouts import Pairs, find_pairs, listing_digests, passed_over
+from pix2pix.data.recognise import located
 from pix2pix.data.registry import SPLITS, DatasetEntry
 
 FORMAT: Literal[2] = 2
@@ -137,19 +140,31 @@ def cached_counts(
     return {split: len(names) for split, names in meta.names.items()}
 
 
-def check_source(entry: DatasetEntry, data_root: Path, direction: str | None = None) -> None:
+def check_source(entry: DatasetEntry, data_root: Path, direction: str | None = None) -> list[str]:
     """Everything that can be checked without decoding: folders, names, kinds, sizes of images.
 
-    Raises UserError. `prepare` finds the rest: damaged files, indices and colours of no class.
+    Returns what the user has to know: the layout that was recognised, what was passed over, and
+    which files are read in another form than their own. Raises UserError. `prepare` finds the
+    rest: damaged files, indices and colours of no class.
     """
     entry.roles(direction)
     if entry.layout == "procedural":
-        return
+        return []
+    entry, taken = located(entry, Path(data_root))
     pairs = find_pairs(entry, Path(data_root))
+    files = {path for found in pairs.values() for pair in found for _, path in pair.files}
+    others = passed_over(entry.location(data_root), files)
+    notes = [f"taken: {taken}"] * bool(taken) + [f"passed over: {others}"] * bool(others)
+    read_as: Counter[tuple[str, str]] = Counter()
     in_order = (pair for split in ("test", "val", "train") for pair in pairs[split])
     unique = {pair.files: pair for pair in in_order}
     for pair in itertools.islice(unique.values(), MAX_HEADERS):
-        check_pair(entry, pair)
+        for path, text in check_pair(entry, pair).items():
+            read_as[os.path.dirname(path), text] += 1
+    return [
+        *notes,
+        *(f"{place}: {count} files: {text}" for (place, text), count in sorted(read_as.items())),
+    ]
 
 
 class CacheMeta(BaseModel):
@@ -164,6 +179,8 @@ class CacheMeta(BaseModel):
     """By split."""
     bytes: dict[str, int]
     """Size by file name."""
+    changed: str | None = None
+    """`Source.changed` of the files that were decoded; None in caches of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +192,8 @@ class Source:
     pairs: Pairs | None
     """None if the program draws the pairs."""
     key: str
+    changed: str | None
+    """Digest of when the files changed: other pixels may have the same size and time."""
 
     def names(self, split: str) -> tuple[str, ...]:
         """The names of a split's pairs, in order."""
@@ -197,20 +216,21 @@ def find_source(entry: DatasetEntry, data_root: Path, size: tuple[int, int]) -> 
     """Lists the files (without opening them) and derives the cache's key."""
     if len(size) != 2 or min(size) < 1:
         raise UserError(f"size: must be height and width, at least 1 (got {size})")
+    entry, _ = located(entry, data_root)
     pairs = None
     if entry.layout == "procedural":
         if size[0] != size[1]:
             raise UserError(
                 f"size: {entry.name} is drawn in squares only (got {size[0]}×{size[1]})"
             )
-        made_from = f"{procedural.VERSION} {procedural.COUNTS}"
+        made_from, changed = f"{procedural.VERSION} {procedural.COUNTS}", None
     else:
         pairs = find_pairs(entry, data_root)
-        made_from = listing_digest(pairs, entry.location(data_root))
+        made_from, changed = listing_digests(pairs, entry.location(data_root))
     defined = entry.model_dump_json(include={"layout", "sides", "colours", "ignore", "splits"})
     where = "" if pairs is None else os.path.abspath(entry.location(data_root))
     text = json.dumps([FORMAT, made_from, defined, list(size), where])
-    return Source(entry, size, pairs, hashlib.sha256(text.encode()).hexdigest()[:12])
+    return Source(entry, size, pairs, hashlib.sha256(text.encode()).hexdigest()[:12], changed)
 
 
 def folder(source: Source, cache: Path) -> Path:
@@ -220,14 +240,14 @@ def folder(source: Source, cache: Path) -> Path:
 
 
 def complete(source: Source, cache: Path) -> CacheMeta | None:
-    """The meta data of a whole cache; None if there is none."""
+    """The meta data of a whole cache of files that are as they were; None if there is none."""
     place = folder(source, cache)
     try:
         meta = CacheMeta.model_validate_json((place / "meta.json").read_bytes())
         whole = all(os.stat(place / name).st_size == size for name, size in meta.bytes.items())
     except (OSError, ValidationError):
         return None
-    return meta if whole else None
+    return meta if whole and meta.changed in (None, source.changed) else None
 
 
 def build(source: Source, cache: Path, progress: Progress | None = None) -> CacheMeta:
@@ -305,6 +325,7 @@ def _write(source: Source, place: Path, progress: Progress | None) -> CacheMeta:
         fingerprint=_fingerprint(names, sums, entry),
         names=names,
         bytes={name: os.stat(place / name).st_size for name in sums},
+        changed=source.changed,
     )
     write_whole(place / "meta.json", meta.model_dump_json().encode())
     return meta

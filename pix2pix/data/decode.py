@@ -43,6 +43,8 @@ DARK = 64
 """A grey photo of several values, all below it, is more likely an index map."""
 MAX_UNKNOWN = 0.25
 """Share of a JPEG label map's pixels that may be far from every class colour: edges are smeared."""
+MUCH_IGNORED = 0.25
+"""Share of a split's label pixels without a class above which the user has to agree."""
 STRIP = 1 << 18
 """Label pixels whose colours are compared at once."""
 
@@ -92,7 +94,8 @@ _NEEDED: dict[Reading, str] = {
 }
 _ORIENTATION = 0x0112
 _ORIENTED = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
-_NO_CLASS = 254
+NO_CLASS = 254
+"""In tables of class positions: a value of no class, which is an error."""
 _BLACK = (0, 0, 0)
 _AS_RGB = "convert it: magick IN -alpha remove -depth 8 -type TrueColor PNG24:OUT.png"
 _AS_GREY = "save it as an 8-bit one-channel PNG"
@@ -263,7 +266,7 @@ def index_table(entry: DatasetEntry) -> np.ndarray | None:
     if no class has it; None if its labels are painted."""
     if entry.label_role is None or entry.sides[entry.label_role].kind == "palette":
         return None
-    table = np.full(256, IGNORED if entry.ignore == "rest" else _NO_CLASS, np.uint8)
+    table = np.full(256, IGNORED if entry.ignore == "rest" else NO_CLASS, np.uint8)
     for value in entry.ignore if entry.ignore != "rest" else ():
         if isinstance(value, int):
             table[value] = IGNORED
@@ -302,9 +305,9 @@ def class_positions(
 def from_indices(path: str | Path, values: np.ndarray, table: np.ndarray) -> np.ndarray:
     """(H, W) uint8 indices to (H, W) uint8 class positions, 255 ignored; UserError names `path`."""
     positions = table[values]
-    wrong = np.unique(values[positions == _NO_CLASS])
+    wrong = np.unique(values[positions == NO_CLASS])
     if wrong.size:
-        allowed = ", ".join(str(value) for value in np.flatnonzero(table != _NO_CLASS))
+        allowed = ", ".join(str(value) for value in np.flatnonzero(table != NO_CLASS))
         shown = ", ".join(map(str, wrong[:5])) + (", …" if wrong.size > 5 else "")
         raise UserError(f"{path}: has the value {shown}, which no class has; allowed: {allowed}")
     return positions
@@ -326,7 +329,7 @@ def paints(entry: DatasetEntry, image: Image.Image, table: np.ndarray | None) ->
     known = _colour_positions(entry)
     used = {index for _, index in image.getcolors(256) or ()}
     return any(
-        known[colour] != table[index] and (index in used or table[index] < _NO_CLASS)
+        known[colour] != table[index] and (index in used or table[index] < NO_CLASS)
         for index, colour in enumerate(_palette(image))
         if colour in known and colour not in ((index,) * 3, _BLACK)
     )
@@ -380,11 +383,11 @@ def _from_grey(
     known = _colour_positions(entry)
     if entry.ignore != "rest":
         known |= {value: IGNORED for value in entry.ignore if not isinstance(value, int)}
-    by_colour = np.array([known.get((value,) * 3, _NO_CLASS) for value in used.tolist()])
+    by_colour = np.array([known.get((value,) * 3, NO_CLASS) for value in used.tolist()])
     by_index = table[used]
     if entry.ignore == "rest":  # every value is allowed: only those of classes tell
-        by_index = np.where(by_index == IGNORED, _NO_CLASS, by_index)
-    painted, indexed = by_colour != _NO_CLASS, by_index != _NO_CLASS
+        by_index = np.where(by_index == IGNORED, NO_CLASS, by_index)
+    painted, indexed = by_colour != NO_CLASS, by_index != NO_CLASS
     if (painted.all() and not indexed.all()) or (painted.any() and not indexed.any()):
         return from_colours(entry, path, pixels, False)
     if (painted & indexed & (by_colour != by_index)).any():
@@ -424,9 +427,9 @@ def from_colours(
         values, inverse = np.unique(strip, return_inverse=True)
         seen = np.stack([values >> 16, values >> 8 & 255, values & 255], 1).astype(np.int32)
         squared = np.stack([((seen - colour) ** 2).sum(1) for colour in colours], 1)
-        nearest = np.where(squared.min(1) > reach, _NO_CLASS, table[squared.argmin(1)])
+        nearest = np.where(squared.min(1) > reach, NO_CLASS, table[squared.argmin(1)])
         positions[top : top + rows] = nearest[inverse].reshape(strip.shape)
-    unknown = positions == _NO_CLASS
+    unknown = positions == NO_CLASS
     if entry.ignore != "rest" and unknown.mean() > (MAX_UNKNOWN if lossy else 0):
         found, counts = np.unique(image[unknown], axis=0, return_counts=True)
         raise UserError(

@@ -128,6 +128,8 @@ class DatasetEntry(_Fields):
     direction: StrictStr = ""
     """Default `INPUT->TARGET`; labels->photo if the set has both, else the first two sides."""
     splits: SplitFolders = SplitFolders()
+    recognise: StrictBool = False
+    """Whether other known layouts are looked for where the folders of the sides are missing."""
     colours: dict[str, ClassColour] = Field(default={}, alias="classes", max_length=254)
     ignore: tuple[Byte | Colour, ...] | Literal["rest"] = ()
     """Index values or colours of no class; rest: all values that no class has."""

@@ -353,7 +353,7 @@ DATA = ("--dataset", "streets", "--datasets", "sets.yaml")
         (transparent, ("--scores", "pixel"), "with alpha (mode RGBA)"),
         (not_a_number, ("--scores", "pixel"), "is 32-bit grey"),
         (class_2, FCN, "labels/b.png: class 2 is not one of the 2 classes"),
-        (class_2, (*FCN, *DATA), "labels/b.png: the value 2 is not a class of streets"),
+        (class_2, (*FCN, *DATA), "labels/b.png: has the value 2, which no class has"),
         (painted_wrongly, (*FCN, *DATA), "colour of no class, mostly (1, 2, 3)"),
         (painted_wrongly, FCN, "8-bit grey or palette is needed"),
         (truncated_scorer, FCN, "scorer.safetensors: not a scorer, or damaged"),
