@@ -21,7 +21,7 @@ from eval.results import ScoreResults
 from eval.score import score_folders
 from pix2pix.common.errors import NotMeasured, UserError
 from pix2pix.common.files import file_sha256
-from pix2pix.data.decode import MUCH_IGNORED, check_image, is_lossy
+from pix2pix.data.decode import check_image, is_lossy
 from pix2pix.data.registry import DatasetEntry, find_entry, load_registry
 
 # Measured (docs/scores.md): the photos saved at quality 75 against the same pixels as PNG.
@@ -31,6 +31,8 @@ JPEG_EFFECT = (
     " scorer of 700 batches), from 1 to 0.982, 0.883 and 0.881 in color.L, a and b, and to"
     " L1 0.014, PSNR 33.9 dB, SSIM 0.947. Save PNG instead."
 )
+MUCH_IGNORED = 0.25
+"""Share of label pixels of no class above which a note becomes a warning."""
 NEEDS_CLASSES = "needs --labels DIR and a --dataset NAME with classes"
 
 
@@ -197,7 +199,10 @@ def _warnings(options: argparse.Namespace, results: ScoreResults) -> list[str]:
     """What the user has to know about files that were scored all the same, or passed over."""
     warnings = [f"warning: {text}" for text in results.settings.get("passed_over", ())]
     for side, counts in results.settings.get("read_as", {}).items():
-        warnings += [f"note: {side}: {count} files: {text}" for text, count in counts.items()]
+        warnings += [
+            f"note: {side}: {count} file{'s' * (count > 1)}: {text}"
+            for text, count in counts.items()
+        ]
     warnings += _label_notes(results.settings.get("label_maps", {}))
     for side, formats in results.settings["formats"].items():
         lossy = {name: count for name, count in formats.items() if is_lossy(name)}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
+import math
+import re
 import shutil
 import signal
 import subprocess
@@ -42,7 +45,15 @@ from experiments.spec import load_suite, parse_claim, suite_names
 from experiments.tracking.process import Ending, say, start_mirror, stop_mirror
 from pix2pix.common.errors import UserError
 from pix2pix.config import CellConfig, CellSettings
-from pix2pix.data.cache import cached_counts, cached_fingerprint, check_source, prepare
+from pix2pix.data.cache import (
+    LabelledPart,
+    cached_counts,
+    cached_fingerprint,
+    check_source,
+    labelled_parts,
+    mostly_ignored,
+    prepare,
+)
 from pix2pix.data.layouts import find_pairs
 from pix2pix.data.recognise import located
 from pix2pix.data.registry import DatasetEntry, find_entry, load_registry
@@ -96,6 +107,8 @@ def make_study(options: Options) -> Study:
                 arms=options.arms,
                 overrides=dict(options.overrides),
             )
+            if entry.recognise:  # the same entry names other people's data, too
+                plan = dataclasses.replace(plan, place=_place(options.data_root))
             plan.configs()
             if everything:
                 _check_networks([plan])
@@ -112,6 +125,11 @@ def make_study(options: Options) -> Study:
     return Study(options, entry, tuple(plans.values()))
 
 
+def _place(data_root: Path) -> str:
+    """The last two names of a folder's path, as a part of a file name."""
+    return re.sub(r"[^\w.-]", "-", "-".join(data_root.resolve().parts[-2:]).strip("/-"))
+
+
 def execute(study: Study) -> Ending:
     """Train, score and mirror everything that is not finished."""
     options = study.options
@@ -120,12 +138,12 @@ def execute(study: Study) -> Ending:
         say(f"data set {study.entry.name}: {note}")
     _check_folder("--out", options.out)
     _check_folder("--reports", options.reports)
-    fingerprint, pairs = _prepare(study)
+    fingerprint, pairs, labelled = prepare_data(study)
     here = commit()
     records: list[Path] = []
     planned: dict[str, Job] = {}
     for plan in study.plans:
-        records.append(write_record(plan, fingerprint, options.out, here, pairs))
+        records.append(write_record(plan, fingerprint, options.out, here, pairs, labelled))
         for job in plan_jobs(study, plan, fingerprint, here):
             planned.setdefault(job.digest, job)
     todo = [job for job in planned.values() if state(job).word != "done"]
@@ -228,8 +246,9 @@ def plan_jobs(study: Study, plan: Plan, fingerprint: str, commit: str = "unknown
     )
 
 
-def _prepare(study: Study) -> tuple[str, dict[str, int]]:
-    """Decode the data set once for all workers; its fingerprint and {split: number of pairs}."""
+def prepare_data(study: Study) -> tuple[str, dict[str, int], dict[str, LabelledPart]]:
+    """Decode the data set once for all workers; its fingerprint, and by split the number of pairs
+    and the part of the labels that has a class."""
     options = study.options
 
     def progress(done: int, total: int) -> None:
@@ -257,7 +276,31 @@ def _prepare(study: Study) -> tuple[str, dict[str, int]]:
     pairs = {split: len(getattr(data, split).names) for split in ("train", "val", "test")}
     counts = ", ".join(f"{count} {split}" for split, count in pairs.items())
     say(f"data set {study.entry.name}: {counts}; fingerprint {data.fingerprint[:12]}")
-    return data.fingerprint, pairs
+    labelled = labelled_parts(data)
+    _check_labels(study, labelled)
+    return data.fingerprint, pairs, labelled
+
+
+def _check_labels(study: Study, labelled: dict[str, LabelledPart]) -> None:
+    """Say which part of the labels has no class and which classes never occur; UserError if more
+    is ignored than the entry allows."""
+    entry = study.entry
+    for split, part in labelled.items():
+        if not part.ignored and not part.absent:
+            continue
+        text = f"{part.ignored:.1%} of the label pixels of {split} are of no class"
+        if part.absent:
+            text += f"; never in {split}: {', '.join(part.absent)}"
+        if part.ignored > entry.ignore_at_most:
+            share = math.ceil(100 * max(one.ignored for one in labelled.values())) / 100
+            raise UserError(
+                f"data set {entry.name}: {text}; mostly the values "
+                f"{mostly_ignored(entry, study.options.data_root)}: are these classes under other "
+                f"values or colours? If not, write ignore_at_most: {share} in its entry"
+            )
+        if entry.ignore == "rest" and part.ignored and split == "train":
+            text += f"; mostly the values {mostly_ignored(entry, study.options.data_root)}"
+        say(f"data set {entry.name}: {text}")
 
 
 def _check_networks(plans: Sequence[Plan]) -> None:

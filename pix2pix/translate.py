@@ -159,7 +159,7 @@ def translate_folder(options: argparse.Namespace) -> None:
         shutil.rmtree(beside, ignore_errors=True)
     for text, count in sorted(read_as.items()):
         if text:
-            print(f"{options.inputs}: {count} files: {text}")
+            print(f"{options.inputs}: {count} file{'s' * (count > 1)}: {text}")
     print(f"{len(paths)} translations in {options.out}")
 
 

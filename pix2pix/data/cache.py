@@ -34,15 +34,23 @@ from pix2pix.common.errors import UserError
 from pix2pix.common.files import flush_file, flush_folder, write_whole
 from pix2pix.common.locks import owning
 from pix2pix.data import procedural
-from pix2pix.data.decode import DecodedPair, check_pair, paint, read_pair
+from pix2pix.data.decode import (
+    DecodedPair,
+    check_pair,
+    paint,
+    read_pair,
+    values_of_no_class,
+)
 from pix2pix.data.layouts import Pairs, find_pairs, listing_digests, passed_over
 from pix2pix.data.recognise import located
-from pix2pix.data.registry import SPLITS, DatasetEntry
+from pix2pix.data.registry import IGNORED, SPLITS, DatasetEntry
 
 FORMAT: Literal[2] = 2
 """Raise it when the cache is laid out, or pixels are decoded, in another way."""
 MAX_HEADERS = 4000
 """Pairs whose files `check_source` opens; the others are checked while decoding."""
+LOOKED_AT = 20
+"""Label maps that are read to name the values of no class."""
 AHEAD = 64
 """Pairs that are decoded before the first of them is used: a bound on the memory."""
 
@@ -122,6 +130,47 @@ def prepare(
     )
 
 
+@dataclass(frozen=True)
+class LabelledPart:
+    """Which part of a split's labels has a class."""
+
+    ignored: float
+    """Share of the pixels that have none."""
+    absent: tuple[str, ...]
+    """Names of classes that never occur."""
+
+
+def labelled_parts(data: PairedData) -> dict[str, LabelledPart]:
+    """Counted by split, at the size of the training; empty for a data set without classes."""
+    parts = {}
+    for split in SPLITS:
+        labels = getattr(data, split).labels
+        if labels is None:
+            continue
+        counts = np.zeros(256, np.int64)
+        for one in labels:
+            counts += np.bincount(one.ravel(), minlength=256)
+        absent = (name for name, count in zip(data.class_names, counts, strict=False) if not count)
+        parts[split] = LabelledPart(float(counts[IGNORED] / counts.sum()), tuple(absent))
+    return parts
+
+
+def mostly_ignored(entry: DatasetEntry, data_root: Path) -> str:
+    """The values or colours of most pixels without a class, each with its share of the label
+    pixels of no class, in some label maps of all splits; empty if the program draws the labels."""
+    if entry.layout == "procedural":
+        return ""
+    entry, _ = located(entry, Path(data_root))
+    pairs = [pair for found in find_pairs(entry, Path(data_root)).values() for pair in found]
+    counts: Counter[str] = Counter()
+    for pair in pairs[:: max(1, len(pairs) // LOOKED_AT)]:
+        counts += values_of_no_class(entry, pair)
+    listed = (
+        f"{value} ({count / counts.total():.0%} of them)" for value, count in counts.most_common(3)
+    )
+    return ", ".join(listed)
+
+
 def cached_fingerprint(
     entry: DatasetEntry, data_root: Path, size: tuple[int, int], cache: Path
 ) -> str | None:
@@ -163,7 +212,10 @@ def check_source(entry: DatasetEntry, data_root: Path, direction: str | None = N
             read_as[os.path.dirname(path), text] += 1
     return [
         *notes,
-        *(f"{place}: {count} files: {text}" for (place, text), count in sorted(read_as.items())),
+        *(
+            f"{place}: {count} file{'s' * (count > 1)}: {text}"
+            for (place, text), count in sorted(read_as.items())
+        ),
     ]
 
 

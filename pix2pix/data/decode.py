@@ -16,6 +16,7 @@ from __future__ import annotations
 import functools
 import io
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -43,8 +44,6 @@ DARK = 64
 """A grey photo of several values, all below it, is more likely an index map."""
 MAX_UNKNOWN = 0.25
 """Share of a JPEG label map's pixels that may be far from every class colour: edges are smeared."""
-MUCH_IGNORED = 0.25
-"""Share of a split's label pixels without a class above which the user has to agree."""
 STRIP = 1 << 18
 """Label pixels whose colours are compared at once."""
 
@@ -253,6 +252,25 @@ def read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> D
     return DecodedPair(images, labels)
 
 
+def values_of_no_class(entry: DatasetEntry, pair: SourcePair) -> Counter[str]:
+    """How many pixels of a pair's label map are ignored, by their value or colour in words."""
+    role = entry.label_role or ""
+    path, side = dict(pair.files)[role], entry.sides[role]
+    image, header = _decoded(path, *_reading(_files(entry, pair)[path]))
+    image = half_of(image, side.half if entry.layout == "side-by-side" else None, path)
+    table = index_table(entry)
+    ignored = class_positions(entry, path, image, header.format, table) == IGNORED
+    if table is None or (image.mode == "P" and paints(entry, image, table)):
+        image = _rgb(image)
+    found, counts = np.unique(np.asarray(image)[ignored], axis=0, return_counts=True)
+    return Counter(
+        {
+            str(tuple(value)) if isinstance(value, list) else str(value): count
+            for value, count in zip(found.tolist(), counts.tolist(), strict=True)
+        }
+    )
+
+
 def paint(labels: np.ndarray, entry: DatasetEntry) -> np.ndarray:
     """Class positions (…, H, W) to colours (…, H, W, 3) uint8; ignored pixels are black."""
     colours = np.zeros((256, 3), np.uint8)
@@ -295,11 +313,12 @@ def class_positions(
         return from_indices(path, np.asarray(image), table)
     pixels = np.asarray(_rgb(image))
     lossy = is_lossy(image_format)
-    if table is not None and (pixels == pixels[..., :1]).all():
+    if table is not None and (values := _one_channel(pixels)) is not None:
         if lossy:
             raise UserError(f"{path}: is {image_format}, which changes values; {_AS_GREY}")
-        return _from_grey(entry, path, pixels, table)
-    return from_colours(entry, path, pixels, lossy)
+        return _from_one_channel(entry, path, pixels, values, table)
+    # Index maps that a program has painted are black where no class is.
+    return from_colours(with_black(entry) if table is not None else entry, path, pixels, lossy)
 
 
 def from_indices(path: str | Path, values: np.ndarray, table: np.ndarray) -> np.ndarray:
@@ -322,8 +341,7 @@ def paints(entry: DatasetEntry, image: Image.Image, table: np.ndarray | None) ->
     if table is None:
         return True
     if image.mode == "RGB":
-        pixels = np.asarray(image)
-        return bool((pixels != pixels[..., :1]).any())
+        return _one_channel(np.asarray(image)) is None
     if image.mode == "L":
         return False
     known = _colour_positions(entry)
@@ -374,26 +392,39 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _from_grey(
-    entry: DatasetEntry, path: str | Path, pixels: np.ndarray, table: np.ndarray
+def _one_channel(pixels: np.ndarray) -> np.ndarray | None:
+    """(H, W) values of (H, W, 3) pixels that hold no more: greys, or red alone as CARLA writes;
+    None for other pixels."""
+    red, rest = pixels[..., 0], pixels[..., 1:]
+    return red if (rest == red[..., None]).all() or not rest.any() else None
+
+
+def _from_one_channel(
+    entry: DatasetEntry,
+    path: str | Path,
+    pixels: np.ndarray,
+    values: np.ndarray,
+    table: np.ndarray,
 ) -> np.ndarray:
-    """RGB of equal channels is an index map, unless its greys are colours of classes."""
-    values = pixels[..., 0]
-    used = np.unique(values)
+    """RGB of one channel is an index map, unless its colours are those of classes."""
+    used, first = np.unique(values, return_index=True)
+    colours = [(r, g, b) for r, g, b in pixels.reshape(-1, 3)[first].tolist()]
     known = _colour_positions(entry)
     if entry.ignore != "rest":
-        known |= {value: IGNORED for value in entry.ignore if not isinstance(value, int)}
-    by_colour = np.array([known.get((value,) * 3, NO_CLASS) for value in used.tolist()])
+        known |= {c: IGNORED for c in entry.ignore if not isinstance(c, int) and c != _BLACK}
+    by_colour = np.array([known.get(colour, NO_CLASS) for colour in colours])
     by_index = table[used]
     if entry.ignore == "rest":  # every value is allowed: only those of classes tell
         by_index = np.where(by_index == IGNORED, NO_CLASS, by_index)
     painted, indexed = by_colour != NO_CLASS, by_index != NO_CLASS
-    if (painted.all() and not indexed.all()) or (painted.any() and not indexed.any()):
-        return from_colours(entry, path, pixels, False)
+    # Black is where no class is, if no class is black.
+    all_painted = painted.any() and (painted | (used == 0)).all()
+    if not indexed.all() and (all_painted or (painted.any() and not indexed.any())):
+        return from_colours(with_black(entry), path, pixels, False)
     if (painted & indexed & (by_colour != by_index)).any():
         raise UserError(
-            f"{path}: its greys are indices of classes and colours of others; save the indices as"
-            " an 8-bit one-channel PNG, or paint the classes in colours that are no greys"
+            f"{path}: its values are indices of classes and its colours those of others; save the"
+            " indices as an 8-bit one-channel PNG, or give the classes other colours"
         )
     return from_indices(path, values, table)
 
@@ -517,15 +548,15 @@ def _plain(
     fix = _AS_RGB if colours else _AS_GREY
     shown = f"{depth}-bit (mode {image.mode})"
     if depth == 16 and image.mode != "P":
-        values = np.asarray(image)
         if image.mode.startswith("I"):
+            values = np.asarray(image)
             if (values % 257 == 0).all():
                 image = Image.fromarray((values // 257).astype(np.uint8))
             elif labels and values.min() >= 0 and values.max() < 256:
                 image = Image.fromarray(values.astype(np.uint8))
             else:
                 return image, f"is {shown}, and its values are not 8-bit ones times 257; {fix}"
-        elif not np.array_equal(values, _low_bytes(path)):
+        elif ImageChops.difference(image, _low_bytes(path)).getbbox(alpha_only=False):
             return image, f"is {shown}, and its values are not 8-bit ones times 257; {fix}"
     indices = labels and image.mode in ("L", "P")
     if image.mode in ("LA", "RGBA") or ("transparency" in image.info and not indices):
@@ -553,12 +584,13 @@ def _plain(
     return image, ""
 
 
-def _low_bytes(path: str | Path) -> np.ndarray:
+def _low_bytes(path: str | Path) -> Image.Image:
     """The lower 8 bits of a 16-bit PNG of 3 or 4 channels, of which Pillow gives the upper ones."""
     with Image.open(path, formats=("PNG",)) as image:
         (tile,) = image.tile
         image.tile = [tile._replace(args=str(tile.args).replace("16B", "16L"))]
-        return np.asarray(image)
+        image.load()
+        return image
 
 
 @functools.lru_cache(maxsize=16)

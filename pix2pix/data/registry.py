@@ -133,6 +133,8 @@ class DatasetEntry(_Fields):
     colours: dict[str, ClassColour] = Field(default={}, alias="classes", max_length=254)
     ignore: tuple[Byte | Colour, ...] | Literal["rest"] = ()
     """Index values or colours of no class; rest: all values that no class has."""
+    ignore_at_most: Annotated[float, Field(ge=0, le=1)] = 0.25
+    """Share of a split's label pixels that may be of no class; more is refused before training."""
     clip: StrictStr | None = None
     """A regular expression: images whose names begin with the same match are frames of one film
     clip, and intervals over test images draw whole clips."""

@@ -158,7 +158,7 @@ def test_what_is_passed_over_or_read_in_another_form_is_said(place, capsys):
     (place / "in/f.gif").touch()
     assert run() == 0
     said = capsys.readouterr().out
-    assert "in: passed over: 1 .gif (f.gif)" in said and "1 files: palette, read as RGB" in said
+    assert "in: passed over: 1 .gif (f.gif)" in said and "1 file: palette, read as RGB" in said
     assert "5 translations in out" in said
 
 

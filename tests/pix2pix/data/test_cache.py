@@ -169,12 +169,39 @@ def test_check_source_opens_every_header(camvid) -> None:
     check_source(entry, camvid, "photo->labels")
     with pytest.raises(UserError, match="no direction"):
         check_source(entry, camvid, "photo->depth")
-    Image.fromarray(np.zeros((16, 24), np.uint8)).save(camvid / "camvid/train/2.png")
-    with pytest.raises(UserError, match=r"train/2\.png: is 8-bit grey"):
+    Image.fromarray(np.zeros((16, 24, 4), np.uint8)).save(camvid / "camvid/train/2.png")
+    with pytest.raises(UserError, match=r"train/2\.png: has transparent pixels"):
         check_source(entry, camvid)
     Image.fromarray(np.zeros((16, 22, 3), np.uint8)).save(camvid / "camvid/train/2.png")
     with pytest.raises(UserError, match="must have one size"):
         check_source(entry, camvid)
+
+
+def test_files_replaced_with_the_size_and_time_of_the_old_ones_are_decoded(
+    camvid, tmp_path
+) -> None:
+    entry, cache = REGISTRY["camvid"], tmp_path / "cache"
+    labels = camvid / "camvid/trainannot/1.png"
+    Image.fromarray(np.zeros((16, 24), np.uint8)).save(labels, compress_level=0)
+    before, times = prepare(entry, camvid, SIZE, None, cache), labels.stat()
+    Image.fromarray(np.ones((16, 24), np.uint8)).save(labels, compress_level=0)
+    os.utime(labels, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert labels.stat().st_size == times.st_size
+    assert cached_fingerprint(entry, camvid, SIZE, cache) is None
+    after = prepare(entry, camvid, SIZE, None, cache)
+    assert after.fingerprint != before.fingerprint
+    assert cached_fingerprint(entry, camvid, SIZE, cache) == after.fingerprint
+    assert len([path for path in cache.iterdir() if path.is_dir()]) == 1
+
+
+def test_a_cache_without_times_is_used_as_it_is(camvid, tmp_path) -> None:
+    entry, cache = REGISTRY["camvid"], tmp_path / "cache"
+    prepare(entry, camvid, SIZE, None, cache)
+    (meta,) = cache.glob("*/meta.json")
+    content = json.loads(meta.read_bytes())
+    del content["changed"]
+    meta.write_text(json.dumps(content))
+    assert cached_fingerprint(entry, camvid, SIZE, cache) == content["fingerprint"]
 
 
 def test_a_cache_that_cannot_be_written(camvid, tmp_path) -> None:

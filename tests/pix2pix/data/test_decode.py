@@ -295,7 +295,7 @@ def test_painted_maps_of_a_data_set_of_index_maps_are_read_by_colour(tmp_path) -
 def test_greys_that_are_indices_and_other_colours_are_refused(tmp_path) -> None:
     colours = {"sky": [2, 2, 2], "road": [1, 1, 1], "car": [0, 0, 0]}
     greys = np.stack([np.array([[0, 1, 2, 2] * (W // 4)] * H, np.uint8)] * 3, -1)
-    with pytest.raises(UserError, match=r"l\.png: its greys are indices .*one-channel PNG"):
+    with pytest.raises(UserError, match=r"l\.png: its values are indices .*one-channel PNG"):
         read_pair(_entry(classes=colours), _pair(tmp_path, _photo(), greys), (H, W))
     masks = {"sky": [0, 0, 0], "road": [255, 255, 255]}
     white = np.stack([np.array([[0, 255] * (W // 2)] * H, np.uint8)] * 3, -1)
