@@ -84,6 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--protocol", choices=tuple(PROTOCOLS), default="paper", help="default: paper; see below")
     add("--seed", type=int, metavar="N", help="seed of dropout; default: the cell's own, or 0")
     add("--size", type=_size, metavar="HxW", help="resize inputs; default: keep their size")
+    fit = "pad: reflect inputs to the next size that fits, and cut the translations off again"
+    add("--fit", choices=("pad",), help=fit)
     add("--datasets", type=Path, metavar="FILE", help="YAML file with the generator's data set")
     add("--labels", action="store_true", help="inputs are label maps: --size uses nearest pixels")
     add("--side", choices=("left", "right"), help="inputs are side-by-side pairs: translate one")
@@ -132,14 +134,16 @@ def translate_folder(options: argparse.Namespace) -> None:
         ):
             inputs, text = read_input(path, options, saved, entry)
             read_as[text] += 1
+            height, width = inputs.shape[1:3]
             ((_, translation),) = translate(
                 network,
-                inputs,
+                reflected(inputs, saved.multiple) if options.fit == "pad" else inputs,
                 [name],
                 seed=seed,
                 device=device,
                 protocol=PROTOCOLS[options.protocol],
             )
+            translation = translation[:height, :width]
             if translation.shape[-1] == 1:  # scores take RGB
                 translation = np.repeat(translation, 3, axis=-1)
             with naming(options.out):
@@ -186,13 +190,21 @@ def read_input(
         by = Image.Resampling.NEAREST if nearest else PROTOCOLS[options.protocol].resize
         image = image.resize(options.size[::-1], by)
     size, multiple = (image.height, image.width), saved.multiple
-    if any(side % multiple for side in size):
+    if options.fit != "pad" and any(side % multiple for side in size):
         near = [max(1, round(side / multiple)) * multiple for side in size]
         raise UserError(
             f"{path}: {size[0]}×{size[1]} pixels (height × width); this generator takes sides that"
-            f" are multiples of {multiple}; resize with --size {near[0]}x{near[1]}"
+            f" are multiples of {multiple}; resize with --size {near[0]}x{near[1]}, or keep the"
+            " pixels with --fit pad"
         )
     return np.asarray(image).reshape(1, *size, channels), read_as
+
+
+def reflected(images: np.ndarray, multiple: int) -> np.ndarray:
+    """(N, H, W, C) images, enlarged at the bottom and right by their mirror image to sides that are
+    multiples of `multiple`."""
+    rows, columns = (-side % multiple for side in images.shape[1:3])
+    return np.pad(images, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="reflect")
 
 
 def _painted_indices(path: str, entry: DatasetEntry) -> Image.Image | None:

@@ -105,7 +105,7 @@ def read_alike(path: Path) -> None:
 
     def translated() -> np.ndarray:
         identity = SavedGenerator(torch.nn.Identity(), "", (3, 3), 1, 0)
-        options = argparse.Namespace(side=None, size=None, labels=False, protocol="paper")
+        options = argparse.Namespace(side=None, size=None, labels=False, fit=None, protocol="paper")
         return read_input(str(path), options, identity, None)[0][0]
 
     def scored_labels() -> np.ndarray:

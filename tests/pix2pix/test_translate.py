@@ -162,6 +162,22 @@ def test_what_is_passed_over_or_read_in_another_form_is_said(place, capsys):
     assert "5 translations in out" in said
 
 
+def test_inputs_of_any_size_are_padded_and_cut_off_again(place, capsys):
+    write(place / "in/d.png", photo(40, 70))
+    assert (
+        run() == 2 and "--size 32x64, or keep the pixels with --fit pad" in capsys.readouterr().err
+    )
+    assert run("--fit", "pad") == 0
+    assert png(place / "out/d.png").shape == (40, 70, 3)
+    # What fits is translated as without the option, and the rest as if the user had padded it.
+    padded = np.pad(photo(40, 70), ((0, 24), (0, 26), (0, 0)), mode="reflect")
+    write(place / "in/d.png", padded)
+    assert run(out="whole") == 0
+    assert np.array_equal(png(place / "whole/d.png")[:40, :70], png(place / "out/d.png"))
+    assert np.array_equal(png(place / "whole/a.png"), png(place / "out/a.png"))
+    assert json.loads((place / "out" / "translation.json").read_text())["fit"] == "pad"
+
+
 def test_a_generator_of_grey_images(place):
     torch.save(trained(5, 2, channels=(1, 1)).state_dict(), place / "grey.pth")
     write(place / "grey" / "g.png", photo(32, 32)[..., 0])
