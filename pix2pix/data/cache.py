@@ -89,6 +89,8 @@ class PairedData:
     class_names: tuple[str, ...]
     palette: np.ndarray | None
     """(C, 3) uint8 colours by class position; None if the set has no classes."""
+    shown: tuple[int, int]
+    """(h, w) of the top left part of all images that is no padding."""
 
 
 def prepare(
@@ -127,6 +129,7 @@ def prepare(
         fingerprint=meta.fingerprint,
         class_names=tuple(label.name for label in entry.classes),
         palette=np.array(colours, np.uint8) if colours else None,
+        shown=meta.shown or meta.size,
     )
 
 
@@ -148,7 +151,8 @@ def labelled_parts(data: PairedData) -> dict[str, LabelledPart]:
         if labels is None:
             continue
         counts = np.zeros(256, np.int64)
-        for one in labels:
+        height, width = data.shown
+        for one in labels[:, :height, :width]:
             counts += np.bincount(one.ravel(), minlength=256)
         absent = (name for name, count in zip(data.class_names, counts, strict=False) if not count)
         parts[split] = LabelledPart(float(counts[IGNORED] / counts.sum()), tuple(absent))
@@ -231,6 +235,8 @@ class CacheMeta(BaseModel):
     """By split."""
     bytes: dict[str, int]
     """Size by file name."""
+    shown: tuple[int, int] | None = None
+    """(h, w) of the part that is no padding; None where images are resized."""
     changed: str | None = None
     """`Source.changed` of the files that were decoded; None in caches of earlier versions."""
 
@@ -261,7 +267,8 @@ class Source:
             return
         for index in range(procedural.COUNTS[split]):
             labels, photo = procedural.draw(split, index, self.size[0])
-            yield DecodedPair({"labels": paint(labels, self.entry), "photo": photo}, labels)
+            images = {"labels": paint(labels, self.entry), "photo": photo}
+            yield DecodedPair(images, labels, self.size)
 
 
 def find_source(entry: DatasetEntry, data_root: Path, size: tuple[int, int]) -> Source:
@@ -279,7 +286,10 @@ def find_source(entry: DatasetEntry, data_root: Path, size: tuple[int, int]) -> 
     else:
         pairs = find_pairs(entry, data_root)
         made_from, changed = listing_digests(pairs, entry.location(data_root))
-    defined = entry.model_dump_json(include={"layout", "sides", "colours", "ignore", "splits"})
+    fields = {"layout", "sides", "colours", "ignore", "splits"}
+    # What was added later stays out of the key where it is not used.
+    fields |= {"fit"} if entry.fit != "resize" else set()
+    defined = entry.model_dump_json(include=fields)
     where = "" if pairs is None else os.path.abspath(entry.location(data_root))
     text = json.dumps([FORMAT, made_from, defined, list(size), where])
     return Source(entry, size, pairs, hashlib.sha256(text.encode()).hexdigest()[:12], changed)
@@ -368,8 +378,12 @@ def _write(source: Source, place: Path, progress: Progress | None) -> CacheMeta:
             progress(next(count), total)
 
     sums: dict[str, str] = {}
+    shown: set[tuple[int, int]] = set()
     for split in SPLITS:
-        sums |= _write_split(source, split, place, advance)
+        sums |= _write_split(source, split, place, advance, shown)
+    if len(shown) > 1:
+        sizes = " and ".join(f"{w}×{h}" for h, w in sorted(shown)[:2])
+        raise UserError(f"{entry.name}: fit: pad needs images of one size; there are {sizes}")
     meta = CacheMeta(
         format=FORMAT,
         name=entry.name,
@@ -377,6 +391,7 @@ def _write(source: Source, place: Path, progress: Progress | None) -> CacheMeta:
         fingerprint=_fingerprint(names, sums, entry),
         names=names,
         bytes={name: os.stat(place / name).st_size for name in sums},
+        shown=shown.pop() if entry.fit == "pad" else None,
         changed=source.changed,
     )
     write_whole(place / "meta.json", meta.model_dump_json().encode())
@@ -384,9 +399,14 @@ def _write(source: Source, place: Path, progress: Progress | None) -> CacheMeta:
 
 
 def _write_split(
-    source: Source, split: str, place: Path, advance: Callable[[], None]
+    source: Source,
+    split: str,
+    place: Path,
+    advance: Callable[[], None],
+    shown: set[tuple[int, int]],
 ) -> dict[str, str]:
-    """Decodes one split; returns the sha256 of shape and pixels by file name.
+    """Decodes one split; returns the sha256 of shape and pixels by file name, and adds the sizes
+    without padding to `shown`.
 
     Written image by image, because a full disk kills a process that writes to a memory map.
     """
@@ -400,6 +420,7 @@ def _write_split(
             np.lib.format.write_array_header_1_0(files[role], header)
             sums[role] = hashlib.sha256(repr(shape).encode())
         for pair in source.decoded(split):
+            shown.add(pair.shown)
             for role in roles:
                 array = pair.labels if role is None else pair.images[role]
                 assert (

@@ -126,6 +126,8 @@ class DecodedPair:
     """(H, W, 3) uint8 by role; labels as painted."""
     labels: np.ndarray | None
     """(H, W) uint8 class positions, 255 ignored."""
+    shown: tuple[int, int]
+    """(h, w) of the top left part that is no padding; (H, W) where images are resized."""
 
 
 def check_image(path: str | Path, reading: Reading = "photo") -> Header:
@@ -224,7 +226,8 @@ def check_pair(entry: DatasetEntry, pair: SourcePair) -> dict[str, str]:
 
 
 def read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> DecodedPair:
-    """Decodes one pair to exactly (H, W): photos bilinear (antialiased), labels nearest.
+    """Decodes one pair to exactly (H, W): photos bilinear (antialiased), labels nearest; or padded
+    by mirror images whose labels are ignored, if the entry has `fit: pad`.
 
     Raises UserError naming the file for anything that `check_pair` finds, a damaged file, an
     index or a colour of no class.
@@ -233,10 +236,12 @@ def read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> D
     _check_sizes(entry, {path: image.size for path, (image, _) in opened.items()})
     images, labels = {}, None
     shape = (size[1], size[0])
+    padded = entry.fit == "pad"
     for role, path in pair.files:
         side = entry.sides[role]
         image, header = opened[path]
         image = half_of(image, side.half if entry.layout == "side-by-side" else None, path)
+        shape = image.size if padded else shape
         if side.kind == "photo":
             resized = to_srgb(image).resize(shape, Image.Resampling.BILINEAR)
             images[role] = np.asarray(resized)
@@ -249,7 +254,20 @@ def read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> D
             images[role] = np.asarray(painted)
         else:
             images[role] = paint(labels, entry)
-    return DecodedPair(images, labels)
+    shown = (shape[1], shape[0])
+    if padded:
+        rows, columns = size[0] - shown[0], size[1] - shown[1]
+        if rows < 0 or columns < 0:
+            raise UserError(
+                f"{path}: is {shown[1]}×{shown[0]}, larger than {size[1]}×{size[0]}; with fit: pad"
+                f" give --set size=HEIGHTxWIDTH of at least {shown[0]}x{shown[1]}"
+            )
+        around = ((0, rows), (0, columns))
+        images = {
+            role: np.pad(image, (*around, (0, 0)), mode="reflect") for role, image in images.items()
+        }
+        labels = None if labels is None else np.pad(labels, around, constant_values=IGNORED)
+    return DecodedPair(images, labels, shown)
 
 
 def values_of_no_class(entry: DatasetEntry, pair: SourcePair) -> Counter[str]:
