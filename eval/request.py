@@ -189,10 +189,9 @@ def _label_notes(label_maps: dict[str, Any]) -> list[str]:
         return []
     share, absent = label_maps["ignored_share"], label_maps["absent_classes"]
     word = "warning" if share > MUCH_IGNORED else "note"
-    text = f"{word}: labels: {share:.2%} of the pixels are of no class and not scored"
-    if absent:
-        text += f"; classes that never occur: {', '.join(absent)}"
-    return [text] if share or absent else []
+    notes = [f"{word}: labels: {share:.2%} of the pixels are of no class and not scored"]
+    never = [f"note: labels: classes that never occur: {', '.join(absent)}"]
+    return notes * bool(share) + never * bool(absent)
 
 
 def _warnings(options: argparse.Namespace, results: ScoreResults) -> list[str]:

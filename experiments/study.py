@@ -285,22 +285,21 @@ def _check_labels(study: Study, labelled: dict[str, LabelledPart]) -> None:
     """Say which part of the labels has no class and which classes never occur; UserError if more
     is ignored than the entry allows."""
     entry = study.entry
-    for split, part in labelled.items():
-        if not part.ignored and not part.absent:
-            continue
-        text = f"{part.ignored:.1%} of the label pixels of {split} are of no class"
-        if part.absent:
-            text += f"; never in {split}: {', '.join(part.absent)}"
-        if part.ignored > entry.ignore_at_most:
-            share = math.ceil(100 * max(one.ignored for one in labelled.values())) / 100
-            raise UserError(
-                f"data set {entry.name}: {text}; mostly the values "
-                f"{mostly_ignored(entry, study.options.data_root)}: are these classes under other "
-                f"values or colours? If not, write ignore_at_most: {share} in its entry"
-            )
-        if entry.ignore == "rest" and part.ignored and split == "train":
+    if any(part.ignored for part in labelled.values()):
+        shares = ", ".join(f"{part.ignored:.1%} of {split}" for split, part in labelled.items())
+        text = f"label pixels of no class: {shares}"
+        most = max(part.ignored for part in labelled.values())
+        if entry.ignore == "rest" or most > entry.ignore_at_most:
             text += f"; mostly the values {mostly_ignored(entry, study.options.data_root)}"
+        if most > entry.ignore_at_most:
+            raise UserError(
+                f"data set {entry.name}: {text}: are these classes under other values or colours?"
+                f" If not, write ignore_at_most: {math.ceil(100 * most) / 100} in its entry"
+            )
         say(f"data set {entry.name}: {text}")
+    for split, part in labelled.items():
+        if part.absent:
+            say(f"data set {entry.name}: never in {split}: {', '.join(part.absent)}")
 
 
 def _check_networks(plans: Sequence[Plan]) -> None:

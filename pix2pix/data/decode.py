@@ -480,7 +480,9 @@ def from_colours(
         positions[top : top + rows] = nearest[inverse].reshape(strip.shape)
     unknown = positions == NO_CLASS
     if entry.ignore != "rest" and unknown.mean() > (MAX_UNKNOWN if lossy else 0):
-        found, counts = np.unique(image[unknown], axis=0, return_counts=True)
+        top = int(unknown.any(axis=1).argmax())  # a strip is enough to name one, and sooner sorted
+        part = slice(top, top + rows)
+        found, counts = np.unique(image[part][unknown[part]], axis=0, return_counts=True)
         raise UserError(
             f"{path}: {unknown.mean():.2%} of the label pixels have a colour of no class, mostly "
             f"{tuple(found[counts.argmax()].tolist())}; name it under classes or ignore of "
