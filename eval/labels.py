@@ -33,7 +33,7 @@ POSITIONS, OWN = LABEL_VALUES
 
 def label_endings(entry: DatasetEntry) -> tuple[str, ...]:
     """Which of the label files of Cityscapes a data set's classes describe, the best first."""
-    own = [LABEL_IDS] if _has_own_indices(entry) else []
+    own = [LABEL_IDS] if _has_own_indices(entry) and not _is_painted(entry) else []
     return (TRAIN_IDS, *own, COLOURS)
 
 

@@ -12,9 +12,13 @@ import pytest
 
 from eval.__main__ import main as evaluate
 from experiments.study import Options, make_study, prepare_data
+from pix2pix.checkpoint import save_generator
 from pix2pix.common.errors import UserError
+from pix2pix.config import GeneratorSettings
 from pix2pix.data.cache import check_source, prepare
 from pix2pix.data.registry import load_registry
+from pix2pix.networks import UNetGenerator
+from pix2pix.translate import main as translate
 
 FIELD = Path(__file__).resolve().parents[2] / "shared" / "field"
 
@@ -149,6 +153,17 @@ def test_other_colour_profiles_are_converted(given, capsys) -> None:
     values = dict(line.split()[:2] for line in found.out.splitlines() if line.startswith("color."))
     assert all(float(value) > 0.97 for value in values.values())
     assert "another colour profile converted to sRGB" in found.err
+
+
+@pytest.mark.parametrize("given", ["index_maps_into_label_generator"], indirect=True)
+def test_index_maps_for_a_generator_are_painted(given, capsys) -> None:
+    network = UNetGenerator(width=4, depth=5)
+    origin = {"digest": "0", "dataset": "procedural", "direction": "labels->photo", "seed": 1}
+    more = {"channels": (3, 3), "size": (32, 32), "origin": origin}
+    save_generator(given.parent / "generator.pt", network, GeneratorSettings(width=4), **more)
+    arguments = ["--checkpoint", "../generator.pt", "--inputs", ".", "--out", "../out"]
+    assert translate([*arguments, "--fit", "pad"]) == 0
+    assert "1 file: index maps, painted in the colours of procedural" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("given", ["pix2pixhd_names"], indirect=True)

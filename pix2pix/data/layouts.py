@@ -114,7 +114,6 @@ def passed_over(root: Path, read: Iterable[str | Path]) -> str:
     real = {os.path.realpath(folder) for folder in folders}
     for folder in sorted(folders):
         for item in sorted(folder_entries(Path(folder)), key=lambda item: item.name):
-            where = os.path.relpath(item.path, top)
             if item.name.startswith(".") or item.path in files:
                 continue
             if item.is_dir():
@@ -122,13 +121,14 @@ def passed_over(root: Path, read: Iterable[str | Path]) -> str:
                 inside = _images_below(item.path, deep=folder != top or folder in read_in)
                 if inside and os.path.realpath(item.path) not in real:
                     images += inside
-                    found.setdefault("sub-folder", []).append(where)
+                    found.setdefault("sub-folder", []).append(item.path)
             elif not os.path.exists(item.path):
-                found.setdefault("link to nowhere", []).append(where)
+                found.setdefault("link to nowhere", []).append(item.path)
             else:
                 suffix = os.path.splitext(item.name)[1].lower()
                 if suffix in SUFFIXES or (folder in read_in and suffix not in NO_IMAGES):
-                    found.setdefault(suffix or "file without a suffix", []).append(where)
+                    found.setdefault(suffix or "file without a suffix", []).append(item.path)
+    found = {kind: [os.path.relpath(path, top) for path in paths] for kind, paths in found.items()}
     return ", ".join(
         _counted(printable(kind), paths, images) for kind, paths in sorted(found.items())
     )

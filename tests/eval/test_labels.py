@@ -57,6 +57,7 @@ def read(tmp_path):
 def test_the_label_files_of_cityscapes_that_classes_describe():
     assert label_endings(read_data_set("camvid")) == (TRAIN_IDS, "_gtFine_color")
     assert label_endings(read_data_set("cityscapes_gtfine"))[1] == LABEL_IDS
+    assert label_endings(read_data_set("cityscapes")) == (TRAIN_IDS, "_gtFine_color")
 
 
 def test_index_maps_of_positions_and_of_the_data_sets_ignored_value(read):
