@@ -12,28 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from eval.matching import COLOURS, LABEL_IDS, TRAIN_IDS, Matched
 from eval.metrics import LABEL_VALUES
 from pix2pix.common.errors import UserError
 from pix2pix.data.decode import (
-    LABEL_KINDS,
+    NO_CLASS,
     check_image,
-    from_colours,
-    is_lossy,
-    read_palette,
-    read_pixels,
+    class_positions,
+    is_display,
+    paints,
+    read_image,
+    with_black,
 )
 from pix2pix.data.registry import IGNORED, DatasetEntry
 
-NO_CLASS = 254
-BLACK = (0, 0, 0)
 POSITIONS, OWN = LABEL_VALUES
 
 
 def label_endings(entry: DatasetEntry) -> tuple[str, ...]:
     """Which of the label files of Cityscapes a data set's classes describe, the best first."""
-    own = [LABEL_IDS] if _has_own_indices(entry) else []
+    own = [LABEL_IDS] if _has_own_indices(entry) and not _is_painted(entry) else []
     return (TRAIN_IDS, *own, COLOURS)
 
 
@@ -52,56 +52,23 @@ class LabelReader:
 
     def __call__(self, path: Path) -> np.ndarray:
         """(H, W) uint8 class positions, 255 ignored; UserError on an unknown value or colour."""
-        pixels = read_pixels(path, LABEL_KINDS)
-        if self.is_painted(path):
-            if pixels.ndim == 2:
-                return self._from_palette(path, pixels)
-            if pixels.shape[-1] == 4 and pixels[..., 3].min() < 255:
-                raise UserError(f"{path}: a painted label map must be opaque")
-            lossy = is_lossy(check_image(path, LABEL_KINDS).format)
-            return self._from_colours(self.entry, path, pixels[..., :3], lossy)
-        positions = self.table[pixels]
-        unknown = pixels[positions == NO_CLASS]
-        if unknown.size:
-            raise UserError(
-                f"{path}: the value {unknown.min()} is not a class of {self.entry.name}"
-                f" ({len(self.entry.classes)} classes; {IGNORED} is ignored)"
-            )
-        return positions
-
-    def _from_palette(self, path: Path, indices: np.ndarray) -> np.ndarray:
-        """By its colours. As a palette may be for display, those of no class are never ignored."""
-        palette = read_palette(path)
-        assert palette is not None, "only a palette paints one channel"
-        pixels = np.pad(palette, ((0, 256 - len(palette)), (0, 0)))[indices]
-        entry = self.entry
-        if entry.ignore == "rest":
-            entry = _with_black(entry.model_copy(update={"ignore": ()}))
-        try:
-            return self._from_colours(entry, path, pixels, False)
-        except UserError as error:
-            raise UserError(f"{error}, or save the file as grey to have its indices read") from None
-
-    def _from_colours(
-        self, entry: DatasetEntry, path: Path, pixels: np.ndarray, lossy: bool
-    ) -> np.ndarray:
-        return from_colours(entry, entry.sides[entry.label_role or ""], str(path), pixels, lossy)
+        image = read_image(path, "labels")
+        file_format = check_image(path, "labels").format
+        return class_positions(self.entry, path, image, file_format, self._table_of(image))
 
     def is_painted(self, path: Path) -> bool:
-        """Whether a file is read by its colours; its header and palette tell.
+        """Whether a file is read by its colours."""
+        if check_image(path, "labels").kind.startswith("grey"):
+            return False
+        image = read_image(path, "labels")
+        return paints(self.entry, image, self._table_of(image))
 
-        A palette of an index map is for display, unless it has colours of classes. Black fills
-        palettes, and greys show the indices themselves.
-        """
-        palette = read_palette(path)
-        if palette is None:
-            return check_image(path, LABEL_KINDS).kind.startswith("RGB")
-        colours = {
-            (r, g, b) for i, (r, g, b) in enumerate(palette.tolist()) if {r, g, b} not in ({i}, {0})
-        }
-        if self.entry.sides[self.entry.label_role or ""].kind == "palette":
-            return bool(colours)
-        return any(one.colour in colours for one in self.entry.classes)
+    def _table_of(self, image: Image.Image) -> np.ndarray | None:
+        """The table of indices; None if the file's palette paints labels that are painted."""
+        painted = self.entry.sides[self.entry.label_role or ""].kind == "palette"
+        if painted and image.mode == "P" and not is_display(image):
+            return None
+        return self.table
 
     def record(self, paths: Sequence[Path]) -> dict[str, Any]:
         """What to record about the reading of these files."""
@@ -121,7 +88,7 @@ def choose_reader(entry: DatasetEntry, values: str | None, matched: Matched) -> 
         UserError: the files' names contradict `values`, or their values could be both.
     """
     positions, own = (
-        LabelReader(held, _table(entry, held), _with_black(entry)) for held in LABEL_VALUES
+        LabelReader(held, _table(entry, held), with_black(entry)) for held in LABEL_VALUES
     )
     if not _has_own_indices(entry):
         return positions  # the two are the same
@@ -137,8 +104,10 @@ def _detect_values(paths: Sequence[Path], positions: LabelReader, own: LabelRead
     if paths and (paths[0].parent.parent / "journal.jsonl").is_file():
         return POSITIONS  # the folder of a run
     maps = [path for path in paths if not positions.is_painted(path)]
-    seen = np.array(sorted({v for m in maps for v in np.unique(read_pixels(m, LABEL_KINDS))}), int)
+    seen = np.array(sorted({v for m in maps for v in np.unique(_values(m))}), int)
     by_position, by_own = positions.table[seen], own.table[seen]
+    if _is_painted(own.entry) and not seen.any():
+        return POSITIONS  # black is mostly no class of painted labels
     if (by_position == NO_CLASS).any():
         return OWN
     if (by_own == NO_CLASS).any() or (by_position == by_own).all():
@@ -151,27 +120,38 @@ def _detect_values(paths: Sequence[Path], positions: LabelReader, own: LabelRead
     )
 
 
+def _values(path: Path) -> np.ndarray:
+    return np.asarray(read_image(path, "labels"))
+
+
+def _is_painted(entry: DatasetEntry) -> bool:
+    """Whether the data set's own labels are painted."""
+    return entry.sides[entry.label_role or ""].kind == "palette"
+
+
+def _own_values(entry: DatasetEntry) -> dict[int, int]:
+    """{value of one channel in the data set's own files: class position}; greys of painted ones."""
+    if not _is_painted(entry):
+        return {one.index: position for position, one in enumerate(entry.classes)}
+    greys = ((one.colour, position) for position, one in enumerate(entry.classes))
+    return {colour[0]: position for colour, position in greys if len({*colour}) == 1}
+
+
 def _has_own_indices(entry: DatasetEntry) -> bool:
-    """Whether the values of the data set's own index maps are not the class positions."""
-    return any(one.index != position for position, one in enumerate(entry.classes))
+    """Whether the values of the data set's own one-channel maps are not the class positions."""
+    return any(value != position for value, position in _own_values(entry).items())
 
 
 def _table(entry: DatasetEntry, values: str) -> np.ndarray:
     """(256,) uint8: what index maps hold to class positions, 255 if ignored, or NO_CLASS."""
     table = np.full(256, NO_CLASS, np.uint8)
-    if values == OWN or not _has_own_indices(entry):
+    if (values == OWN or not _has_own_indices(entry)) and not _is_painted(entry):
         ignored = range(256) if entry.ignore == "rest" else entry.ignore
         table[[value for value in ignored if isinstance(value, int)]] = IGNORED
     if values == POSITIONS:
         table[IGNORED] = IGNORED
-    for position, one in enumerate(entry.classes):
-        table[position if values == POSITIONS else one.index] = position
+        table[: len(entry.classes)] = range(len(entry.classes))
+        return table
+    for value, position in _own_values(entry).items():
+        table[value] = position
     return table
-
-
-def _with_black(entry: DatasetEntry) -> DatasetEntry:
-    """The entry for painted maps: black is ignored, unless it is the colour of a class."""
-    taken = any(one.colour == BLACK for one in entry.classes)
-    if taken or entry.ignore == "rest":
-        return entry
-    return entry.model_copy(update={"ignore": (*entry.ignore, BLACK)})

@@ -5,6 +5,8 @@ These are recognised, in this order:
 - `NAME_fake_B` beside `NAME_real_B` and `NAME_real_A`: the well-known PyTorch port. Its pix2pix
   calls the input A and the output B, whatever `--direction` is; `NAME_fake_A` comes from its
   CycleGAN, and its target is `NAME_real_A`.
+- `NAME_fake` beside `NAME_real`, its input: the same program's `--model test`; targets elsewhere.
+- `NAME_synthesized_image` beside `NAME_input_label`: pix2pixHD; targets elsewhere.
 - `NAME-outputs` beside `NAME-targets` and `NAME-inputs`: the TensorFlow port.
 - folders `output`, `target` and `input`: the original Torch code.
 - `NAME_leftImg8bit`, and `NAME_gtFine_labelIds`, `_labelTrainIds` or `_color` for labels, with or
@@ -24,7 +26,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pix2pix.common.errors import UserError
-from pix2pix.data.layouts import SUFFIXES
+from pix2pix.data.layouts import SUFFIXES, images_in, passed_over
 
 LISTED = 3  # names that an error lists
 PHOTO = "_leftImg8bit"
@@ -51,12 +53,18 @@ CONVENTIONS = (
     Convention("PyTorch port", "_fake_B", "_real_B", "_real_A"),
     Convention("PyTorch port, CycleGAN", "_fake_A", "_real_A", "_real_B"),
     Convention("TensorFlow port", "-outputs", "-targets", "-inputs"),
+    Convention("PyTorch port, --model test", "_fake", "", "_real"),
+    Convention("pix2pixHD", "_synthesized_image", "_real_image", "_input_label"),
 )
+
+WITHOUT_TARGETS = CONVENTIONS[-2:]
+"""Programs that write no targets beside their translations, or do so only in training."""
 
 # All endings that these programs write side by side, whether they are scored or not.
 PROGRAM_ENDINGS = (
     *(f"_{kind}_{side}" for kind in ("real", "fake", "rec", "idt") for side in "AB"),
     *("-inputs", "-outputs", "-targets"),
+    *("_fake", "_real", "_synthesized_image", "_real_image", "_input_label"),
 )
 
 
@@ -75,6 +83,7 @@ class Matched:
     Attributes:
         convention: the naming convention that was recognised, as text for the user.
         label_ending: the Cityscapes ending by which the label maps were chosen, or None.
+        passed_over: what lies in the folders and is not scored, a line per folder.
     """
 
     names: tuple[str, ...]
@@ -83,6 +92,7 @@ class Matched:
     labels: tuple[Path, ...] | None
     convention: str
     label_ending: str | None = None
+    passed_over: tuple[str, ...] = ()
 
     def files(self) -> Iterator[ImageFiles]:
         """The files of each image."""
@@ -109,11 +119,18 @@ def match(
         UserError: a folder is missing or holds no image, or names are unmatched or occur twice.
     """
     recognised: list[str] = []
-    files = _files(_inner(translations, "translations", recognised))
+    read: dict[Path, Files] = {}
+    inner = _inner(translations, "translations", recognised)
+    files = read[inner] = _files(inner)
     convention = _convention(files, translations)
+    if convention is not None and targets is not None:
+        target_folder = _inner(targets, "targets", [])
+        if target_folder != inner and _files(target_folder).keys() == files.keys():
+            convention = None  # names that happen to end like a program's
     if convention is not None:
         program, ending, beside, _ = convention
-        recognised.append(f"NAME{ending} with NAME{beside} ({program})")
+        with_targets = f" with NAME{beside}" if beside else ""
+        recognised.append(f"NAME{ending}{with_targets} ({program})")
         _refuse_other_endings(translations, files, PROGRAM_ENDINGS)
         files = _ending_in(files, convention.translation)
     if targets is None:
@@ -121,12 +138,21 @@ def match(
             raise UserError(
                 f"{translations}: holds plain names of no known program; give --targets DIR"
             )
+        own = convention is not None and _ending_in(read[inner], convention.target)
+        if convention in WITHOUT_TARGETS and not own:
+            assert convention is not None
+            raise UserError(
+                f"{translations}: {convention.program} writes no targets beside its translations;"
+                " give --targets DIR"
+            )
         targets = translations
-    found = _files(_inner(targets, "targets", recognised))
+    inner = _inner(targets, "targets", recognised)
+    found = read[inner] = _files(inner)
     listings = [files, _beside_translations(targets, found, convention, "target") or found]
     folders, label_ending = [translations, targets], None
     if labels is not None:
         inner = _inner(labels, "targets" if labels_are == "target" else "labels", recognised)
+        read[inner] = _files(inner)
         found, label_ending = _labels(inner, convention, labels_are, label_endings)
         listings.append(found)
         folders.append(labels)
@@ -139,7 +165,13 @@ def match(
     names = tuple(sorted(listings[0]))
     chosen = [tuple(listing[name] for name in names) for listing in listings]
     by = ", ".join(dict.fromkeys(recognised)) or "equal names"
-    return Matched(names, chosen[0], chosen[1], chosen[2] if labels else None, by, label_ending)
+    passed = tuple(
+        f"{folder}: passed over: {others}"
+        for folder, held in read.items()
+        if (others := passed_over(folder, held.values()))
+    )
+    label_maps = chosen[2] if labels else None
+    return Matched(names, chosen[0], chosen[1], label_maps, by, label_ending, passed)
 
 
 def _beside_translations(
@@ -199,30 +231,37 @@ def _inner(folder: Path, role: Role, recognised: list[str]) -> Path:
         if all((outer / TORCH[side]).is_dir() for side in ("translations", "targets")):
             recognised.append("folders output and target (Torch code)")
             return outer / TORCH[role]
-    return folder
+    below = [*folder.glob("*/images"), *folder.glob("*/*/images")]
+    if len(below) > 1:
+        listed = ", ".join(str(path) for path in sorted(below)[:LISTED])
+        raise UserError(f"{folder}: holds several folders of results; give one of them ({listed})")
+    return _inner(below[0].parent, role, recognised) if below else folder
 
 
-def _images_in(folder: Path) -> list[Path]:
-    """The images of a folder, sorted by name. Files that are no images are ignored."""
-    paths = [path for path in sorted(folder.glob("[!.]*")) if path.is_file()]
-    for path in paths:
-        if path.suffix.lower() in OTHER_IMAGES:  # a part of a folder is never scored
+def _images_in(folder: Path) -> Files:
+    """The images of a folder by name; none if it is missing. Files that are no images are ignored,
+    images that cannot be read refused: a part of a folder is never scored without a word."""
+    if not folder.is_dir():
+        return {}
+    for path in sorted(folder.glob("[!.]*")):
+        if path.suffix.lower() in OTHER_IMAGES and path.is_file():
             raise UserError(f"{path}: this format is not supported; save it as PNG")
-    return [path for path in paths if path.suffix.lower() in SUFFIXES]
+    return {name: Path(path) for name, path in sorted(images_in(folder).items())}
 
 
 def _files(folder: Path) -> Files:
-    """{stem: path} of the images in a folder, or in its folders of cities."""
+    """{name: path} of the images in a folder, or in its folders of cities."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    paths = _images_in(folder)
-    if not paths:
-        below = [path for city in sorted(folder.glob("*/")) for path in _images_in(city)]
-        paths = [path for path in below if path.stem.endswith(CITYSCAPES)]
-        if not paths:
-            hint = f"; give one of the folders in it ({below[0].parent})" if below else ""
-            raise UserError(f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))}){hint}")
-    return _keyed((path.stem, path) for path in paths)
+    images = _images_in(folder)
+    if images:
+        return images
+    below = [file for city in sorted(folder.glob("*/")) for file in _images_in(city).items()]
+    chosen = [(name, path) for name, path in below if name.endswith(CITYSCAPES)]
+    if not chosen:
+        hint = f"; give one of the folders in it ({below[0][1].parent})" if below else ""
+        raise UserError(f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))}){hint}")
+    return _keyed(chosen)
 
 
 def _keyed(pairs: Iterable[tuple[str, Path]]) -> Files:
@@ -246,9 +285,11 @@ def _convention(files: Mapping[str, Path], folder: Path) -> Convention | None:
 
 
 def _ending_in(files: Mapping[str, Path], ending: str) -> Files:
-    """The files whose stem has that ending, by the stem without it."""
+    """The files whose stem has that ending, by the stem without it; none for an empty ending."""
     return {
-        stem.removesuffix(ending): path for stem, path in files.items() if stem.endswith(ending)
+        stem.removesuffix(ending): path
+        for stem, path in files.items()
+        if ending and stem.endswith(ending)
     }
 
 

@@ -31,6 +31,8 @@ JPEG_EFFECT = (
     " scorer of 700 batches), from 1 to 0.982, 0.883 and 0.881 in color.L, a and b, and to"
     " L1 0.014, PSNR 33.9 dB, SSIM 0.947. Save PNG instead."
 )
+MUCH_IGNORED = 0.25
+"""Share of label pixels of no class above which a note becomes a warning."""
 NEEDS_CLASSES = "needs --labels DIR and a --dataset NAME with classes"
 
 
@@ -183,9 +185,26 @@ def _with_scorer(
     return scoring, {"scorer": record}
 
 
+def _label_notes(label_maps: dict[str, Any]) -> list[str]:
+    """Which part of the label maps was scored."""
+    if "ignored_share" not in label_maps:
+        return []
+    share, absent = label_maps["ignored_share"], label_maps["absent_classes"]
+    word = "warning" if share > MUCH_IGNORED else "note"
+    notes = [f"{word}: labels: {share:.2%} of the pixels are of no class and not scored"]
+    never = [f"note: labels: classes that never occur: {', '.join(absent)}"]
+    return notes * bool(share) + never * bool(absent)
+
+
 def _warnings(options: argparse.Namespace, results: ScoreResults) -> list[str]:
-    """What the user has to know about files that were scored all the same."""
-    warnings = []
+    """What the user has to know about files that were scored all the same, or passed over."""
+    warnings = [f"warning: {text}" for text in results.settings.get("passed_over", ())]
+    for side, counts in results.settings.get("read_as", {}).items():
+        warnings += [
+            f"note: {side}: {count} file{'s' * (count > 1)}: {text}"
+            for text, count in counts.items()
+        ]
+    warnings += _label_notes(results.settings.get("label_maps", {}))
     for side, formats in results.settings["formats"].items():
         lossy = {name: count for name, count in formats.items() if is_lossy(name)}
         if lossy and side != "labels":

@@ -37,7 +37,7 @@ from eval.metrics import FAMILIES, of_family
 from eval.pixel import SSIM_MINIMUM
 from eval.results import ScoreResults
 from pix2pix.common.errors import NotMeasured, UserError
-from pix2pix.data.decode import INDEX_KINDS, PHOTO_KINDS, check_image, read_labels, read_rgb
+from pix2pix.data.decode import Reading, check_image, read_labels, read_rgb
 
 __all__ = ["ScoreResults", "Scoring", "score_folders"]
 
@@ -89,8 +89,8 @@ def score_folders(
         labels_are="target" if "labels" in scoring.families else "input",
         label_endings=scoring.label_endings,
     )
-    painted = ("RGB", "RGB with alpha") if scoring.label_reader else ()
-    sizes, formats = check_headers(matched, (*INDEX_KINDS, *painted), label_size)
+    label_maps_as: Reading = "labels" if scoring.label_reader else "index"
+    sizes, formats, read_as = check_headers(matched, label_maps_as, label_size)
     smallest = min(sizes, key=lambda size: (min(size), size))
     families, reasons = _build_families(scoring, labels is not None, smallest)
     labelled = next((one for one in families.values() if isinstance(one, ClassScores)), None)
@@ -104,14 +104,22 @@ def score_folders(
             family.measured.append(measured[name])
     if labelled is not None:
         pixels = sum(n * math.prod(label_size or size) for size, n in sizes.items())
-        label_maps["ignored_share"] = 1 - int(labelled.confusions().sum()) / pixels
+        confusion = labelled.confusions().sum(0)
+        label_maps["ignored_share"] = 1 - int(confusion.sum()) / pixels
+        scored = confusion[: labelled.scored] if labelled.scored else confusion
+        absent = np.flatnonzero(scored.sum(1) == 0).tolist()
+        label_maps["absent_classes"] = [
+            scoring.class_names[index] if scoring.class_names else str(index) for index in absent
+        ]
     settings = {
         "images": len(matched.names),
         "smallest": list(smallest),
         "largest": list(max(sizes)),
         "sizes": len(sizes),
         "matched_by": matched.convention,
+        **({"passed_over": list(matched.passed_over)} if matched.passed_over else {}),
         "formats": formats,
+        **({"read_as": read_as} if read_as else {}),
         **({"label_maps": label_maps} if label_maps else {}),
         **({"protocol": scoring.protocol} if scoring.protocol else {}),
         **{name: family.settings for name, family in families.items()},
@@ -215,37 +223,43 @@ def _versions() -> dict[str, str]:
 
 
 def check_headers(
-    matched: Matched, label_kinds: Sequence[str], label_size: Size | None
-) -> tuple[Counter[Size], dict[str, dict[str, int]]]:
+    matched: Matched, labels_as: Reading, label_size: Size | None
+) -> tuple[Counter[Size], dict[str, dict[str, int]], dict[str, dict[str, int]]]:
     """Check the kind and size of every file by its header, before anything is measured.
 
     Args:
-        label_kinds: the kinds that label maps may have, of `pix2pix.data.decode`.
+        labels_as: as what label maps are read.
         label_size: the size of all label maps; None: each has the size of its image.
 
     Returns:
-        How many images have which (H, W), and how many files per side have which format.
+        How many images have which (H, W), how many files per side have which format, and how many
+        are no plain 8-bit files, by how they are read.
 
     Raises:
         UserError: a wrong kind, or unequal sizes.
     """
     sizes: Counter[Size] = Counter()
-    formats: dict[str, Counter[str]] = {"translations": Counter(), "targets": Counter()}
+    formats: dict[str, Counter[str]] = {}
+    read_as: dict[str, Counter[str]] = {}
     for translation, target, label in matched.files():
-        header = check_image(translation)
-        sizes[header.size] += 1
-        formats["translations"][header.format] += 1
-        others: list[tuple[str, Path, Sequence[str], Size]]
-        others = [("targets", target, PHOTO_KINDS, header.size)]
+        size: Size | None = None
+        files: list[tuple[str, Path, Reading]]
+        files = [("translations", translation, "photo"), ("targets", target, "photo")]
         if label is not None:
-            others.append(("labels", label, label_kinds, label_size or header.size))
-        for side, path, kinds, wanted in others:
-            found = check_image(path, kinds)
+            files.append(("labels", label, labels_as))
+        for side, path, reading in files:
+            found = check_image(path, reading)
             formats.setdefault(side, Counter())[found.format] += 1
+            if found.read_as:
+                read_as.setdefault(side, Counter())[found.read_as] += 1
+            size = size or found.size
+            wanted = (label_size or size) if side == "labels" else size
             if found.size != wanted:
                 needed = f"{_text(wanted)} pixels (height x width), not {_text(found.size)}"
                 raise UserError(f"{path}: must have {needed}")
-    return sizes, {side: dict(count) for side, count in formats.items()}
+        assert size is not None
+        sizes[size] += 1
+    return sizes, {k: dict(v) for k, v in formats.items()}, {k: dict(v) for k, v in read_as.items()}
 
 
 def _text(size: Size) -> str:

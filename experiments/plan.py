@@ -51,6 +51,8 @@ class Plan:
     seeds: tuple[int, ...]
     arms: tuple[str, ...]
     overrides: Dotted
+    place: str = ""
+    """Names the folder of data that have no name of their own."""
 
     @property
     def key(self) -> SuiteKey:
@@ -59,10 +61,10 @@ class Plan:
 
     @property
     def variant(self) -> str:
-        """The profile's name, with every override: `quick+training.steps=500`."""
-        if not self.overrides:
-            return self.profile_name
+        """The profile's name, with every override, and the place of data without a name of their
+        own: `quick+training.steps=500`, `quick+data=my-pairs`."""
         changes = [f"{key}={value}" for key, value in sorted(self.overrides.items())]
+        changes += [f"data={self.place}"] * bool(self.place)
         return "+".join([self.profile_name, *(re.sub(r"[^\w.=-]", "-", c) for c in changes)])
 
     def settings(self, arm: str) -> Dotted:

@@ -21,6 +21,7 @@ from experiments.spec import SETTINGS, PretrainedProfile, Published, suite_names
 from pix2pix.common.errors import UserError
 from pix2pix.common.locks import owning
 from pix2pix.common.yaml_files import first_problem
+from pix2pix.data.cache import LabelledPart
 from pix2pix.data.registry import load_registry
 
 TABLE_DATASETS = ("cityscapes", "cityscapes_gtfine")
@@ -43,6 +44,8 @@ OF_THE_CODE = (
 Name = Annotated[str, Field(pattern=r"^[\w.=+-]+$")]
 """A name that is also part of a path."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Frozen(BaseModel):
@@ -98,6 +101,10 @@ class SuiteRecord(_Frozen):
     """Height and width in pixels."""
     pairs: dict[str, int] = {}
     """{split: pairs}; empty where they were not counted."""
+    ignored: dict[str, Share] = {}
+    """{split: share of the label pixels that are of no class}; empty without labels."""
+    absent: dict[str, tuple[str, ...]] = {}
+    """{split: classes that never occur in it}, where there are such."""
     steps: int | None = None
     """Of every cell; None where arms differ, or where epochs are counted."""
     epochs: int | None = None
@@ -143,15 +150,20 @@ def suite_records(out: Path) -> list[Path]:
 
 
 def write_record(
-    plan: Plan, fingerprint: str, out: Path, commit: str, pairs: dict[str, int] | None = None
+    plan: Plan,
+    fingerprint: str,
+    out: Path,
+    commit: str,
+    pairs: dict[str, int] | None = None,
+    labelled: dict[str, LabelledPart] | None = None,
 ) -> Path:
     """Write the record, keeping earlier cells (other seeds, other arms) of the same settings.
 
-    `pairs`: how many pairs each split has.
+    `pairs`, `labelled`: how many pairs each split has, and which part of its labels.
     """
     path = record_path(out, *plan.key)
     with owning(path.with_name(f".{path.name}.lock")):  # another launch may be adding seeds
-        record = _record(plan, fingerprint, commit, pairs or {})
+        record = _record(plan, fingerprint, commit, pairs or {}, labelled or {})
         order = [arm.name for arm in record.arms]
         cells = [*_kept(path, record), *record.cells]
         cells.sort(key=lambda cell: (order.index(cell.arm), cell.seed))
@@ -189,7 +201,13 @@ def check_mergeable(record: SuiteRecord, out: Path) -> None:
             raise UserError(f"{path}: another {field} than the imported record's")
 
 
-def _record(plan: Plan, fingerprint: str, commit: str, pairs: dict[str, int]) -> SuiteRecord:
+def _record(
+    plan: Plan,
+    fingerprint: str,
+    commit: str,
+    pairs: dict[str, int],
+    labelled: dict[str, LabelledPart],
+) -> SuiteRecord:
     """The record of the plan's own cells alone."""
     suite, cells = plan.suite, plan.cells(fingerprint)
     lengths = {(c.config.training.steps, c.config.training.epochs) for c in cells}
@@ -208,6 +226,8 @@ def _record(plan: Plan, fingerprint: str, commit: str, pairs: dict[str, int]) ->
         fingerprint=fingerprint,
         size=plan.size,
         pairs=pairs,
+        ignored={split: part.ignored for split, part in labelled.items()},
+        absent={split: part.absent for split, part in labelled.items() if part.absent},
         steps=steps,
         epochs=epochs,
         arms=tuple(

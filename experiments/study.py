@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
+import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -43,8 +46,17 @@ from experiments.spec import load_suite, parse_claim, suite_names
 from experiments.tracking.process import Ending, say, start_mirror, stop_mirror
 from pix2pix.common.errors import UserError
 from pix2pix.config import CellConfig, CellSettings
-from pix2pix.data.cache import cached_counts, cached_fingerprint, check_source, prepare
+from pix2pix.data.cache import (
+    LabelledPart,
+    cached_counts,
+    cached_fingerprint,
+    check_source,
+    labelled_parts,
+    mostly_ignored,
+    prepare,
+)
 from pix2pix.data.layouts import find_pairs
+from pix2pix.data.recognise import located
 from pix2pix.data.registry import DatasetEntry, find_entry, load_registry
 
 
@@ -96,6 +108,8 @@ def make_study(options: Options) -> Study:
                 arms=options.arms,
                 overrides=dict(options.overrides),
             )
+            if entry.recognise:  # the same entry names other people's data, too
+                plan = dataclasses.replace(plan, place=_place(options.data_root))
             plan.configs()
             if everything:
                 _check_networks([plan])
@@ -112,19 +126,25 @@ def make_study(options: Options) -> Study:
     return Study(options, entry, tuple(plans.values()))
 
 
+def _place(data_root: Path) -> str:
+    """The last two names of a folder's path, as a part of a file name."""
+    return re.sub(r"[^\w.-]", "-", "-".join(data_root.resolve().parts[-2:]).strip("/-"))
+
+
 def execute(study: Study) -> Ending:
     """Train, score and mirror everything that is not finished."""
     options = study.options
     _check_machine(study.plans)
-    check_source(study.entry, options.data_root, study.plans[0].suite.direction)
+    for note in check_source(study.entry, options.data_root, study.plans[0].suite.direction):
+        say(f"data set {study.entry.name}: {note}")
     _check_folder("--out", options.out)
     _check_folder("--reports", options.reports)
-    fingerprint, pairs = _prepare(study)
+    fingerprint, pairs, labelled = prepare_data(study)
     here = commit()
     records: list[Path] = []
     planned: dict[str, Job] = {}
     for plan in study.plans:
-        records.append(write_record(plan, fingerprint, options.out, here, pairs))
+        records.append(write_record(plan, fingerprint, options.out, here, pairs, labelled))
         for job in plan_jobs(study, plan, fingerprint, here):
             planned.setdefault(job.digest, job)
     todo = [job for job in planned.values() if state(job).word != "done"]
@@ -228,8 +248,9 @@ def plan_jobs(study: Study, plan: Plan, fingerprint: str, commit: str = "unknown
     )
 
 
-def _prepare(study: Study) -> tuple[str, dict[str, int]]:
-    """Decode the data set once for all workers; its fingerprint and {split: number of pairs}."""
+def prepare_data(study: Study) -> tuple[str, dict[str, int], dict[str, LabelledPart]]:
+    """Decode the data set once for all workers; its fingerprint, and by split the number of pairs
+    and the part of the labels that has a class."""
     options = study.options
 
     def progress(done: int, total: int) -> None:
@@ -257,7 +278,30 @@ def _prepare(study: Study) -> tuple[str, dict[str, int]]:
     pairs = {split: len(getattr(data, split).names) for split in ("train", "val", "test")}
     counts = ", ".join(f"{count} {split}" for split, count in pairs.items())
     say(f"data set {study.entry.name}: {counts}; fingerprint {data.fingerprint[:12]}")
-    return data.fingerprint, pairs
+    labelled = labelled_parts(data)
+    _check_labels(study, labelled)
+    return data.fingerprint, pairs, labelled
+
+
+def _check_labels(study: Study, labelled: dict[str, LabelledPart]) -> None:
+    """Say which part of the labels has no class and which classes never occur; UserError if more
+    is ignored than the entry allows."""
+    entry = study.entry
+    if any(part.ignored for part in labelled.values()):
+        shares = ", ".join(f"{part.ignored:.1%} of {split}" for split, part in labelled.items())
+        text = f"label pixels of no class: {shares}"
+        most = max(part.ignored for part in labelled.values())
+        if entry.ignore == "rest" or most > entry.ignore_at_most:
+            text += f"; mostly the values {mostly_ignored(entry, study.options.data_root)}"
+        if most > entry.ignore_at_most:
+            raise UserError(
+                f"data set {entry.name}: {text}: are these classes under other values or colours?"
+                f" If not, write ignore_at_most: {math.ceil(100 * most) / 100} in its entry"
+            )
+        say(f"data set {entry.name}: {text}")
+    for split, part in labelled.items():
+        if part.absent:
+            say(f"data set {entry.name}: never in {split}: {', '.join(part.absent)}")
 
 
 def _check_networks(plans: Sequence[Plan]) -> None:
@@ -380,7 +424,7 @@ def dry_run(study: Study) -> str:
     warnings = [text for text in advice(study.plans) if text]
     try:
         if not known and study.entry.layout != "procedural":
-            find_pairs(study.entry, options.data_root)
+            find_pairs(located(study.entry, options.data_root)[0], options.data_root)
         _check_machine(study.plans)
     except UserError as error:  # a cluster's login node has no GPU
         warnings.append(f"this machine would refuse it: {error}")

@@ -14,6 +14,7 @@ from rich.console import Console
 from pix2pix.common.errors import UserError, exit_status
 from pix2pix.data.download import download, verify
 from pix2pix.data.layouts import find_pairs
+from pix2pix.data.recognise import located
 from pix2pix.data.registry import SPLITS, DatasetEntry, find_entry, load_registry
 
 EXAMPLES = """\
@@ -104,7 +105,7 @@ def _state(entry: DatasetEntry, data_root: Path) -> str:
         return "embedded"
     place = entry.location(data_root)
     try:
-        pairs = find_pairs(entry, data_root)
+        pairs = find_pairs(located(entry, data_root)[0], data_root)
     except UserError as error:
         folders = [place / (side.folder or "") for side in entry.sides.values()]
         if place.is_dir() and (entry.path != "." or any(one.is_dir() for one in folders)):

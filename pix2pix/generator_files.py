@@ -39,6 +39,9 @@ class SavedGenerator:
     """H and W must be multiples of it."""
     seed: int
     """The cell's seed; 0 for the port's files."""
+    dataset: str = ""
+    """The data set that it was trained on, and the direction; empty for the port's files."""
+    direction: str = ""
 
 
 def open_generator(path: Path, protocol: str = "paper", dropout: bool = True) -> SavedGenerator:
@@ -78,7 +81,15 @@ def _suite_generator(path: Path, content: Any, protocol: str, dropout: bool) -> 
         f" {seed}, cell {digest}, {_dropout_text(network, min(height, width))}"
     )
     drawn = seed if isinstance(seed, int) else 0
-    return SavedGenerator(network, description, (inputs, outputs), 2**network.depth, drawn)
+    return SavedGenerator(
+        network,
+        description,
+        (inputs, outputs),
+        2**network.depth,
+        drawn,
+        str(dataset),
+        str(direction),
+    )
 
 
 def _port_generator(path: Path, content: Any, protocol: str, dropout: bool) -> SavedGenerator:

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,19 @@ from pix2pix.common.errors import UserError, exit_status
 from pix2pix.common.files import file_sha256, naming
 from pix2pix.common.memory import no_engine, out_of_memory
 from pix2pix.common.tf32 import set_tf32
-from pix2pix.data.decode import PHOTO_KINDS, half_of, read_image
-from pix2pix.data.layouts import SUFFIXES, images_in
+from pix2pix.data.decode import (
+    NO_CLASS,
+    Reading,
+    check_image,
+    class_positions,
+    half_of,
+    index_table,
+    paint,
+    paints,
+    read_image,
+)
+from pix2pix.data.layouts import SUFFIXES, images_in, passed_over
+from pix2pix.data.registry import IGNORED, DatasetEntry, load_registry
 from pix2pix.generator_files import SavedGenerator, open_generator
 from pix2pix.translation import PROTOCOLS, translate
 
@@ -73,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--protocol", choices=tuple(PROTOCOLS), default="paper", help="default: paper; see below")
     add("--seed", type=int, metavar="N", help="seed of dropout; default: the cell's own, or 0")
     add("--size", type=_size, metavar="HxW", help="resize inputs; default: keep their size")
+    fit = "pad: reflect inputs to the next size that fits, and cut the translations off again"
+    add("--fit", choices=("pad",), help=fit)
+    add("--datasets", type=Path, metavar="FILE", help="YAML file with the generator's data set")
     add("--labels", action="store_true", help="inputs are label maps: --size uses nearest pixels")
     add("--side", choices=("left", "right"), help="inputs are side-by-side pairs: translate one")
     add(
@@ -105,6 +120,10 @@ def translate_folder(options: argparse.Namespace) -> None:
             f" {saved.channels[1]}; images have 1 or 3"
         )
     print(f"{options.checkpoint}: {saved.description}", flush=True)
+    entry = _label_entry(options, saved)
+    if others := passed_over(options.inputs, [path for _, path in paths]):
+        print(f"{options.inputs}: passed over: {others}", flush=True)
+    read_as: Counter[str] = Counter()
     seed = saved.seed if options.seed is None else options.seed
     console = Console(stderr=True)
     shutil.rmtree(beside, ignore_errors=True)  # of a command that was killed
@@ -114,14 +133,18 @@ def translate_folder(options: argparse.Namespace) -> None:
         for name, path in track(
             paths, "translating", console=console, disable=not console.is_terminal
         ):
+            inputs, text = read_input(path, options, saved, entry)
+            read_as[text] += 1
+            height, width = inputs.shape[1:3]
             ((_, translation),) = translate(
                 network,
-                read_input(path, options, saved),
+                reflected(inputs, saved.multiple) if options.fit == "pad" else inputs,
                 [name],
                 seed=seed,
                 device=device,
                 protocol=PROTOCOLS[options.protocol],
             )
+            translation = translation[:height, :width]
             if translation.shape[-1] == 1:  # scores take RGB
                 translation = np.repeat(translation, 3, axis=-1)
             with naming(options.out):
@@ -139,25 +162,82 @@ def translate_folder(options: argparse.Namespace) -> None:
         raise UserError(f"{problem}; try --device cpu or a smaller --size") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+    for text, count in sorted(read_as.items()):
+        if text:
+            print(f"{options.inputs}: {count} file{'s' * (count > 1)}: {text}")
     print(f"{len(paths)} translations in {options.out}")
 
 
-def read_input(path: str, options: argparse.Namespace, saved: SavedGenerator) -> np.ndarray:
-    """A generator's input, (1, H, W, C) uint8; UserError if the file cannot be one."""
+def read_input(
+    path: str, options: argparse.Namespace, saved: SavedGenerator, entry: DatasetEntry | None
+) -> tuple[np.ndarray, str]:
+    """A generator's input, (1, H, W, C) uint8, and how the file was read if it is no plain one.
+
+    Args:
+        entry: the data set whose label maps the generator translates, or None.
+
+    UserError if the file cannot be an input.
+    """
     channels = saved.channels[0]
-    image = read_image(path, ("grey",) if channels == 1 else PHOTO_KINDS)
+    reading: Reading = "grey" if channels == 1 else "photo"
+    indices = None if entry is None or channels == 1 else _painted_indices(path, entry)
+    if indices is not None and entry is not None:
+        image, read_as = indices, f"index maps, painted in the colours of {entry.name}'s classes"
+    else:
+        image, read_as = read_image(path, reading), check_image(path, reading).read_as
     image = half_of(image, options.side, path)
     if options.size:
-        by = Image.Resampling.NEAREST if options.labels else PROTOCOLS[options.protocol].resize
+        nearest = options.labels or indices is not None
+        by = Image.Resampling.NEAREST if nearest else PROTOCOLS[options.protocol].resize
         image = image.resize(options.size[::-1], by)
     size, multiple = (image.height, image.width), saved.multiple
-    if any(side % multiple for side in size):
+    if options.fit != "pad" and any(side % multiple for side in size):
         near = [max(1, round(side / multiple)) * multiple for side in size]
         raise UserError(
             f"{path}: {size[0]}×{size[1]} pixels (height × width); this generator takes sides that"
-            f" are multiples of {multiple}; resize with --size {near[0]}x{near[1]}"
+            f" are multiples of {multiple}; resize with --size {near[0]}x{near[1]}, or keep the"
+            " pixels with --fit pad"
         )
-    return np.asarray(image).reshape(1, *size, channels)
+    return np.asarray(image).reshape(1, *size, channels), read_as
+
+
+def reflected(images: np.ndarray, multiple: int) -> np.ndarray:
+    """(N, H, W, C) images, enlarged at the bottom and right by their mirror image to sides that are
+    multiples of `multiple`."""
+    rows, columns = (-side % multiple for side in images.shape[1:3])
+    return np.pad(images, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="reflect")
+
+
+def _painted_indices(path: str, entry: DatasetEntry) -> Image.Image | None:
+    """An index map in the colours of its classes; None for a file that is painted already."""
+    image = read_image(path, "labels")
+    table = index_table(entry)
+    if table is None:  # the data set's own files are painted: these are a run's label maps
+        if image.mode != "L":
+            return None
+        table = np.full(256, NO_CLASS, np.uint8)
+        table[IGNORED] = IGNORED
+        table[: len(entry.classes)] = range(len(entry.classes))
+    if paints(entry, image, table):
+        return None
+    file_format = check_image(path, "labels").format
+    return Image.fromarray(paint(class_positions(entry, path, image, file_format, table), entry))
+
+
+def _label_entry(options: argparse.Namespace, saved: SavedGenerator) -> DatasetEntry | None:
+    """The data set of a generator that translates label maps; None if it is unknown, or for other
+    generators."""
+    entry = load_registry(options.datasets).get(saved.dataset)
+    source = saved.direction.partition("->")[0]
+    if entry is None and source == "labels" and saved.channels[0] == 3:
+        for path in images_in(options.inputs).values():
+            if check_image(path, "labels").kind == "grey":
+                raise UserError(
+                    f"{path}: is an index map, and the data set {saved.dataset} is not in"
+                    " datasets.yaml; give --datasets FILE, whose classes have the colours"
+                )
+    is_input = entry is not None and entry.label_role == source
+    return entry if is_input else None
 
 
 def _device(options: argparse.Namespace) -> torch.device:

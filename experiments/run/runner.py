@@ -186,7 +186,8 @@ def translate_cell(
     In batches, all are made again where one is missing.
     """
     test, folder = session.data.test, session.job.directory / name
-    left = lacking(folder, test.names, config.size)
+    height, width = session.data.shown  # padding is cut off
+    left = lacking(folder, test.names, (height, width))
     if left and batch > 1:
         left = list(range(len(test.names)))
     if left:
@@ -199,4 +200,4 @@ def translate_cell(
         batch=batch,
     )
     for name, image in images:
-        write_image(folder / f"{name}.png", image)
+        write_image(folder / f"{name}.png", image[:height, :width])

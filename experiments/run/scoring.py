@@ -74,10 +74,11 @@ def ensure_reference_images(session: Session) -> Path:
     with waiting(session, folder / "images.lock", "the reference's images"):
         for images in ("inputs", "targets", "labels"):  # all that this lock is of
             clear_leftovers(folder / images)
-        write_images(folder / "inputs", test.names, test.inputs)
-        write_images(folder / "targets", test.names, test.targets)
+        height, width = session.data.shown  # padding is cut off
+        write_images(folder / "inputs", test.names, test.inputs[:, :height, :width])
+        write_images(folder / "targets", test.names, test.targets[:, :height, :width])
         if test.labels is not None:
-            write_images(folder / "labels", test.names, test.labels)
+            write_images(folder / "labels", test.names, test.labels[:, :height, :width])
     return folder
 
 

@@ -5,7 +5,8 @@
         classes-train.npy …  (N, H, W) uint8 class positions, 255 ignored
         meta.json            fingerprint, names, file sizes
 
-KEY changes when a file or the entry's definition does. The folder is built whole beside its place
+KEY changes when a file's size or time or the entry's definition does; where files were replaced
+without that, the cache is made again. The folder is built whole beside its place
 and then renamed.
 Nothing here imports torch.
 """
@@ -18,6 +19,7 @@ import itertools
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -32,14 +34,23 @@ from pix2pix.common.errors import UserError
 from pix2pix.common.files import flush_file, flush_folder, write_whole
 from pix2pix.common.locks import owning
 from pix2pix.data import procedural
-from pix2pix.data.decode import DecodedPair, check_pair, paint, read_pair
-from pix2pix.data.layouts import Pairs, find_pairs, listing_digest
-from pix2pix.data.registry import SPLITS, DatasetEntry
+from pix2pix.data.decode import (
+    DecodedPair,
+    check_pair,
+    paint,
+    read_pair,
+    values_of_no_class,
+)
+from pix2pix.data.layouts import Pairs, find_pairs, listing_digests, passed_over
+from pix2pix.data.recognise import located
+from pix2pix.data.registry import IGNORED, SPLITS, DatasetEntry
 
 FORMAT: Literal[2] = 2
 """Raise it when the cache is laid out, or pixels are decoded, in another way."""
 MAX_HEADERS = 4000
 """Pairs whose files `check_source` opens; the others are checked while decoding."""
+LOOKED_AT = 20
+"""Label maps that are read to name the values of no class."""
 AHEAD = 64
 """Pairs that are decoded before the first of them is used: a bound on the memory."""
 
@@ -78,6 +89,8 @@ class PairedData:
     class_names: tuple[str, ...]
     palette: np.ndarray | None
     """(C, 3) uint8 colours by class position; None if the set has no classes."""
+    shown: tuple[int, int]
+    """(h, w) of the top left part of all images that is no padding."""
 
 
 def prepare(
@@ -116,7 +129,50 @@ def prepare(
         fingerprint=meta.fingerprint,
         class_names=tuple(label.name for label in entry.classes),
         palette=np.array(colours, np.uint8) if colours else None,
+        shown=meta.shown or meta.size,
     )
+
+
+@dataclass(frozen=True)
+class LabelledPart:
+    """Which part of a split's labels has a class."""
+
+    ignored: float
+    """Share of the pixels that have none."""
+    absent: tuple[str, ...]
+    """Names of classes that never occur."""
+
+
+def labelled_parts(data: PairedData) -> dict[str, LabelledPart]:
+    """Counted by split, at the size of the training; empty for a data set without classes."""
+    parts = {}
+    for split in SPLITS:
+        labels = getattr(data, split).labels
+        if labels is None:
+            continue
+        counts = np.zeros(256, np.int64)
+        height, width = data.shown
+        for one in labels[:, :height, :width]:
+            counts += np.bincount(one.ravel(), minlength=256)
+        absent = (name for name, count in zip(data.class_names, counts, strict=False) if not count)
+        parts[split] = LabelledPart(float(counts[IGNORED] / counts.sum()), tuple(absent))
+    return parts
+
+
+def mostly_ignored(entry: DatasetEntry, data_root: Path) -> str:
+    """The values or colours of most pixels without a class, each with its share of the label
+    pixels of no class, in some label maps of all splits; empty if the program draws the labels."""
+    if entry.layout == "procedural":
+        return ""
+    entry, _ = located(entry, Path(data_root))
+    pairs = [pair for found in find_pairs(entry, Path(data_root)).values() for pair in found]
+    counts: Counter[str] = Counter()
+    for pair in pairs[:: max(1, len(pairs) // LOOKED_AT)]:
+        counts += values_of_no_class(entry, pair)
+    listed = (
+        f"{value} ({count / counts.total():.0%} of them)" for value, count in counts.most_common(3)
+    )
+    return ", ".join(listed)
 
 
 def cached_fingerprint(
@@ -137,19 +193,34 @@ def cached_counts(
     return {split: len(names) for split, names in meta.names.items()}
 
 
-def check_source(entry: DatasetEntry, data_root: Path, direction: str | None = None) -> None:
+def check_source(entry: DatasetEntry, data_root: Path, direction: str | None = None) -> list[str]:
     """Everything that can be checked without decoding: folders, names, kinds, sizes of images.
 
-    Raises UserError. `prepare` finds the rest: damaged files, indices and colours of no class.
+    Returns what the user has to know: the layout that was recognised, what was passed over, and
+    which files are read in another form than their own. Raises UserError. `prepare` finds the
+    rest: damaged files, indices and colours of no class.
     """
     entry.roles(direction)
     if entry.layout == "procedural":
-        return
+        return []
+    entry, taken = located(entry, Path(data_root))
     pairs = find_pairs(entry, Path(data_root))
+    files = {path for found in pairs.values() for pair in found for _, path in pair.files}
+    others = passed_over(entry.location(data_root), files)
+    notes = [f"taken: {taken}"] * bool(taken) + [f"passed over: {others}"] * bool(others)
+    read_as: Counter[tuple[str, str]] = Counter()
     in_order = (pair for split in ("test", "val", "train") for pair in pairs[split])
     unique = {pair.files: pair for pair in in_order}
     for pair in itertools.islice(unique.values(), MAX_HEADERS):
-        check_pair(entry, pair)
+        for path, text in check_pair(entry, pair).items():
+            read_as[os.path.dirname(path), text] += 1
+    return [
+        *notes,
+        *(
+            f"{place}: {count} file{'s' * (count > 1)}: {text}"
+            for (place, text), count in sorted(read_as.items())
+        ),
+    ]
 
 
 class CacheMeta(BaseModel):
@@ -164,6 +235,10 @@ class CacheMeta(BaseModel):
     """By split."""
     bytes: dict[str, int]
     """Size by file name."""
+    shown: tuple[int, int] | None = None
+    """(h, w) of the part that is no padding; None where images are resized."""
+    changed: str | None = None
+    """`Source.changed` of the files that were decoded; None in caches of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +250,8 @@ class Source:
     pairs: Pairs | None
     """None if the program draws the pairs."""
     key: str
+    changed: str | None
+    """Digest of when the files changed: other pixels may have the same size and time."""
 
     def names(self, split: str) -> tuple[str, ...]:
         """The names of a split's pairs, in order."""
@@ -190,27 +267,32 @@ class Source:
             return
         for index in range(procedural.COUNTS[split]):
             labels, photo = procedural.draw(split, index, self.size[0])
-            yield DecodedPair({"labels": paint(labels, self.entry), "photo": photo}, labels)
+            images = {"labels": paint(labels, self.entry), "photo": photo}
+            yield DecodedPair(images, labels, self.size)
 
 
 def find_source(entry: DatasetEntry, data_root: Path, size: tuple[int, int]) -> Source:
     """Lists the files (without opening them) and derives the cache's key."""
     if len(size) != 2 or min(size) < 1:
         raise UserError(f"size: must be height and width, at least 1 (got {size})")
+    entry, _ = located(entry, data_root)
     pairs = None
     if entry.layout == "procedural":
         if size[0] != size[1]:
             raise UserError(
                 f"size: {entry.name} is drawn in squares only (got {size[0]}×{size[1]})"
             )
-        made_from = f"{procedural.VERSION} {procedural.COUNTS}"
+        made_from, changed = f"{procedural.VERSION} {procedural.COUNTS}", None
     else:
         pairs = find_pairs(entry, data_root)
-        made_from = listing_digest(pairs, entry.location(data_root))
-    defined = entry.model_dump_json(include={"layout", "sides", "colours", "ignore", "splits"})
+        made_from, changed = listing_digests(pairs, entry.location(data_root))
+    fields = {"layout", "sides", "colours", "ignore", "splits"}
+    # What was added later stays out of the key where it is not used.
+    fields |= {"fit"} if entry.fit != "resize" else set()
+    defined = entry.model_dump_json(include=fields)
     where = "" if pairs is None else os.path.abspath(entry.location(data_root))
     text = json.dumps([FORMAT, made_from, defined, list(size), where])
-    return Source(entry, size, pairs, hashlib.sha256(text.encode()).hexdigest()[:12])
+    return Source(entry, size, pairs, hashlib.sha256(text.encode()).hexdigest()[:12], changed)
 
 
 def folder(source: Source, cache: Path) -> Path:
@@ -220,14 +302,14 @@ def folder(source: Source, cache: Path) -> Path:
 
 
 def complete(source: Source, cache: Path) -> CacheMeta | None:
-    """The meta data of a whole cache; None if there is none."""
+    """The meta data of a whole cache of files that are as they were; None if there is none."""
     place = folder(source, cache)
     try:
         meta = CacheMeta.model_validate_json((place / "meta.json").read_bytes())
         whole = all(os.stat(place / name).st_size == size for name, size in meta.bytes.items())
     except (OSError, ValidationError):
         return None
-    return meta if whole else None
+    return meta if whole and meta.changed in (None, source.changed) else None
 
 
 def build(source: Source, cache: Path, progress: Progress | None = None) -> CacheMeta:
@@ -296,8 +378,12 @@ def _write(source: Source, place: Path, progress: Progress | None) -> CacheMeta:
             progress(next(count), total)
 
     sums: dict[str, str] = {}
+    shown: set[tuple[int, int]] = set()
     for split in SPLITS:
-        sums |= _write_split(source, split, place, advance)
+        sums |= _write_split(source, split, place, advance, shown)
+    if len(shown) > 1:
+        sizes = " and ".join(f"{w}×{h}" for h, w in sorted(shown)[:2])
+        raise UserError(f"{entry.name}: fit: pad needs images of one size; there are {sizes}")
     meta = CacheMeta(
         format=FORMAT,
         name=entry.name,
@@ -305,15 +391,22 @@ def _write(source: Source, place: Path, progress: Progress | None) -> CacheMeta:
         fingerprint=_fingerprint(names, sums, entry),
         names=names,
         bytes={name: os.stat(place / name).st_size for name in sums},
+        shown=shown.pop() if entry.fit == "pad" else None,
+        changed=source.changed,
     )
     write_whole(place / "meta.json", meta.model_dump_json().encode())
     return meta
 
 
 def _write_split(
-    source: Source, split: str, place: Path, advance: Callable[[], None]
+    source: Source,
+    split: str,
+    place: Path,
+    advance: Callable[[], None],
+    shown: set[tuple[int, int]],
 ) -> dict[str, str]:
-    """Decodes one split; returns the sha256 of shape and pixels by file name.
+    """Decodes one split; returns the sha256 of shape and pixels by file name, and adds the sizes
+    without padding to `shown`.
 
     Written image by image, because a full disk kills a process that writes to a memory map.
     """
@@ -327,6 +420,7 @@ def _write_split(
             np.lib.format.write_array_header_1_0(files[role], header)
             sums[role] = hashlib.sha256(repr(shape).encode())
         for pair in source.decoded(split):
+            shown.add(pair.shown)
             for role in roles:
                 array = pair.labels if role is None else pair.images[role]
                 assert (

@@ -25,7 +25,8 @@ from pix2pix.common.yaml_files import first_problem
 from pix2pix.data.cache import Progress, in_threads
 from pix2pix.data.decode import check_pair, read_pair
 from pix2pix.data.fetch import Report, fetch
-from pix2pix.data.layouts import SourcePair, find_pairs
+from pix2pix.data.layouts import SourcePair, find_pairs, passed_over
+from pix2pix.data.recognise import located
 from pix2pix.data.registry import SPLITS, Archive, DatasetEntry
 
 LOCK_FILE = "datasets.lock.json"
@@ -81,6 +82,7 @@ def verify(
     if entry.layout == "procedural":
         report(f"{entry.name}: drawn by the program; nothing to verify")
         return
+    entry, taken = located(entry, Path(data_root))
     pairs = find_pairs(entry, Path(data_root))
     unique = tuple({pair.files: pair for split in SPLITS for pair in pairs[split]}.values())
 
@@ -92,6 +94,10 @@ def verify(
             return str(error)
         return None
 
+    files = {path for found in unique for _, path in found.files}
+    others = passed_over(entry.location(Path(data_root)), files)
+    for text in [f"taken: {taken}"] * bool(taken) + [f"passed over: {others}"] * bool(others):
+        report(f"{entry.name}: {text}")
     problems = []
     for done, found in enumerate(in_threads(problem, unique), 1):
         problems += [found] if found else []
@@ -115,6 +121,7 @@ def verify(
 
 def content_digest(entry: DatasetEntry, data_root: Path) -> str:
     """sha256 over the names (below the data set's folder) and bytes of all image files."""
+    entry, _ = located(entry, Path(data_root))
     root = entry.location(data_root)
     pairs = find_pairs(entry, Path(data_root))
     paths = {path for split in SPLITS for pair in pairs[split] for _, path in pair.files}

@@ -1,17 +1,32 @@
-"""Which files of a data set form its pairs: folders and names, no pixels."""
+"""Which files of a data set form its pairs, and which are passed over; folders and names alone."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import unicodedata
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pix2pix.common.errors import UserError
+from pix2pix.common.errors import UserError, printable
 from pix2pix.data.registry import SPLITS, DatasetEntry
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".tif", ".tiff", ".webp")
+"""In any case. A file without a suffix is an image if its bytes are."""
+NO_IMAGES = (
+    *(".txt", ".md", ".json", ".csv", ".tsv", ".html", ".xml", ".yaml", ".yml", ".toml", ".ini"),
+    *(".cfg", ".log", ".py", ".sh", ".db", ".lock"),
+)
+"""Files that nobody takes for images: passed over without a word."""
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+"""Names of folders, in any case, by split."""
+COUNTED = 10_000
+"""Entries of a passed-over folder that are looked at."""
 MAX_NAME = 200
 """Bytes of a file's name; translations get the same names with a longer ending."""
 LISTED = 3
@@ -44,7 +59,10 @@ def find_pairs(entry: DatasetEntry, data_root: Path) -> Pairs:
     elif entry.layout == "cityscapes":
         found = {split: _trees(entry, root, folder) for split, folder in splits.items()}
     elif all("{split}" in (side.folder or "") for side in entry.sides.values()):
-        found = {split: _folders(entry, root, "", folder) for split, folder in splits.items()}
+        found = {
+            split: _folders(entry, _side_folders(entry, root, folder), folder)
+            for split, folder in splits.items()
+        }
     else:
         found = _unsplit(entry, root)
     for split, pairs in found.items():
@@ -57,9 +75,12 @@ def find_pairs(entry: DatasetEntry, data_root: Path) -> Pairs:
     return found
 
 
-def listing_digest(pairs: Pairs, root: Path) -> str:
-    """sha256 over path (below the root), size and modification time of every file."""
-    digest = hashlib.sha256()
+def listing_digests(pairs: Pairs, root: Path) -> tuple[str, str]:
+    """sha256 over path (below the root), size and modification time of every file, and over the
+    times at which the files' entries changed: these tell of other bytes, too, that were copied to
+    a place with their times, but a move or new rights change them as well.
+    """
+    digest, changed = hashlib.sha256(), hashlib.sha256()
     for split in SPLITS:
         for pair in pairs[split]:
             for role, path in pair.files:
@@ -67,7 +88,84 @@ def listing_digest(pairs: Pairs, root: Path) -> str:
                 below = path.removeprefix(str(root))
                 line = (split, pair.name, role, below, found.st_size, found.st_mtime_ns)
                 digest.update(repr(line).encode())
-    return digest.hexdigest()
+                changed.update(f"{found.st_ctime_ns} ".encode())
+    return digest.hexdigest(), changed.hexdigest()
+
+
+def passed_over(root: Path, read: Iterable[str | Path]) -> str:
+    """What lies in the folders of the files that were read, and in those above up to `root`, and
+    was not read: `2 .gif (A/f.gif, B/f.gif), 1 sub-folder with 3 images (A/more)`; empty if
+    nothing was passed over.
+
+    Hidden files and NO_IMAGES are left out, and links to a folder that is read.
+    """
+    files = {os.path.abspath(path) for path in read}
+    top = os.path.abspath(root)
+    read_in = {os.path.dirname(path) for path in files}
+    folders: set[str] = set()
+    for folder in read_in:
+        while folder not in folders:
+            folders.add(folder)
+            if folder == top or os.path.dirname(folder) == folder or not folder.startswith(top):
+                break
+            folder = os.path.dirname(folder)
+    found: dict[str, list[str]] = {}
+    images = 0
+    real = {os.path.realpath(folder) for folder in folders}
+    for folder in sorted(folders):
+        for item in sorted(folder_entries(Path(folder)), key=lambda item: item.name):
+            if item.name.startswith(".") or item.path in files:
+                continue
+            if item.is_dir():
+                # A root above the images may hold a whole project.
+                inside = _images_below(item.path, deep=folder != top or folder in read_in)
+                if inside and os.path.realpath(item.path) not in real:
+                    images += inside
+                    found.setdefault("sub-folder", []).append(item.path)
+            elif not os.path.exists(item.path):
+                found.setdefault("link to nowhere", []).append(item.path)
+            else:
+                suffix = os.path.splitext(item.name)[1].lower()
+                if suffix in SUFFIXES or (folder in read_in and suffix not in NO_IMAGES):
+                    found.setdefault(suffix or "file without a suffix", []).append(item.path)
+    found = {kind: [os.path.relpath(path, top) for path in paths] for kind, paths in found.items()}
+    return ", ".join(
+        _counted(printable(kind), paths, images) for kind, paths in sorted(found.items())
+    )
+
+
+def _counted(kind: str, paths: list[str], images: int) -> str:
+    number = len(paths)
+    text = f"{number} {kind}"
+    if not kind.startswith("."):
+        first, _, rest = kind.partition(" ")
+        text = f"{number} {first}{'s' * (number > 1)}{rest and ' ' + rest}"
+    if kind == "sub-folder":
+        text += f" with {images} image{'s' * (images != 1)}"
+    return f"{text} ({', '.join(map(printable, paths[:LISTED]))}{', …' * (number > LISTED)})"
+
+
+def _images_below(folder: str, deep: bool) -> int:
+    """How many files in a folder are named like images; of a large one, of the first entries."""
+    images = seen = 0
+    for _, folders, files in os.walk(folder):
+        images += sum(name.lower().endswith(SUFFIXES) for name in files if name[0] != ".")
+        seen += len(files) + len(folders)
+        if not deep or seen > COUNTED:
+            break
+    return images
+
+
+def split_folders(folder: Path) -> dict[str, str]:
+    """{split: the folder's own name for it} of the splits below a folder, by SPLIT_NAMES."""
+    found: dict[str, str] = {}
+    for item in sorted(folder_entries(folder), key=lambda item: item.name):
+        split = next((s for s in SPLITS if item.name.lower() in SPLIT_NAMES[s]), None)
+        if split and item.is_dir():
+            if split in found:
+                raise UserError(f"{folder}: has {found[split]} and {item.name}; keep one of them")
+            found[split] = item.name
+    return found
 
 
 def _halves(entry: DatasetEntry, folder: Path) -> tuple[SourcePair, ...]:
@@ -77,19 +175,37 @@ def _halves(entry: DatasetEntry, folder: Path) -> tuple[SourcePair, ...]:
     )
 
 
-def _folders(entry: DatasetEntry, root: Path, below: str, split: str) -> tuple[SourcePair, ...]:
+def _folders(
+    entry: DatasetEntry, folders: Mapping[str, Path], split: str
+) -> tuple[SourcePair, ...]:
+    """Pairs of one split from {role: folder}. Of one folder for two sides, the longest ending of a
+    file's name tells the side."""
     sides = {}
     for role, side in entry.sides.items():
-        folder = root / (side.folder or "").replace("{split}", split) / below
-        sides[role] = images_in(folder, side.ending or "")
-    return _match(entry, split or below, sides)
+        ending = side.ending or ""
+        longer = tuple(
+            other.ending.lower()
+            for name, other in entry.sides.items()
+            if other.ending and folders[name] == folders[role] and len(other.ending) > len(ending)
+        )
+        sides[role] = images_in(folders[role], ending, longer)
+    return _match(entry, split, sides)
+
+
+def _side_folders(entry: DatasetEntry, root: Path, split: str) -> dict[str, Path]:
+    return {
+        role: root / (side.folder or "").replace("{split}", split)
+        for role, side in entry.sides.items()
+    }
 
 
 def _trees(entry: DatasetEntry, root: Path, split: str) -> tuple[SourcePair, ...]:
     """Cityscapes' own tree: FOLDER/SPLIT/CITY/name + ending."""
     sides: dict[str, dict[str, str]] = {}
     for role, side in entry.sides.items():
-        cities = sorted(e.path for e in _entries(root / (side.folder or "") / split) if e.is_dir())
+        cities = sorted(
+            e.path for e in folder_entries(root / (side.folder or "") / split) if e.is_dir()
+        )
         known = sides[role] = {}
         for city in cities:
             images = images_in(Path(city), side.ending or "")
@@ -101,17 +217,22 @@ def _trees(entry: DatasetEntry, root: Path, split: str) -> tuple[SourcePair, ...
 
 def _unsplit(entry: DatasetEntry, root: Path) -> Pairs:
     """Folders that name no split: train, val, test below each of them, or a fixed division."""
-    folders = [root / (side.folder or "") for side in entry.sides.values()]
-    if any((folder / "train").is_dir() for folder in folders):
-        present = [s for s in SPLITS if any((folder / s).is_dir() for folder in folders)]
+    folders = _side_folders(entry, root, "")
+    own = {role: split_folders(folder) for role, folder in folders.items()}
+    if any("train" in names for names in own.values()):
+        present = [split for split in SPLITS if any(split in names for names in own.values())]
         if len(present) < 2:
-            raise UserError(f"{entry.name}: {folders[0]} has train, but neither val nor test")
-        found = {split: _folders(entry, root, split, "") for split in present}
+            first = next(iter(folders.values()))
+            raise UserError(f"{entry.name}: {first} has train, but neither val nor test")
+        found = {}
+        for split in present:
+            below = {role: folders[role] / names.get(split, split) for role, names in own.items()}
+            found[split] = _folders(entry, below, split)
         return {s: found.get(s) or found["test" if s == "val" else "val"] for s in SPLITS}
-    pairs = _folders(entry, root, "", "")
+    pairs = _folders(entry, folders, "")
     if len(pairs) < 3:
         raise UserError(
-            f"{entry.name}: {folders[0]} and {folders[1]} hold {len(pairs)} pairs; "
+            f"{entry.name}: {' and '.join(map(str, folders.values()))} hold {len(pairs)} pairs; "
             "at least 3 are needed, one each for train, val and test"
         )
     val_from = 5 if len(pairs) > 5 else 1
@@ -144,21 +265,34 @@ def _match(
     )
 
 
-def images_in(folder: Path, ending: str = "") -> dict[str, str]:
+def images_in(
+    folder: Path, ending: str = "", other_endings: tuple[str, ...] = ()
+) -> dict[str, str]:
     """Paths of a folder's images by name: what comes before the ending (or the suffix).
 
-    Raises UserError for a missing folder, two images of one name, and a name that is not printable.
+    Args:
+        ending: of the files' names, in any case.
+        other_endings: in lower case, of files that are not meant.
+
+    Raises:
+        UserError: a missing folder, two images of one name, or a name that is not printable.
     """
     found: dict[str, str] = {}
-    for item in _entries(folder):
-        stem, suffix = os.path.splitext(item.name)
+    for item in folder_entries(folder):
+        lower = item.name.lower()
+        if item.name.startswith(".") or (other_endings and lower.endswith(other_endings)):
+            continue
         if ending:
-            if not item.name.endswith(ending):
+            if not lower.endswith(ending.lower()):
                 continue
             stem = item.name[: -len(ending)]
-        elif suffix.lower() not in SUFFIXES:
-            continue
-        if item.name.startswith(".") or not item.is_file():
+        else:
+            stem, suffix = os.path.splitext(item.name)
+            if suffix.lower() not in SUFFIXES:
+                if suffix[1:].strip("0123456789") or not _holds_image(item):
+                    continue
+                stem = item.name
+        if not item.is_file():
             continue
         # The same name is composed differently on different file systems.
         name = unicodedata.normalize("NFC", stem)
@@ -172,7 +306,21 @@ def images_in(folder: Path, ending: str = "") -> dict[str, str]:
     return found
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _holds_image(item: os.DirEntry[str]) -> bool:
+    """Whether a file without a suffix begins as a PNG, JPEG, BMP, TIFF or WebP file."""
+    try:
+        if not item.is_file():
+            return False
+        with open(item.path, "rb") as file:
+            first = file.read(12)
+    except OSError:
+        return False
+    beginnings = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")
+    return first.startswith(beginnings) or (first[:4] == b"RIFF" and first[8:] == b"WEBP")
+
+
+def folder_entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder; UserError if it cannot be read."""
     try:
         with os.scandir(folder) as items:
             return list(items)

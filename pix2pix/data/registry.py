@@ -128,9 +128,16 @@ class DatasetEntry(_Fields):
     direction: StrictStr = ""
     """Default `INPUT->TARGET`; labels->photo if the set has both, else the first two sides."""
     splits: SplitFolders = SplitFolders()
+    fit: Literal["resize", "pad"] = "resize"
+    """How images get the size of the training. pad: mirrored at the bottom and right, and cut off
+    again before anything is scored; all images must have one size."""
+    recognise: StrictBool = False
+    """Whether other known layouts are looked for where the folders of the sides are missing."""
     colours: dict[str, ClassColour] = Field(default={}, alias="classes", max_length=254)
     ignore: tuple[Byte | Colour, ...] | Literal["rest"] = ()
     """Index values or colours of no class; rest: all values that no class has."""
+    ignore_at_most: Annotated[float, Field(ge=0, le=1)] = 0.25
+    """Share of a split's label pixels that may be of no class; more is refused before training."""
     clip: StrictStr | None = None
     """A regular expression: images whose names begin with the same match are frames of one film
     clip, and intervals over test images draw whole clips."""

@@ -52,7 +52,7 @@ def command(runs: SuiteRuns) -> str:
     own = record.own
     seeds = ",".join(str(seed) for seed in sorted({run.seed or 0 for run in runs.runs}))
     overrides = record.overrides
-    profile = record.variant.partition("+")[0] if overrides else record.variant
+    profile = record.variant.partition("+")[0]
     suite = f"{record.suite}.yaml" if "suite" in own else record.suite
     parts = ["python", "run_ablations.py", "--suite", suite, "--dataset", record.dataset]
     parts += ["--datasets", SETS] if "dataset" in own else []

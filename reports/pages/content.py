@@ -67,6 +67,7 @@ def gather(runs: SuiteRuns) -> Report:
         notes.paper_note(runs),
         notes.bold_note(runs, table),
         *notes.not_measured(runs),
+        *notes.labelled(record),
         notes.not_asked(runs),
     ]
     lists = {

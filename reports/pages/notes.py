@@ -152,6 +152,16 @@ def few_images(record: SuiteRecord) -> list[str]:
     ]
 
 
+def labelled(record: SuiteRecord) -> list[str]:
+    """Which part of the labels has no class, and classes that never occur; empty if all is well."""
+    lines = []
+    if any(record.ignored.values()):
+        shares = ", ".join(f"{split} {share:.1%}" for split, share in record.ignored.items())
+        lines.append(f"label pixels of no class, which no score sees: {shares}")
+    lines += [f"never in {split}: {', '.join(names)}" for split, names in record.absent.items()]
+    return lines
+
+
 def _listed(parts: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join([*([", ".join(parts[:-1])] if parts[1:] else []), *parts[-1:]])

@@ -117,7 +117,11 @@ def test_a_data_set_finds_its_scorer_and_names_it(folders, capsys, monkeypatch):
     save(folders / "runs" / "scorers" / "one.safetensors", source)
     assert main(command(folders, "--scores", "fcn", *data)) == 0
     out, err = capsys.readouterr()
-    assert err == "scorer: runs/scorers/one.safetensors\n" and "road" in out
+    assert err.splitlines() == [
+        "scorer: runs/scorers/one.safetensors",
+        "note: labels: classes that never occur: road",
+    ]
+    assert "road" in out
 
 
 def test_without_a_scorer_the_table_says_why_fcn_is_missing(folders, capsys, monkeypatch):
@@ -353,7 +357,7 @@ DATA = ("--dataset", "streets", "--datasets", "sets.yaml")
         (transparent, ("--scores", "pixel"), "with alpha (mode RGBA)"),
         (not_a_number, ("--scores", "pixel"), "is 32-bit grey"),
         (class_2, FCN, "labels/b.png: class 2 is not one of the 2 classes"),
-        (class_2, (*FCN, *DATA), "labels/b.png: the value 2 is not a class of streets"),
+        (class_2, (*FCN, *DATA), "labels/b.png: has the value 2, which no class has"),
         (painted_wrongly, (*FCN, *DATA), "colour of no class, mostly (1, 2, 3)"),
         (painted_wrongly, FCN, "8-bit grey or palette is needed"),
         (truncated_scorer, FCN, "scorer.safetensors: not a scorer, or damaged"),

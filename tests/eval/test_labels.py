@@ -57,6 +57,7 @@ def read(tmp_path):
 def test_the_label_files_of_cityscapes_that_classes_describe():
     assert label_endings(read_data_set("camvid")) == (TRAIN_IDS, "_gtFine_color")
     assert label_endings(read_data_set("cityscapes_gtfine"))[1] == LABEL_IDS
+    assert label_endings(read_data_set("cityscapes")) == (TRAIN_IDS, "_gtFine_color")
 
 
 def test_index_maps_of_positions_and_of_the_data_sets_ignored_value(read):
@@ -150,7 +151,7 @@ def test_painted_maps_may_have_an_opaque_alpha_channel(streets, read):
     painted = np.array([[[*SKY, 255], [0, 0, 0, 255]]], np.uint8)
     assert read(streets, {"a_gtFine_color.png": painted}) == [[[1, 255]]]
     painted[0, 1, 3] = 254
-    with pytest.raises(UserError, match=r"a_gtFine_color\.png: .*must be opaque"):
+    with pytest.raises(UserError, match=r"a_gtFine_color\.png: .*has transparent pixels"):
         read(streets, {"a_gtFine_color.png": painted})
 
 
@@ -173,10 +174,31 @@ def test_painted_jpeg_is_read_by_the_nearest_colour(streets, read):
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ([[2, 5]], r"a\.png: the value 5 is not a class of streets \(3 classes; 255 is ignored\)"),
+        ([[2, 5]], r"a\.png: has the value 5, which no class has; allowed: 1, 2, 7, 9"),
         ([[[70, 130, 181]]], r"a\.png: .*colour of no class, mostly \(70, 130, 181\)"),
     ],
 )
 def test_unknown_values_and_colours_are_named_with_the_file(streets, read, values, reason):
     with pytest.raises(UserError, match=reason):
         read(streets, {"a.png": values})
+
+
+def test_grey_masks_of_painted_labels_are_never_taken_for_positions(read, tmp_path):
+    """Black and white masks: 255 is a class, not the ignored value."""
+    (tmp_path / "masks.yaml").write_text("""\
+masks:
+  layout: folders
+  sides: {photo: {folder: p}, labels: {folder: l, kind: palette}}
+  classes: {back: [0, 0, 0], front: [255, 255, 255]}
+""")
+    masks = read_data_set("masks", tmp_path / "masks.yaml")
+    with pytest.raises(UserError, match="--label-values own or positions"):
+        read(masks, {"a.png": [[0, 255]]})
+    assert read(masks, {"a.png": [[0, 255]]}, "own") == [[[0, 1]]]
+    assert read(masks, {"a.png": [[0, 1]]}) == [[[0, 1]]]
+
+
+def test_a_palette_that_agrees_with_the_indices_needs_no_colour_for_every_value(streets, read):
+    """As in PASCAL VOC, whose border has a colour of its own."""
+    palette = [(0, 0, 0), SKY, ROAD, *[(0, 0, 0)] * 6, (224, 224, 192)]
+    assert read(streets, {"a.png": of_palette([[1, 2, 9]], palette)}, "own") == [[[1, 0, 255]]]

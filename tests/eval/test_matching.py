@@ -166,7 +166,7 @@ def test_refuses_folders_that_cannot_be_scored(put, tmp_path):
         (tmp_path / "absent", "no such folder"),
         (empty, r"holds no image \(.*\.png"),
         (put("above/below", "a.png").parent, r"give one of the folders in it \(.*below\)"),
-        (put("twice", "a.png", "a.jpg"), "same name as"),
+        (put("twice", "a.png", "a.jpg"), "has the name of"),
         (put("gif", "a.gif"), r"a\.gif: this format is not supported; save it as PNG"),
         (put("mixed", "a.png", "b.ppm"), r"b\.ppm: this format is not supported"),
         (put("cities/x", "a_leftImg8bit.png", "a_gtFine_color.png").parent, "same name as"),
@@ -181,7 +181,7 @@ def test_refuses_folders_that_cannot_be_scored(put, tmp_path):
     ("names", "reason"),
     [
         (("c.png", "d.png", "e.png", "f.png"), r"4 of 10 images .*\(c, d, e, …\)"),
-        (("a_fake.png",), r"1 of 7 images .*\(a_fake\)"),
+        (("a_fake.png",), r"holds both _fake_B and _fake images"),
     ],
 )
 def test_images_without_an_ending_of_the_program_are_not_dropped(put, names, reason):
@@ -196,3 +196,48 @@ def test_label_maps_without_an_ending_of_cityscapes_are_not_dropped(put):
         match(out, out, maps)
     (maps / "b.png").unlink()
     assert match(out, out, maps).names == ("a",)
+
+
+def test_the_ports_model_test_writes_no_targets(put):
+    """NAME_real is its input (junyanz/pytorch-CycleGAN-and-pix2pix, models/test_model.py)."""
+    results, real = put("results", "a_fake.png", "a_real.png"), put("real", "a.png")
+    found = match(results, real)
+    assert chosen(found.translations) == ["results/a_fake.png"]
+    assert chosen(found.targets) == ["real/a.png"] and "--model test" in found.convention
+    with pytest.raises(UserError, match=r"--model test writes no targets .*--targets DIR"):
+        match(results, None)
+    # Names that end like this anyway.
+    same = put("same", "a_fake.png", "a_real.png")
+    assert match(results, same).names == ("a_fake", "a_real")
+
+
+def test_pix2pixhds_names(put):
+    results = put("results", "a_synthesized_image.jpg", "a_input_label.jpg")
+    found = match(results, put("real", "a.png"), results)
+    assert chosen(found.translations) == ["results/a_synthesized_image.jpg"]
+    assert chosen(found.labels) == ["results/a_input_label.jpg"]
+    put("results", "a_real_image.jpg")
+    assert chosen(match(results, None).targets) == ["results/a_real_image.jpg"]
+
+
+def test_a_folder_of_results_two_levels_up(put):
+    put("results/mine/test_latest/images", *PORT)
+    results = put("results")
+    assert match(results, None).names == match(results / "mine", None).names == ("a", "b_fake_B_")
+    put("results/mine/test_5/images", *PORT)
+    with pytest.raises(UserError, match=r"several folders of results; .*test_5/images, .*latest"):
+        match(results, None)
+
+
+def test_names_composed_differently_match(put):
+    assert match(put("out", "gr\u00f6\u00dfe.png"), put("real", "gro\u0308\u00dfe.png")).names == (
+        "gr\u00f6\u00dfe",
+    )
+
+
+def test_what_is_passed_over_is_told(put):
+    out, real = put("out", "a.png", "more/b.png"), put("real", "a.png", "more/b.png")
+    assert match(out, real).passed_over == (
+        f"{out}: passed over: 1 sub-folder with 1 image (more)",
+        f"{real}: passed over: 1 sub-folder with 1 image (more)",
+    )

@@ -1,7 +1,9 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from experiments.plan import SEEDS_THAT_DECIDE, make_plan
 from experiments.spec import load_suite
@@ -13,8 +15,10 @@ from experiments.study import (
     few_seeds,
     make_study,
     plan_jobs,
+    prepare_data,
 )
 from pix2pix.common.errors import UserError
+from pix2pix.data.cache import LabelledPart
 from pix2pix.data.registry import load_registry
 from reports.analysis.statistics import ALPHA, FEW, smallest_p
 
@@ -70,3 +74,58 @@ def test_a_study_none_of_whose_claims_can_be_judged_says_so_beforehand():
     assert told.startswith("suite losses: none of its claims can be judged on folder (A->B)")
     assert not any(advice([make_plan(load_suite("losses"), registry["procedural"], "quick")]))
     assert not any(advice([make_plan(load_suite("pixel_loss"), registry["folder"], "quick")]))
+
+
+@pytest.fixture
+def streets(tmp_path):
+    """A data set whose index maps are numbered from 1, and its entry's last lines."""
+    for split in ("train", "val", "test"):
+        for folder, image in (
+            (split, np.zeros((32, 32, 3), np.uint8)),
+            (f"{split}annot", np.repeat(np.array([1, 1, 2, 3], np.uint8), 8)[None].repeat(32, 0)),
+        ):
+            (tmp_path / folder).mkdir()
+            Image.fromarray(image).save(tmp_path / folder / "a.png")
+
+    def study(more: str):
+        (tmp_path / "sets.yaml").write_text(
+            "mine:\n  layout: folders\n  path: .\n"
+            '  sides: {photo: {folder: "{split}"}, '
+            'labels: {kind: index, folder: "{split}annot"}}\n'
+            "  classes: {one: [1, 2, 3], two: [4, 5, 6], three: [7, 8, 9]}\n" + more
+        )
+        options = Options(
+            ("losses",),
+            profile="smoke",
+            dataset="mine",
+            datasets=tmp_path / "sets.yaml",
+            data_root=tmp_path,
+            out=tmp_path / "runs",
+        )
+        return make_study(options)
+
+    return study
+
+
+def test_what_a_catch_all_takes_is_counted_and_said(streets, capsys) -> None:
+    _, _, labelled = prepare_data(streets("  ignore: rest\n"))
+    assert labelled["test"] == LabelledPart(0.25, ("one",))
+    said = "".join(capsys.readouterr())
+    assert "label pixels of no class: 25.0% of train, 25.0% of val, 25.0% of test" in said
+    assert "mostly the values 3 (100% of them)" in said and "never in train: one" in said
+
+
+def test_more_than_the_entry_allows_is_refused(streets) -> None:
+    strict = "  ignore: rest\n  ignore_at_most: 0.2\n"
+    with pytest.raises(UserError, match=r"mostly the values 3 .*write ignore_at_most: 0\.25"):
+        prepare_data(streets(strict))
+    prepare_data(streets("  ignore: rest\n  ignore_at_most: 0.25\n"))
+
+
+def test_data_of_two_folders_have_a_report_each(tmp_path) -> None:
+    keys = []
+    for name in ("one", "two"):
+        (tmp_path / name / "pairs").mkdir(parents=True)
+        options = Options(("losses",), dataset="folder", data_root=tmp_path / name / "pairs")
+        keys += [plan.key for plan in make_study(options).plans]
+    assert [key.variant for key in keys] == ["quick+data=one-pairs", "quick+data=two-pairs"]

@@ -72,12 +72,14 @@ def lay_names(path: Path) -> None:
 
 def find(path: Path) -> None:
     from pix2pix.common.errors import CONTROL
-    from pix2pix.data.layouts import find_pairs, listing_digest
+    from pix2pix.data.layouts import find_pairs, listing_digests, passed_over
 
     sides = {"a": {"folder": "A/{split}"}, "b": {"folder": "B/{split}"}}
     written = {"name": "mine", "layout": "folders", "sides": sides}
     pairs = find_pairs(DatasetEntry.model_validate(written), path.parent / "data")
-    listing_digest(pairs, path.parent)
+    listing_digests(pairs, path.parent)
+    files = [file for found in pairs.values() for pair in found for _, file in pair.files]
+    assert not CONTROL.search(passed_over(path.parent / "data" / "mine", files))
     for pair in pairs["train"]:
         assert not CONTROL.search(pair.name) and pair.name == Path(pair.name).name
         pair.name.encode()

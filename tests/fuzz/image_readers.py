@@ -66,6 +66,65 @@ def read_scored_photo(path: Path) -> None:
     assert image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8
 
 
+def read_alike(path: Path) -> None:
+    """Training, scoring and translating read the same pixels of a photo and the same classes of a
+    label map, or refuse the file in the same words."""
+    import argparse
+
+    import torch
+
+    from eval.labels import OWN, choose_reader
+    from eval.matching import Matched
+    from pix2pix.common.errors import UserError
+    from pix2pix.data.decode import check_image, read_pair, read_rgb
+    from pix2pix.generator_files import SavedGenerator
+    from pix2pix.translate import read_input
+
+    def outcome(read: Callable[[], np.ndarray]) -> tuple[str, bytes]:
+        try:
+            pixels = read()
+        except UserError as error:
+            return str(error), b""
+        return str(pixels.shape), pixels.tobytes()
+
+    def trained(kind: str) -> np.ndarray:
+        made = own if kind == "index" else entry(kind)
+        photo = path if kind == "photo" else path.with_name("photo.png")
+        pair = SourcePair("x", (("a", str(photo)), ("b", str(path))))
+        header = check_image(path, "photo" if kind == "photo" else "labels")
+        if kind != "photo" and header.size != (pictures.HEIGHT, pictures.WIDTH):
+            raise UserError(f"{path}: another size than its photo")
+        decoded = read_pair(made, pair, header.size)
+        pixels = decoded.images["b"] if kind == "photo" else decoded.labels
+        assert pixels is not None
+        return pixels
+
+    def scored() -> np.ndarray:
+        check_image(path)
+        return read_rgb(path)
+
+    def translated() -> np.ndarray:
+        identity = SavedGenerator(torch.nn.Identity(), "", (3, 3), 1, 0)
+        options = argparse.Namespace(side=None, size=None, labels=False, fit=None, protocol="paper")
+        return read_input(str(path), options, identity, None)[0][0]
+
+    def scored_labels() -> np.ndarray:
+        header = check_image(path, "labels")
+        if header.size != (pictures.HEIGHT, pictures.WIDTH):
+            raise UserError(f"{path}: another size than its photo")
+        files = Matched(("x",), (path,), (path,), (path,), "")
+        return choose_reader(own, OWN, files)(path)
+
+    # Label maps of a run hold 255, which scoring therefore always allows.
+    own = entry("index").model_copy(update={"ignore": (9, 255)})
+    photos = [outcome(read) for read in (lambda: trained("photo"), scored, translated)]
+    assert photos[0] == photos[1] == photos[2], [text for text, _ in photos]
+    labels = [outcome(read) for read in (lambda: trained("index"), scored_labels)]
+    assert labels[0] == labels[1], [text for text, _ in labels]
+    if not photos[0][1]:
+        raise UserError(photos[0][0])
+
+
 def read_scored_labels(path: Path) -> None:
     from pix2pix.data.decode import read_labels
 

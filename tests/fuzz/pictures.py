@@ -6,12 +6,15 @@ import functools
 import io
 import struct
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 from mutations import mutated
 from PIL import Image
+
+from pix2pix.data.layouts import SUFFIXES
 
 WIDTH, HEIGHT = 8, 6
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 6\n(fuzz-was-here) (w) file closefile\n"
@@ -151,3 +154,43 @@ def painted_files() -> st.SearchStrategy[bytes]:
     large = pair.resize((16 * WIDTH, 8 * HEIGHT), Image.Resampling.NEAREST)
     whole = (encoded(pair, "PNG"), encoded(pair, "BMP"), encoded(large, "JPEG", quality=95))
     return st.one_of(mutated(whole), mutated(whole, most=1), mutated(originals(), most=1))
+
+
+@functools.cache
+def _given() -> tuple[bytes, ...]:
+    """Files of ../shared/field, where that folder is: what users' data failed with."""
+    field = Path(__file__).resolve().parents[3] / "shared" / "field"
+    files = (path for path in sorted(field.rglob("*")) if path.suffix.lower() in SUFFIXES)
+    return tuple(path.read_bytes() for path in files)
+
+
+@st.composite
+def index_maps(draw: st.DrawFn) -> bytes:
+    """Label maps of the three classes in every form that programs write."""
+    positions = indices() if draw(st.booleans()) else np.minimum(indices(), 2)
+    colours = [(10, 20, 30), (200, 100, 0), (0, 0, 255), *[(0, 0, 0)] * 6, (7, 7, 7)]
+    order = draw(st.permutations(range(3)))
+    palette = [colours[i] for i in (*order, *range(3, 10))]
+    form = draw(st.sampled_from(["grey", "P", "RGB", "painted", "16", "alpha", "BGR"]))
+    image: Image.Image = Image.fromarray(positions)
+    if form == "P":
+        image = Image.fromarray(positions, "P")
+        image.putpalette([value for colour in palette for value in colour])
+    elif form == "RGB":
+        image = image.convert("RGB")
+    elif form in ("painted", "alpha", "BGR"):
+        image = Image.fromarray(np.array(palette, np.uint8)[positions])
+        image = Image.fromarray(np.asarray(image)[..., ::-1]) if form == "BGR" else image
+        image = image.convert("RGBA") if form == "alpha" else image
+    elif form == "16":
+        scale = draw(st.sampled_from([1, 257, 256, 255]))
+        image = Image.fromarray(positions.astype(np.uint16) * scale)
+    return encoded(image, draw(st.sampled_from(["PNG", "PNG", "TIFF"])))
+
+
+def readable_files() -> st.SearchStrategy[bytes]:
+    """Every kind of image, those of users, and label maps; whole and damaged."""
+    whole = (*originals(), *_given())
+    return st.one_of(
+        st.sampled_from(whole), index_maps(), mutated(whole, most=1), mutated(whole), lying_png()
+    )

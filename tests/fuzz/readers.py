@@ -27,6 +27,7 @@ from folder_readers import (
 from hypothesis import strategies as st
 from image_readers import (
     photo,
+    read_alike,
     read_halves,
     read_labels,
     read_photo,
@@ -110,6 +111,13 @@ READERS: dict[str, Reader] = {
     "side by side": Reader(_bytes(pictures.image_files), read_halves("maps"), "1.jpg"),
     "painted halves": Reader(_bytes(pictures.painted_files), read_halves("facades"), "1.jpg"),
     "scored photo": Reader(_bytes(pictures.image_files), read_scored_photo, "p.png"),
+    "one reading": Reader(
+        _bytes(pictures.readable_files),
+        read_alike,
+        "p.png",
+        beside=photo,
+        lay=lambda _: ready("pix2pix.translate"),
+    ),
     "scored labels": Reader(_bytes(pictures.image_files), read_scored_labels, "l.png"),
     "archive": Reader(
         _bytes(archive_files), unpack, "a.tar.gz", writes=("mine", ".mine.unpacking")

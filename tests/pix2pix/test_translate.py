@@ -10,6 +10,8 @@ from PIL import Image
 from pix2pix import translate as translating
 from pix2pix.checkpoint import save, save_generator
 from pix2pix.config import GeneratorSettings
+from pix2pix.data.decode import paint
+from pix2pix.data.registry import load_registry
 from pix2pix.generator_files import open_generator
 from pix2pix.networks import UNetGenerator
 from pix2pix.translation import noise_seed, translate
@@ -110,6 +112,70 @@ def test_label_maps_are_resized_by_nearest_pixels(place):
     nearest = np.repeat(np.repeat(labels, 2, axis=0), 8, axis=1)
     ((_, image),) = translate(saved.network, nearest[None], "m", seed=4, device=CPU)
     assert np.array_equal(png(place / "out/m.png"), image)
+
+
+def of_data_set(place, dataset):
+    """The checkpoint, as one of another data set."""
+    content = torch.load(place / "generator.pt", weights_only=True)
+    content["origin"]["dataset"] = dataset
+    torch.save(content, place / "generator.pt")
+
+
+def test_index_maps_are_painted_in_the_colours_of_the_generators_data_set(place, capsys):
+    """A generator from labels to photos sees colours in training; indices would be nearly black."""
+    of_data_set(place, "camvid")
+    entry = load_registry()["camvid"]
+    maps = [photo(32, 32, i)[..., 0] % 12 for i in range(3)]
+    for name, indices in zip("abc", maps, strict=True):
+        painted = np.where((indices == 11)[..., None], 0, paint(np.minimum(indices, 10), entry))
+        write(place / f"in/{name}.png", painted.astype(np.uint8))
+    assert run(out="painted") == 0 and "index maps" not in capsys.readouterr().out
+    forms = (lambda m: m, lambda m: np.stack([m] * 3, -1), lambda m: Image.fromarray(m, "P"))
+    for name, indices, form in zip("abc", maps, forms, strict=True):
+        (place / f"in/{name}.png").unlink()
+        image = form(indices)
+        if isinstance(image, Image.Image):
+            image.putpalette(list(range(256)) * 3)
+            image.save(place / f"in/{name}.png")
+        else:
+            write(place / f"in/{name}.png", image)
+    assert run() == 0
+    said = capsys.readouterr().out
+    assert "in: 3 files: index maps, painted in the colours of camvid's classes" in said
+    for name in "abc":
+        assert np.array_equal(png(place / f"out/{name}.png"), png(place / f"painted/{name}.png"))
+
+
+def test_index_maps_for_an_unknown_data_set_are_refused(place, capsys):
+    write(place / "in/b.png", np.full((32, 32), 200, np.uint8))
+    assert run() == 2
+    assert "in/b.png: is an index map, and the data set streets is not" in capsys.readouterr().err
+
+
+def test_what_is_passed_over_or_read_in_another_form_is_said(place, capsys):
+    Image.fromarray(photo(32, 32)).save(place / "in/d.jfif", "JPEG")
+    Image.fromarray(photo(32, 32)).quantize(9).save(place / "in/e.png")
+    (place / "in/f.gif").touch()
+    assert run() == 0
+    said = capsys.readouterr().out
+    assert "in: passed over: 1 .gif (f.gif)" in said and "1 file: palette, read as RGB" in said
+    assert "5 translations in out" in said
+
+
+def test_inputs_of_any_size_are_padded_and_cut_off_again(place, capsys):
+    write(place / "in/d.png", photo(40, 70))
+    assert (
+        run() == 2 and "--size 32x64, or keep the pixels with --fit pad" in capsys.readouterr().err
+    )
+    assert run("--fit", "pad") == 0
+    assert png(place / "out/d.png").shape == (40, 70, 3)
+    # What fits is translated as without the option, and the rest as if the user had padded it.
+    padded = np.pad(photo(40, 70), ((0, 24), (0, 26), (0, 0)), mode="reflect")
+    write(place / "in/d.png", padded)
+    assert run(out="whole") == 0
+    assert np.array_equal(png(place / "whole/d.png")[:40, :70], png(place / "out/d.png"))
+    assert np.array_equal(png(place / "whole/a.png"), png(place / "out/a.png"))
+    assert json.loads((place / "out" / "translation.json").read_text())["fit"] == "pad"
 
 
 def test_a_generator_of_grey_images(place):
@@ -243,21 +309,20 @@ BAD = {
         {},
         "in/c.png: is damaged or cut off",
     ),
-    "grey": (lambda p: write(p / "in/b.png", RGB[..., 0]), {}, "in/b.png: is 8-bit grey (mode L)"),
-    "16-bit": (
-        lambda p: write(p / "in/b.png", RGB[..., 0].astype(np.uint16)),
+    "an index map": (
+        lambda p: write(p / "in/b.png", RGB[..., 0] % 12),
         {},
-        "in/b.png: is 16-bit grey",
+        "in/b.png: is an index map, and the data set streets is not in datasets.yaml",
+    ),
+    "16-bit": (
+        lambda p: write(p / "in/b.png", RGB[..., 0].astype(np.uint16) * 256),
+        {},
+        "in/b.png: is 16-bit (mode I;16), and its values are not 8-bit ones times 257",
     ),
     "alpha": (
         lambda p: write(p / "in/b.png", np.dstack([RGB, RGB[..., 0]])),
         {},
-        "in/b.png: is 8-bit RGB with alpha",
-    ),
-    "palette": (
-        lambda p: Image.fromarray(RGB).quantize(4).save(p / "in/b.png"),
-        {},
-        "in/b.png: is 2-bit palette (mode P)",
+        "in/b.png: has transparent pixels",
     ),
     "other size": (
         lambda p: write(p / "in/b.png", photo(100, 32)),

@@ -1,5 +1,6 @@
 """Decoded pairs: the arrays, the cache, the fingerprint, several processes at once."""
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -18,8 +19,10 @@ from pix2pix.data.cache import (
     cached_counts,
     cached_fingerprint,
     check_source,
+    labelled_parts,
     prepare,
 )
+from pix2pix.data.layouts import listing_digests
 from pix2pix.data.registry import load_registry
 
 SIZE = (8, 12)
@@ -169,12 +172,39 @@ def test_check_source_opens_every_header(camvid) -> None:
     check_source(entry, camvid, "photo->labels")
     with pytest.raises(UserError, match="no direction"):
         check_source(entry, camvid, "photo->depth")
-    Image.fromarray(np.zeros((16, 24), np.uint8)).save(camvid / "camvid/train/2.png")
-    with pytest.raises(UserError, match=r"train/2\.png: is 8-bit grey"):
+    Image.fromarray(np.zeros((16, 24, 4), np.uint8)).save(camvid / "camvid/train/2.png")
+    with pytest.raises(UserError, match=r"train/2\.png: has transparent pixels"):
         check_source(entry, camvid)
     Image.fromarray(np.zeros((16, 22, 3), np.uint8)).save(camvid / "camvid/train/2.png")
     with pytest.raises(UserError, match="must have one size"):
         check_source(entry, camvid)
+
+
+def test_files_replaced_with_the_size_and_time_of_the_old_ones_are_decoded(
+    camvid, tmp_path
+) -> None:
+    entry, cache = REGISTRY["camvid"], tmp_path / "cache"
+    labels = camvid / "camvid/trainannot/1.png"
+    Image.fromarray(np.zeros((16, 24), np.uint8)).save(labels, compress_level=0)
+    before, times = prepare(entry, camvid, SIZE, None, cache), labels.stat()
+    Image.fromarray(np.ones((16, 24), np.uint8)).save(labels, compress_level=0)
+    os.utime(labels, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert labels.stat().st_size == times.st_size
+    assert cached_fingerprint(entry, camvid, SIZE, cache) is None
+    after = prepare(entry, camvid, SIZE, None, cache)
+    assert after.fingerprint != before.fingerprint
+    assert cached_fingerprint(entry, camvid, SIZE, cache) == after.fingerprint
+    assert len([path for path in cache.iterdir() if path.is_dir()]) == 1
+
+
+def test_a_cache_without_times_is_used_as_it_is(camvid, tmp_path) -> None:
+    entry, cache = REGISTRY["camvid"], tmp_path / "cache"
+    prepare(entry, camvid, SIZE, None, cache)
+    (meta,) = cache.glob("*/meta.json")
+    content = json.loads(meta.read_bytes())
+    del content["changed"]
+    meta.write_text(json.dumps(content))
+    assert cached_fingerprint(entry, camvid, SIZE, cache) == content["fingerprint"]
 
 
 def test_a_cache_that_cannot_be_written(camvid, tmp_path) -> None:
@@ -200,7 +230,7 @@ def test_a_disk_that_fills_while_writing_is_an_error_not_a_crash(tmp_path) -> No
     source = caching.find_source(REGISTRY["folder"], tmp_path, (512, 512))
     (tmp_path / "train-A.npy").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
-        caching._write_split(source, "train", tmp_path, lambda: None)
+        caching._write_split(source, "train", tmp_path, lambda: None, set())
 
 
 def test_pairs_of_photos_have_no_labels(tmp_path) -> None:
@@ -248,3 +278,38 @@ def test_the_real_camvid(tmp_path) -> None:
     assert (len(data.train), len(data.val)) == (367, 101)
     shares = np.bincount(data.train.labels.ravel(), minlength=256) / data.train.labels.size
     assert shares[3] == pytest.approx(0.3, abs=0.05)
+
+
+def test_images_that_may_not_be_resized_are_padded_and_their_labels_ignored(
+    camvid, tmp_path
+) -> None:
+    entry = REGISTRY["camvid"]
+    padded = entry.model_copy(update={"fit": "pad"})
+    whole = prepare(entry, camvid, (16, 24), None, tmp_path / "cache")
+    data = prepare(padded, camvid, (32, 32), None, tmp_path / "cache")
+    assert whole.shown == (16, 24) and data.shown == (16, 24)
+    assert np.array_equal(data.train.targets[:, :16, :24], whole.train.targets)
+    assert np.array_equal(data.train.labels[:, :16, :24], whole.train.labels)
+    assert (data.train.labels[:, 16:] == 255).all() and (data.train.labels[:, :, 24:] == 255).all()
+    assert np.array_equal(data.train.targets[:, 16:31], data.train.targets[:, 14::-1])
+    assert labelled_parts(data)["train"] == labelled_parts(whole)["train"]
+    again = prepare(padded, camvid, (32, 32), None, tmp_path / "cache")
+    assert again.fingerprint == data.fingerprint != whole.fingerprint
+    with pytest.raises(UserError, match=r"is 24×16, larger than 16×16; .* at least 16x24"):
+        prepare(padded, camvid, (16, 16), None, tmp_path / "cache")
+    for side in ("train", "trainannot"):
+        with Image.open(camvid / f"camvid/{side}/1.png") as image:
+            image.crop((0, 0, 20, 16)).save(camvid / f"camvid/{side}/1.png")
+    with pytest.raises(UserError, match="fit: pad needs images of one size; there are 20×16 and"):
+        prepare(padded, camvid, (32, 32), None, tmp_path / "cache")
+
+
+def test_the_key_of_an_entry_without_later_fields_stays_the_same(camvid) -> None:
+    """Caches of earlier versions are found: the key leaves out what is not used."""
+    source = caching.find_source(REGISTRY["camvid"], camvid, SIZE)
+    defined = REGISTRY["camvid"].model_dump_json(
+        include={"layout", "sides", "colours", "ignore", "splits"}
+    )
+    listing, _ = listing_digests(source.pairs, camvid / "camvid")
+    text = json.dumps([2, listing, defined, list(SIZE), str(camvid / "camvid")])
+    assert source.key == hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -13,15 +13,12 @@ from PIL import Image
 from pix2pix.common.errors import UserError
 from pix2pix.data import decode
 from pix2pix.data.decode import (
-    LABEL_KINDS,
     check_image,
     check_pair,
     is_lossy,
     paint,
     read_labels,
     read_pair,
-    read_palette,
-    read_pixels,
     read_rgb,
 )
 from pix2pix.data.layouts import SourcePair
@@ -62,17 +59,20 @@ def _pair(tmp_path: Path, photo, labels, photo_name="p.png", labels_name="l.png"
     return SourcePair("x", tuple(files))
 
 
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + checksum
+
+
 def _png(depth: int, colour_type: int, raw_row: bytes, width: int = W, height: int = H) -> bytes:
     """A PNG written by hand, for the kinds that PIL does not write."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        checksum = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + checksum
-
     header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
     body = zlib.compress((b"\0" + raw_row) * height)
     return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n"
+        + _chunk(b"IHDR", header)
+        + _chunk(b"IDAT", body)
+        + _chunk(b"IEND", b"")
     )
 
 
@@ -186,21 +186,20 @@ def test_a_jpeg_painted_in_other_colours_is_refused(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("image", "reason"),
     [
-        (_photo()[..., 0], r"is 8-bit grey \(mode L\); 8-bit RGB is needed; convert it"),
-        (Image.fromarray(_photo()).quantize(8), r"is 4-bit palette \(mode P\)"),
-        (np.dstack([_photo(), INDICES]), r"is 8-bit RGB with alpha \(mode RGBA\)"),
+        (np.dstack([_photo(), INDICES]), r"has transparent pixels \(mode RGBA\); convert it"),
+        (Image.merge("LA", [Image.fromarray(INDICES)] * 2), r"has transparent pixels \(mode LA"),
         (
-            Image.merge("LA", [Image.fromarray(INDICES)] * 2),
-            r"is 8-bit grey with alpha \(mode LA\)",
+            Image.fromarray(_photo()[..., 0].astype(np.uint16) * 257 + 1),
+            r"is 16-bit \(mode I;16\), and its values are not 8-bit ones times 257",
         ),
-        (Image.fromarray(_photo()[..., 0].astype(np.uint16) * 257), r"is 16-bit grey \(mode I;16"),
-        (_png(16, 2, bytes(range(6 * W))), r"is 16-bit RGB \(mode RGB\)"),
-        (Image.fromarray(_photo()).convert("1"), r"is 1-bit black and white"),
+        (_png(16, 2, bytes(range(6 * W))), r"is 16-bit \(mode RGB\), and its values are not"),
+        (_png(16, 4, bytes(4 * W)), r"is 16-bit RGB with alpha .*8-bit RGB is needed"),
+        (INDICES, r"is grey with values from 0 to 9 only, like an index map; .* grey: true"),
         (b"not an image at all", "is not an image that can be read"),
         (b"", "is not an image that can be read"),
     ],
 )
-def test_photos_that_are_not_8_bit_rgb(tmp_path, image, reason: str) -> None:
+def test_photos_that_cannot_be_read_without_loss(tmp_path, image, reason: str) -> None:
     pair = _pair(tmp_path, image, INDICES)
     with pytest.raises(UserError, match=rf"p\.png: {reason}"):
         check_pair(_entry(), pair)
@@ -208,25 +207,100 @@ def test_photos_that_are_not_8_bit_rgb(tmp_path, image, reason: str) -> None:
         read_pair(_entry(), pair, (H, W))
 
 
+def _wide(values: np.ndarray) -> bytes:
+    """A 16-bit PNG whose values are the 8-bit ones times 257."""
+    kind = {2: 0, 3: 2, 4: 6}[values.ndim if values.ndim == 2 else values.shape[2]]
+    rows = b"".join(b"\0" + (row.astype(">u2") * 257).tobytes() for row in values)
+    head = _png(16, kind, b"", values.shape[1], values.shape[0])
+    return head[: head.index(b"IDAT") - 4] + _chunk(b"IDAT", zlib.compress(rows)) + head[-12:]
+
+
+OPAQUE = np.full((H, W), 255, np.uint8)
+PALETTE = Image.fromarray(_photo()).quantize(8)
+EDGES = Image.fromarray(_photo()).convert("1")
+
+
+@pytest.mark.parametrize(
+    ("image", "shown", "read_as"),
+    [
+        (PALETTE, np.asarray(PALETTE.convert("RGB")), "palette, read as RGB"),
+        (EDGES, np.asarray(EDGES.convert("RGB")), "1-bit black and white"),
+        (_photo()[..., 0], np.stack([_photo()[..., 0]] * 3, -1), "8-bit grey"),
+        (np.dstack([_photo(), OPAQUE]), _photo(), "8-bit RGB with alpha"),
+        (_wide(_photo()), _photo(), "16-bit RGB, read as 8-bit RGB"),
+        (_wide(np.dstack([_photo(), OPAQUE])), _photo(), "16-bit RGB with alpha"),
+        (_wide(_photo()[..., 0]), np.stack([_photo()[..., 0]] * 3, -1), "16-bit grey"),
+    ],
+)
+def test_photos_in_another_form_are_read_without_loss(tmp_path, image, shown, read_as) -> None:
+    """As 945 public label maps are (16-bit RGBA), edges, and photos as optimisers write them."""
+    pair = _pair(tmp_path, image, INDICES)
+    (told,) = check_pair(_entry(), pair).values()
+    assert told.startswith(read_as)
+    np.testing.assert_array_equal(read_pair(_entry(), pair, (H, W)).images["photo"], shown)
+    np.testing.assert_array_equal(read_rgb(tmp_path / "p.png"), shown)
+
+
 def test_grey_photos_where_the_entry_allows_them(tmp_path) -> None:
     sides = {"photo": {"folder": "A", "grey": True}, "labels": {"folder": "B", "kind": "index"}}
     grey = _photo()[..., 0]
-    decoded = read_pair(_entry(sides=sides), _pair(tmp_path, grey, INDICES), (H, W))
+    pair = _pair(tmp_path, grey, INDICES)
+    assert check_pair(_entry(sides=sides), pair) == {}
+    decoded = read_pair(_entry(sides=sides), pair, (H, W))
     np.testing.assert_array_equal(decoded.images["photo"], np.stack([grey] * 3, -1))
+    dark = read_pair(_entry(sides=sides), _pair(tmp_path, INDICES, INDICES), (H, W))
+    np.testing.assert_array_equal(dark.images["photo"], np.stack([INDICES] * 3, -1))
 
 
 @pytest.mark.parametrize(
     ("image", "reason"),
     [
-        (_photo(), r"is 8-bit RGB \(mode RGB\); 8-bit grey or palette is needed; save it as"),
-        (INDICES.astype(np.uint16), "is 16-bit grey"),
-        (np.dstack([_photo(), INDICES]), "is 8-bit RGB with alpha"),
-        (_png(4, 0, bytes(W // 2)), "is 4-bit grey"),
+        (_photo(), r"100\.00% of the label pixels have a colour of no class"),
+        (INDICES.astype(np.uint16) * 100, "is 16-bit .*are not 8-bit ones times 257"),
+        (np.dstack([_photo(), INDICES]), "has transparent pixels"),
+        (_png(4, 0, bytes(W // 2)), "is 4-bit grey .*save it as an 8-bit one-channel PNG"),
     ],
 )
-def test_index_maps_of_another_kind(tmp_path, image, reason: str) -> None:
+def test_index_maps_that_cannot_be_read(tmp_path, image, reason: str) -> None:
+    pair = _pair(tmp_path, _photo(), image)
     with pytest.raises(UserError, match=rf"l\.png: {reason}"):
-        check_pair(_entry(), _pair(tmp_path, _photo(), image))
+        check_pair(_entry(), pair)
+        read_pair(_entry(), pair, (H, W))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.stack([INDICES] * 3, -1),
+        np.dstack([np.stack([INDICES] * 3, -1), OPAQUE]),
+        INDICES.astype(np.uint16),
+        _wide(INDICES),
+        _wide(np.dstack([np.stack([INDICES] * 3, -1), OPAQUE])),
+    ],
+)
+def test_index_maps_in_another_form_are_read_without_loss(tmp_path, image) -> None:
+    pair = _pair(tmp_path, _photo(), image)
+    check_pair(_entry(), pair)
+    plain = read_pair(_entry(), _pair(tmp_path, _photo(), INDICES, labels_name="n.png"), (H, W))
+    np.testing.assert_array_equal(read_pair(_entry(), pair, (H, W)).labels, plain.labels)
+
+
+def test_painted_maps_of_a_data_set_of_index_maps_are_read_by_colour(tmp_path) -> None:
+    """As `python -m eval` does; JPEG too, by the nearest colour."""
+    positions = np.array([[0, 1, 2, 2] * (W // 4)] * H, np.uint8)
+    pair = _pair(tmp_path, _photo(), paint(positions, _entry()))
+    np.testing.assert_array_equal(read_pair(_entry(), pair, (H, W)).labels, positions)
+
+
+def test_greys_that_are_indices_and_other_colours_are_refused(tmp_path) -> None:
+    colours = {"sky": [2, 2, 2], "road": [1, 1, 1], "car": [0, 0, 0]}
+    greys = np.stack([np.array([[0, 1, 2, 2] * (W // 4)] * H, np.uint8)] * 3, -1)
+    with pytest.raises(UserError, match=r"l\.png: its values are indices .*one-channel PNG"):
+        read_pair(_entry(classes=colours), _pair(tmp_path, _photo(), greys), (H, W))
+    masks = {"sky": [0, 0, 0], "road": [255, 255, 255]}
+    white = np.stack([np.array([[0, 255] * (W // 2)] * H, np.uint8)] * 3, -1)
+    decoded = read_pair(_entry(classes=masks), _pair(tmp_path, _photo(), white), (H, W))
+    assert decoded.labels[0, :2].tolist() == [0, 1]
 
 
 def test_an_index_map_in_jpeg(tmp_path) -> None:
@@ -398,7 +472,7 @@ def save(path: Path, mode: str = "RGB", size: tuple[int, int] = (6, 4), **option
 
 def test_one_image_and_its_header(tmp_path) -> None:
     Image.fromarray(_photo()).save(tmp_path / "a.png")
-    assert check_image(tmp_path / "a.png") == ((H, W), "PNG", "RGB")
+    assert check_image(tmp_path / "a.png") == ((H, W), "PNG", "RGB", "")
     np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), _photo())
 
 
@@ -415,27 +489,22 @@ def test_one_image_and_its_header(tmp_path) -> None:
 )
 def test_a_header_tells_which_formats_change_values(tmp_path, name, options, found, lossy) -> None:
     header = check_image(save(tmp_path / name, **options))
-    assert header == ((4, 6), found, "RGB") and is_lossy(header.format) == lossy
+    assert header == ((4, 6), found, "RGB", "") and is_lossy(header.format) == lossy
     assert read_rgb(tmp_path / name).shape == (4, 6, 3)
 
 
 @pytest.mark.parametrize(
     ("name", "mode", "reason"),
     [
-        ("a.png", "P", "palette"),
-        ("a.png", "1", "black and white"),
-        ("a.jpg", "L", "8-bit grey"),
-        ("a.jpg", "CMYK", "8-bit CMYK"),
-        ("a.bmp", "1", "black and white"),
-        ("a.tif", "F", "32-bit grey"),
-        ("a.tif", "I;16", "16-bit grey"),
-        ("a.webp", "RGBA", "8-bit RGB with alpha"),
+        ("a.jpg", "CMYK", "is 8-bit CMYK .*8-bit RGB is needed"),
+        ("a.tif", "F", "is 32-bit grey .*8-bit RGB is needed"),
+        ("a.webp", "RGBA", "has transparent pixels"),
     ],
 )
 def test_one_image_of_another_kind(tmp_path, name, mode, reason) -> None:
     path = save(tmp_path / name, mode)
     for read in (check_image, read_rgb):
-        with pytest.raises(UserError, match=rf"{name}: is .*{reason}.*8-bit RGB is needed"):
+        with pytest.raises(UserError, match=rf"{name}: {reason}"):
             read(path)
 
 
@@ -446,14 +515,17 @@ def test_nan_is_refused_with_floating_point_images(tmp_path) -> None:
         read_rgb(path)
 
 
-def test_another_format_under_the_name_of_png(tmp_path) -> None:
-    with pytest.raises(UserError, match=r"a\.png: is not a PNG file but JPEG"):
-        check_image(save(tmp_path / "a.png", format="JPEG"))
+def test_a_files_bytes_count_and_not_its_name(tmp_path) -> None:
+    path = save(tmp_path / "a.png", format="JPEG")
+    assert check_image(path).format == "JPEG" and read_rgb(path).shape == (4, 6, 3)
+    grey = save(tmp_path / "labels.png", "L", format="JPEG")
+    with pytest.raises(UserError, match=r"labels\.png: is JPEG, which changes values"):
+        read_labels(grey, 3)
 
 
 def test_a_transparent_colour(tmp_path) -> None:
     path = save(tmp_path / "a.png", transparency=(0, 0, 0))
-    with pytest.raises(UserError, match="transparent colour"):
+    with pytest.raises(UserError, match="transparent pixels"):
         read_rgb(path)
     image = Image.fromarray(np.minimum(INDICES, 2))
     image.save(tmp_path / "labels.png", transparency=0)  # values count, not how they are shown
@@ -479,20 +551,6 @@ def test_class_indices_need_a_format_that_keeps_values(tmp_path, name) -> None:
             read_labels(tmp_path / lossy, 3)
 
 
-def test_the_palette_of_a_palette_image_and_of_no_other(tmp_path) -> None:
-    image = Image.new("P", (6, 4))
-    image.putpalette([9, 9, 9, 200, 0, 0])
-    image.save(tmp_path / "a.png")
-    assert read_palette(tmp_path / "a.png")[:2].tolist() == [[9, 9, 9], [200, 0, 0]]
-    assert read_palette(save(tmp_path / "b.png", "L")) is None
-
-
-def test_label_maps_may_be_painted_with_an_alpha_channel(tmp_path) -> None:
-    path = save(tmp_path / "a.png", "RGBA")
-    assert read_pixels(path, LABEL_KINDS).shape == (4, 6, 4)
-    assert check_image(path, LABEL_KINDS).kind == "RGB with alpha"
-
-
 def test_an_orientation_behind_the_pixels_of_a_png(tmp_path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -505,6 +563,25 @@ def test_an_orientation_behind_the_pixels_of_a_png(tmp_path) -> None:
     for name in ("turned.png", "behind.png"):
         with pytest.raises(UserError, match="stored turned"):
             read_rgb(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif"])
+def test_an_orientation_in_xmp(tmp_path, suffix: str) -> None:
+    xmp = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22'
+        b'-rdf-syntax-ns#"><rdf:Description tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    )
+    if suffix == "png":
+        content = save(tmp_path / "plain.png").read_bytes()
+        text = b"XML:com.adobe.xmp" + bytes(5) + xmp
+        path = tmp_path / "turned.png"
+        path.write_bytes(content[:-12] + _chunk(b"iTXt", text) + content[-12:])
+    elif suffix == "tif":
+        path = save(tmp_path / "turned.tif", tiffinfo={700: xmp})
+    else:
+        path = save(tmp_path / f"turned.{suffix}", xmp=xmp)
+    with pytest.raises(UserError, match="stored turned"):
+        read_rgb(path)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
@@ -544,3 +621,83 @@ print(next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) 
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert float(done.stdout) < 1024
+
+
+def _profile(name: str) -> bytes:
+    """An ICC profile with sRGB's curve and the primaries of a colour space."""
+    from PIL import ImageCms
+
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    # Display P3's primaries, adapted to D50 (as Apple's own profile has them).
+    primaries = {
+        b"rXYZ": (0.51512, 0.24120, -0.00105),
+        b"gXYZ": (0.29198, 0.69225, 0.04189),
+        b"bXYZ": (0.15710, 0.06657, 0.78407),
+    }
+    for entry in range(int.from_bytes(profile[128:132], "big") if name == "Display P3" else 0):
+        tag, place = profile[132 + 12 * entry :][:4], 136 + 12 * entry
+        if bytes(tag) in primaries:
+            start = int.from_bytes(profile[place : place + 4], "big") + 8
+            values = [round(value * 65536) for value in primaries[bytes(tag)]]
+            profile[start : start + 12] = struct.pack(">3i", *values)
+    return bytes(profile)
+
+
+def test_photos_with_another_colour_profile_become_srgb(tmp_path) -> None:
+    orange = np.full((H, W, 3), (200, 120, 60), np.uint8)
+    for name in ("Display P3", "sRGB"):
+        Image.fromarray(orange).save(tmp_path / f"{name}.png", icc_profile=_profile(name))
+    np.testing.assert_array_equal(read_rgb(tmp_path / "sRGB.png"), orange)
+    assert check_image(tmp_path / "sRGB.png").read_as == ""
+    # To linear light, by the matrix from P3 to sRGB (CSS Color 4), and back.
+    assert (
+        np.abs(read_rgb(tmp_path / "Display P3.png")[0, 0].astype(int) - [213, 115, 42]).max() < 3
+    )
+    assert "converted to sRGB" in check_image(tmp_path / "Display P3.png").read_as
+    pair = _pair(tmp_path, (tmp_path / "Display P3.png").read_bytes(), INDICES)
+    decoded = read_pair(_entry(), pair, (H, W)).images["photo"]
+    np.testing.assert_array_equal(decoded, read_rgb(tmp_path / "Display P3.png"))
+
+
+def test_colours_of_label_maps_are_names_whatever_the_profile(tmp_path) -> None:
+    entry = load_registry()["facades"]
+    painted = Image.fromarray(paint(np.array([[0, 3, 11, 5] * 2] * H, np.uint8), entry))
+    pixels = np.concatenate([_photo(), np.asarray(painted)], 1)
+    path = tmp_path / "1.png"
+    Image.fromarray(pixels).save(path, icc_profile=_profile("Display P3"))
+    pair = SourcePair("1", tuple((role, str(path)) for role in entry.sides))
+    decoded = read_pair(entry, pair, (H, W))
+    assert decoded.labels[0, :4].tolist() == [0, 3, 11, 5]
+    assert (decoded.images["photo"] != _photo()).any()
+
+
+def test_a_damaged_profile_is_taken_for_srgb(tmp_path) -> None:
+    Image.fromarray(_photo()).save(tmp_path / "a.png", icc_profile=b"no profile" * 20)
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), _photo())
+
+
+def _display(indices: np.ndarray, palette: list[tuple[int, int, int]]) -> Image.Image:
+    image = Image.fromarray(indices, "P")
+    image.putpalette([value for colour in palette for value in colour])
+    return image
+
+
+def test_a_palette_in_colours_of_other_classes_is_read_by_its_colours(tmp_path) -> None:
+    """As open-mmlab/mmsegmentation#1572 and aurora95/Keras-FCN#35 have it: indices as training read
+    them, and colours as scoring did."""
+    colours = [label.colour for label in _entry().classes]
+    positions = np.array([[0, 1, 2, 2] * (W // 4)] * H, np.uint8)
+    turned = _display((positions + 1) % 3, [colours[-1], *colours[:-1]])
+    decoded = read_pair(_entry(), _pair(tmp_path, _photo(), turned), (H, W))
+    np.testing.assert_array_equal(decoded.labels, positions)
+    other = _display(positions, [*colours[1:], (7, 7, 9)])
+    with pytest.raises(UserError, match=r"colour of no class, mostly \(7, 7, 9\).*save .* as grey"):
+        read_pair(_entry(), _pair(tmp_path, _photo(), other), (H, W))
+
+
+def test_a_palette_that_agrees_with_the_indices_is_an_index_map(tmp_path) -> None:
+    """As PASCAL VOC's, whose border (255) has a colour of its own."""
+    colours = [label.colour for label in _entry().classes]
+    border = _display(INDICES, [*colours, *[(0, 0, 0)] * 6, (224, 224, 192)])
+    decoded = read_pair(_entry(), _pair(tmp_path, _photo(), border), (H, W))
+    assert decoded.labels[0, :4].tolist() == [0, 1, 2, 255]

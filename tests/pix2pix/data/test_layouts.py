@@ -1,6 +1,7 @@
 """Which files form pairs, in each layout, and the errors when they do not match."""
 
 import os
+import re
 import unicodedata
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 from PIL import Image
 
 from pix2pix.common.errors import UserError
-from pix2pix.data.layouts import find_pairs, listing_digest
-from pix2pix.data.registry import load_registry
+from pix2pix.data.layouts import find_pairs, listing_digests, passed_over
+from pix2pix.data.recognise import located
+from pix2pix.data.registry import DatasetEntry, load_registry
 
 
 def _touch(path: Path) -> None:
@@ -30,6 +32,10 @@ def _camvid(root: Path, counts: dict[str, int]) -> None:
 
 def _names(pairs) -> dict[str, list[str]]:
     return {split: [pair.name for pair in found] for split, found in pairs.items()}
+
+
+def _all_names(pairs) -> list[str]:
+    return sorted(pair.name for found in pairs.values() for pair in found)
 
 
 def test_photo_and_index_map_folders(tmp_path) -> None:
@@ -176,13 +182,19 @@ def test_the_listing_changes_with_a_file_and_not_with_the_place(tmp_path) -> Non
                 file = tmp_path / place / side / f"{index}.png"
                 image.save(file)
                 os.utime(file, ns=(7, 7))
-    digests = [
-        listing_digest(find_pairs(entry, tmp_path / p), tmp_path / p) for p in ("one", "two")
-    ]
-    assert digests[0] == digests[1]
-    os.utime(tmp_path / "one/A/1.png", ns=(8, 8))
-    changed = listing_digest(find_pairs(entry, tmp_path / "one"), tmp_path / "one")
-    assert changed != digests[0]
+
+    def digests(place: str) -> tuple[str, str]:
+        return listing_digests(find_pairs(entry, tmp_path / place), tmp_path / place)
+
+    before = digests("one")
+    assert before[0] == digests("two")[0]
+    # Other pixels with the size and time of the old ones, as `cp -a` and rsync bring them.
+    file = tmp_path / "one/A/1.png"
+    file.write_bytes(file.read_bytes()[::-1])
+    os.utime(file, ns=(7, 7))
+    assert digests("one")[0] == before[0] and digests("one")[1] != before[1]
+    os.utime(file, ns=(8, 8))
+    assert digests("one")[0] != before[0]
 
 
 @pytest.mark.parametrize(
@@ -208,3 +220,128 @@ def test_names_that_are_odd_but_honest(tmp_path) -> None:
         for name in names:
             (tmp_path / "maps" / split / f"{name}.jpg").touch()
     assert {pair.name for pair in find_pairs(entry, tmp_path)["train"]} == set(names)
+
+
+def _pictures(root: Path, *names: str, size: tuple[int, int] = (8, 8)) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size).save(root / name)
+
+
+def _located(root: Path):
+    return located(load_registry()["folder"], root)
+
+
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [
+        (["a/0.png", "a/1.png", "a/2.png", "b/0.png", "b/1.png", "b/2.png"], "folders a and b"),
+        (
+            ["trainA/1.png", "trainB/1.png", "testA/2.png", "testB/2.png"],
+            "train from trainA and trainB, test from testA and testB",
+        ),
+        (["Train_A/1.png", "Train_B/1.png", "valid_A/2.png", "valid_B/2.png"], "Train_A and Train"),
+        (["train/A/1.png", "train/B/1.png", "Test/A/2.png", "Test/B/2.png"], "A and B in train"),
+        ([f"{n}{e}.png" for n in ("01", "02", "11") for e in ("", "_L")], r"NAME and NAME_L\.png"),
+    ],
+)
+def test_layouts_that_everybody_has_are_recognised(tmp_path, names, taken) -> None:
+    _pictures(tmp_path, *names)
+    entry, text = _located(tmp_path)
+    assert re.search(taken, text)
+    pairs = find_pairs(entry, tmp_path)
+    read = {path for found in pairs.values() for pair in found for _, path in pair.files}
+    assert {os.path.relpath(path, tmp_path) for path in read} == set(names)
+    assert not passed_over(tmp_path, read)
+    for found in pairs.values():
+        for pair in found:
+            (a, first), (b, second) = pair.files
+            assert (a, b) == ("A", "B") and first != second
+
+
+def test_the_ports_folder_of_halves_is_recognised(tmp_path) -> None:
+    _pictures(tmp_path, "train/1.png", "train/2.png", "val/3.png", size=(16, 8))
+    entry, text = _located(tmp_path)
+    assert entry.layout == "side-by-side" and "train, val whose left half is A" in text
+    assert _names(find_pairs(entry, tmp_path)) == {"train": ["1", "2"], "val": ["3"], "test": ["3"]}
+    # Panoramas, perhaps: told, not guessed.
+    _pictures(tmp_path, "val/3.png", size=(20, 8))
+    with pytest.raises(
+        UserError, match=r"none of the known layouts; found: train/ \(2 images\), val"
+    ):
+        _located(tmp_path)
+
+
+def test_the_entry_as_it_is_written_stays_the_same(tmp_path) -> None:
+    folder = load_registry()["folder"]
+    _pictures(tmp_path, *(f"{side}/{n}.png" for side in "AB" for n in range(3)))
+    assert _located(tmp_path)[0] == folder
+    assert located(load_registry()["camvid"], tmp_path) == (load_registry()["camvid"], "")
+
+
+def test_several_layouts_or_none_are_told(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"none of the known layouts; found: nothing; .*--datasets"):
+        _located(tmp_path)
+    _pictures(tmp_path, "trainA/1.png", "trainB/1.png", "testA/1.png", "testB/1.png")
+    _pictures(tmp_path, "A/1.png", "B/1.png")
+    with pytest.raises(UserError, match=r"fits several layouts \(the folders A and B; train from"):
+        _located(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["validation", "Val", "VALID"])
+def test_folders_of_splits_in_other_words_and_any_case(tmp_path, name) -> None:
+    for side in "AB":
+        _pictures(tmp_path / side, "Train/1.png", f"{name}/2.png", "testing/3.png")
+    names = _names(find_pairs(load_registry()["folder"], tmp_path))
+    assert names == {"train": ["1"], "val": ["2"], "test": ["3"]}
+    _pictures(tmp_path / "A", "test/3.png")
+    with pytest.raises(UserError, match="has test and testing; keep one"):
+        find_pairs(load_registry()["folder"], tmp_path)
+
+
+def test_endings_match_in_any_case_and_the_longest_of_a_folder_wins(tmp_path) -> None:
+    sides = {
+        "photo": {"folder": ".", "ending": ".jpg"},
+        "maps": {"folder": ".", "ending": "_L.jpg"},
+    }
+    entry = DatasetEntry.model_validate({"name": "mine", "layout": "folders", "sides": sides})
+    _pictures(tmp_path / "mine", *(f"{n}{e}.jpg" for n in "abc" for e in ("", "_L")))
+    _pictures(tmp_path / "mine", "d.JPG", "d_l.JPG")
+    assert _all_names(find_pairs(entry, tmp_path)) == ["a", "b", "c", "d"]
+
+
+def test_jfif_and_files_without_a_suffix_are_images_if_their_bytes_are(tmp_path) -> None:
+    for side in "AB":
+        _pictures(tmp_path / side, "1.png", "2.png", "3.0.png")
+        Image.new("RGB", (4, 4)).save(tmp_path / side / "4.JFIF", "JPEG")
+        Image.new("RGB", (4, 4)).save(tmp_path / side / "5", "PNG")
+        Image.new("RGB", (4, 4)).save(tmp_path / side / "frame.0006", "WEBP")
+        (tmp_path / side / "7").write_text("no image")
+    names = _all_names(find_pairs(load_registry()["folder"], tmp_path))
+    assert names == ["1", "2", "3.0", "4", "5", "frame.0006"]
+
+
+def test_what_is_passed_over_is_said_with_number_reason_and_names(tmp_path) -> None:
+    for side in "AB":
+        _pictures(tmp_path / side, "1.png", "2.png", "3.png", "more/4.png", "more/deep/5.png")
+        Image.new("P", (4, 4)).save(tmp_path / side / "f.gif")
+        (tmp_path / side / "g.png").symlink_to("/nowhere/g.png")
+        (tmp_path / side / "notes.txt").touch()
+        (tmp_path / side / ".hidden.png").touch()
+        (tmp_path / side / "8").touch()
+        (tmp_path / side / "empty").mkdir()
+    pairs = find_pairs(load_registry()["folder"], tmp_path)
+    read = [path for found in pairs.values() for pair in found for _, path in pair.files]
+    assert passed_over(tmp_path, read) == (
+        "2 .gif (A/f.gif, B/f.gif), 2 files without a suffix (A/8, B/8), "
+        "2 links to nowhere (A/g.png, B/g.png), 2 sub-folders with 4 images (A/more, B/more)"
+    )
+
+
+def test_images_beside_the_folders_of_splits_are_passed_over_aloud(tmp_path) -> None:
+    for side in "AB":
+        _pictures(tmp_path / side, "train/1.png", "test/2.png", "3.png", "extra/4.png")
+    pairs = find_pairs(load_registry()["folder"], tmp_path)
+    read = [path for found in pairs.values() for pair in found for _, path in pair.files]
+    said = passed_over(tmp_path, read)
+    assert "2 .png (A/3.png, B/3.png)" in said and "2 sub-folders with 2 images (A/extra" in said
