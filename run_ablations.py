@@ -6,14 +6,17 @@ Parses arguments and sets the exit status; `experiments/study.py` does the work.
 
 from __future__ import annotations
 
+import os
+import sys
+
+if __name__ == "__main__" and sys.path[0] == os.getcwd() != os.path.dirname(__file__):
+    del sys.path[0]  # `-m` looks first into the current folder, where a user has an experiments/
+
 import argparse
 import errno
-import io
 import math
-import os
 import shlex
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import fields
@@ -23,11 +26,13 @@ from experiments.plan import SEEDS_THAT_DECIDE, SuiteKey
 from experiments.progress import duration
 from experiments.run.signals import Terminated, raise_terminated
 from experiments.spec import SETTINGS, load_profiles, load_suite, parse_override, suite_names
-from experiments.study import Options, dry_run, execute, make_study
+from experiments.study import Options, check_folder, dry_run, execute, make_study
 from experiments.tracking.process import mirror_only, say, tracking_uri, ui_command
-from pix2pix.common.errors import UserError
+from pix2pix.common.errors import UserError, print_any_text
+from pix2pix.common.files import home_path
 from pix2pix.data.registry import load_registry
 
+DESCRIPTION = "Regenerate the ablations of pix2pix on a data set: train, score, track and report."
 EXAMPLES = """examples:
   python run_ablations.py --suite patch_size                 built-in data, minutes on a CPU
   python run_ablations.py --suite losses,color --seeds 5     error bars; shared runs train once
@@ -48,14 +53,14 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
         prog="run_ablations.py",
-        description=__doc__.splitlines()[0],
+        description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     p.add_argument(
         "--suite",
-        type=names,
+        type=suites,
         dest="suites",
         metavar="NAME[,NAME]",
         help="names of suites (see --list), all, or .yaml files",
@@ -69,10 +74,13 @@ def parser() -> argparse.ArgumentParser:
         "--dataset", default="procedural", help="a data set of --list (default procedural)"
     )
     p.add_argument(
-        "--data-root", type=Path, metavar="DIR", help="folder of the data set (default data)"
+        "--data-root", type=home_path, metavar="DIR", help="folder of the data set (default data)"
     )
     p.add_argument(
-        "--datasets", type=Path, metavar="FILE", help="YAML file that describes your own data sets"
+        "--datasets",
+        type=home_path,
+        metavar="FILE",
+        help="YAML file that describes your own data sets",
     )
     p.add_argument(
         "--seeds",
@@ -97,7 +105,7 @@ def parser() -> argparse.ArgumentParser:
         ("--reports", "reports/out", "the reports"),
     ):
         text = f"folder of {content} (default {default})"
-        p.add_argument(option, type=Path, default=Path(default), metavar="DIR", help=text)
+        p.add_argument(option, type=home_path, default=Path(default), metavar="DIR", help=text)
     p.add_argument(
         "--workers", type=int, metavar="N", help="parallel runs (default: one per GPU or CPU core)"
     )
@@ -127,6 +135,11 @@ def parser() -> argparse.ArgumentParser:
 def names(text: str) -> tuple[str, ...]:
     """`a, b` to ("a", "b"), each once."""
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def suites(text: str) -> tuple[str, ...]:
+    """`names`, in which `~` at the beginning of a file's name is the home folder."""
+    return tuple(os.path.expanduser(name) for name in names(text))
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -162,7 +175,7 @@ def parse_options(arguments: argparse.Namespace) -> Options:
         )
     if not arguments.suites:
         raise UserError(f"--suite is required: {', '.join(suite_names())}, all, or a .yaml file")
-    given["data_root"] = (arguments.data_root or Path("data")).expanduser().resolve()
+    given["data_root"] = (arguments.data_root or Path("data")).resolve()
     return Options(**given)
 
 
@@ -238,15 +251,21 @@ def next_steps(argv: Sequence[str], undecided: bool) -> str:
 
 def more_seeds(argv: Sequence[str]) -> str:
     """The command line `argv` with the fewest seeds that can decide a claim."""
+    if Path(sys.argv[0]).name == "run_ablations":  # the installed command
+        program = ["run_ablations"]
+    else:
+        in_venv = Path(sys.prefix).is_relative_to(Path.cwd())  # perhaps not activated
+        python = os.path.relpath(sys.executable) if in_venv else "python"
+        script = os.path.relpath(__file__)
+        installed = Path(__file__).parent.name == "site-packages"
+        program = [python, *(("-m", "run_ablations") if installed else (script,))]
     words, rest = [], iter(argv)
     for word in rest:
         if word == "--seeds":
             next(rest, None)
         elif word != "--report-only" and not word.startswith("--seeds="):
             words.append(word)
-    in_venv = Path(sys.prefix).is_relative_to(Path.cwd())  # perhaps not activated
-    python = os.path.relpath(sys.executable) if in_venv else "python"
-    return shlex.join([python, "run_ablations.py", *words, "--seeds", str(SEEDS_THAT_DECIDE)])
+    return shlex.join([*program, *words, "--seeds", str(SEEDS_THAT_DECIDE)])
 
 
 def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
@@ -255,6 +274,8 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     if arguments.list:
         show(show_list(arguments.datasets))
         return 0
+    if arguments.report_only:
+        check_folder("--reports", arguments.reports)
     if arguments.report_only and arguments.suites is None:
         ending, keys = mirror_only(arguments.out)
     else:
@@ -277,9 +298,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status. KeyboardInterrupt if a signal stops it early."""
     argv = sys.argv[1:] if argv is None else argv
-    for stream in (sys.stdout, sys.stderr):  # a locale without arrows must not end the run
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    print_any_text()
     try:
         return run(parser().parse_args(argv), argv)
     except UserError as error:

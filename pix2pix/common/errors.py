@@ -1,5 +1,6 @@
 """The errors with which a command stops with one line instead of a traceback."""
 
+import io
 import re
 import sys
 from collections.abc import Callable
@@ -39,11 +40,22 @@ class Interrupted(Exception):
     """A stop was requested; everything that is needed to continue is on disk."""
 
 
+def print_any_text() -> None:
+    """Let stdout and stderr replace the letters that their encoding lacks, such as `×` in ASCII.
+
+    Nothing is done for a stream that is closed, or that is no file (a notebook's).
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def exit_status(action: Callable[[], object], interrupted: str) -> int:
     """Carry out a command; its exit status, with one line on stderr where it is not 0.
 
     2 for bad input (UserError, OSError), 130 if interrupted, with the line `interrupted`.
     """
+    print_any_text()
     try:
         action()
     except UserError as error:
