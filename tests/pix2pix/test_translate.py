@@ -295,7 +295,7 @@ BAD = {
         lambda p: torch.save(Payload(), p / "bad.pt"),
         {"checkpoint": "bad.pt"},
         "bad.pt: not a readable checkpoint (it holds more than tensors and plain values;"
-        " nothing of it was run)",
+        " nothing of it was run: save the network's state_dict() alone)",
     ),
     "NaN": (
         lambda p: damaged(p, "nan.pt", no_number),
