@@ -14,7 +14,7 @@ except ModuleNotFoundError as error:  # training works without MLflow
     sys.exit(f"error: reports are read from MLflow; {module} is not installed here")
 
 from experiments.plan import SuiteKey
-from pix2pix.common.errors import UserError, print_any_text
+from pix2pix.common.errors import UserError, mend_streams
 from pix2pix.common.files import home_path
 from reports.pages.compare import PAGE, parse_settings, write_claims, write_comparison
 from reports.write import alone, write_report, writing
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="default: %(default)s",
     )
     options = parser.parse_args(arguments)
-    print_any_text()
+    mend_streams()
     try:
         if options.compare is not None:
             return compare(options)

@@ -1,6 +1,7 @@
 """The errors with which a command stops with one line instead of a traceback."""
 
 import io
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -40,13 +41,14 @@ class Interrupted(Exception):
     """A stop was requested; everything that is needed to continue is on disk."""
 
 
-def print_any_text() -> None:
-    """Let stdout and stderr replace the letters that their encoding lacks, such as `×` in ASCII.
-
-    Nothing is done for a stream that is closed, or that is no file (a notebook's).
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+def mend_streams() -> None:
+    """Let stdout and stderr replace the letters that their encoding lacks, such as `×` in ASCII,
+    and open those that are closed; a notebook's, which are no files, stay as they are."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed: takes the number too, or the next file to be opened would
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
@@ -55,7 +57,7 @@ def exit_status(action: Callable[[], object], interrupted: str) -> int:
 
     2 for bad input (UserError, OSError), 130 if interrupted, with the line `interrupted`.
     """
-    print_any_text()
+    mend_streams()
     try:
         action()
     except UserError as error:
