@@ -277,8 +277,6 @@ def more_seeds(argv: Sequence[str]) -> str:
 
 def carry_out(arguments: argparse.Namespace) -> tuple[Ending, list[Report]]:
     """Train and track what the options ask for (with --report-only: track), and report it."""
-    if arguments.report_only:
-        check_folder("--reports", arguments.reports)
     if arguments.report_only and arguments.suites is None:
         ending, keys = mirror_only(arguments.out)
     else:
@@ -287,7 +285,10 @@ def carry_out(arguments: argparse.Namespace) -> tuple[Ending, list[Report]]:
             ending, keys = mirror_only(arguments.out, study.plans)
         else:
             ending, keys = execute(study), [plan.key for plan in study.plans]
-    return ending, report(keys, arguments.reports) if ending.tracked else []
+    if not ending.tracked:
+        return ending, []
+    check_folder("--reports", arguments.reports)
+    return ending, report(keys, arguments.reports)
 
 
 def run_suites(
