@@ -101,7 +101,9 @@ READERS: dict[str, Reader] = {
         read_override,
         names_file=False,
     ),
-    "data sets": Reader(lambda _: _data_sets(ROOT / "datasets.yaml"), read_registry, "mine.yaml"),
+    "data sets": Reader(
+        lambda _: _data_sets(ROOT / "pix2pix/data/datasets.yaml"), read_registry, "mine.yaml"
+    ),
     "photo": Reader(_bytes(pictures.image_files), read_photo, "p.png"),
     "index map": Reader(_bytes(pictures.image_files), read_labels("index"), "l.png", beside=photo),
     "painted labels": Reader(
