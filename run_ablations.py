@@ -6,27 +6,39 @@ Parses arguments and sets the exit status; `experiments/study.py` does the work.
 
 from __future__ import annotations
 
+import os
+import sys
+
+if __name__ == "__main__" and sys.path[0] == os.getcwd() != os.path.dirname(__file__):
+    del sys.path[0]  # `-m` looks first into the current folder, where a user has an experiments/
+
 import argparse
 import errno
-import io
+import json
 import math
-import os
 import shlex
 import signal
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from experiments.plan import SEEDS_THAT_DECIDE, SuiteKey
 from experiments.progress import duration
 from experiments.run.signals import Terminated, raise_terminated
 from experiments.spec import SETTINGS, load_profiles, load_suite, parse_override, suite_names
-from experiments.study import Options, dry_run, execute, make_study
-from experiments.tracking.process import mirror_only, say, tracking_uri, ui_command
-from pix2pix.common.errors import UserError
+from experiments.study import Options, check_folder, dry_run, execute, make_study
+from experiments.tracking.process import Ending, mirror_only, say, tracking_uri, ui_command
+from pix2pix.common.errors import TrainingError, UserError, mend_streams
+from pix2pix.common.files import home_path
 from pix2pix.data.registry import load_registry
+
+DESCRIPTION = "Regenerate the ablations of pix2pix on a data set: train, score, track and report."
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from reports.pages.content import Report
 
 EXAMPLES = """examples:
   python run_ablations.py --suite patch_size                 built-in data, minutes on a CPU
@@ -48,14 +60,14 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
         prog="run_ablations.py",
-        description=__doc__.splitlines()[0],
+        description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     p.add_argument(
         "--suite",
-        type=names,
+        type=suite_paths,
         dest="suites",
         metavar="NAME[,NAME]",
         help="names of suites (see --list), all, or .yaml files",
@@ -69,10 +81,13 @@ def parser() -> argparse.ArgumentParser:
         "--dataset", default="procedural", help="a data set of --list (default procedural)"
     )
     p.add_argument(
-        "--data-root", type=Path, metavar="DIR", help="folder of the data set (default data)"
+        "--data-root", type=home_path, metavar="DIR", help="folder of the data set (default data)"
     )
     p.add_argument(
-        "--datasets", type=Path, metavar="FILE", help="YAML file that describes your own data sets"
+        "--datasets",
+        type=home_path,
+        metavar="FILE",
+        help="YAML file that describes your own data sets",
     )
     p.add_argument(
         "--seeds",
@@ -97,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
         ("--reports", "reports/out", "the reports"),
     ):
         text = f"folder of {content} (default {default})"
-        p.add_argument(option, type=Path, default=Path(default), metavar="DIR", help=text)
+        p.add_argument(option, type=home_path, default=Path(default), metavar="DIR", help=text)
     p.add_argument(
         "--workers", type=int, metavar="N", help="parallel runs (default: one per GPU or CPU core)"
     )
@@ -127,6 +142,11 @@ def parser() -> argparse.ArgumentParser:
 def names(text: str) -> tuple[str, ...]:
     """`a, b` to ("a", "b"), each once."""
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def suite_paths(text: str) -> tuple[str, ...]:
+    """`names`, in which `~` at the beginning of a file's name is the home folder."""
+    return tuple(os.path.expanduser(name) for name in names(text))
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -162,7 +182,7 @@ def parse_options(arguments: argparse.Namespace) -> Options:
         )
     if not arguments.suites:
         raise UserError(f"--suite is required: {', '.join(suite_names())}, all, or a .yaml file")
-    given["data_root"] = (arguments.data_root or Path("data")).expanduser().resolve()
+    given["data_root"] = (arguments.data_root or Path("data")).resolve()
     return Options(**given)
 
 
@@ -195,19 +215,19 @@ def show(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def report(keys: Sequence[SuiteKey], folder: Path) -> bool:
-    """Write the report of every suite from MLflow, and print its table and verdicts.
+def report(keys: Sequence[SuiteKey], folder: Path) -> list[Report]:
+    """Write the report of every suite from MLflow, print its table and verdicts, and return it.
 
-    Returns whether more seeds are needed to decide the claims.
+    A suite of which every cell failed has none.
     """
     from experiments.tracking.reader import read_suite
     from experiments.tracking.report import attach_report
     from experiments.tracking.store import StoreError
     from reports.pages.content import gather
-    from reports.pages.terminal import needs_more_seeds, terminal_page
+    from reports.pages.terminal import terminal_page
     from reports.write import alone, write_pages
 
-    undecided = False
+    reports = []
     with alone(folder):
         for key in keys:
             try:
@@ -218,12 +238,12 @@ def report(keys: Sequence[SuiteKey], folder: Path) -> bool:
                 continue
             show(terminal_page(content) + "\n")
             say(f"report: {written / 'index.html'} (also table.md, table.tex)")
-            undecided |= needs_more_seeds(content)
+            reports.append(content)
             try:
                 attach_report(*key, written)
             except StoreError as error:  # the report itself is written
                 say(f"not attached in MLflow: {error}")
-    return undecided
+    return reports
 
 
 def next_steps(argv: Sequence[str], undecided: bool) -> str:
@@ -238,15 +258,110 @@ def next_steps(argv: Sequence[str], undecided: bool) -> str:
 
 def more_seeds(argv: Sequence[str]) -> str:
     """The command line `argv` with the fewest seeds that can decide a claim."""
+    if Path(sys.argv[0]).name == "run_ablations":  # the installed command
+        program = ["run_ablations"]
+    else:
+        in_venv = Path(sys.prefix).is_relative_to(Path.cwd())  # perhaps not activated
+        python = os.path.relpath(sys.executable) if in_venv else "python"
+        script = os.path.relpath(__file__)
+        installed = Path(__file__).parent.name == "site-packages"
+        program = [python, *(("-m", "run_ablations") if installed else (script,))]
     words, rest = [], iter(argv)
     for word in rest:
         if word == "--seeds":
             next(rest, None)
         elif word != "--report-only" and not word.startswith("--seeds="):
             words.append(word)
-    in_venv = Path(sys.prefix).is_relative_to(Path.cwd())  # perhaps not activated
-    python = os.path.relpath(sys.executable) if in_venv else "python"
-    return shlex.join([python, "run_ablations.py", *words, "--seeds", str(SEEDS_THAT_DECIDE)])
+    return shlex.join([*program, *words, "--seeds", str(SEEDS_THAT_DECIDE)])
+
+
+def carry_out(arguments: argparse.Namespace) -> tuple[Ending, list[Report]]:
+    """Train and track what the options ask for (with --report-only: track), and report it."""
+    if arguments.report_only and arguments.suites is None:
+        ending, keys = mirror_only(arguments.out)
+    else:
+        study = make_study(parse_options(arguments))
+        if arguments.report_only:
+            ending, keys = mirror_only(arguments.out, study.plans)
+        else:
+            ending, keys = execute(study), [plan.key for plan in study.plans]
+    if not ending.tracked:
+        return ending, []
+    check_folder("--reports", arguments.reports)
+    return ending, report(keys, arguments.reports)
+
+
+def run_suites(
+    suites: str | Sequence[str],
+    *,
+    profile: str = "quick",
+    dataset: str = "procedural",
+    data_root: str | Path | None = None,
+    datasets: str | Path | None = None,
+    seeds: int | Sequence[int] | None = None,
+    arms: Sequence[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    out: str | Path = "runs",
+    reports: str | Path = "reports/out",
+    workers: int | None = None,
+    threads: int = 1,
+    checkpoint_every: float = 60.0,
+    report_only: bool = False,
+) -> pd.DataFrame:
+    """Do from Python what `run_ablations.py` does, and return the scores of every finished run.
+
+    Trains, scores, logs to MLflow and writes the reports; prints what the command prints. Finished
+    runs are skipped, so the same call returns at once the next time.
+
+    Args:
+        suites: a name, several (also with commas), "all", or the path of a .yaml file.
+        settings: what `--set` changes, such as {"training.steps": 500}.
+        seeds: their number, or the seeds themselves.
+        report_only: train nothing; only update MLflow and the reports.
+        others: as the options of these names.
+
+    Returns:
+        The content of results.csv of all suites: one row per run and score, with the columns
+        suite, dataset, profile, arm, seed (missing for the ground truth), score and value.
+
+    Raises:
+        UserError: wrong input, before anything is trained; one line.
+        TrainingError: a run failed, or MLflow is not up to date; what is finished is kept.
+        KeyboardInterrupt: it was interrupted; the same call resumes.
+    """
+    texts = (suites,) if isinstance(suites, str) else suites
+    ending, written = carry_out(
+        argparse.Namespace(
+            suites=tuple(name for text in texts for name in suite_paths(str(text))),
+            profile=profile,
+            dataset=dataset,
+            data_root=None if data_root is None else home_path(str(data_root)),
+            datasets=None if datasets is None else home_path(str(datasets)),
+            seeds=None if seeds is None else parse_seeds(seed_text(seeds)),
+            arms=None if arms is None else tuple(arms),
+            overrides=[parse_override(f"{k}={json.dumps(v)}") for k, v in (settings or {}).items()],
+            out=home_path(str(out)),
+            reports=home_path(str(reports)),
+            workers=workers,
+            threads=threads,
+            checkpoint_every=checkpoint_every,
+            report_only=report_only,
+        )
+    )
+    if ending.status >= 128:
+        raise KeyboardInterrupt
+    if ending.status or not ending.tracked:
+        raise TrainingError("a run failed, or MLflow is not up to date: see the lines above")
+    import pandas as pd
+
+    from reports.analysis.runs import tidy
+
+    return pd.concat([tidy(content.runs) for content in written], ignore_index=True)
+
+
+def seed_text(seeds: int | Sequence[int]) -> str:
+    """Seeds as `--seeds` takes them."""
+    return str(seeds) if isinstance(seeds, int) else ",".join(map(str, seeds)) + ","
 
 
 def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
@@ -255,20 +370,15 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     if arguments.list:
         show(show_list(arguments.datasets))
         return 0
-    if arguments.report_only and arguments.suites is None:
-        ending, keys = mirror_only(arguments.out)
-    else:
-        study = make_study(parse_options(arguments))
-        if arguments.dry_run:
-            show(dry_run(study))
-            return 0
-        if arguments.report_only:
-            ending, keys = mirror_only(arguments.out, study.plans)
-        else:
-            ending, keys = execute(study), [plan.key for plan in study.plans]
+    if arguments.dry_run and (arguments.suites or not arguments.report_only):
+        show(dry_run(make_study(parse_options(arguments))))
+        return 0
+    ending, written = carry_out(arguments)
     if ending.tracked:
-        undecided = report(keys, arguments.reports)
-        say(next_steps(argv, undecided and arguments.suites is not None))
+        from reports.pages.terminal import needs_more_seeds
+
+        undecided = arguments.suites is not None and any(map(needs_more_seeds, written))
+        say(next_steps(argv, undecided))
     if not arguments.report_only:
         say(f"took {duration(time.monotonic() - began)}")
     return ending.status
@@ -277,9 +387,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status. KeyboardInterrupt if a signal stops it early."""
     argv = sys.argv[1:] if argv is None else argv
-    for stream in (sys.stdout, sys.stderr):  # a locale without arrows must not end the run
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    mend_streams()
     try:
         return run(parser().parse_args(argv), argv)
     except UserError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from eval.metrics import FAMILIES, LABEL_VALUES, PROTOCOLS
 from pix2pix.common.errors import UserError, exit_status
+from pix2pix.common.files import home_path
 
 IMAGES_PER_WORKER = 32  # fewer are measured sooner than another process starts
 EXAMPLES = """\
@@ -73,9 +74,9 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument_group("images, matched by name").add_argument
-    add("--translations", type=Path, required=True, metavar="DIR", help="the images to score")
-    add("--targets", type=Path, metavar="DIR", help="the real images, if in another folder")
-    add("--labels", type=Path, metavar="DIR", help="true label maps (for fcn and labels)")
+    add("--translations", type=home_path, required=True, metavar="DIR", help="the images to score")
+    add("--targets", type=home_path, metavar="DIR", help="the real images, if in another folder")
+    add("--labels", type=home_path, metavar="DIR", help="true label maps (for fcn and labels)")
     add = parser.add_argument_group("what to score, and with what").add_argument
     scores = f"some of {','.join(FAMILIES)}; default: all that the other options allow"
     add("--scores", type=_families, metavar="LIST", help=scores)
@@ -83,22 +84,25 @@ def _parser() -> argparse.ArgumentParser:
     values = "what index maps hold: class positions or the data set's own values; default: detected"
     add("--label-values", choices=LABEL_VALUES, help=values)
     add(
-        "--datasets", type=Path, metavar="FILE", help="more data sets, in a file like datasets.yaml"
+        "--datasets",
+        type=home_path,
+        metavar="FILE",
+        help="more data sets, in a file like datasets.yaml",
     )
     scorer = "a trained FCN-8s (for fcn); default: the one for --dataset in runs/scorers"
-    add("--scorer", type=Path, metavar="FILE", help=scorer)
+    add("--scorer", type=home_path, metavar="FILE", help=scorer)
     add("--protocol", choices=PROTOCOLS, help="a published protocol for the FCN-score")
     net = "backbone of LPIPS (default: alex)"
     add("--lpips-net", choices=("alex", "vgg", "squeeze"), help=net)
     weights = "weights of the backbone (default: in torch's cache)"
-    add("--lpips-weights", type=Path, metavar="FILE", help=weights)
+    add("--lpips-weights", type=home_path, metavar="FILE", help=weights)
     add = parser.add_argument_group("execution and output").add_argument
     workers = "number of processes (default: one per core); it does not change the scores"
     add("--workers", type=_count, metavar="N", help=workers)
     device = "device for fcn and lpips (default: cpu); with cuda, one process"
     add("--device", choices=("cpu", "cuda"), default="cpu", help=device)
     record = "write the scores, per-image values and settings to FILE"
-    add("--json", type=Path, metavar="FILE", help=record)
+    add("--json", type=home_path, metavar="FILE", help=record)
     return parser
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pix2pix.common.errors import UserError, exit_status
-from pix2pix.common.files import write_whole
+from pix2pix.common.files import home_path, write_whole
 from pix2pix.data.backbones import (
     BACKBONES,
     Convolutions,
@@ -106,9 +106,9 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--from", dest="source", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--from", dest="source", type=home_path, required=True, metavar="FILE")
     parser.add_argument("--net", choices=NAMES, required=True)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default: torch hub's folder")
+    parser.add_argument("--out", type=home_path, metavar="FILE", help="default: torch hub's folder")
     options = parser.parse_args(argv)
     return exit_status(lambda: _write(options), "interrupted: nothing was written")
 

@@ -43,6 +43,7 @@ from experiments.run.launcher import (
 )
 from experiments.run.signals import collected_signals
 from experiments.spec import load_suite, parse_claim, suite_names
+from experiments.tracking.check import check_store
 from experiments.tracking.process import Ending, say, start_mirror, stop_mirror
 from pix2pix.common.errors import UserError
 from pix2pix.config import CellConfig, CellSettings
@@ -137,16 +138,19 @@ def execute(study: Study) -> Ending:
     _check_machine(study.plans)
     for note in check_source(study.entry, options.data_root, study.plans[0].suite.direction):
         say(f"data set {study.entry.name}: {note}")
-    _check_folder("--out", options.out)
-    _check_folder("--reports", options.reports)
+    check_folder("--out", options.out)
+    check_folder("--reports", options.reports)
+    check_store([plan.suite.name for plan in study.plans])
     fingerprint, pairs, labelled = prepare_data(study)
     here = commit()
-    records: list[Path] = []
     planned: dict[str, Job] = {}
     for plan in study.plans:
-        records.append(write_record(plan, fingerprint, options.out, here, pairs, labelled))
         for job in plan_jobs(study, plan, fingerprint, here):
             planned.setdefault(job.digest, job)
+    check_rights(options.out, planned.values())
+    records = [
+        write_record(plan, fingerprint, options.out, here, pairs, labelled) for plan in study.plans
+    ]
     todo = [job for job in planned.values() if state(job).word != "done"]
     todo.sort(key=_priority)
     text = f"{len(planned) - len(todo)} of {len(planned)} jobs are finished; {len(todo)} to do"
@@ -208,6 +212,8 @@ def commit() -> str:
     head = git("rev-parse", "HEAD")
     if head is None:
         return os.environ.get("SOURCE_COMMIT", "unknown")
+    if git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return "unknown"  # installed: the repository around it, if there is one, is another's
     return head + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
 
 
@@ -361,7 +367,46 @@ def few_seeds(plans: Sequence[Plan]) -> str:
     )
 
 
-def _check_folder(option: str, folder: Path) -> None:
+def check_rights(out: Path, jobs: Iterable[Job]) -> None:
+    """UserError if a colleague's files in `out` cannot be read, or written where they must be."""
+    to_read, to_write = [], [out / "mirror.lock", *out.glob("suites/*"), *out.glob("suites/*/*")]
+    to_write += [out / kind for kind in ("cache", "cells", "references", "scorers", "suites")]
+    for job in jobs:
+        to_read += [job.directory, *_content(job.directory)]
+    for path in (p for p in to_read if p.exists()):
+        if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+            raise UserError(_no_right(path, "read", out))
+    for job in (job for job in jobs if state(job).word != "done"):
+        reference = out / "references" / job.reference
+        for folder in (job.directory, reference):
+            to_write += [folder, *_content(folder)]
+        to_write += out.glob(f"scorers/{job.reference}*")
+    for path in (p for p in dict.fromkeys(to_write) if p.exists()):
+        if not os.access(path, os.W_OK):
+            raise UserError(_no_right(path, "written", out))
+
+
+def _content(folder: Path) -> list[Path]:
+    """The entries of a folder; empty if there is none, or if it cannot be listed."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _no_right(path: Path, action: str, out: Path) -> str:
+    try:
+        owner = path.owner()
+    except KeyError:  # of another machine
+        owner = f"user {path.stat().st_uid}"
+    return (
+        f"{path}: belongs to {owner} and cannot be {action} by you: share the folder with a group "
+        f"(each user: umask 002; its owner: chgrp -R GROUP {out}; chmod -R g+rwX {out}), or give a "
+        "folder of your own by --out (for the reports alone: --report-only)"
+    )
+
+
+def check_folder(option: str, folder: Path) -> None:
     """UserError if the folder that an option names cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -126,7 +126,10 @@ def _check_members(path: Path) -> bool:
 def _reason(error: Exception) -> str:
     """Why a file was refused, in one line, without torch's advice to load it unsafely."""
     if isinstance(error, pickle.UnpicklingError):
-        return "it holds more than tensors and plain values; nothing of it was run"
+        return (
+            "it holds more than tensors and plain values; nothing of it was run: save the "
+            "network's state_dict() alone"
+        )
     if isinstance(error, RuntimeError | zipfile.BadZipFile):
         return str(error).partition("\n")[0].partition(". ")[0][:120]
     return "damaged, or not a file of weights"

@@ -12,6 +12,7 @@ import rich.progress
 from rich.console import Console
 
 from pix2pix.common.errors import UserError, exit_status
+from pix2pix.common.files import home_path
 from pix2pix.data.download import download, verify
 from pix2pix.data.layouts import find_pairs
 from pix2pix.data.recognise import located
@@ -51,12 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="decode every image and compare the files with the pin",
     )
     parser.add_argument(
-        "--data-root", metavar="DIR", type=Path, default=Path("data"), help="default: data/"
+        "--data-root", metavar="DIR", type=home_path, default=Path("data"), help="default: data/"
     )
     parser.add_argument(
         "--datasets",
         metavar="FILE",
-        type=Path,
+        type=home_path,
         help="your own data sets, described as in datasets.yaml",
     )
     chosen = parser.parse_args(arguments)

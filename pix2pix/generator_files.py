@@ -2,25 +2,37 @@
 
 The port (junyanz/pytorch-CycleGAN-and-pix2pix) saves `latest_net_G.pth`, a plain state dict of
 nested blocks: a block's submodule is number 1 of the outermost block and number 3 of the others
-(`UnetSkipConnectionBlock` in `models/networks.py`). Only its U-Net with BatchNorm is read.
+(`UnetSkipConnectionBlock` in `models/networks.py`). Only its U-Net with BatchNorm is read, also
+from a safetensors file, from inside a training's checkpoint, and with the prefixes that
+torch.compile, DataParallel and an enclosing module put before its names.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pix2pix.checkpoint import building, fill, read_tensors, rebuild_generator
-from pix2pix.common.errors import UserError, printable
+from pix2pix.common.errors import Unreadable, UserError, printable
 from pix2pix.networks import AlwaysDropout, BatchStatisticsNorm, Generator, PortUNetGenerator
 from pix2pix.translation import PROTOCOLS
 
 DEPTHS = range(5, 11)
 """The port builds `num_downs` 7 (unet_128) and 8 (unet_256); its code accepts 5 and more."""
+
+FIRST = "model.model.0.weight"
+"""The port's name of a U-Net's first tensor; no other tensor's name ends with it."""
+
+WRAPPERS = re.compile(r"(?<![^.])(?:_orig_mod|module)\.")
+"""What torch.compile and DataParallel put into the names of a network or of its parts."""
 
 LISTED = 3
 """How many keys of each kind a refusal names."""
@@ -54,7 +66,7 @@ def open_generator(path: Path, protocol: str = "paper", dropout: bool = True) ->
     Raises:
         UserError: not a checkpoint, not a generator, an unknown layout, or damaged.
     """
-    content = read_tensors(path)
+    content = _read_safetensors(path) if _is_safetensors(path) else read_tensors(path)
     ours = isinstance(content, dict) and "format" in content
     read = _suite_generator if ours else _port_generator
     saved = read(path, content, protocol, dropout)
@@ -107,6 +119,61 @@ def _port_generator(path: Path, content: Any, protocol: str, dropout: bool) -> S
     return SavedGenerator(network, description, (inputs, outputs), side, 0)
 
 
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file begins as safetensors do: the length of a JSON text, then this text.
+
+    False also for a file that cannot be read: whoever reads it next says why.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(9)
+    except OSError:
+        return False
+    return len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; UserError if it is damaged."""
+    try:
+        return load_file(path)
+    except OSError as error:
+        raise Unreadable(f"{path}: cannot be read ({error.strerror or error})") from None
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+def _unwrapped(path: Path | str, content: Mapping[Any, Any]) -> dict[str, Any]:
+    """The one U-Net in a file's content, by the port's plain names.
+
+    The content itself if it holds none: its names are then reported as they are. UserError if it
+    holds several.
+    """
+    found = _networks(content)
+    if len(found) > 1:
+        raise UserError(
+            f"{path}: holds {len(found)} generators, {_first(sorted(found))}: save the state_dict()"
+            " of one in a file of its own"
+        )
+    return next(iter(found.values()), {str(name): value for name, value in content.items()})
+
+
+def _networks(content: Mapping[Any, Any], inside: str = "", levels: int = 3) -> dict[str, Any]:
+    """{where it is: state dict} of every U-Net in the content, at most so many mappings deep."""
+    state = {WRAPPERS.sub("", str(name)): value for name, value in content.items()}
+    found = {}
+    for first in (name for name in state if name == FIRST or name.endswith(f".{FIRST}")):
+        prefix = first.removesuffix(FIRST)
+        found[f"{inside}{prefix}".rstrip(".") or "."] = {
+            name.removeprefix(prefix): value
+            for name, value in state.items()
+            if name.startswith(prefix)
+        }
+    for name, value in state.items():
+        if isinstance(value, Mapping) and levels > 1:
+            found |= _networks(value, f"{inside}{name}.", levels - 1)
+    return found
+
+
 def dropout_sizes(network: Generator, side: int) -> list[int]:
     """The sides of the decoder outputs with dropout, for an image of `side` pixels."""
     layers = [
@@ -156,8 +223,7 @@ def read_port_generator(
     """
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds no state dict of a generator (a {type(content).__name__})")
-    # DataParallel puts `module.` before every name.
-    state = {str(name).removeprefix("module."): value for name, value in content.items()}
+    state = _unwrapped(path, content)
     depth = max((name.count(".model") for name in state), default=0)
     depth = depth if depth in DEPTHS else 8
     layout = port_layout(depth, running_statistics)

@@ -11,7 +11,6 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 from pix2pix.common.errors import UserError, exit_status
-from pix2pix.common.files import file_sha256, naming
+from pix2pix.common.files import file_sha256, home_path, naming
 from pix2pix.common.memory import no_engine, out_of_memory
 from pix2pix.common.tf32 import set_tf32
 from pix2pix.data.decode import (
@@ -79,15 +78,23 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--checkpoint", type=Path, required=True, metavar="FILE", help="the generator")
-    add("--inputs", type=Path, required=True, metavar="DIR", help="8-bit RGB images")
-    add("--out", type=Path, required=True, metavar="DIR", help="receives NAME.png for each input")
+    add("--checkpoint", type=home_path, required=True, metavar="FILE", help="the generator")
+    add("--inputs", type=home_path, required=True, metavar="DIR", help="8-bit RGB images")
+    add(
+        "--out",
+        type=home_path,
+        required=True,
+        metavar="DIR",
+        help="receives NAME.png for each input",
+    )
     add("--protocol", choices=tuple(PROTOCOLS), default="paper", help="default: paper; see below")
     add("--seed", type=int, metavar="N", help="seed of dropout; default: the cell's own, or 0")
     add("--size", type=_size, metavar="HxW", help="resize inputs; default: keep their size")
     fit = "pad: reflect inputs to the next size that fits, and cut the translations off again"
     add("--fit", choices=("pad",), help=fit)
-    add("--datasets", type=Path, metavar="FILE", help="YAML file with the generator's data set")
+    add(
+        "--datasets", type=home_path, metavar="FILE", help="YAML file with the generator's data set"
+    )
     add("--labels", action="store_true", help="inputs are label maps: --size uses nearest pixels")
     add("--side", choices=("left", "right"), help="inputs are side-by-side pairs: translate one")
     add(

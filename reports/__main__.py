@@ -14,7 +14,8 @@ except ModuleNotFoundError as error:  # training works without MLflow
     sys.exit(f"error: reports are read from MLflow; {module} is not installed here")
 
 from experiments.plan import SuiteKey
-from pix2pix.common.errors import UserError
+from pix2pix.common.errors import UserError, mend_streams
+from pix2pix.common.files import home_path
 from reports.pages.compare import PAGE, parse_settings, write_claims, write_comparison
 from reports.write import alone, write_report, writing
 
@@ -52,9 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "the arms the same?",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("reports/out"), metavar="DIR", help="default: %(default)s"
+        "--out",
+        type=home_path,
+        default=Path("reports/out"),
+        metavar="DIR",
+        help="default: %(default)s",
     )
     options = parser.parse_args(arguments)
+    mend_streams()
     try:
         if options.compare is not None:
             return compare(options)

@@ -2,8 +2,11 @@
 
 import contextlib
 import csv
+import io
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -20,6 +23,8 @@ from streets import DATASET, draw_streets
 
 from eval.scorer.file import recorded_sha256
 from experiments.run.journal import read_records, replay
+from pix2pix.common.errors import UserError
+from run_ablations import main, run_suites
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 600
@@ -570,3 +575,94 @@ def test_looking_is_quick(tmp_path, arguments):
     for name in ("losses", "patch_size", "color"):
         assert name in done.stdout
     assert not list(tmp_path.iterdir()), "looking leaves nothing behind"
+
+
+@pytest.mark.parametrize("how", ["python -OO", "stdout closed", "all closed", "stdout in ASCII"])
+def test_no_stdout_is_too_poor(tmp_path, how):
+    """From the checkout and from another folder, whatever the process gets to print on."""
+    python = [sys.executable, *(["-OO"] if how == "python -OO" else [])]
+    closed = {"stdout closed": " >&-", "all closed": " <&- >&- 2>&-"}.get(how, "")
+    environment = dict(os.environ, PYTHONIOENCODING="ascii" if "ASCII" in how else "utf-8")
+    words = shlex.join([*python, str(ROOT / "run_ablations.py"), "--suite", "losses", "--dry-run"])
+    done = subprocess.run(
+        ["sh", "-c", words + closed],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert closed or "L1+cGAN" in done.stdout
+
+
+def test_a_notebooks_stdout_which_is_no_file_will_do(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert main(["--list"]) == 0
+    assert "patch_size" in sys.stdout.getvalue()
+
+
+def test_from_python_bad_input_is_an_error_of_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for options, message in (
+        ({"suites": "patchsize"}, "did you mean patch_size?"),
+        ({"suites": ["losses"], "arms": ["L2"]}, "has no such arm"),
+        ({"suites": "losses", "settings": {"training.stpes": 3}}, "did you mean training.steps?"),
+        ({"suites": "losses", "seeds": 0}, "must be 1 to 1000"),
+        ({"suites": "losses", "seeds": (1, 1)}, "a seed occurs twice"),
+        ({"suites": "losses", "dataset": "camvid"}, "data/camvid"),
+        ({"suites": "losses", "report_only": True}, "nothing was run yet"),
+    ):
+        with pytest.raises(UserError, match=re.escape(message)) as caught:
+            run_suites(**options)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def of_a_colleague(place, tmp_path):
+    """The finished suite, of which nothing may be written; and the words before a command that
+    take root's right to do so all the same."""
+    shutil.copytree(place.folder, tmp_path / "theirs")
+    subprocess.run(["chmod", "-R", "a-w", tmp_path / "theirs"], check=True)
+    rights = "-dac_override,-dac_read_search,-fowner"
+    words = [] if os.geteuid() else ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"]
+    if words and not shutil.which("setpriv"):
+        pytest.skip("root may write everywhere, and there is no setpriv to take that right")
+    yield tmp_path / "theirs", words
+    subprocess.run(["chmod", "-R", "u+w", tmp_path / "theirs"], check=True)
+
+
+def test_reports_need_no_right_to_write_beside_the_runs(place, of_a_colleague, tmp_path):
+    theirs, words = of_a_colleague
+
+    def run(*arguments, **variables):
+        return subprocess.run(
+            [*words, *place.command(*arguments)],
+            cwd=theirs,
+            env=place.environment() | variables,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+
+    done = run("--report-only", "--reports", str(tmp_path / "mine"))
+    assert done.returncode == 0, done.stderr
+    assert "mlflow.db: cannot be written by you: the reports show what it holds" in done.stderr
+    (table,) = (tmp_path / "mine").glob("*/mine/table.md")
+    assert table.read_text() == (place.report() / "table.md").read_text()
+
+    mine = f"sqlite:///{tmp_path}/mine.db"
+    more = [*place.options(steps=25), "--reports", str(tmp_path / "mine")]
+    for arguments, variables, named in (
+        ([*more, "--out", "runs"], {}, "--out runs: cannot be written"),
+        ([*more, "--out", str(tmp_path / "out")], {}, "MLflow's store cannot be written"),
+    ):
+        done = run(*arguments, **variables)
+        assert done.returncode == 2 and named in done.stderr, done.stderr
+    subprocess.run(["chmod", "-R", "u+w", theirs / "runs/cache"], check=True)
+    subprocess.run(["chmod", "u+w", theirs / "runs", theirs / "runs/suites"], check=True)
+    done = run(*more, MLFLOW_TRACKING_URI=mine)
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if "run_ablations.py: " in line]
+    assert "umask" in line and "chgrp" in line and "--out" in line
+    assert not (tmp_path / "mine.db").exists()

@@ -30,6 +30,7 @@ from eval.scorer import cityscapes
 from eval.scorer.fcn8s import STAGES, FCN8s
 from eval.scorer.file import save_scorer
 from pix2pix.common.errors import UserError, exit_status
+from pix2pix.common.files import home_path
 
 # The layers of deploy.prototxt that have weights, and their names in FCN8s.
 MODULES = {
@@ -58,8 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Convert a file; exit status 0, 2 with one line for bad input, or 130 if interrupted."""
     program = "python -m eval.scorer.convert_caffemodel"
     parser = argparse.ArgumentParser(prog=program, description=__doc__)
-    parser.add_argument("caffemodel", type=Path, help="the published fcn-8s-cityscapes.caffemodel")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors")
+    what = "the published fcn-8s-cityscapes.caffemodel"
+    parser.add_argument("caffemodel", type=home_path, help=what)
+    parser.add_argument("--out", type=home_path, required=True, metavar="FILE.safetensors")
     options = parser.parse_args(arguments)
     return exit_status(
         lambda: print(convert(options.caffemodel, options.out)), "interrupted: nothing was written"

@@ -23,6 +23,7 @@ from eval.fcn_score import confusion_matrix, scores
 from eval.scorer.file import load_scorer
 from eval.scorer.train import segment
 from pix2pix.common.errors import UserError, exit_status
+from pix2pix.common.files import home_path
 from pix2pix.data.decode import read_labels, read_rgb
 from pix2pix.data.layouts import images_in
 
@@ -107,10 +108,10 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m eval.scorer.yardstick",
         description="Score real photos, degraded in fixed ways, to see what a scorer can tell.",
     )
-    parser.add_argument("--scorer", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--scorer", type=home_path, required=True, metavar="FILE")
     parser.add_argument(
         "--reference",
-        type=Path,
+        type=home_path,
         required=True,
         metavar="DIR",
         help="a folder with targets/ (photos) and labels/ (index maps, 255 ignored) of one size",

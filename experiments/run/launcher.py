@@ -245,10 +245,14 @@ def worker_environment(threads: int) -> dict[str, str]:
 
 
 def python_path() -> dict[str, str]:
-    """The variable with which another process finds these packages."""
+    """The variables with which another process finds these packages, and not the user's files of
+    the same names: `-m` would look into the current folder first."""
     root = str(Path(__file__).resolve().parents[2])
     paths = (root, os.environ.get("PYTHONPATH"))
-    return {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    return {
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "PYTHONSAFEPATH": "1",
+    }
 
 
 def _listen(slot: int, process: subprocess.Popen, events: queue.Queue) -> None:

@@ -68,8 +68,14 @@ def raise_terminated(*_: object) -> None:
 
 @contextmanager
 def collected_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list during the block, instead of ending the process."""
+    """Collect SIGINT and SIGTERM in a list during the block, instead of ending the process.
+
+    In another thread than the first one, which alone may handle signals, none is collected.
+    """
     received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
     before = [signal.signal(n, lambda number, _: received.append(number)) for n in NUMBERS]
     try:
         yield received

@@ -59,6 +59,11 @@ def mirror_only(out: Path, plans: Sequence[Plan] = ()) -> tuple[Ending, list[Sui
     if missing:
         raise UserError(f"--report-only: nothing was run yet: {missing[0]} holds no suite")
     keys = [read_suite_record(path).key for path in paths]
+    database = database_path(tracking_uri())
+    held = [database, database.parent] if database is not None and database.exists() else []
+    if not all(os.access(path, os.W_OK) for path in held):
+        say(f"{database}: cannot be written by you: the reports show what it holds already")
+        return Ending(0, True), keys
     with collected_signals() as signals:
         tracked = stop_mirror(start_mirror(out, paths), signals)
     if signals:
@@ -133,6 +138,33 @@ def say(text: str) -> None:
 def tracking_uri() -> str:
     """`MLFLOW_TRACKING_URI`, or an SQLite file in the current directory if it is not set."""
     return os.environ.get(VARIABLE, "").strip() or DEFAULT_URI
+
+
+def database_path(uri: str) -> Path | None:
+    """The file behind an SQLite address; None for every other kind of store.
+
+    Raises UserError for an address that SQLAlchemy cannot read or that names no file.
+    """
+    if not uri.startswith("sqlite"):
+        return None
+    from sqlalchemy.engine import make_url  # comes with MLflow
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        database = make_url(uri).database
+    except SQLAlchemyError as error:
+        raise UserError(f"{VARIABLE}: not the address of a store: {uri}") from error
+    if not database or database == ":memory:":
+        raise UserError(f"{VARIABLE}: names no file: {uri}")
+    return Path(database).absolute()
+
+
+def not_ours(experiment: str) -> str:
+    """What is said about somebody else's experiment that has the name of a suite."""
+    return (
+        f"MLflow's experiment {experiment} holds runs of something else: rename it there, run a "
+        f"copy of the suite's .yaml file with another name, or set {VARIABLE} to another store"
+    )
 
 
 def ui_command(uri: str, program: str = "mlflow") -> str:

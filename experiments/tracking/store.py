@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlflow.entities import Run, ViewType
+from mlflow.entities import Experiment, Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking import SEARCH_MAX_RESULTS_THRESHOLD as ALL
 from mlflow.tracking import MlflowClient
 from requests import RequestException
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from experiments.tracking.process import VARIABLE, tracking_uri, without_password
+from experiments.tracking.process import (
+    database_path,
+    not_ours,
+    tracking_uri,
+    without_password,
+)
 from pix2pix.common.errors import UserError
 from pix2pix.common.locks import owning
 
@@ -26,7 +32,7 @@ GROUND_TRUTH = "ground truth"
 """The `arm` tag of the run that holds the scores of the real photos."""
 SCORER = "scorer"
 """The `arm` tag of the run that holds the training of the in-suite FCN-8s."""
-MLFLOW_ERRORS = (MlflowException, SQLAlchemyError, RequestException)
+MLFLOW_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, RequestException)
 """What MLflow raises when the store is away, locked, or of another version."""
 
 
@@ -43,22 +49,6 @@ def store_errors() -> Iterator[None]:
         raise StoreError(f"MLflow: {first_line(error)}") from error
 
 
-def database_path(uri: str) -> Path | None:
-    """The file behind an SQLite address; None for every other kind of store.
-
-    Raises UserError for an address that SQLAlchemy cannot read or that names no file.
-    """
-    if not uri.startswith("sqlite"):
-        return None
-    try:
-        database = make_url(uri).database
-    except SQLAlchemyError as error:
-        raise UserError(f"{VARIABLE}: not the address of a store: {uri}") from error
-    if not database or database == ":memory:":
-        raise UserError(f"{VARIABLE}: names no file: {uri}")
-    return Path(database).absolute()
-
-
 @dataclass(frozen=True)
 class Store:
     """An open MLflow store. `artifacts` is the local artifact folder of an SQLite store."""
@@ -68,8 +58,13 @@ class Store:
     artifacts: Path | None
 
     def experiment(self, suite: str, create: bool = False) -> str | None:
-        """The id of a suite's experiment. If there is none: None, or with `create` a new one."""
+        """The id of a suite's experiment. If there is none: None, or with `create` a new one.
+
+        StoreError with `create` if the experiment of this name is somebody else's.
+        """
         found = self.client.get_experiment_by_name(suite)
+        if found is not None and create:
+            self.check_ours(found)
         if found is None and create:
             location = str(self.artifacts / suite) if self.artifacts else None
             return self.client.create_experiment(suite, artifact_location=location)
@@ -78,6 +73,13 @@ class Store:
         if found.lifecycle_stage != "active":
             self.client.restore_experiment(found.experiment_id)
         return found.experiment_id
+
+    def check_ours(self, experiment: Experiment) -> None:
+        """StoreError if an experiment holds runs, but none of a suite's own."""
+        where, search = [experiment.experiment_id], self.client.search_runs
+        ours = search(where, "tags.role = 'suite'", ViewType.ALL, max_results=1)
+        if not ours and search(where, "", ViewType.ALL, max_results=1):
+            raise StoreError(not_ours(experiment.name))
 
     def experiments(self) -> dict[str, str]:
         """{name: id} of every experiment that is not deleted."""
@@ -93,7 +95,8 @@ class Store:
 def open_store(uri: str | None = None, create: bool = False) -> Store:
     """Open the store; with `create`, make and initialise an SQLite file that does not exist.
 
-    Raises UserError if there is no store to read, StoreError if it cannot be opened.
+    With `create`, a store that was moved or copied gets its artifacts beside it again. Raises
+    UserError if there is no store to read, StoreError if it cannot be opened.
     """
     uri = uri or tracking_uri()
     database = database_path(uri)
@@ -112,7 +115,32 @@ def open_store(uri: str | None = None, create: bool = False) -> Store:
                 f"`mlflow db upgrade {shown}`, or use that version"
             ) from error
         raise StoreError(f"{shown}: cannot be opened: {first_line(error)}") from error
-    return Store(client, uri, database.parent / "mlruns" if database else None)
+    artifacts = database.parent / "mlruns" if database else None
+    if create and database is not None and artifacts is not None:
+        with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+            _move_artifacts(connection, artifacts)
+    return Store(client, uri, artifacts)
+
+
+def _move_artifacts(connection: sqlite3.Connection, artifacts: Path) -> None:
+    """Let our experiments of an SQLite store, and their runs, keep their files below `artifacts`.
+
+    MLflow holds absolute paths and has no call that changes them, so a project that was moved or
+    copied would write to its old place.
+    """
+    held = connection.execute("select experiment_id, name, artifact_location from experiments")
+    for number, name, old in held.fetchall():
+        new = str(artifacts / name)
+        if old == new or not str(old).endswith(f"/{artifacts.name}/{name}"):
+            continue
+        connection.execute(
+            "update experiments set artifact_location = ? where experiment_id = ?", (new, number)
+        )
+        connection.execute(
+            "update runs set artifact_uri = ? || substr(artifact_uri, ?) "
+            "where experiment_id = ? and substr(artifact_uri, 1, ?) = ?",
+            (new, len(old) + 1, number, len(old) + 1, f"{old}/"),
+        )
 
 
 def writing(uri: str) -> AbstractContextManager[object]:
@@ -131,7 +159,7 @@ def writing(uri: str) -> AbstractContextManager[object]:
 def alone(lock: Path) -> Iterator[None]:
     """Hold a lock file; StoreError if another process holds it for more than LOCK_SECONDS.
 
-    A folder that is read-only needs no lock: no suite can run in it.
+    A folder, or a lock, that we cannot write needs no lock: we run no suite there.
     """
     began = time.monotonic()
 
@@ -139,7 +167,7 @@ def alone(lock: Path) -> Iterator[None]:
         if time.monotonic() - began > LOCK_SECONDS:
             raise StoreError(f"{lock}: held by {owner or 'another process'}")
 
-    if not os.access(lock.parent, os.W_OK):
+    if not os.access(lock.parent, os.W_OK) or (lock.exists() and not os.access(lock, os.W_OK)):
         yield
         return
     with owning(lock, give_up):

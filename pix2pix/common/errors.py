@@ -1,5 +1,7 @@
 """The errors with which a command stops with one line instead of a traceback."""
 
+import io
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -39,11 +41,23 @@ class Interrupted(Exception):
     """A stop was requested; everything that is needed to continue is on disk."""
 
 
+def mend_streams() -> None:
+    """Let stdout and stderr replace the letters that their encoding lacks, such as `×` in ASCII,
+    and open those that are closed; a notebook's, which are no files, stay as they are."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed: takes the number too, or the next file to be opened would
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def exit_status(action: Callable[[], object], interrupted: str) -> int:
     """Carry out a command; its exit status, with one line on stderr where it is not 0.
 
     2 for bad input (UserError, OSError), 130 if interrupted, with the line `interrupted`.
     """
+    mend_streams()
     try:
         action()
     except UserError as error:

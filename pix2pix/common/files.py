@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import hashlib
 import json
@@ -51,6 +52,17 @@ def naming(path: Path) -> Iterator[None]:
         if error.errno is None:
             raise
         raise type(error)(error.errno, os.strerror(error.errno), str(path)) from error
+
+
+def home_path(text: str) -> Path:
+    """A path of the command line, in which `~` or `~NAME` at the beginning is a home folder.
+
+    A shell does the same, but not behind `--option=`. ArgumentTypeError if there is no such user.
+    """
+    path = os.path.expanduser(text)
+    if text.startswith("~") and path == text:
+        raise argparse.ArgumentTypeError(f"{text}: no such home folder (a file ~x here: ./~x)")
+    return Path(path)
 
 
 def make_folder(folder: Path) -> None:

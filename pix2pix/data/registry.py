@@ -27,7 +27,8 @@ from pydantic import (
 from pix2pix.common.errors import UserError
 from pix2pix.common.yaml_files import closest, describe, load_yaml
 
-REGISTRY = Path(__file__).resolve().parents[2] / "datasets.yaml"
+REGISTRY = Path(__file__).resolve().with_name("datasets.yaml")
+"""A link to the one beside run_ablations.py; in a wheel a copy of it."""
 SPLITS = ("train", "val", "test")
 IGNORED = 255
 """Value in label arrays for pixels of no class."""

@@ -187,20 +187,20 @@ def test_a_database_that_another_process_holds_stops_nothing(study, whole):
 
 
 @pytest.mark.long
-def test_a_corrupted_database_is_one_line_and_is_rebuilt_by_one_command(study, whole):
+def test_a_corrupted_database_is_one_line_before_the_training_and_a_new_one_is_filled(study, whole):
     database = study.folder / "mlflow.db"
     content = bytearray(database.read_bytes())
     content[:4096] = b"\xa5" * 4096
     database.write_bytes(content)
     ended = study.run()
-    assert ended.status == 1, ended
+    assert ended.status == 2, ended
     assert "Traceback" not in ended.said
     telling = [line for line in ended.said.splitlines() if "not a database" in line]
     assert telling and "mlflow.db" in "".join(telling), ended.said
-    assert differences(whole.facts, facts(study)) == [], "every cell is done all the same"
 
     for path in study.folder.glob("mlflow.db*"):
         path.unlink()
-    ended = study.run("--report-only")
+    ended = study.run()
     assert ended.status == 0, ended
+    assert differences(whole.facts, facts(study)) == []
     assert differences(whole.mirrored, mirrored(database)) == []

@@ -43,6 +43,7 @@ from record_readers import (
     read_scorer,
     read_scores,
     read_suite_record,
+    read_weights,
     ready,
     ready_for_caffe,
 )
@@ -139,6 +140,12 @@ READERS: dict[str, Reader] = {
         read_generator,
         "generator.pt",
         lay=lambda _: ready("torch._dynamo"),  # torch imports it on first use, and it probes /tmp
+    ),
+    "weights": Reader(
+        stored.weight_files,
+        read_weights,
+        "latest_net_G.pth",
+        lay=lambda _: ready("torch._dynamo"),
     ),
     "scorer": Reader(stored.scorer_files, read_scorer, "scorer.safetensors"),
     "journal": Reader(lambda _: recorded.journals(), read_journal, "journal.jsonl"),

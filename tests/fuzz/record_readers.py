@@ -27,6 +27,12 @@ def read_generator(path: Path) -> None:
         network(torch.zeros(1, content["channels"][0], height, width))
 
 
+def read_weights(path: Path) -> None:
+    from pix2pix.generator_files import open_generator
+
+    assert open_generator(path).multiple == 32
+
+
 def read_scorer(path: Path) -> None:
     import torch
 

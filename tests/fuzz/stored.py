@@ -16,6 +16,7 @@ import torch
 from documents import odd, spoiled
 from hypothesis import strategies as st
 from mutations import mutated
+from safetensors.torch import save
 
 CANARY = "fuzz-was-here"
 """The file that every payload would make in the working folder, if it ran."""
@@ -166,6 +167,45 @@ def checkpoint_files(folder: Path) -> st.SearchStrategy[bytes]:
         malicious,
         mutated(payloads(), most=1).map(archived),
         st.sampled_from(_bombs()),
+    )
+
+
+@functools.cache
+def port_weights() -> dict[str, torch.Tensor]:
+    """The weights of a small U-Net by the PyTorch port's names."""
+    from pix2pix.generator_files import port_layout
+    from pix2pix.networks import PortUNetGenerator
+
+    ours = PortUNetGenerator(3, 3, 1, 5, 0.5).state_dict()
+    return {theirs: ours[name].clone() for name, theirs in port_layout(5).items()}
+
+
+def weight_files(_: Path) -> st.SearchStrategy[bytes]:
+    """Other people's weights: prefixes, dictionaries and safetensors, whole and damaged."""
+    state = port_weights()
+    prefixes = ("", "module.", "_orig_mod.", "netG.", "netD.model.", ".", "a\nb.")
+
+    def under(words: list[str]) -> dict[str, torch.Tensor]:
+        return {"".join(words) + name: tensor for name, tensor in state.items()}
+
+    named = st.lists(st.sampled_from(prefixes), max_size=3).map(under)
+    keys = st.sampled_from(("state_dict", "model", "netG", "ema", "format", 0, None, ("a", 1)))
+    nested = st.recursive(
+        named, lambda inner: st.dictionaries(keys, st.one_of(inner, odd), max_size=3), max_leaves=4
+    )
+    packed = save(under(["_orig_mod."]))
+    length = struct.unpack("<Q", packed[:8])[0]
+    header, body = json.loads(packed[8 : 8 + length]), packed[8 + length :]
+
+    def repacked(document: Any) -> bytes:
+        text = json.dumps(document).encode()
+        return struct.pack("<Q", len(text)) + text + body
+
+    return st.one_of(
+        nested.map(_saved),
+        named.map(save),
+        mutated([packed, save(state)]),
+        spoiled(st.just(header)).map(repacked),
     )
 
 

@@ -3,6 +3,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from pix2pix.common.errors import UserError
@@ -146,6 +147,62 @@ def test_other_channels_are_read_from_the_file(tmp_path):
     assert saved.channels == (1, 3) and saved.multiple == 128 and saved.seed == 0
 
 
+def under(prefix, state=None):
+    return {f"{prefix}{name}": value for name, value in (state or whole()).items()}
+
+
+def whole():
+    return trained(7, width=2).state_dict()
+
+
+WRAPPED = {
+    "compiled": lambda: under("_orig_mod."),
+    "compiled, then DataParallel": lambda: under("module._orig_mod."),
+    "compiled inside": lambda: {
+        k.replace("model.", "model._orig_mod.", 1): v for k, v in under("").items()
+    },
+    "DataParallel inside": lambda: {
+        k.replace("model.", "model.module.", 1): v for k, v in under("").items()
+    },
+    "of an enclosing module": lambda: under("netG.") | under("netD.", discriminator()),
+    "Lightning's": lambda: {
+        "epoch": 3,
+        "state_dict": under("netG._orig_mod.") | under("netD.", discriminator()),
+        "optimizer_states": [optimiser()],
+        "hyper_parameters": {"lr": 2e-4},
+    },
+    "state_dict": lambda: {"state_dict": whole()},
+    "model": lambda: {"model": under("module."), "step": 7},
+    "netG": lambda: {"netG": whole(), "netD": discriminator()},
+    "two deep": lambda: {"state_dict": {"netG": whole(), "netD": discriminator()}},
+}
+
+
+@pytest.mark.parametrize("how", [*WRAPPED, "safetensors", "compiled safetensors"])
+def test_whole_weights_are_read_whatever_is_around_them(tmp_path, how):
+    if how.endswith("safetensors"):
+        state = under("_orig_mod.") if how.startswith("compiled") else whole()
+        save_file(dict(state), tmp_path / "variant.safetensors")
+        saved = open_generator(tmp_path / "variant.safetensors", "port-eval")
+    else:
+        saved = open_variant(WRAPPED[how](), tmp_path, protocol="port-eval")
+    plain = open_variant(whole(), tmp_path, protocol="port-eval")
+    assert saved.description == plain.description
+    expected = plain.network.state_dict()
+    for name, tensor in saved.network.state_dict().items():
+        assert torch.equal(tensor, expected[name])
+
+
+def test_damaged_safetensors_are_one_line(tmp_path):
+    save_file(dict(whole()), tmp_path / "whole.safetensors")
+    content = (tmp_path / "whole.safetensors").read_bytes()
+    path = tmp_path / "cut.safetensors"
+    for damaged in (content[:-5], content[:40], content[:8] + b"{" * 100):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"cut\.safetensors: not a readable safetensors file"):
+            open_generator(path)
+
+
 def without(key):
     state = trained(7, width=2).state_dict()
     del state[key]
@@ -191,7 +248,18 @@ REFUSED = {
     ),
     "our D": (lambda: PatchDiscriminator(width=2).state_dict(), "has 'layers.0.weight'"),
     "optimiser": (optimiser, r"lacks .*; has 'state', 'param_groups'$"),
-    "in a dictionary": (lambda: {"netG": trained(7, 2).state_dict()}, "lacks .*; has 'netG'$"),
+    "two generators": (
+        lambda: {"netG": trained(7, 2).state_dict(), "ema": trained(7, 2).state_dict()},
+        r"holds 2 generators, 'ema', 'netG': save the state_dict\(\) of one in a file of its own$",
+    ),
+    "two generators with prefixes": (
+        lambda: under("netG_A.") | under("netG_B."),
+        "holds 2 generators, 'netG_A', 'netG_B'",
+    ),
+    "in too many dictionaries": (
+        lambda: {"a": {"b": {"c": trained(7, 2).state_dict()}}},
+        "lacks .*; has 'a'$",
+    ),
     "a list": (lambda: [torch.zeros(1)], "holds no state dict of a generator"),
     "empty": (dict, "lacks 'model.model.0.weight'"),
     "one key less": (

@@ -1,4 +1,5 @@
 import hashlib
+import io
 import json
 import os
 
@@ -72,6 +73,13 @@ def test_our_generator_translates_with_its_own_seed(place, capsys):
         "3 translations in out",
     ]
     assert said.err == "", "quiet where there is no terminal"
+
+
+def test_an_ascii_terminal_is_no_error(place, monkeypatch):
+    said = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(said, encoding="ascii"))
+    assert run() == 0
+    assert b"at 32?32 with seed 4" in said.getvalue()
 
 
 def test_the_ports_generator_writes_the_ports_bytes(place, capsys):
@@ -360,7 +368,7 @@ BAD = {
         lambda p: torch.save(Payload(), p / "bad.pt"),
         {"checkpoint": "bad.pt"},
         "bad.pt: not a readable checkpoint (it holds more than tensors and plain values;"
-        " nothing of it was run)",
+        " nothing of it was run: save the network's state_dict() alone)",
     ),
     "NaN": (
         lambda p: damaged(p, "nan.pt", no_number),

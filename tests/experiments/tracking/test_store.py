@@ -9,10 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import recorded_runs as recorded
+from mlflow.tracking import MlflowClient
+from store_contents import files
 
-from experiments.tracking.process import DEFAULT_URI, tracking_uri, ui_command
+from experiments.tracking.mirror import mirror
+from experiments.tracking.process import DEFAULT_URI, database_path, tracking_uri, ui_command
 from experiments.tracking.reader import list_suites
-from experiments.tracking.store import StoreError, database_path, open_store, writing
+from experiments.tracking.store import StoreError, open_store, writing
 from pix2pix.common.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -87,3 +91,32 @@ def test_where_the_store_is_and_how_to_look_into_it(monkeypatch: pytest.MonkeyPa
 def test_asking_for_the_address_does_not_import_mlflow() -> None:
     code = "import sys, experiments.tracking.process; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_a_project_that_was_moved_keeps_its_artifacts_beside_its_store(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "moved, with a space"
+    old.mkdir()
+    store = store.rename(old / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}")
+    out = old / "runs"
+    recorded.cell(out, "aaa", 1, {"pixel.l1": 0.1})
+    recorded.suite_record(out, [("70x70", 1, "aaa")], reference=None)
+    mirror(out)
+    before = files(store)
+    old.rename(new)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{new}/mlflow.db")
+    recorded.cell(new / "runs", "bbb", 2, {"pixel.l1": 0.2})
+    recorded.suite_record(new / "runs", [("70x70", 1, "aaa"), ("70x70", 2, "bbb")], reference=None)
+    command = [sys.executable, "-m", "experiments.tracking.mirror", "--out", str(new / "runs")]
+    # A new process, as after a move: MLflow keeps the places of artifacts in memory.
+    subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=True)
+    assert not old.exists(), "the old place is not made again"
+    assert before and set(before) < set(files(new / "mlflow.db"))
+    client = MlflowClient()
+    runs = client.search_runs([client.get_experiment_by_name("patch_size").experiment_id])
+    assert len(runs) == 3
+    for run in runs:
+        assert run.info.artifact_uri == f"{new}/mlruns/patch_size/{run.info.run_id}/artifacts"
+        assert client.list_artifacts(run.info.run_id)

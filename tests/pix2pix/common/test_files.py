@@ -1,8 +1,19 @@
+import argparse
 import errno
+from pathlib import Path
 
 import pytest
 
-from pix2pix.common.files import parse_json, read_json, replacing, set_aside, write_whole
+from pix2pix.common.files import (
+    home_path,
+    parse_json,
+    read_json,
+    replacing,
+    set_aside,
+    write_whole,
+)
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_json_is_read(tmp_path):
@@ -51,3 +62,14 @@ def test_an_unusable_file_is_set_aside_over_an_earlier_one(tmp_path):
         assert set_aside(tmp_path / "a.pt") == tmp_path / "a.pt.damaged"
     assert [one.name for one in tmp_path.iterdir()] == ["a.pt.damaged"]
     assert (tmp_path / "a.pt.damaged").read_text() == "second"
+
+
+def test_a_tilde_is_the_home_folder_in_every_option(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert home_path("~/x") == Path("/home/me/x") and home_path("~") == Path("/home/me")
+    assert home_path("./~x") == Path("~x") and home_path("a/~") == Path("a/~")
+    with pytest.raises(argparse.ArgumentTypeError, match="~nobody-at-all/x: no such home folder"):
+        home_path("~nobody-at-all/x")
+    for package in ("pix2pix", "eval", "reports"):
+        for path in (ROOT / package).rglob("*.py"):
+            assert "type=Path" not in path.read_text(), f"{path}: use home_path"
