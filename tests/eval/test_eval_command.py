@@ -191,8 +191,11 @@ def test_every_number_of_the_jpeg_warning_stands_in_the_table_of_effects():
         cells = [cell.strip() for cell in measured.split("|")[2:-1]]
         if "JPEG" in row:
             assert "{}/{}/{} in FCN-score".format(*cells[:3]) in JPEG_EFFECT
-            assert "to {}, {} and {} in color.L, a and b".format(*cells[3:6]) in JPEG_EFFECT
-            assert "L1 {}, PSNR {} dB, SSIM {}.".format(*cells[6:]) in JPEG_EFFECT
+            assert "to {}, {} and {} in color.L, a and b".format(*cells[4:7]) in JPEG_EFFECT
+            assert (
+                "LPIPS {}, L1 {}, PSNR {} dB, SSIM {}.".format(*cells[3:4], *cells[7:])
+                in JPEG_EFFECT
+            )
         else:
             assert "go from {}/{}/{} to ".format(*cells[:3]) in JPEG_EFFECT
 
