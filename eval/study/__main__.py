@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -102,33 +101,22 @@ def serve(options: argparse.Namespace) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    import uvicorn
-
     from eval.study.answers import Answers
     from eval.study.images import Images
     from eval.study.server import make_app
+    from pix2pix.common import web
 
     study = _study(options)
     images = Images(options.out, study)
-    with _listening(options.host, options.port) as listener:
+    with web.listen(options.host, options.port) as listener:
         token = _token(options.out)
         reader, writer = (Answers(options.out, study) for _ in range(2))
-        host, port = listener.getsockname()[:2]
-        address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        address = web.address(listener)
         print(f"{len(study.names)} images, arms {', '.join(study.arms)}")
         print(f"for participants: {address}\nfor you:          {address}admin?token={token}")
         print("behind a proxy, send its address instead; Ctrl-C stops the server", flush=True)
         app = make_app(study, images, reader, writer, token)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
-        uvicorn.Server(config).run(sockets=[listener])
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=1024)
-    except (OSError, OverflowError) as error:
-        raise UserError(f"--host {host} --port {port}: {error}") from None
+        web.serve(app, listener)
 
 
 def _token(folder: Path) -> str:

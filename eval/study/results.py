@@ -53,7 +53,12 @@ def text(study: Study, results: Results) -> str:
     rows = table(study, results)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    lines += ["", "± is the 95 % t-interval over participants; then 95 % bootstrap intervals.", ""]
+    lines += [
+        "",
+        "± is the 95 % t-interval over participants; then 95 % bootstrap intervals.",
+        "Table numbers are those of arXiv v3.",
+        "",
+    ]
     lines += map(sentence, results.comparisons)
     lines += ["", "Left out, by rules fixed beforehand:"]
     lines += [f"  {count}: {rule}" for rule, count in results.excluded]

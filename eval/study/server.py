@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import os
 import secrets
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
 from eval.study.answers import Answer, Answers, Participant, Recorded, Side, completion_code
 from eval.study.design import SHOWN_MS, Study
 from eval.study.images import Images
+from pix2pix.common import web
 
 COOKIE = "participant"
 COOKIE_SECONDS = 60 * 60 * 24 * 60
@@ -30,14 +29,6 @@ MOST_BYTES = 2000
 """Of a request's body."""
 PAGES = Path(__file__).parent / "pages"
 STATIC = {"study.css": "text/css", "trial.js": "text/javascript"}
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; img-src 'self' blob: data:; script-src 'self';"
-    " style-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none';"
-    " frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
 Milliseconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
 
@@ -100,6 +91,8 @@ class Server:
     writer: GroupCommit
     token: str
     """Of the admin page."""
+    encoding: asyncio.Semaphore
+    """As many pairs at a time as there are cores, so that answers never wait behind many."""
 
     async def consent(self, request: Request) -> Response:
         """The first page; a participant who comes back goes on where they stopped."""
@@ -148,8 +141,9 @@ class Server:
         if trial != participant.answered or trial >= self.study.total:
             raise HTTPException(409, "not the current trial")
         number, arm = participant.number, participant.arm
-        content = await run_in_threadpool(self.images.pair, number, arm, self.study, trial)
-        return Response(content, media_type="image/png")
+        async with self.encoding:
+            content = await run_in_threadpool(self.images.pair, number, arm, self.study, trial)
+        return Response(content, media_type="image/webp")
 
     async def answer(self, request: Request) -> Response:
         """Record an answer; sent again, it changes nothing. Only practice trials are judged."""
@@ -214,9 +208,10 @@ class Server:
 
 def make_app(study: Study, images: Images, reader: Answers, writer: Answers, token: str) -> ASGIApp:
     """The ASGI application of a study; `reader` and `writer` are two connections."""
-    server = Server(study, images, reader, GroupCommit(writer), token)
+    encoding = asyncio.Semaphore(os.cpu_count() or 1)
+    server = Server(study, images, reader, GroupCommit(writer), token, encoding)
     get, post = ["GET"], ["POST"]
-    routes = [
+    routes: list[BaseRoute] = [
         Route("/", server.consent, methods=get),
         Route("/begin", server.begin, methods=post),
         Route("/trials", server.trials, methods=get),
@@ -227,50 +222,7 @@ def make_app(study: Study, images: Images, reader: Answers, writer: Answers, tok
         Route("/admin/answers.csv", server.export, methods=get),
         Route("/static/{name}", server.static, methods=get),
     ]
-    return Guard(Starlette(routes=routes, exception_handlers={HTTPException: _refusal}))
-
-
-class Guard:
-    """Adds the security headers, and refuses long bodies before they are read."""
-
-    def __init__(self, app: ASGIApp, most_bytes: int = MOST_BYTES) -> None:
-        self._app = app
-        self._most = most_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        await self._app(scope, self._limited(receive), _with_headers(send))
-
-    def _limited(self, receive: Receive) -> Callable[[], Awaitable[Message]]:
-        seen = 0
-
-        async def limited() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self._most:
-                raise HTTPException(413, f"more than {self._most} bytes")
-            return message
-
-        return limited
-
-
-def _with_headers(send: Send) -> Send:
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            added = [(k.lower().encode(), v.encode()) for k, v in HEADERS.items()]
-            message["headers"] = [*message["headers"], *added]
-        await send(message)
-
-    return sending
-
-
-async def _refusal(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    text = json.dumps({"error": error.detail})
-    return Response(text, error.status_code, error.headers, media_type="application/json")
+    return web.make_app(routes, MOST_BYTES)
 
 
 _TEMPLATES = Environment(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import arguments, paint, running
+from served_study import arguments, paint, running
 
 from eval.study.answers import Answers
 from eval.study.design import Study

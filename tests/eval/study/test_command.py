@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ARMS, ROOT, arguments, paint, running
 from PIL import Image
+from served_study import ARMS, ROOT, arguments, paint, running
 
 from eval.study.__main__ import main
 from eval.study.design import Study
@@ -38,7 +38,7 @@ def test_serve_keeps_the_study_and_goes_on_with_it(tmp_path, images):
     command = ["eval.study", *map(str, serve(out, images, "--size=12", "--title=Which?"))]
     with running(command) as server:
         first = server.lines
-        assert server.stop() == 130
+        assert server.stop() in (0, 130)
         shutil.rmtree(images)  # the study has the pixels
         server._command = [*server._command[:3], "serve", f"--out={out}"]
         server.start()

@@ -6,8 +6,8 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import arguments, paint, running
 from crowd import crowd
+from served_study import arguments, paint, running
 
 from eval.study.answers import DATABASE, Answers
 from eval.study.design import Study
@@ -33,7 +33,7 @@ def survives(tmp_path, people, trials, images, look, think, kills, size, figures
         seconds = server.cpu_seconds()
         answers = Answers(out, Study.read(out))
         table = answers.table()
-        assert server.stop() == 130  # as Ctrl-C
+        assert server.stop() in (0, 130)  # 0 where a shell made SIGINT ignored
     assert len(persons) == people
     assert len(table) == people * trials
     by_code = {person.code: person for person in persons}
