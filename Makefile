@@ -30,7 +30,7 @@ faults-long: install    ## the same at 500 points: two hours
 	FAULTS_POINTS=500 FAULTS_AT_ONCE=2 $(BIN)/python -m pytest -rA tests/faults
 
 study: install          ## the pages for people at full length, in Chromium: ten minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long tests/eval/study
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long tests/eval/study tests/pix2pix
 
 fuzz:                   ## 10,000 inputs for every reader of outside files: an hour on one core
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/run.py

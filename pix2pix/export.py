@@ -251,9 +251,9 @@ def open_exported(path: Path) -> SavedGenerator:
             (inputs, outputs),
             1,
             int(known["seed"]),
-            (height, width),
             dataset=str(known["dataset"]),
             direction=str(known["direction"]),
+            size=(height, width),
         )
     except (ValueError, LookupError, TypeError, RuntimeError):
         raise UserError(f"{path}: is an ONNX file that pix2pix.export did not write") from None
