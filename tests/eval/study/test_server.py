@@ -212,3 +212,13 @@ def fuzzed(study_server):
     session.mine = session.cookies["participant"]
     session.cookies.clear()
     return session
+
+
+def test_behind_a_proxy_with_tls_the_cookie_is_secure_and_addresses_are_relative(study_server):
+    sent = requests.post(
+        f"{study_server.address}begin",
+        headers={"X-Forwarded-Proto": "https", "Host": "example.org"},
+        allow_redirects=False,
+    )
+    assert "Secure" in sent.headers["set-cookie"] and "HttpOnly" in sent.headers["set-cookie"]
+    assert sent.headers["location"] == "trials"
