@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -48,7 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--size", type=_size, metavar="HxW", help="of the drawing; default: as trained")
     add("--device", choices=("cpu", "cuda"), help="default: a GPU if there is one")
-    add("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="default: all cores")
+    threads = "CPU threads; default 1, which is fast enough and shares a busy machine best"
+    add("--threads", type=int, default=1, metavar="N", help=threads)
     add("--host", default="127.0.0.1", help="default: %(default)s, this machine alone")
     add("--port", type=int, default=8001, metavar="N", help="default: %(default)s")
     return parser

@@ -137,9 +137,10 @@ canvas.addEventListener("pointermove", (event) => {
 });
 function release() {
   if (!last) return;
-  if (corner) rectangle(corner, last);
+  const pending = corner;
+  if (pending) rectangle(pending, last);
   corner = last = null;
-  update(true);
+  update(Boolean(pending));
 }
 canvas.addEventListener("pointerup", release);
 canvas.addEventListener("pointercancel", release);

@@ -49,7 +49,7 @@ def served(*arguments):
     """The demo of these options on a free port, in a thread; gives its address."""
     import uvicorn
 
-    app = make_demo(load_demo(_parser().parse_args([*map(str, arguments), "--threads=1"])))
+    app = make_demo(load_demo(_parser().parse_args([*map(str, arguments)])))
     with web.listen("127.0.0.1", 0) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -227,11 +227,10 @@ def test_keys_and_fingers_draw(demo, chromium):  # noqa: F811
 @pytest.mark.long
 @pytest.mark.parametrize(("size", "depth", "limit"), [(128, 7, 0.3), (256, 8, 1.0)])
 def test_a_stroke_is_answered_in_time(tmp_path, chromium, figures, size, depth, limit):  # noqa: F811
-    """From the end of a stroke to the new picture, with the paper's width on all cores; the median
-    of 20 strokes, and the processor time, which does not depend on what else the machine does."""
+    """From the beginning of a stroke to the new picture, with the paper's width on one core; the
+    median of 20 strokes, or the processor time, which does not depend on what else runs here."""
     save(tmp_path / "g.pt", width=64, size=size, depth=depth)
     with served("--checkpoint", tmp_path / "g.pt") as address:
-        torch.set_num_threads(2)
         spent, waited = [], []
         with watched(chromium, address) as page:
             result(page)
@@ -249,4 +248,4 @@ def test_a_stroke_is_answered_in_time(tmp_path, chromium, figures, size, depth, 
         f"a stroke at {size} pixels: {1000 * median:.0f} ms (at most {1000 * most:.0f}),"
         f" {1000 * np.median(spent):.0f} ms of processor time"
     )
-    assert median <= limit or np.median(spent) / 2 <= limit
+    assert min(median, float(np.median(spent))) <= limit
