@@ -155,6 +155,8 @@ def _study(options: argparse.Namespace) -> Study:
     else:
         if not options.arm or not options.real:
             raise UserError("a new study needs --arm NAME=DIR and --real DIR, or --suite")
+        if options.dataset or options.profile or options.only:
+            raise UserError("--dataset, --profile and --only: are for --suite")
         real, arms = options.real, dict(options.arm)
         if len(arms) < len(options.arm):
             raise UserError("--arm: two arms have the same name")

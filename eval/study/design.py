@@ -111,5 +111,5 @@ def default_consent(practice: int, trials: int) -> str:
 
 
 def timing_failed(shown_ms: float | None) -> bool:
-    """Whether a pair was not shown for one second; None: the browser could not tell."""
+    """Whether a pair was not shown for one second; None: the browser was too slow to tell."""
     return shown_ms is None or abs(shown_ms - SHOWN_MS) > TOLERANCE_MS

@@ -7,6 +7,7 @@ const at = (id) => document.getElementById(id);
 const PRACTICE = Number(session.dataset.practice);
 const TOTAL = Number(session.dataset.total);
 const SHOWN_MS = Number(session.dataset.shownMs);
+const MOST_FRAME_MS = 50;
 const PAUSE_MS = 500; // between an answer and the next pair
 const canvases = [at("pictureA"), at("pictureB")];
 const choices = { A: at("choiceA"), B: at("choiceB") };
@@ -84,21 +85,24 @@ async function load(trial) {
   pair.close();
 }
 
-// Returns for how long the pair was on the screen, by the times of the frames, in milliseconds.
+// Returns for how long the pair was on the screen, by the times of the frames, in milliseconds; null
+// if a frame at its beginning or end took so long that nobody can say.
 async function show() {
   await frame();
   const begin = await frame();
   at("pictures").classList.add("shown");
-  let now = begin;
-  let last = begin;
+  let now = await frame();
+  let last = now;
   let half = 8;
+  const first = now - begin;
   while (now - begin < SHOWN_MS - half) {
     now = await frame();
     half = Math.min(now - last, 40) / 2;
     last = now;
   }
   at("pictures").classList.remove("shown");
-  return now - begin;
+  const after = (await frame()) - now;
+  return Math.max(first, after) > MOST_FRAME_MS ? null : now - begin;
 }
 
 async function choose() {

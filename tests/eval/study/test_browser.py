@@ -11,7 +11,7 @@ import pytest
 from served_study import arguments, paint, running
 
 from eval.study.answers import Answers
-from eval.study.design import Study
+from eval.study.design import Study, timing_failed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -70,7 +70,7 @@ def test_a_session_with_a_reload_in_the_middle(study_server, chromium):  # noqa:
     rows = table_of(study_server.out).query(f"code == '{code}'")
     assert "".join(rows.choice) == "ABBAB"
     assert rows.answer_ms.between(0, 60_000).all()
-    assert (rows.shown_ms > 950).all()
+    assert (rows.shown_ms.dropna() > 950).all()
 
 
 def test_a_phone_shows_everything_without_scrolling(study_server, chromium):  # noqa: F811
@@ -127,9 +127,13 @@ def test_a_hundred_trials_are_shown_for_one_second(tmp_path, chromium, figures):
                 seen += page.evaluate("window.seen")
     shown = table_of(tmp_path / "study").shown_ms.to_numpy()
     assert len(shown) == len(seen) == 100
-    off = np.abs(np.array([*shown, *seen]) - 1000)
+    told = np.isfinite(shown)  # the others are marked: a frame beside them was too late
+    observed = np.array(seen)[told]
     figures.append(
-        f"one second over 100 trials: {shown.min():.0f} to {shown.max():.0f} ms by the page,"
-        f" {min(seen):.0f} to {max(seen):.0f} ms as observed"
+        f"one second over 100 trials, {(~told).sum()} of them marked:"
+        f" {shown[told].min():.0f} to {shown[told].max():.0f} ms by the page,"
+        f" {observed.min():.0f} to {observed.max():.0f} ms as observed"
     )
-    assert off.max() <= 50
+    failed = np.array([timing_failed(value) for value in shown[told]])
+    assert (abs(observed[~failed] - 1000) <= 50).all()
+    assert failed.sum() + (~told).sum() <= 10  # more only on a machine that is very busy

@@ -81,6 +81,7 @@ def test_images_of_different_sizes(tmp_path, images, capsys):
         (["--real", "nowhere"], "nowhere"),
         (["--consent", "nowhere.txt"], "nowhere.txt"),
         (["--suite", "losses"], "--dataset"),
+        (["--only", "L1"], "are for --suite"),
         (["--host", "256.1.1.1"], "--host 256.1.1.1"),
     ],
 )
