@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from pix2pix.common.errors import UserError, exit_status, printable
-from pix2pix.common.files import file_sha256, make_folder
+from pix2pix.common.files import file_sha256, home_path, make_folder
 from pix2pix.generator_files import SavedGenerator, open_generator
 from pix2pix.networks import AlwaysDropout, BatchStatisticsNorm, Down, Up
 from pix2pix.translation import noise_seed
@@ -69,9 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     files = "generator.pt, or latest_net_G.pth of the PyTorch port"
-    add("--checkpoint", type=Path, required=True, metavar="FILE", help=files)
+    add("--checkpoint", type=home_path, required=True, metavar="FILE", help=files)
     add("--format", choices=("onnx",), default="onnx", help="default: %(default)s")
-    add("--out", type=Path, metavar="FILE", help="default: beside the checkpoint")
+    add("--out", type=home_path, metavar="FILE", help="default: beside the checkpoint")
     add("--noise", choices=("input", "fixed"), default="input", help="default: input; see below")
     add("--seed", type=int, metavar="N", help="of fixed noise; default: the cell's own, or 0")
     add("--size", type=_size, metavar="HxW", help="of the images; default: as trained")

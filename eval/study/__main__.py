@@ -14,7 +14,7 @@ from pathlib import Path
 from eval.study.design import PRACTICE, SETTINGS, TRIALS, Study, default_consent
 from eval.study.published import SPREAD, published_for
 from pix2pix.common.errors import UserError, exit_status
-from pix2pix.common.files import make_folder, write_whole
+from pix2pix.common.files import home_path, make_folder, write_whole
 from pix2pix.common.locks import Ownership
 
 TOKEN = "admin_token"
@@ -52,16 +52,33 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("serve", help="run the study's web pages", allow_abbrev=False)
     command.set_defaults(run=serve)
     add = command.add_argument
-    add("--out", type=Path, required=True, metavar="DIR", help="the study: settings and answers")
+    add(
+        "--out",
+        type=home_path,
+        required=True,
+        metavar="DIR",
+        help="the study: settings and answers",
+    )
     add("--arm", type=_arm, action="append", default=[], metavar="NAME=DIR", help="translations")
-    add("--real", type=Path, metavar="DIR", help="the real images, matched by name")
+    add("--real", type=home_path, metavar="DIR", help="the real images, matched by name")
     add("--suite", metavar="NAME", help="take the translations of a recorded suite instead")
     add("--dataset", metavar="NAME", help="the data set of --suite")
     add("--profile", metavar="NAME", help="the profile of --suite, if several are recorded")
-    add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="run directories of --suite")
+    add(
+        "--runs",
+        type=home_path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="run directories of --suite",
+    )
     add("--only", metavar="A,B", help="use only these arms of --suite")
     add("--title", help="default: Real or generated?")
-    add("--consent", type=Path, metavar="FILE", help="text of the first page; default: a short one")
+    add(
+        "--consent",
+        type=home_path,
+        metavar="FILE",
+        help="text of the first page; default: a short one",
+    )
     add("--practice", type=_whole(0), metavar="N", help=f"default {PRACTICE}, as in the paper")
     add("--trials", type=_whole(1), metavar="N", help=f"default {TRIALS}, as in the paper")
     pairs = "both images of a pair come from the same input (colorization)"
@@ -72,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=_whole(0), default=8000, metavar="N", help="default: %(default)s")
     command = commands.add_parser("analyse", help="rates, intervals and tests", allow_abbrev=False)
     command.set_defaults(run=analyse)
-    command.add_argument("folder", type=Path, metavar="DIR", help="the study")
+    command.add_argument("folder", type=home_path, metavar="DIR", help="the study")
     command = commands.add_parser("simulate", help="plan a study", allow_abbrev=False)
     command.set_defaults(run=simulate)
     add = command.add_argument
@@ -84,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--spread", type=_share, default=SPREAD, metavar="X", help=spread)
     add("--studies", type=_whole(1), default=200, metavar="N", help="simulated; default 200")
     add("--seed", type=_whole(0), default=0, metavar="N", help="default 0")
-    add("--out", type=Path, metavar="DIR", help="also write one simulated study, for analyse")
+    add("--out", type=home_path, metavar="DIR", help="also write one simulated study, for analyse")
     return parser
 
 
@@ -266,7 +283,7 @@ def _arm(text: str) -> tuple[str, Path]:
     name, equals, folder = text.rpartition("=")
     if not equals or not folder or not _is_name(name):
         raise argparse.ArgumentTypeError(f"must be NAME=DIR, the name printable (got {text!r})")
-    return name, Path(folder)
+    return name, home_path(folder)
 
 
 def _rate(text: str) -> tuple[str, float]:

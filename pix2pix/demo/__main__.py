@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pix2pix.common.errors import exit_status
+from pix2pix.common.files import home_path
 
 EXAMPLES = """\
 examples:
@@ -41,9 +42,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--checkpoint", type=_named, action="append", required=True, metavar="[NAME=]FILE",
         help=f"{checkpoint}; repeat to compare")  # fmt: skip
     add("--dataset", metavar="NAME", help="data set that defines the classes; default: the file's")
-    add("--datasets", type=Path, metavar="FILE", help="your own data sets (docs/datasets.md)")
+    add("--datasets", type=home_path, metavar="FILE", help="your own data sets (docs/datasets.md)")
     add(
-        "--data-root", type=Path, default=Path("data"), metavar="DIR", help="for label maps to load"
+        "--data-root",
+        type=home_path,
+        default=Path("data"),
+        metavar="DIR",
+        help="for label maps to load",
     )
     add("--size", type=_size, metavar="HxW", help="of the drawing; default: as trained")
     add("--device", choices=("cpu", "cuda"), help="default: a GPU if there is one")
@@ -72,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
 def _named(text: str) -> tuple[str | None, Path]:
     """`L1=FILE` or `FILE`; a path may hold `=` behind a slash."""
     found = re.fullmatch(r"([^/=]+)=(.+)", text)
-    return (found[1], Path(found[2])) if found else (None, Path(text))
+    return (found[1], home_path(found[2])) if found else (None, home_path(text))
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -14,11 +14,9 @@ import torch
 from pix2pix.common.errors import UserError
 from pix2pix.data import procedural
 from pix2pix.data.decode import (
-    INDEX_KINDS,
     check_image,
-    from_colours,
-    from_indices,
-    is_lossy,
+    class_positions,
+    index_table,
     paint,
     read_image,
     read_pair,
@@ -68,21 +66,16 @@ class Demo:
 
         Raises UserError if it is no image, or has values or colours of no class.
         """
-        role = self.entry.label_role
-        assert role is not None, "checked by load_demo"
+        table = index_table(self.entry)
         with tempfile.NamedTemporaryFile() as file:
             file.write(content)
             file.flush()
             try:
-                lossy = is_lossy(check_image(Path(file.name), (*INDEX_KINDS, "RGB")).format)
-                image = read_image(file.name, (*INDEX_KINDS, "RGB"))
+                kind = check_image(file.name, "labels").format
+                image = read_image(file.name, "labels")
+                labels = class_positions(self.entry, "the file", image, kind, table)
             except UserError as error:
                 raise UserError(str(error).replace(file.name, "the file")) from None
-        values = np.asarray(image)
-        if values.ndim == 3:
-            labels = from_colours(self.entry, self.entry.sides[role], "the file", values, lossy)
-        else:
-            labels = from_indices(self.entry, "the file", values)
         return resized(labels, self.size)
 
 

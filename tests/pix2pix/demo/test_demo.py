@@ -118,7 +118,7 @@ def png(pixels):
         (b"", 422, "not an image"),
         (b"GIF89a" + bytes(100), 422, "not an image"),
         (png(np.full((4, 4), 77)), 422, "the value 77, which no class has"),
-        (png(np.full((4, 4, 3), 9)), 422, "colour of no class"),
+        (png(np.full((4, 4, 3), (9, 8, 7))), 422, "colour of no class"),
         (png(np.zeros((4, 4)))[:40], 422, "the file"),
         (bytes(9_000_000), 413, "8,000,000 bytes"),
     ],
