@@ -54,6 +54,8 @@ class SavedGenerator:
     dataset: str = ""
     """The data set that it was trained on, and the direction; empty for the port's files."""
     direction: str = ""
+    size: tuple[int, int] = (0, 0)
+    """(H, W) of training; for the port's files the size that they are usually trained at."""
 
 
 def open_generator(path: Path, protocol: str = "paper", dropout: bool = True) -> SavedGenerator:
@@ -101,6 +103,7 @@ def _suite_generator(path: Path, content: Any, protocol: str, dropout: bool) -> 
         drawn,
         str(dataset),
         str(direction),
+        (height, width),
     )
 
 
@@ -116,7 +119,7 @@ def _port_generator(path: Path, content: Any, protocol: str, dropout: bool) -> S
         f" {_dropout_text(network, side)}; BatchNorm uses {used} statistics"
     )
     outputs = len(weights[f"decoder.{network.depth - 1}.1.bias"])
-    return SavedGenerator(network, description, (inputs, outputs), side, 0)
+    return SavedGenerator(network, description, (inputs, outputs), side, 0, size=(side, side))
 
 
 def _is_safetensors(path: Path) -> bool:

@@ -16,6 +16,7 @@ except ModuleNotFoundError as error:  # training works without MLflow
 from experiments.plan import SuiteKey
 from pix2pix.common.errors import UserError, mend_streams
 from pix2pix.common.files import home_path
+from reports.human_study import write_study
 from reports.pages.compare import PAGE, parse_settings, write_claims, write_comparison
 from reports.write import alone, write_report, writing
 
@@ -24,6 +25,7 @@ examples:
   python -m reports --suite all
   python -m reports --suite losses --dataset camvid --profile quick
   python -m reports --suite losses --compare camvid:quick,procedural:quick
+  python -m reports --study study/
 
 A report lands in DIR/DATASET-PROFILE/SUITE/ (open index.html), a comparison in
 DIR/compare/SUITE/ (open comparison.html), and of several suites DIR/compare/claims.md has
@@ -41,9 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--suite", required=True, metavar="NAME[,NAME...]|all", help="suites that were run"
-    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--suite", metavar="NAME[,NAME...]|all", help="suites that were run")
+    people = "write the report of a study with people instead (python -m eval.study)"
+    what.add_argument("--study", type=home_path, metavar="DIR", help=people)
     parser.add_argument("--dataset", metavar="NAME", help="default: every one recorded")
     parser.add_argument("--profile", metavar="NAME", help="default: every one recorded")
     parser.add_argument(
@@ -62,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     mend_streams()
     try:
+        if options.study is not None:
+            return study(options)
         if options.compare is not None:
             return compare(options)
         chosen = select(options.suite, options.dataset, options.profile)
@@ -85,6 +90,15 @@ def write_all(chosen: Sequence[SuiteKey], out: Path) -> int:
             print(f"error: {error}", file=sys.stderr)
             status = 2
     return status
+
+
+def study(options: argparse.Namespace) -> int:
+    """Write the report of a study with people."""
+    if options.dataset or options.profile or options.compare:
+        raise UserError("--study: needs no other option than --out")
+    with writing(options.out), alone(options.out):
+        print(write_study(options.study, options.out) / "table.md")
+    return 0
 
 
 def compare(options: argparse.Namespace) -> int:

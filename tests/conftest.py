@@ -38,6 +38,12 @@ FIRST = ("tests/faults/", "tests/test_run_ablations.py")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is `long`, unless -m asks for it (make study); tests/faults decides itself."""
+    if "long" not in config.option.markexpr:
+        long = [item for item in items if item.get_closest_marker("long")]
+        long = [item for item in long if not item.nodeid.startswith(FIRST[0])]
+        items[:] = [item for item in items if item not in long]
+        config.hook.pytest_deselected(items=long)
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
 

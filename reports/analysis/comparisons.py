@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from eval.metrics import METRICS
+from eval.statistics import FEW, Difference, difference
 from experiments import spec
 from experiments.tracking.reader import GROUND_TRUTH, RunRecord, SuiteRuns
 from reports.analysis.runs import Entry, arm_values, entry, runs_by_arm
-from reports.analysis.statistics import FEW, Difference, difference
 
 ORDER_OF_DATA = ("training.batch", "training.jitter", "training.mirror", "training.sampling")
 """Arms that differ in one of these see the data in another order under the same seed."""

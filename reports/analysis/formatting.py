@@ -6,7 +6,7 @@ import math
 from decimal import Decimal
 
 from eval.metrics import METRICS
-from reports.analysis.statistics import ALPHA, ROUNDING
+from eval.statistics import ALPHA, ROUNDING
 
 MOST_DIGITS = 12
 NEAR = 0.005

@@ -9,9 +9,9 @@ from itertools import combinations
 from scipy import stats
 
 from eval.metrics import METRICS
+from eval.statistics import ALPHA, holm
 from reports.analysis.comparisons import Evidence
 from reports.analysis.formatting import plain
-from reports.analysis.statistics import ALPHA, holm
 
 ROUNDED = 12
 """Decimals beyond which means differ only by rounding."""

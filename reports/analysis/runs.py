@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from eval.metrics import METRICS
+from eval.statistics import Interval, t_interval
 from experiments.tracking.reader import GROUND_TRUTH, RunRecord, SuiteRuns
 from reports.analysis.formatting import decimals, signed, title
-from reports.analysis.statistics import Interval, t_interval
 from reports.sections import Section
 
 NOT_OF_ITSELF = ("lpips", "pixel")

@@ -9,12 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eval.metrics import METRICS
-from experiments.tracking.reader import GROUND_TRUTH
-from reports.analysis.ceiling import broken_ceilings
-from reports.analysis.comparisons import Claim, Evidence, not_judged, parse_claim
-from reports.analysis.formatting import decimals, interval_text, plain, shared_digits
-from reports.analysis.runs import LEFT_OUT, Entry
-from reports.analysis.statistics import (
+from eval.statistics import (
     ALPHA,
     FEW,
     MOST_SEEDS,
@@ -24,6 +19,11 @@ from reports.analysis.statistics import (
     seeds_for_power,
     smallest_p,
 )
+from experiments.tracking.reader import GROUND_TRUTH
+from reports.analysis.ceiling import broken_ceilings
+from reports.analysis.comparisons import Claim, Evidence, not_judged, parse_claim
+from reports.analysis.formatting import decimals, interval_text, plain, shared_digits
+from reports.analysis.runs import LEFT_OUT, Entry
 
 REPRODUCED, CONTRADICTED, UNDECIDED = "reproduced", "contradicted", "undecided"
 NO_SPREAD = {

@@ -10,9 +10,9 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 
+from eval.statistics import ALPHA, CONFIDENCE, FEW
 from experiments.tracking.reader import SuiteRuns
 from reports.analysis.runs import finished
-from reports.analysis.statistics import ALPHA, CONFIDENCE, FEW
 from reports.analysis.verdicts import Verdict
 from reports.pages.markdown import code, escape, section_lines
 from reports.pages.notes import finished_seeds, size_text

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from eval.metrics import METRICS, of_family
+from eval.statistics import CONFIDENCE
 from experiments.record import SuiteRecord
 from experiments.tracking.reader import RunRecord, SuiteRuns
 from reports.analysis.formatting import title
 from reports.analysis.ranking import RULE
 from reports.analysis.runs import GROUND_TRUTH, LEFT_OUT, reason, standing, table_scores
-from reports.analysis.statistics import CONFIDENCE
 from reports.pages.tables import Table
 
 FAMILY_NAMES = {"fcn": "FCN-scores", "labels": "scores of label maps", "color": "Lab ∩"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from eval.statistics import FEW
 from reports.analysis.formatting import interval_text, signed
 from reports.analysis.runs import GROUND_TRUTH
-from reports.analysis.statistics import FEW
 from reports.analysis.verdicts import Verdict
 from reports.pages.content import Report
 from reports.pages.tables import markdown

@@ -8,9 +8,7 @@ from dataclasses import asdict
 import pandas as pd
 
 from eval.metrics import METRICS
-from reports.analysis.comparisons import parse_claim
-from reports.analysis.formatting import interval_text, p_text, signed, title
-from reports.analysis.statistics import (
+from eval.statistics import (
     ALPHA,
     CONFIDENCE,
     FEW,
@@ -19,6 +17,8 @@ from reports.analysis.statistics import (
     POWER,
     detectable,
 )
+from reports.analysis.comparisons import parse_claim
+from reports.analysis.formatting import interval_text, p_text, signed, title
 from reports.analysis.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Verdict
 from reports.pages.markdown import aligned, escape
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eval.statistics import ALPHA, FEW, smallest_p
 from experiments.plan import SEEDS_THAT_DECIDE, make_plan
 from experiments.spec import load_suite
 from experiments.study import (
@@ -20,7 +21,6 @@ from experiments.study import (
 from pix2pix.common.errors import UserError
 from pix2pix.data.cache import LabelledPart
 from pix2pix.data.registry import load_registry
-from reports.analysis.statistics import ALPHA, FEW, smallest_p
 
 
 def test_long_cells_of_a_seed_come_first_and_seeds_in_priority():

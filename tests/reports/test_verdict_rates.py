@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 from suites import PIXEL, run, suite
 
+from eval.statistics import ALPHA, FEW, difference, exact_p, holm, power
 from experiments.tracking.reader import SuiteRuns
 from reports.analysis.comparisons import Evidence, parse_claim
 from reports.analysis.ranking import best_arms
-from reports.analysis.statistics import ALPHA, FEW, difference, exact_p, holm, power
 from reports.analysis.verdicts import UNDECIDED, judge
 
 ARMS = ("L1", "GAN", "cGAN", "L1+GAN", "L1+cGAN")

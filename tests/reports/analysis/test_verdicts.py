@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from suites import PIXEL, arms, claiming, run, suite
 
+from eval.statistics import difference
 from experiments.tracking.reader import GROUND_TRUTH, SuiteRuns
 from reports.analysis import Analysis
 from reports.analysis.comparisons import not_judged, parse_claim
-from reports.analysis.statistics import difference
 from reports.analysis.verdicts import Verdict, judge
 from reports.pages.verdict_text import markdown, notes, one_seed, remarks, verdict_frame
 from reports.write import latex_verdicts

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.analysis.statistics import (
+from eval.statistics import (
     FEW,
     detectable,
     difference,

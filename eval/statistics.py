@@ -299,9 +299,11 @@ def power(n: int, standardised: float, tests: int, paired: bool) -> float:
     return float(np.nan_to_num(stats.nct.sf(limit, degrees, shift), nan=1.0))
 
 
-def seeds_for_power(standardised: float, tests: int, paired: bool) -> int | None:
-    """The fewest seeds (FEW at least) with POWER; None where MOST_SEEDS are not enough."""
-    counts = range(FEW, MOST_SEEDS + 1)
+def seeds_for_power(
+    standardised: float, tests: int, paired: bool, most: int = MOST_SEEDS
+) -> int | None:
+    """The fewest seeds (FEW at least) with POWER; None where `most` are not enough."""
+    counts = range(FEW, most + 1)
     return next((n for n in counts if power(n, standardised, tests, paired) >= POWER), None)
 
 

@@ -1,0 +1,1 @@
+"""A page to draw label maps on and see them translated, `python -m pix2pix.demo`."""
