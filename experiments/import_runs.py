@@ -30,7 +30,7 @@ from experiments.record import (
 from experiments.run.jobs import SCORES_PROTOCOL, ReferenceConfig, sheet_checksums
 from experiments.run.journal import last, read_records
 from pix2pix.common.errors import UserError, exit_status
-from pix2pix.common.files import make_folder, read_json
+from pix2pix.common.files import home_path, make_folder, read_json
 from pix2pix.common.yaml_files import first_problem
 from pix2pix.config import PROTOCOL, CellConfig
 
@@ -180,9 +180,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.import_runs", description=(__doc__ or "").partition("\n\n")[2]
     )
-    parser.add_argument("folder", type=Path, help="the --out of a study on another machine")
+    parser.add_argument("folder", type=home_path, help="the --out of a study on another machine")
     parser.add_argument(
-        "--out", type=Path, default=Path("runs"), help="this project's run directories"
+        "--out", type=home_path, default=Path("runs"), help="this project's run directories"
     )
     options = parser.parse_args(argv)
 

@@ -142,7 +142,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise Unreadable(f"{path}: cannot be read ({error.strerror or error})") from None
     except SafetensorError as error:
-        raise UserError(f"{path}: not a readable safetensors file ({error})") from None
+        reason = " ".join(str(error).split())[:120]  # it may quote lines of the file
+        raise UserError(f"{path}: not a readable safetensors file ({reason})") from None
 
 
 def _unwrapped(path: Path | str, content: Mapping[Any, Any]) -> dict[str, Any]:

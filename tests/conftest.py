@@ -33,7 +33,12 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
 FIGURES: list[str] = []
-FIRST = ("tests/faults/", "tests/test_run_ablations.py")
+FIRST = (
+    "tests/faults/",
+    "tests/test_run_ablations.py",
+    "tests/test_notebook.py",
+    "tests/test_wheel.py",
+)
 """What takes longest: begun first where tests run in several processes, each in one of them."""
 
 

@@ -45,6 +45,7 @@ from experiments.tracking.store import (
     StoreError,
     first_line,
 )
+from pix2pix.common.files import home_path
 
 SECONDS_BETWEEN_PASSES = 5.0
 FIRST_RETRY = 0.5
@@ -292,9 +293,11 @@ def _wait_for_end(ended: threading.Event) -> None:
 def main() -> int:
     """The command line. Returns 0 if MLflow is up to date, 1 if MLflow or a file failed."""
     parser = argparse.ArgumentParser(prog="python -m experiments.tracking.mirror")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run directories")
     parser.add_argument(
-        "records", type=Path, nargs="*", help="suite records to mirror (default: all of --out)"
+        "--out", type=home_path, required=True, help="folder of the run directories"
+    )
+    parser.add_argument(
+        "records", type=home_path, nargs="*", help="suite records to mirror (default: all of --out)"
     )
     options = parser.parse_args()
     # A client that repeats a request may create a run twice. A pass is repeated instead: it first

@@ -37,7 +37,6 @@ def web_server():
         ("foo://bar", "foo://bar: cannot be opened: "),
         ("mlruns", "mlruns: cannot be opened: "),
         ("postgresql://me:secret@localhost/x", "//me:***@localhost/x: cannot be opened: No module"),
-        ("databricks", "MLFLOW_TRACKING_URI: Reading Databricks credential"),
         ("http://", "names no server"),
         ("sqlite://", "names no file"),
         ("sqlite:///{folder}", "is a folder: name a file"),

@@ -70,6 +70,6 @@ def test_a_tilde_is_the_home_folder_in_every_option(monkeypatch):
     assert home_path("./~x") == Path("~x") and home_path("a/~") == Path("a/~")
     with pytest.raises(argparse.ArgumentTypeError, match="~nobody-at-all/x: no such home folder"):
         home_path("~nobody-at-all/x")
-    for package in ("pix2pix", "eval", "reports"):
+    for package in ("pix2pix", "eval", "experiments", "reports"):
         for path in (ROOT / package).rglob("*.py"):
             assert "type=Path" not in path.read_text(), f"{path}: use home_path"
