@@ -534,15 +534,14 @@ BAD_IMAGES = {
     "other size": (lambda d: save(PHOTO[:40], d / "photos/train/1.png"), "photos/train/1.png"),
     "truncated": (lambda d: truncate(d / "photos/train/2.png"), "photos/train/2.png"),
     "not an image": (lambda d: (d / "photos/val/0.png").write_text("x"), "photos/val/0.png"),
-    "16-bit": (lambda d: save(PHOTO[..., 0].astype(np.uint16), d / "photos/train/3.png"), "16-bit"),
-    "grey": (lambda d: save(PHOTO[..., 0], d / "photos/train/3.png"), "grey"),
+    "16-bit": (lambda d: save(PHOTO[..., 0] + np.uint16(300), d / "photos/train/3.png"), "16-bit"),
+    "an index map": (
+        lambda d: save(np.eye(48, dtype=np.uint8), d / "photos/train/3.png"),
+        "is grey with values from 0 to 1 only, like an index map",
+    ),
     "alpha": (
         lambda d: save(np.dstack([PHOTO, PHOTO[..., :1]]), d / "photos/train/3.png"),
-        "alpha",
-    ),
-    "palette": (
-        lambda d: Image.fromarray(PHOTO).quantize(4).save(d / "photos/train/3.png"),
-        "palette",
+        "transparent pixels",
     ),
     "no such class": (lambda d: save(PHOTO[..., 0] + 7, d / "labels/train/4.png"), "7"),
     "empty split": (lambda d: [p.unlink() for p in d.glob("*/test/*")], "test"),

@@ -240,8 +240,11 @@ def truncate(folders):
     path.write_bytes(path.read_bytes()[:-300])
 
 
-def grey(folders):
-    Image.new("L", (20, 16)).save(folders.translations / "a.png")
+def clear(folders):
+    path = folders.translations / "a.png"
+    image = Image.open(path)
+    image.putalpha(9)
+    image.save(path)
 
 
 def unlabelled(folders):
@@ -258,7 +261,7 @@ def beyond(folders):
         (remove, r"unmatched images: 1 only in .*\(b\)"),
         (resize, r"c\.png: must have 16x20 pixels .*not 20x16"),
         (truncate, r"d\.png: is damaged or cut off"),
-        (grey, r"a\.png: is 8-bit grey .*RGB is needed"),
+        (clear, r"a\.png: has transparent pixels"),
         (unlabelled, r"unmatched images: 1 only in .*\(a\)"),
         (beyond, r"b\.png: class 3 is not one of the 3 classes"),
     ],
