@@ -17,15 +17,8 @@ from PIL import Image
 from eval.matching import COLOURS, LABEL_IDS, TRAIN_IDS, Matched
 from eval.metrics import LABEL_VALUES
 from pix2pix.common.errors import UserError
-from pix2pix.data.decode import (
-    NO_CLASS,
-    check_image,
-    class_positions,
-    is_display,
-    paints,
-    read_image,
-    with_black,
-)
+from pix2pix.data.decode import check_image, read_image
+from pix2pix.data.labels import NO_CLASS, class_positions, is_display, paints, with_black
 from pix2pix.data.registry import IGNORED, DatasetEntry
 
 POSITIONS, OWN = LABEL_VALUES

@@ -23,18 +23,10 @@ from pix2pix.common.errors import UserError, exit_status
 from pix2pix.common.files import file_sha256, home_path, naming
 from pix2pix.common.memory import no_engine, out_of_memory
 from pix2pix.common.tf32 import set_tf32
-from pix2pix.data.decode import (
-    NO_CLASS,
-    Reading,
-    check_image,
-    class_positions,
-    half_of,
-    index_table,
-    paint,
-    paints,
-    read_image,
-)
+from pix2pix.data.decode import Reading, check_image, read_image
+from pix2pix.data.labels import NO_CLASS, class_positions, index_table, paint, paints
 from pix2pix.data.layouts import SUFFIXES, images_in, passed_over
+from pix2pix.data.pairs import half_of
 from pix2pix.data.registry import IGNORED, DatasetEntry, load_registry
 from pix2pix.generator_files import SavedGenerator, open_generator
 from pix2pix.translation import PROTOCOLS, translate

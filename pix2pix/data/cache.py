@@ -34,14 +34,9 @@ from pix2pix.common.errors import UserError
 from pix2pix.common.files import flush_file, flush_folder, write_whole
 from pix2pix.common.locks import owning
 from pix2pix.data import procedural
-from pix2pix.data.decode import (
-    DecodedPair,
-    check_pair,
-    paint,
-    read_pair,
-    values_of_no_class,
-)
+from pix2pix.data.labels import paint
 from pix2pix.data.layouts import Pairs, find_pairs, listing_digests, passed_over
+from pix2pix.data.pairs import DecodedPair, check_pair, read_pair, values_of_no_class
 from pix2pix.data.recognise import located
 from pix2pix.data.registry import IGNORED, SPLITS, DatasetEntry
 

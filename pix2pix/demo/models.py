@@ -13,15 +13,10 @@ import torch
 
 from pix2pix.common.errors import UserError
 from pix2pix.data import procedural
-from pix2pix.data.decode import (
-    check_image,
-    class_positions,
-    index_table,
-    paint,
-    read_image,
-    read_pair,
-)
+from pix2pix.data.decode import check_image, read_image
+from pix2pix.data.labels import class_positions, index_table, paint
 from pix2pix.data.layouts import find_pairs
+from pix2pix.data.pairs import read_pair
 from pix2pix.data.registry import IGNORED, DatasetEntry, find_entry, load_registry
 from pix2pix.export import open_exported
 from pix2pix.generator_files import SavedGenerator, open_generator

@@ -24,7 +24,7 @@ def entry(kind: str) -> DatasetEntry:
 
 
 def read_pair(entry: DatasetEntry, pair: SourcePair) -> None:
-    from pix2pix.data.decode import check_pair, read_pair
+    from pix2pix.data.pairs import check_pair, read_pair
 
     check_pair(entry, pair)
     decoded = read_pair(entry, pair, (16, 16))
@@ -76,7 +76,8 @@ def read_alike(path: Path) -> None:
     from eval.labels import OWN, choose_reader
     from eval.matching import Matched
     from pix2pix.common.errors import UserError
-    from pix2pix.data.decode import check_image, read_pair, read_rgb
+    from pix2pix.data.decode import check_image, read_rgb
+    from pix2pix.data.pairs import read_pair
     from pix2pix.generator_files import SavedGenerator
     from pix2pix.translate import read_input
 

@@ -146,7 +146,7 @@ def image_files() -> st.SearchStrategy[bytes]:
 
 def painted_files() -> st.SearchStrategy[bytes]:
     """Side-by-side pairs of the facades, whose labels are colours of the registry."""
-    from pix2pix.data.decode import paint
+    from pix2pix.data.labels import paint
     from pix2pix.data.registry import load_registry
 
     painted = paint(indices(), load_registry()["facades"])

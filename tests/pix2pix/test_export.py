@@ -13,7 +13,7 @@ from pix2pix import export as exporting
 from pix2pix.checkpoint import save_generator
 from pix2pix.common.errors import UserError
 from pix2pix.config import GeneratorSettings
-from pix2pix.data.decode import paint
+from pix2pix.data.labels import paint
 from pix2pix.demo.__main__ import _parser
 from pix2pix.demo.models import load_demo
 from pix2pix.export import TOLERANCE, draw_noise, main, noise_inputs, open_exported

@@ -11,7 +11,7 @@ from PIL import Image
 from pix2pix import translate as translating
 from pix2pix.checkpoint import save, save_generator
 from pix2pix.config import GeneratorSettings
-from pix2pix.data.decode import paint
+from pix2pix.data.labels import paint
 from pix2pix.data.registry import load_registry
 from pix2pix.generator_files import open_generator
 from pix2pix.networks import UNetGenerator

@@ -11,17 +11,11 @@ import pytest
 from PIL import Image
 
 from pix2pix.common.errors import UserError
-from pix2pix.data import decode
-from pix2pix.data.decode import (
-    check_image,
-    check_pair,
-    is_lossy,
-    paint,
-    read_labels,
-    read_pair,
-    read_rgb,
-)
+from pix2pix.data import decode, labels
+from pix2pix.data.decode import check_image, is_lossy, read_labels, read_rgb
+from pix2pix.data.labels import paint
 from pix2pix.data.layouts import SourcePair
+from pix2pix.data.pairs import check_pair, read_pair
 from pix2pix.data.procedural import draw_labels
 from pix2pix.data.registry import DatasetEntry, load_registry
 
@@ -458,7 +452,7 @@ def test_painted_labels_do_not_depend_on_the_strips(tmp_path, monkeypatch) -> No
     photo = np.zeros((160, 128, 3), np.uint8)
     found = []
     for strip in (1 << 18, 500, 1):
-        monkeypatch.setattr(decode, "STRIP", strip)
+        monkeypatch.setattr(labels, "STRIP", strip)
         pair = _pair(tmp_path, photo, jpeg, labels_name="l.jpg")
         found.append(read_pair(entry, pair, (160, 128)).labels)
     assert (found[0] == found[1]).all() and (found[0] == found[2]).all()
@@ -604,7 +598,7 @@ def test_the_largest_image_takes_less_than_a_gibibyte(tmp_path, kind: str) -> No
     program = f"""
 from pathlib import Path
 from pix2pix.data.registry import DatasetEntry
-from pix2pix.data.decode import read_pair
+from pix2pix.data.pairs import read_pair
 from pix2pix.data.layouts import SourcePair
 sides = {{"a": {{"folder": "A"}}, "b": {{"folder": "B", "kind": {kind!r}}}}}
 written = {{"name": "mine", "layout": "folders", "sides": sides}}

@@ -20,7 +20,7 @@ from browser import chromium, watched  # noqa: F401
 from pix2pix.checkpoint import save_generator
 from pix2pix.common import web
 from pix2pix.config import GeneratorSettings
-from pix2pix.data.decode import paint
+from pix2pix.data.labels import paint
 from pix2pix.data.procedural import draw_labels
 from pix2pix.data.registry import load_registry
 from pix2pix.demo.__main__ import _parser, main
