@@ -21,7 +21,7 @@ run: install            ## the README's first command: one suite on the embedded
 	$(BIN)/python run_ablations.py --suite patch_size
 
 test: install           ## the README's test command: about ten minutes on two cores
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 faults: install         ## break a study at 50 points and in every other way: half an hour
 	FAULTS_POINTS=50 FAULTS_AT_ONCE=2 $(BIN)/python -m pytest -rA tests/faults
