@@ -469,7 +469,7 @@ def test_a_cell_that_diverges_fails_alone(tmp_path):
         (["--suite", "losses", "--data-root", "my/pairs"], "add --dataset folder"),
         (["--suite", "losses", "--dataset", "camvit"], "camvid"),
         (["--suite", "losses", "--dataset", "camvid"], "data/camvid"),
-        (["--suite", "losses", "--profile", "fast"], "allowed: smoke, quick, paper"),
+        (["--suite", "losses", "--profile", "fast"], "allowed: smoke, quick, medium, paper"),
         (["--suite", "losses", "--set", "training.stpes=3"], "did you mean training.steps?"),
         (["--suite", "losses", "--set", "training.foo=3"], "; allowed: training.batch, training"),
         (["--suite", "losses", "--set", "trainin.steps=3"], "did you mean training.steps?"),
