@@ -24,11 +24,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.checks import check_folder
 from experiments.plan import SEEDS_THAT_DECIDE, SuiteKey
 from experiments.progress import duration
 from experiments.run.signals import Terminated, raise_terminated
 from experiments.spec import SETTINGS, load_profiles, load_suite, parse_override, suite_names
-from experiments.study import Options, check_folder, dry_run, execute, make_study
+from experiments.study import Options, dry_run, execute, make_study
 from experiments.tracking.process import Ending, mirror_only, say, tracking_uri, ui_command
 from pix2pix.common.errors import TrainingError, UserError, mend_streams
 from pix2pix.common.files import home_path

@@ -6,14 +6,12 @@ import pytest
 from PIL import Image
 
 from eval.statistics import ALPHA, FEW, smallest_p
+from experiments.checks import advice, check_disk, few_seeds
 from experiments.plan import SEEDS_THAT_DECIDE, make_plan
 from experiments.spec import load_suite
 from experiments.study import (
     Options,
-    _check_disk,
     _priority,
-    advice,
-    few_seeds,
     make_study,
     plan_jobs,
     prepare_data,
@@ -58,11 +56,11 @@ def test_cells_that_are_only_to_be_scored_need_no_room_for_checkpoints(tmp_path,
     jobs = plan_jobs(study, study.plans[0], "0" * 64)
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(UserError, match=r"4 cells need about"):
-        _check_disk(tmp_path, jobs, 1)
+        check_disk(tmp_path, jobs, 1)
     for job in jobs:
         job.directory.mkdir(parents=True)
         (job.directory / "generator.pt").touch()
-    _check_disk(tmp_path, jobs, 1)
+    check_disk(tmp_path, jobs, 1)
 
 
 def test_a_study_none_of_whose_claims_can_be_judged_says_so_beforehand():
