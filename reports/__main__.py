@@ -17,7 +17,13 @@ from experiments.plan import SuiteKey
 from pix2pix.common.errors import UserError, mend_streams
 from pix2pix.common.files import home_path
 from reports.human_study import write_study
-from reports.pages.compare import PAGE, parse_settings, write_claims, write_comparison
+from reports.pages.compare import (
+    PAGE,
+    parse_settings,
+    read_settings,
+    write_claims,
+    write_comparison,
+)
 from reports.write import alone, write_report, writing
 
 EXAMPLES = """\
@@ -120,10 +126,11 @@ def compare(options: argparse.Namespace) -> int:
     if not suites:
         raise UserError(f"--compare: no suite is recorded on all of {options.compare}")
     with writing(options.out), alone(options.out):
-        for suite in suites:
-            print(write_comparison(suite, pairs, options.out) / PAGE)
-        if len(suites) > 1:
-            print(write_claims(suites, pairs, options.out))
+        read = {suite: read_settings(suite, pairs) for suite in suites}
+        for suite, settings in read.items():
+            print(write_comparison(suite, pairs, settings, options.out) / PAGE)
+        if len(read) > 1:
+            print(write_claims(read, pairs, options.out))
     return 0
 
 

@@ -68,12 +68,12 @@ def run_reference(session: Session) -> None:
     # LPIPS and pixel scores of an image against itself are constants.
     families = needed_scores(session.entry, session.job.config.direction)
     measured = [f for f in families if f not in ("lpips", "pixel")]
-    sheet = score(session, reference / "targets", measured, scorer)
+    sheet = score(session, reference / "targets", reference, measured, scorer)
     test = session.data.test
     if scorer is not None and test.labels is not None:
         classes = len(session.data.class_names)
         sheet.settings["yardstick"] = yardstick(scorer, test.targets, test.labels, classes)
-    score_by_others(session, reference / "targets", sheet)
+    score_by_others(session, reference / "targets", reference, sheet)
     finish(session, sheet)
 
 
@@ -107,10 +107,11 @@ def run_cell(session: Session, config: CellConfig) -> None:
     if not scored or not scores_current(job):
         session.emit({"event": "phase", "phase": "scoring"})
         wanted = needed_scores(session.entry, job.config.direction)
-        sheet = score(session, job.directory / "translations", wanted, scorer)
-        score_by_others(session, job.directory / "translations", sheet)
+        reference, translations = ensure_reference_images(session), job.directory / "translations"
+        sheet = score(session, translations, reference, wanted, scorer)
+        score_by_others(session, translations, reference, sheet)
         if batch > 1:
-            batched = score(session, job.directory / BATCHED, wanted, scorer)
+            batched = score(session, job.directory / BATCHED, reference, wanted, scorer)
             sheet.values |= {f"{name}/batch-{batch}": v for name, v in batched.values.items()}
         sheet.settings["test_batches"] = sorted({1, batch})
         finish(session, sheet)

@@ -32,10 +32,13 @@ if TYPE_CHECKING:
 
 
 def score(
-    session: Session, translations: Path, families: list[str], scorer: Scorer | None
+    session: Session,
+    translations: Path,
+    reference: Path,
+    families: list[str],
+    scorer: Scorer | None,
 ) -> ScoreResults:
-    """Score PNG files against the reference's PNG files."""
-    reference = ensure_reference_images(session)
+    """Score PNG files against the reference's, of `ensure_reference_images`."""
     lpips: Any = None
     if "lpips" in families:
         # One download is enough, whichever job gets there first.
@@ -96,9 +99,10 @@ def finish(session: Session, sheet: ScoreResults) -> None:
     )
 
 
-def score_by_others(session: Session, translations: Path, sheet: ScoreResults) -> None:
+def score_by_others(
+    session: Session, translations: Path, reference: Path, sheet: ScoreResults
+) -> None:
     """Add what the other scorers say: `fcn.class_iou/NAME` and the like, and their weights."""
-    reference = ensure_reference_images(session)
     for name, other in session.job.others.items():
         found = score_folders(
             translations,

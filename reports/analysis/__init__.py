@@ -92,6 +92,6 @@ def _as_scored_by(variant: str, runs: SuiteRuns, families: Sequence[str]) -> Sui
         return dataclasses.replace(run, scores=scores)
 
     truth = runs.ground_truth
-    if truth and variant in _variants(dataclasses.replace(runs, runs=())):
+    if truth and any(key.endswith(f"/{variant}") for key in truth.scores):
         truth = changed(truth)  # real photos are translated in no batches
     return dataclasses.replace(runs, runs=tuple(map(changed, runs.runs)), ground_truth=truth)

@@ -5,7 +5,7 @@ Nothing is averaged over settings: only orders and verdicts can be compared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -51,13 +51,13 @@ def parse_settings(text: str) -> list[tuple[str, str]]:
     return [(dataset, profile) for dataset, profile in pairs]
 
 
-def write_comparison(suite: str, pairs: Sequence[tuple[str, str]], out: Path) -> Path:
+def write_comparison(
+    suite: str, pairs: Sequence[tuple[str, str]], settings: Settings, out: Path
+) -> Path:
     """Write comparison.html, .md, comparison_verdicts.csv and comparison_results.csv.
 
-    Returns the folder, `out`/compare/SUITE/DATASET-PROFILE+…; UserError where a setting is not
-    recorded or has no finished cell, and as `read_suite`.
+    `settings`: of `read_settings`. Returns the folder, `out`/compare/SUITE/DATASET-PROFILE+….
     """
-    settings = read_settings(suite, pairs)
     names = " beside ".join(f"{dataset} ({profile})" for dataset, profile in pairs)
     record = settings["A"].runs.record
     heading, sections = f"{record.title}, {names}", compare_settings(settings)
@@ -99,13 +99,14 @@ def read_settings(suite: str, pairs: Sequence[tuple[str, str]]) -> Settings:
     return settings
 
 
-def write_claims(suites: Sequence[str], pairs: Sequence[tuple[str, str]], out: Path) -> Path:
+def write_claims(
+    suites: Mapping[str, Settings], pairs: Sequence[tuple[str, str]], out: Path
+) -> Path:
     """Write claims.md and claims.csv, every claim of these suites in every setting, below `out`
     /compare; returns claims.md."""
     names = [f"{dataset} ({profile})" for dataset, profile in pairs]
     rows, records = [], []
-    for suite in suites:
-        settings = read_settings(suite, pairs)
+    for suite, settings in suites.items():
         for claim in _claims(settings):
             found = [_verdict(one, claim) for one in settings.values()]
             cells = [verdict_cell(one, claim) for one in settings.values()]

@@ -21,6 +21,7 @@ from reports.pages.compare import (
     limits,
     orders,
     parse_settings,
+    read_settings,
     verdict_cell,
     write_claims,
 )
@@ -198,7 +199,9 @@ def test_side_by_side_from_a_store(
     assert main([*every, settings]) == 0
     assert capsys.readouterr().out.strip() == str(page)
     assert not (tmp_path / "out" / "compare" / "claims.md").exists(), "one suite's are on its page"
-    every_claim = write_claims(["patch_size"], parse_settings(settings), tmp_path / "out")
+    pairs = parse_settings(settings)
+    read = {"patch_size": read_settings("patch_size", pairs)}
+    every_claim = write_claims(read, pairs, tmp_path / "out")
     row = every_claim.read_text(encoding="utf-8").splitlines()[-1]
     assert "| reproduced (+0.050, n = 5)" in row and "| 1 reproduced, 1 undecided |" in row
     with open(every_claim.with_suffix(".csv"), encoding="utf-8", newline="") as file:
