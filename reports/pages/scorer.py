@@ -60,8 +60,8 @@ OTHERS_RULE = (
     "it. Each cell is the difference of the claim's two arms under that scorer and, with several "
     "seeds, the word that it would give, by the same tests and the same correction. The last two "
     "columns are standard deviations: of that difference over scorers, and over the seeds of the "
-    "training under the first scorer. Scorers have different scales, so the former says how far the "
-    "answer moves with the scorer; it is no error bar."
+    "training under the first scorer. Scorers have different scales, so the former only says "
+    "how far the answer moves with the scorer; it is no error bar."
 )
 
 
