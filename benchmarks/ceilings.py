@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from step_time import wait
 
 from pix2pix.config import CellConfig, Precision
-from pix2pix.model import Model, arithmetic, build, training_step
+from pix2pix.method import Method, arithmetic
+from pix2pix.methods import build
 
 BYTES_PER_WEIGHT = 40
 """Moved by a float32 step: weights are read forward and backward, gradients written; Adam reads
@@ -47,13 +48,13 @@ def traffic(device: torch.device) -> float:
 
 def work_of_step(config: CellConfig) -> tuple[float, float]:
     """The counted FLOP of one training step, and the bytes that its weights move."""
-    model: Model = build(config, (3, 3), torch.device("cpu"))
+    model: Method = build(config, (3, 3), torch.device("cpu"))
     x = y = torch.zeros(config.training.batch, 3, *config.size)
     counter = FlopCounterMode(display=False)
     with counter:
-        training_step(model, x, y)
-    networks = [n for n in (model.generator, model.discriminator) if n is not None]
-    weights = sum(p.numel() for network in networks for p in network.parameters())
+        model.draw(len(x))
+        model.step(x, y)
+    weights = sum(p.numel() for n in model.networks.values() for p in n.parameters())
     return float(counter.get_total_flops()), float(BYTES_PER_WEIGHT * weights)
 
 

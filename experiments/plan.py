@@ -11,7 +11,15 @@ from pydantic import ValidationError
 from experiments.spec import Dotted, Profile, Suite, check_override, load_profiles, merge, sections
 from pix2pix.common.errors import UserError
 from pix2pix.common.yaml_files import closest
-from pix2pix.config import CellConfig, CellSettings, resolve_depth, smallest_image
+from pix2pix.config import (
+    CellConfig,
+    CellSettings,
+    CycleSettings,
+    GeneratorSettings,
+    check_resnet_size,
+    resolve_depth,
+    smallest_image,
+)
 from pix2pix.data.registry import DatasetEntry
 
 SEEDS_THAT_DECIDE = 5
@@ -104,17 +112,19 @@ class Plan:
                 seed=seed,
                 **sections(self.settings(arm)),
             )
-            depth = resolve_depth(self.size, config.generator.depth)
+            generator = self._generator(config.generator)
         except ValidationError as error:
             text = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise UserError(f"{where}: {text}") from None
         except ValueError as error:
             raise UserError(f"{where}: {error}") from None
-        updates: dict[str, Any] = {
-            "generator": config.generator.model_copy(update={"depth": depth})
-        }
-        if config.objective.gan == "none":  # what is unused must not change the digest
+        # What is unused must not change the digest.
+        updates: dict[str, Any] = {"generator": generator}
+        if config.method != "cyclegan":
+            updates["cycle"] = CycleSettings()
+        if config.objective.gan == "none":
             updates["discriminator"] = None
+            updates.setdefault("cycle", config.cycle.model_copy(update={"pool": 50}))
             updates["objective"] = config.objective.model_copy(update={"gan_loss": "cross-entropy"})
             updates["training"] = config.training.model_copy(update={"feedback": "updated"})
         elif config.discriminator:
@@ -125,6 +135,16 @@ class Plan:
                     f"of at least {least} pixels a side (got {self.size[0]}×{self.size[1]})"
                 )
         return config.model_copy(update=updates)
+
+    def _generator(self, settings: GeneratorSettings) -> GeneratorSettings:
+        """With the depth for the size, and without what the architecture does not use."""
+        default = GeneratorSettings()
+        if settings.architecture == "resnet":
+            check_resnet_size(self.size)
+            unused = ("depth", "bottleneck_norm", "dropout_levels")
+            return settings.model_copy(update={name: getattr(default, name) for name in unused})
+        depth = resolve_depth(self.size, settings.depth)
+        return settings.model_copy(update={"depth": depth, "blocks": default.blocks})
 
 
 def paper_settings(entry: DatasetEntry) -> Dotted:

@@ -33,6 +33,9 @@ def losses_text(values: dict[str, float]) -> str:
     parts = []
     if "g_l1" in values:
         parts.append(f"L1 {values['g_l1']:.3f}")
+    if "g_cycle" in values or "g_cycle_back" in values:
+        cycle = [values[name] for name in ("g_cycle", "g_cycle_back") if name in values]
+        parts.append("cycle " + "/".join(f"{value:.3f}" for value in cycle))
     if "g_gan" in values:
         parts.append(f"G {values['g_gan']:.2f}")
         parts.append(f"D {values['d_real']:.2f}/{values['d_fake']:.2f}")

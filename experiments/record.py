@@ -26,6 +26,7 @@ from pix2pix.data.registry import load_registry
 
 TABLE_DATASETS = ("cityscapes", "cityscapes_gtfine")
 IN_WORDS = {
+    "generator.blocks",  # the paper of CycleGAN has 6 or 9, by size
     "generator.width",
     "discriminator.width",
     "training.steps",
@@ -307,8 +308,15 @@ def deviations(plan: Plan) -> list[str]:
 
 def _of_the_code(plan: Plan) -> Iterable[str]:
     """What this code does otherwise, whatever the settings; reasons are in docs/protocols.md."""
-    configs, side = plan.configs(), label_side(plan.entry, plan.direction)
-    if not all(c.generator.bottleneck_norm for c in configs):
+    side = label_side(plan.entry, plan.direction)
+    configs = [c for c in plan.configs() if c.method == "pix2pix"]
+    if len(configs) < len(plan.configs()):
+        yield (
+            "CycleGAN: both sides are drawn in orders of their own, such that no step sees a pair; "
+            "the public code draws the second side with replacement."
+        )
+    unets = [c for c in configs if c.generator.architecture != "resnet"]
+    if not all(c.generator.bottleneck_norm for c in unets):
         yield (
             "No BatchNorm on the bottleneck, as in the public code since March 2017; the paper's "
             "tables were made with one."
@@ -355,8 +363,9 @@ def _of_data(plan: Plan) -> Iterable[str]:
     if plan.suite.published and plan.entry.name not in TABLE_DATASETS:
         title = plan.entry.title or plan.entry.name
         yield f"Data set {title}; the published numbers are of Cityscapes."
-    if plan.size != (256, 256):
-        yield f"Images of {plan.size[0]}×{plan.size[1]} pixels; the paper's are 256×256."
+    side = 128 if any(c.method == "cyclegan" for c in plan.configs()) else 256
+    if plan.size != (side, side):
+        yield f"Images of {plan.size[0]}×{plan.size[1]} pixels; the paper's are {side}×{side}."
     unconfirmed = plan.entry.paper.unconfirmed if plan.profile.paper_schedule else ()
     if unconfirmed:
         yield f"The paper's {', '.join(unconfirmed)} for this data set: (unconfirmed)."

@@ -25,6 +25,8 @@ from eval.metrics import METRICS
 from pix2pix.common.errors import UserError
 from pix2pix.common.yaml_files import Positions, closest, describe, load_yaml, parse_yaml
 from pix2pix.config import (
+    CellSettings,
+    CycleSettings,
     DiscriminatorSettings,
     GeneratorSettings,
     ObjectiveSettings,
@@ -42,8 +44,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "discriminator": DiscriminatorSettings,
     "objective": ObjectiveSettings,
     "training": TrainingSettings,
+    "cycle": CycleSettings,
 }
-SETTINGS = {
+SETTINGS = {"method": CellSettings.model_fields["method"]} | {
     f"{section}.{field}": model.model_fields[field]
     for section, model in SECTIONS.items()
     for field in model.model_fields
@@ -116,10 +119,13 @@ def merge(layers: Iterable[Dotted]) -> Dotted:
 
 def sections(settings: Dotted) -> dict[str, Any]:
     """{'training.steps': 5} to {'training': {'steps': 5}}, with every section present."""
-    nested: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    nested: dict[str, Any] = {section: {} for section in SECTIONS}
     for key, value in settings.items():
         section, _, field = key.partition(".")
-        nested[section][field] = value
+        if field:
+            nested[section][field] = value
+        else:
+            nested[key] = value
     return nested
 
 

@@ -24,7 +24,7 @@ from pix2pix.common.errors import Unreadable, UserError
 from pix2pix.common.files import replacing, set_aside
 from pix2pix.common.memory import out_of_memory
 from pix2pix.config import GeneratorSettings
-from pix2pix.networks import Generator, build_generator
+from pix2pix.networks import AnyGenerator, build_generator
 
 FORMAT = 2
 """Increased when the content of the files changes; other formats are refused."""
@@ -159,12 +159,12 @@ def save_generator(
     save(path, content)
 
 
-def load_generator(path: Path) -> tuple[Generator, dict[str, Any]]:
+def load_generator(path: Path) -> tuple[AnyGenerator, dict[str, Any]]:
     """The generator that `save_generator` wrote, and the rest of the file. Raises as `load`."""
     return rebuild_generator(path, read_tensors(path))
 
 
-def rebuild_generator(path: Path, content: Any) -> tuple[Generator, dict[str, Any]]:
+def rebuild_generator(path: Path, content: Any) -> tuple[AnyGenerator, dict[str, Any]]:
     """A generator from the content of a file of ours; `path` is named in errors.
 
     The file may come from a stranger: weights are checked before they take memory. UserError if

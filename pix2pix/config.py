@@ -24,14 +24,17 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 """What convolutions multiply in; weights, losses and optimisers are always float32."""
 
 
+MethodName = Literal["pix2pix", "cyclegan"]
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class GeneratorSettings(_Settings):
-    """Section 3.2.1, Appendix 6.1.1."""
+    """Section 3.2.1, Appendix 6.1.1; resnet as in CycleGAN (Appendix 7.2 there)."""
 
-    architecture: Literal["unet", "encoder-decoder"] = "unet"
+    architecture: Literal["unet", "encoder-decoder", "resnet"] = "unet"
     width: Width = 64
     """Filters of the first layer."""
     depth: Annotated[int, Field(ge=2, le=10)] | None = None
@@ -42,6 +45,8 @@ class GeneratorSettings(_Settings):
     dropout_levels: Literal["innermost", "shifted"] = "innermost"
     """Which decoder layers: the three innermost, or, as in the PyTorch port, one level further out
     (none on the innermost, then on the next depth − 5)."""
+    blocks: Annotated[int, Field(ge=1, le=64)] = 9
+    """Residual blocks of a resnet: 6 at 128×128 pixels, 9 at 256×256 and above."""
 
 
 class DiscriminatorSettings(_Settings):
@@ -50,6 +55,8 @@ class DiscriminatorSettings(_Settings):
     patch: Literal[1, 16, 34, 70, 142, 286] = 70
     """Receptive field in pixels."""
     width: Width = 64
+    norm: Literal["batch", "instance"] = "batch"
+    """BatchNorm, or InstanceNorm without scale and bias, as in CycleGAN."""
 
 
 class ObjectiveSettings(_Settings):
@@ -69,11 +76,24 @@ class ObjectiveSettings(_Settings):
         """Whether a term needs the pretrained VGG16."""
         return bool(self.perceptual or self.style)
 
-    @model_validator(mode="after")
-    def _has_a_term(self) -> ObjectiveSettings:
-        if self.gan == "none" and not (self.l1 or self.l2 or self.uses_vgg):
-            raise ValueError("nothing to train on: gan is none, and every weight is 0")
-        return self
+    @property
+    def compares(self) -> bool:
+        """Whether a term compares a translation with its target."""
+        return bool(self.l1 or self.l2 or self.uses_vgg)
+
+
+class CycleSettings(_Settings):
+    """CycleGAN (Zhu et al. 2017, Section 3): G translates from X to Y, F back. X is what the data
+    set has as input by default, whatever the direction."""
+
+    forward: Weight = 10.0
+    """Of the L1 distance between F(G(x)) and x."""
+    backward: Weight = 10.0
+    """Of the L1 distance between G(F(y)) and y."""
+    identity: Weight = 0.0
+    """Of the L1 distances between G(y) and y, and F(x) and x; 5 for paintings (Section 5.2)."""
+    pool: Annotated[int, Field(ge=0, le=10_000)] = 50
+    """Translations that D's are shown again (Section 4); 0 shows them the newest alone."""
 
 
 class TrainingSettings(_Settings):
@@ -128,8 +148,36 @@ class CellSettings(_Settings):
     discriminator: DiscriminatorSettings | None = DiscriminatorSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
     training: TrainingSettings
+    method: MethodName = "pix2pix"
+    cycle: CycleSettings = CycleSettings()
 
     protocol: int = PROTOCOL
+
+    @model_validator(mode="after")
+    def _has_an_objective(self) -> CellSettings:
+        objective, cycle = self.objective, self.cycle
+        if self.method == "cyclegan":
+            if objective.gan == "conditional":
+                raise ValueError(
+                    "cyclegan has no pairs: objective.gan must be unconditional or none"
+                )
+            if objective.compares:
+                raise ValueError("cyclegan has no pairs: objective.l1 and the like must be 0")
+            if self.training.sampling == "replacement" or self.training.feedback == "stale":
+                raise ValueError(
+                    "cyclegan: training.sampling and training.feedback are settings of pix2pix"
+                )
+            compares = bool(cycle.forward or cycle.backward or cycle.identity)
+        else:
+            compares = objective.compares
+        if objective.gan == "none" and not compares:
+            raise ValueError("nothing to train on: gan is none, and every weight is 0")
+        return self
+
+    @property
+    def both_ways(self) -> bool:
+        """Whether one training serves both directions of the data set."""
+        return self.method == "cyclegan"
 
     def with_data(self, fingerprint: str) -> CellConfig:
         """These settings on a data set that is decoded."""
@@ -156,6 +204,16 @@ def digest(value: Any) -> str:
         value = value.model_dump(mode="json")
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check_resnet_size(size: tuple[int, int]) -> None:
+    """ValueError if a resnet, which halves twice, cannot give back images of size (H, W)."""
+    if any(side % 4 for side in size):
+        near = " × ".join(str(max(4, round(side / 4) * 4)) for side in size)
+        raise ValueError(
+            f"a resnet needs sides that are multiples of 4 (got {size[0]}×{size[1]}; "
+            f"nearest: {near})"
+        )
 
 
 def resolve_depth(size: tuple[int, int], depth: int | None) -> int:

@@ -1,29 +1,22 @@
-"""Faster training steps: D's two passes in one, and on a GPU the whole step as one CUDA graph.
+"""How a method's step is run: as it is, with D's two passes in one, or on a GPU as a CUDA graph.
 
-tests/pix2pix/test_fast_step.py compares them with the reference, `model.training_step`.
+tests/pix2pix/test_fast_step.py compares them with the reference, `Method.step`.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pix2pix.common.memory import out_of_memory
 from pix2pix.config import Precision
-from pix2pix.model import (
-    Model,
-    arithmetic,
-    discriminator_update,
-    generator_update,
-    training_step,
-)
-from pix2pix.networks import BatchStatisticsNorm
+from pix2pix.method import Method, arithmetic
 
 Step = Callable[[Tensor, Tensor], dict[str, Tensor]]
 """From inputs and targets to the terms of both objectives, valid until the next call."""
@@ -31,8 +24,6 @@ Step = Callable[[Tensor, Tensor], dict[str, Tensor]]
 State = tuple[list[tuple[Tensor, Tensor]], dict[Tensor, dict[str, Tensor]]]
 """(weight, its copy) pairs, and copies of the optimisers' moments by weight. Copies are on the CPU,
 so that they do not count in the GPU's peak memory."""
-
-ModelStep = Callable[[Model, Tensor, Tensor], dict[str, Tensor]]
 
 WARM_UP = 3
 """Steps before a capture: libraries initialise, optimisers allocate their state."""
@@ -74,7 +65,7 @@ def execution_of(device: torch.device, precision: Precision) -> Execution:
     return Execution(paired=precision != "float32")
 
 
-def make_step(model: Model, execution: Execution, first: tuple[Tensor, Tensor]) -> Step:
+def make_step(model: Method, execution: Execution, first: tuple[Tensor, Tensor]) -> Step:
     """The step of a training, in the model's precision.
 
     `first`: inputs and targets with the shape of the batches; they are not trained on.
@@ -82,42 +73,19 @@ def make_step(model: Model, execution: Execution, first: tuple[Tensor, Tensor]) 
     Raises CaptureFailed if the execution is a graph that the device cannot capture, or that does
     not train what a step trains; the model and the random state are then unchanged.
     """
-    plain = paired_step if execution.paired and not model.stale else training_step
+    plain = model.paired_step if execution.paired else model.step
 
-    def step(model: Model, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    def step(x: Tensor, y: Tensor) -> dict[str, Tensor]:
         with arithmetic(model.precision):
-            return plain(model, x, y)
+            return plain(x, y)
 
-    if execution.graph:
-        return GraphStep(model, step, *first)
-    return lambda x, y: step(model, x, y)
+    run = GraphStep(model, step, *first) if execution.graph else step
 
+    def drawn_step(x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        model.draw(len(x))
+        return run(x, y)
 
-def paired_step(model: Model, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-    """`training_step`, but D sees target and translation in one pass if the batch is one image.
-
-    BatchNorm then normalises each image by itself, as it does in two passes.
-    """
-    if model.discriminator is None or len(x) > 1:
-        return training_step(model, x, y)
-    translation = model.translate(x)
-    with _statistics_per_image(model.discriminator):
-        seen = x.expand(2, -1, -1, -1), torch.cat((y, translation.detach()))
-        real, generated = model.discriminate(*seen).chunk(2)
-    terms = discriminator_update(model, real, generated)
-    return terms | generator_update(model, x, y, translation)
-
-
-@contextmanager
-def _statistics_per_image(network: nn.Module) -> Iterator[None]:
-    norms = [module for module in network.modules() if isinstance(module, BatchStatisticsNorm)]
-    for norm in norms:
-        norm.per_image = True
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.per_image = False
+    return drawn_step
 
 
 class CaptureFailed(RuntimeError):
@@ -132,7 +100,7 @@ class GraphStep:
     mean the same as without a graph. A batch of another shape (an epoch's last) runs eagerly.
     """
 
-    def __init__(self, model: Model, step: ModelStep, x: Tensor, y: Tensor) -> None:
+    def __init__(self, model: Method, step: Step, x: Tensor, y: Tensor) -> None:
         self.model, self.step = model, step
         self.x, self.y = x.clone(), y.clone()
         device, before, random, pool = x.device, _state(model), None, None
@@ -140,7 +108,8 @@ class GraphStep:
         try:
             random = torch.cuda.get_rng_state(device)
             with torch.cuda.device(device):  # a stream belongs to the current device
-                eager = EagerStep(model, lambda: step(model, x, y), before, device)
+                model.draw(len(x))
+                eager = EagerStep(model, lambda: step(x, y), before, device)
                 self.x.zero_()  # so that a graph of these very images is found out
                 self.y.zero_()
                 pool = torch.cuda.graph_pool_handle()
@@ -168,18 +137,18 @@ class GraphStep:
         beside.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(beside):
             for _ in range(WARM_UP):
-                self.step(self.model, self.x, self.y)
+                self.step(self.x, self.y)
         torch.cuda.current_stream(device).wait_stream(beside)
-        for optimiser in _optimisers(self.model):  # the graph allocates its own gradients
+        for optimiser in self.model.optimisers.values():  # the graph allocates its own gradients
             optimiser.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=pool, stream=beside):  # type: ignore[arg-type]
-            terms = self.step(self.model, self.x, self.y)
+            terms = self.step(self.x, self.y)
         return graph, terms
 
     def __call__(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         if x.shape != self.x.shape:
-            return self.step(self.model, x, y)
+            return self.step(x, y)
         self.x.copy_(x)
         self.y.copy_(y)
         self.graph.replay()
@@ -195,7 +164,7 @@ class EagerStep:
 
     def __init__(
         self,
-        model: Model,
+        model: Method,
         step: Callable[[], dict[str, Tensor]],
         state: State,
         device: torch.device,
@@ -208,7 +177,7 @@ class EagerStep:
         self.norms = {name: _norm(tensors) for name, tensors in parts.items()}
         self.random_after = _random_state(device)
         self.repeated = self._apart(self._parts_after(step))
-        for optimiser in _optimisers(model):  # a capture needs the memory
+        for optimiser in model.optimisers.values():  # a capture needs the memory
             optimiser.zero_grad(set_to_none=True)
 
     def problem_of(self, replay: Callable[[], dict[str, Tensor]]) -> str:
@@ -230,11 +199,9 @@ class EagerStep:
         _set_random_state(self.random, self.device)
         terms = act()
         parts = {}
-        for name, optimiser in (
-            ("discriminator's", self.model.optimiser_d),
-            ("generator's", self.model.optimiser_g),
-        ):
-            if optimiser is not None:
+        for key, name in (("optimiser_d", "discriminator's"), ("optimiser_g", "generator's")):
+            if key in self.model.optimisers:
+                optimiser = self.model.optimisers[key]
                 states = optimiser.state.values()
                 parts[f"{name} step counts"] = [values["step"] for values in states]
                 parts[f"{name} first moments"] = [values["exp_avg"] for values in states]
@@ -301,19 +268,16 @@ def _first_cause(error: BaseException, outer: BaseException | None) -> BaseExcep
     return error
 
 
-def _optimisers(model: Model) -> list[torch.optim.Optimizer]:
-    return [o for o in (model.optimiser_g, model.optimiser_d) if o is not None]
-
-
-def _state(model: Model) -> State:
-    """Copies of all weights and of the optimisers' moments."""
-    networks = [n for n in (model.generator, model.discriminator) if n is not None]
+def _state(model: Method) -> State:
+    """Copies of all weights and buffers and of the optimisers' moments."""
     weights: list[tuple[Tensor, Tensor]] = [
-        (p, _kept(p)) for network in networks for p in network.parameters()
+        (tensor, _kept(tensor))
+        for network in model.networks.values()
+        for tensor in (*network.parameters(), *network.buffers())
     ]
     moments = {
         parameter: {name: _kept(value) for name, value in values.items()}
-        for optimiser in _optimisers(model)
+        for optimiser in model.optimisers.values()
         for parameter, values in optimiser.state.items()
     }
     return weights, moments
@@ -324,12 +288,12 @@ def _kept(value: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _restore(model: Model, state: State) -> None:
+def _restore(model: Method, state: State) -> None:
     """Restore a model in place, since a graph keeps its addresses. New moments become zeros."""
     weights, moments = state
     for parameter, value in weights:
         parameter.copy_(value)
-    for optimiser in _optimisers(model):
+    for optimiser in model.optimisers.values():
         for parameter, values in optimiser.state.items():
             kept = moments.get(parameter, {})
             for name, value in values.items():

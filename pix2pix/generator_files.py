@@ -2,9 +2,10 @@
 
 The port (junyanz/pytorch-CycleGAN-and-pix2pix) saves `latest_net_G.pth`, a plain state dict of
 nested blocks: a block's submodule is number 1 of the outermost block and number 3 of the others
-(`UnetSkipConnectionBlock` in `models/networks.py`). Only its U-Net with BatchNorm is read, also
-from a safetensors file, from inside a training's checkpoint, and with the prefixes that
-torch.compile, DataParallel and an enclosing module put before its names.
+(`UnetSkipConnectionBlock` in `models/networks.py`). Its U-Net with BatchNorm and its residual
+network with InstanceNorm (CycleGAN's `latest_net_G_A.pth`) are read, also from a safetensors file,
+from inside a training's checkpoint, and with the prefixes that torch.compile, DataParallel and an
+enclosing module put before their names.
 """
 
 from __future__ import annotations
@@ -22,7 +23,14 @@ from torch import Tensor, nn
 
 from pix2pix.checkpoint import building, fill, read_tensors, rebuild_generator
 from pix2pix.common.errors import Unreadable, UserError, printable
-from pix2pix.networks import AlwaysDropout, BatchStatisticsNorm, Generator, PortUNetGenerator
+from pix2pix.networks import (
+    AlwaysDropout,
+    AnyGenerator,
+    BatchStatisticsNorm,
+    Generator,
+    PortUNetGenerator,
+    ResnetGenerator,
+)
 from pix2pix.translation import PROTOCOLS
 
 DEPTHS = range(5, 11)
@@ -30,6 +38,10 @@ DEPTHS = range(5, 11)
 
 FIRST = "model.model.0.weight"
 """The port's name of a U-Net's first tensor; no other tensor's name ends with it."""
+RESNET_FIRST = "model.10.conv_block.1.weight"
+"""The port's name of a residual network's first block."""
+
+_FIRST_OF_ONE = rf"(?<![^.])(?:{re.escape(FIRST)}|{re.escape(RESNET_FIRST)})$"
 
 WRAPPERS = re.compile(r"(?<![^.])(?:_orig_mod|module)\.")
 """What torch.compile and DataParallel put into the names of a network or of its parts."""
@@ -90,7 +102,7 @@ def _suite_generator(path: Path, content: Any, protocol: str, dropout: bool) -> 
         origin.get(key, "?") for key in ("dataset", "direction", "seed", "digest")
     )
     description = printable(
-        f"this suite's {settings['architecture']} of depth {network.depth}, width"
+        f"this suite's {_architecture_text(network, settings)}, width"
         f" {settings['width']}, trained on {dataset} {direction} at {height}×{width} with seed"
         f" {seed}, cell {digest}, {_dropout_text(network, min(height, width))}"
     )
@@ -99,7 +111,7 @@ def _suite_generator(path: Path, content: Any, protocol: str, dropout: bool) -> 
         network,
         description,
         (inputs, outputs),
-        2**network.depth,
+        network.multiple,
         drawn,
         str(dataset),
         str(direction),
@@ -107,8 +119,18 @@ def _suite_generator(path: Path, content: Any, protocol: str, dropout: bool) -> 
     )
 
 
+def _architecture_text(network: AnyGenerator, settings: Mapping[str, Any]) -> str:
+    if isinstance(network, ResnetGenerator):
+        return f"resnet of {settings['blocks']} blocks"
+    return f"{settings['architecture']} of depth {network.depth}"
+
+
 def _port_generator(path: Path, content: Any, protocol: str, dropout: bool) -> SavedGenerator:
     fixed = PROTOCOLS[protocol].running_statistics
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds no state dict of a generator (a {type(content).__name__})")
+    if RESNET_FIRST in _unwrapped(path, content):
+        return _port_resnet(path, _unwrapped(path, content), dropout and not fixed)
     network = read_port_generator(path, content, dropout=dropout, running_statistics=fixed)
     side = 2**network.depth
     weights = network.state_dict()
@@ -120,6 +142,36 @@ def _port_generator(path: Path, content: Any, protocol: str, dropout: bool) -> S
     )
     outputs = len(weights[f"decoder.{network.depth - 1}.1.bias"])
     return SavedGenerator(network, description, (inputs, outputs), side, 0, size=(side, side))
+
+
+def _port_resnet(path: Path, state: dict[str, Any], dropout: bool) -> SavedGenerator:
+    """The port's `resnet_6blocks` and `resnet_9blocks` with InstanceNorm."""
+    blocks = len({name.split(".")[1] for name in state if ".conv_block." in name})
+    trained_with_dropout = "model.10.conv_block.6.weight" in state  # it takes a place of its own
+    first, last = state.get("model.1.weight"), state.get(f"model.{17 + blocks}.bias")
+    if not (isinstance(first, Tensor) and first.ndim == 4 and isinstance(last, Tensor)):
+        raise UserError(
+            f"{path}: not the PyTorch port's residual network: lacks its first or last layer"
+        )
+    width, inputs = first.shape[:2]
+    with torch.device("meta"):  # takes no memory before shapes are checked
+        network = ResnetGenerator(
+            inputs, last.numel(), width, blocks, 0.5 if trained_with_dropout else 0.0
+        )
+    layout = {name: name for name in network.state_dict()}
+    _check_keys(path, state, layout, layout, "residual network with InstanceNorm")
+    with building(path):
+        fill(network, state)
+    for module in network.modules():
+        if isinstance(module, AlwaysDropout) and not dropout:
+            module.probability = 0.0
+    description = (
+        f"resnet of {blocks} blocks, width {width}, InstanceNorm, the PyTorch port's layout:"
+        f" {'dropout in every block' if dropout and trained_with_dropout else 'no dropout'}"
+    )
+    return SavedGenerator(
+        network, description, (inputs, last.numel()), network.multiple, 0, size=(256, 256)
+    )
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -147,7 +199,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _unwrapped(path: Path | str, content: Mapping[Any, Any]) -> dict[str, Any]:
-    """The one U-Net in a file's content, by the port's plain names.
+    """The one generator in a file's content, by the port's plain names.
 
     The content itself if it holds none: its names are then reported as they are. UserError if it
     holds several.
@@ -162,11 +214,11 @@ def _unwrapped(path: Path | str, content: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _networks(content: Mapping[Any, Any], inside: str = "", levels: int = 3) -> dict[str, Any]:
-    """{where it is: state dict} of every U-Net in the content, at most so many mappings deep."""
+    """{where it is: state dict} of every generator, in at most so many mappings in each other."""
     state = {WRAPPERS.sub("", str(name)): value for name, value in content.items()}
     found = {}
-    for first in (name for name in state if name == FIRST or name.endswith(f".{FIRST}")):
-        prefix = first.removesuffix(FIRST)
+    for first in (name for name in state if re.search(_FIRST_OF_ONE, name)):
+        prefix = re.sub(_FIRST_OF_ONE, "", first)
         found[f"{inside}{prefix}".rstrip(".") or "."] = {
             name.removeprefix(prefix): value
             for name, value in state.items()
@@ -186,7 +238,10 @@ def dropout_sizes(network: Generator, side: int) -> list[int]:
     return [side >> (network.depth - 1 - step) for step, has in enumerate(layers) if has]
 
 
-def _dropout_text(network: Generator, side: int) -> str:
+def _dropout_text(network: AnyGenerator, side: int) -> str:
+    if isinstance(network, ResnetGenerator):
+        noisy = any(isinstance(module, AlwaysDropout) for module in network.modules())
+        return "dropout in every block" if noisy else "no dropout"
     sizes = ", ".join(map(str, dropout_sizes(network, side)))
     return f"dropout on decoder outputs of size {sizes}" if sizes else "no dropout"
 
@@ -256,7 +311,11 @@ def _keep_statistics(network: PortUNetGenerator) -> None:
 
 
 def _check_keys(
-    path: Path | str, state: dict[str, Any], layout: dict[str, str], known: dict[str, str]
+    path: Path | str,
+    state: dict[str, Any],
+    layout: dict[str, str],
+    known: dict[str, str],
+    what: str = "U-Net generator with BatchNorm",
 ) -> None:
     """UserError names tensors of the layout that are missing, and others that are not `known`."""
     allowed = set(known.values())
@@ -270,9 +329,7 @@ def _check_keys(
     if missing or unknown:
         parts = [f"lacks {_first(missing)}"] if missing else []
         parts += [f"has {_first(unknown)}"] if unknown else []
-        raise UserError(
-            f"{path}: not the PyTorch port's U-Net generator with BatchNorm: {'; '.join(parts)}"
-        )
+        raise UserError(f"{path}: not the PyTorch port's {what}: {'; '.join(parts)}")
 
 
 def _first(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""The networks and optimisers of one training, and the step that trains them (Section 3.3).
+"""pix2pix: its networks and optimisers, and the step that trains them (Section 3.3).
 
 `training_step` is the reference and reads like the paper; `fast_step.py` has faster equivalents.
 `training.precision` only changes what convolutions multiply in: weights, losses, optimisers and the
@@ -7,39 +7,59 @@ sums within a normalisation are always float32.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
 from pix2pix import losses, perceptual
 from pix2pix.common.errors import UserError
-from pix2pix.common.tf32 import get_flags, set_flags, set_tf32
-from pix2pix.config import CellConfig, ObjectiveSettings, Precision
+from pix2pix.config import CellConfig, Precision
 from pix2pix.data.vgg16 import VGG16
-from pix2pix.networks import PatchDiscriminator, build_generator, initialise
+from pix2pix.method import Method, forward, frozen, place
+from pix2pix.networks import (
+    BatchStatisticsNorm,
+    build_discriminator,
+    build_generator,
+    initialise,
+)
 
 
-@dataclass
-class Model:
-    """The networks and optimisers of one training; `discriminator` is None without a GAN."""
+class Pix2Pix(Method):
+    """pix2pix's networks and optimisers; `discriminator` is None without a GAN."""
 
-    generator: nn.Module
-    discriminator: nn.Module | None
-    optimiser_g: torch.optim.Optimizer
-    optimiser_d: torch.optim.Optimizer | None
-    objective: ObjectiveSettings
-    gan_loss: losses.GANLoss
-    precision: Precision
-    stale: bool = False
-    """Whether G learns from D's activations of before its update (`TrainingSettings.feedback`)."""
-    vgg: VGG16 | None = None
-    """For the perceptual losses; never trained, so no part of the state."""
-    learning_rate: float = float("nan")
-    """The rate that was set last."""
+    def __init__(
+        self,
+        networks: dict[str, nn.Module],
+        optimisers: dict[str, torch.optim.Optimizer],
+        config: CellConfig,
+        vgg: VGG16 | None = None,
+    ) -> None:
+        """`vgg`: for the perceptual losses; never trained, so no part of the state."""
+        super().__init__(networks, optimisers, config.training.precision)
+        self.objective = config.objective
+        self.gan_loss = losses.GAN_LOSSES[config.objective.gan_loss]()
+        self.stale = config.training.feedback == "stale"
+        """Whether G learns from D's activations of before its update."""
+        self.vgg = vgg
+
+    @property
+    def generator(self) -> nn.Module:
+        return self.networks["generator"]
+
+    @property
+    def discriminator(self) -> nn.Module | None:
+        return self.networks.get("discriminator")
+
+    @property
+    def optimiser_g(self) -> torch.optim.Optimizer:
+        return self.optimisers["optimiser_g"]
+
+    @property
+    def optimiser_d(self) -> torch.optim.Optimizer | None:
+        return self.optimisers.get("optimiser_d")
 
     def translate(self, x: Tensor) -> Tensor:
         """G's images for inputs x, both (N, C, H, W) float in [-1, 1]."""
@@ -52,50 +72,11 @@ class Model:
         seen = torch.cat((x, image), dim=1) if conditional else image
         return forward(self.discriminator, seen, self.precision)
 
-    def set_learning_rate(self, rate: float) -> None:
-        """Set the rate of both optimisers."""
-        if rate == self.learning_rate:
-            return
-        self.learning_rate = rate
-        for optimiser in (self.optimiser_g, self.optimiser_d):
-            for group in optimiser.param_groups if optimiser is not None else ():
-                if isinstance(group["lr"], Tensor):  # on a GPU, read by the CUDA graph
-                    group["lr"].fill_(rate)
-                else:
-                    group["lr"] = rate
+    def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        return training_step(self, x, y)
 
-    def state_dict(self) -> dict[str, dict[str, Any]]:
-        """The state of both networks and optimisers by name, without the missing ones."""
-        parts = (self.generator, self.discriminator, self.optimiser_g, self.optimiser_d)
-        names = ("generator", "discriminator", "optimiser_g", "optimiser_d")
-        return {n: p.state_dict() for n, p in zip(names, parts, strict=True) if p is not None}
-
-    def load_state_dict(self, state: dict[str, dict[str, Any]]) -> None:
-        """Restore what `state_dict` returned, possibly on another device."""
-        for name, part_state in state.items():
-            part = getattr(self, name)
-            if isinstance(part, torch.optim.Optimizer):
-                # How the rate is stored depends on the device, which may have changed.
-                own = ("lr", "capturable")
-                groups = [
-                    saved | {key: mine[key] for key in own}
-                    for saved, mine in zip(
-                        part_state["param_groups"], part.param_groups, strict=True
-                    )
-                ]
-                part_state = part_state | {"param_groups": groups}
-            part.load_state_dict(part_state)
-            if isinstance(part, torch.optim.Optimizer):
-                _lay_out(part)
-
-
-def _lay_out(optimiser: torch.optim.Optimizer) -> None:
-    """Give moments the memory format of their weights: fused Adam walks both in memory order, and
-    the moments in a file may be laid out differently."""
-    for parameter, values in optimiser.state.items():
-        for name, value in values.items():
-            if value.shape == parameter.shape and value.stride() != parameter.stride():
-                values[name] = torch.empty_like(parameter).copy_(value).detach()
+    def paired_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        return paired_step(self, x, y)
 
 
 def build(
@@ -103,7 +84,7 @@ def build(
     channels: tuple[int, int],
     device: torch.device,
     memory_format: torch.memory_format = torch.contiguous_format,
-) -> Model:
+) -> Pix2Pix:
     """New networks and optimisers, drawn from the cell's seed alone.
 
     `channels`: of inputs and targets; `memory_format`: of the weights; activations follow it.
@@ -113,42 +94,40 @@ def build(
     """
     generator = build_generator(config.generator, channels, config.size)
     initialise(generator, torch.Generator().manual_seed(config.seed))
-    discriminator = None
+    networks: dict[str, nn.Module] = {"generator": generator}
     if config.discriminator is not None:
         conditional = config.objective.gan == "conditional"
-        discriminator = PatchDiscriminator(
-            channels[1] + (channels[0] if conditional else 0),
-            config.discriminator.patch,
-            config.discriminator.width,
+        discriminator = build_discriminator(
+            config.discriminator, channels[1] + (channels[0] if conditional else 0)
         )
         initialise(discriminator, torch.Generator().manual_seed(config.seed + 2**32))
-        _place(discriminator, device, memory_format)
-    _place(generator, device, memory_format)
+        networks["discriminator"] = discriminator
+    for network in networks.values():
+        place(network, device, memory_format)
     vgg = perceptual.build_vgg(config.objective) if config.objective.uses_vgg else None
     if vgg is not None:
-        _place(vgg, device, torch.channels_last)  # a tenth faster on the CPU
+        place(vgg, device, torch.channels_last)  # a tenth faster on the CPU
+    names = {"generator": "optimiser_g", "discriminator": "optimiser_d"}
+    zero = config.training.biases == "zero"
+    optimisers = {
+        names[name]: adam(without_biases(network) if zero else network.parameters(), config, device)
+        for name, network in networks.items()
+    }
+    return Pix2Pix(networks, optimisers, config, vgg)
+
+
+def adam(
+    parameters: Iterable[nn.Parameter], config: CellConfig, device: torch.device
+) -> torch.optim.Optimizer:
+    """Adam with the cell's rate and betas; on a GPU, the rate is a tensor that a graph reads."""
     settings, on_gpu = config.training, device.type == "cuda"
-
-    def adam(network: nn.Module) -> torch.optim.Optimizer:
-        rate = settings.learning_rate
-        return torch.optim.Adam(
-            network.parameters() if settings.biases == "trained" else without_biases(network),
-            torch.tensor(rate, dtype=torch.float32, device=device) if on_gpu else rate,
-            (settings.beta1, settings.beta2),
-            fused=True,
-            capturable=on_gpu,
-        )
-
-    return Model(
-        generator,
-        discriminator,
-        adam(generator),
-        adam(discriminator) if discriminator is not None else None,
-        config.objective,
-        losses.GAN_LOSSES[config.objective.gan_loss](),
-        settings.precision,
-        settings.feedback == "stale",
-        vgg,
+    rate = settings.learning_rate
+    return torch.optim.Adam(
+        parameters,
+        torch.tensor(rate, dtype=torch.float32, device=device) if on_gpu else rate,
+        (settings.beta1, settings.beta2),
+        fused=True,
+        capturable=on_gpu,
     )
 
 
@@ -159,12 +138,7 @@ def without_biases(network: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in network.parameters() if id(parameter) not in biases]
 
 
-def _place(network: nn.Module, device: torch.device, layout: torch.memory_format) -> None:
-    """Move a network to a device and lay out its weights there."""
-    network.to(device).to(memory_format=layout)  # type: ignore[call-overload]
-
-
-def training_step(model: Model, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+def training_step(model: Pix2Pix, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     """One gradient step on D, then one on G, on inputs x and targets y in [-1, 1].
 
     Returns the terms of both objectives, unweighted, as scalars on the device.
@@ -185,11 +159,38 @@ def training_step(model: Model, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     return terms | generator_update(model, x, y, translation, stale)
 
 
+def paired_step(model: Pix2Pix, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """`training_step`, but D sees target and translation in one pass if the batch is one image.
+
+    BatchNorm then normalises each image by itself, as it does in two passes.
+    """
+    if model.discriminator is None or model.stale or len(x) > 1:
+        return training_step(model, x, y)
+    translation = model.translate(x)
+    with _statistics_per_image(model.discriminator):
+        seen = x.expand(2, -1, -1, -1), torch.cat((y, translation.detach()))
+        real, generated = model.discriminate(*seen).chunk(2)
+    terms = discriminator_update(model, real, generated)
+    return terms | generator_update(model, x, y, translation)
+
+
+@contextmanager
+def _statistics_per_image(network: nn.Module) -> Iterator[None]:
+    norms = [module for module in network.modules() if isinstance(module, BatchStatisticsNorm)]
+    for norm in norms:
+        norm.per_image = True
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.per_image = False
+
+
 def _as_it_is(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def discriminator_update(model: Model, real: Tensor, generated: Tensor) -> dict[str, Tensor]:
+def discriminator_update(model: Pix2Pix, real: Tensor, generated: Tensor) -> dict[str, Tensor]:
     """One gradient step on D from its logits on targets and on translations; returns its terms."""
     assert model.optimiser_d is not None and model.discriminator is not None
     real, generated = model.gan_loss.discriminator(real, generated)
@@ -204,7 +205,7 @@ def discriminator_update(model: Model, real: Tensor, generated: Tensor) -> dict[
 
 
 def generator_update(
-    model: Model, x: Tensor, y: Tensor, translation: Tensor, stale: Tensor | None = None
+    model: Pix2Pix, x: Tensor, y: Tensor, translation: Tensor, stale: Tensor | None = None
 ) -> dict[str, Tensor]:
     """One gradient step on G; returns its terms.
 
@@ -214,11 +215,8 @@ def generator_update(
     if stale is not None:
         terms["g_gan"] = model.gan_loss.generator(stale)
     elif model.discriminator is not None:
-        model.discriminator.requires_grad_(False)
-        try:
+        with frozen(model.discriminator):
             terms["g_gan"] = model.gan_loss.generator(model.discriminate(x, translation))
-        finally:
-            model.discriminator.requires_grad_(True)
     terms["g_l1"] = losses.l1(translation, y)
     total = objective.l1 * terms["g_l1"]
     if objective.l2:
@@ -260,29 +258,3 @@ def check_precision(precision: Precision, device: torch.device) -> None:
     if reason := precision_problem(precision, device):
         others = [p for p in get_args(Precision) if not precision_problem(p, device)]
         raise UserError(f"training.precision {precision}: {reason}; use {' or '.join(others)}")
-
-
-@contextmanager
-def arithmetic(precision: Precision) -> Iterator[None]:
-    """Switch TF32 on for "tf32" and off otherwise, for GPU work launched inside this block.
-
-    TF32 applies to every convolution. bfloat16 is applied per network, by `forward`.
-    """
-    before = get_flags()
-    set_tf32(precision == "tf32")
-    try:
-        yield
-    finally:
-        set_flags(before)
-
-
-def forward(network: nn.Module, x: Tensor, precision: Precision) -> Any:
-    """The network's float32 output for x, with convolutions in bfloat16 if that is the precision.
-
-    G's tanh and D's last layer compute in float32 in either case (networks.py). Each call has its
-    own autocast: one around a whole step would keep the casts of weights made before their update.
-    """
-    if precision != "bfloat16":
-        return network(x)
-    with torch.autocast(x.device.type, torch.bfloat16):
-        return network(x)

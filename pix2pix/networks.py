@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pix2pix.config import (
+    DiscriminatorSettings,
     GeneratorSettings,
+    check_resnet_size,
     discriminator_layers,
     receptive_field,
     resolve_depth,
@@ -24,11 +26,14 @@ from pix2pix.config import (
 
 __all__ = [
     "GENERATORS",
+    "AnyGenerator",
     "EncoderDecoderGenerator",
     "Generator",
     "PatchDiscriminator",
     "PortUNetGenerator",
+    "ResnetGenerator",
     "UNetGenerator",
+    "build_discriminator",
     "build_generator",
     "initialise",
     "parameter_count",
@@ -134,6 +139,15 @@ class BatchStatisticsNorm(nn.BatchNorm2d):
         return torch.batch_norm(x, self.weight, self.bias, None, None, True, 0.0, self.eps, cudnn)
 
 
+class InstanceNorm(nn.InstanceNorm2d):
+    """InstanceNorm without scale and bias, as in CycleGAN; 0 for a single value per channel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) float to the same, normalised over H and W."""
+        cudnn = torch.backends.cudnn.enabled
+        return torch.instance_norm(x, None, None, None, None, True, 0.0, self.eps, cudnn)
+
+
 class FullPrecisionTanh(nn.Tanh):
     """Tanh in float32 even under autocast: in bfloat16 its gradient is 0 for inputs above 3.5."""
 
@@ -215,6 +229,8 @@ class Generator(nn.Module):
             raise ValueError(f"depth must be at least 2 (got {depth})")
         widths = encoder_widths(width, depth)
         self.depth = depth
+        self.multiple = 2**depth
+        """Of which the sides of an image must be multiples."""
         self.encoder = nn.ModuleList()
         for level in range(depth):
             previous = input_channels if level == 0 else widths[level - 1]
@@ -248,11 +264,10 @@ class Generator(nn.Module):
 
         H and W must be multiples of 2**depth; otherwise ValueError.
         """
-        multiple = 2**self.depth
-        if x.shape[-2] % multiple or x.shape[-1] % multiple:
+        if x.shape[-2] % self.multiple or x.shape[-1] % self.multiple:
             raise ValueError(
                 f"image of {x.shape[-2]}×{x.shape[-1]}: a generator of depth {self.depth} needs "
-                f"sides that are multiples of {multiple}"
+                f"sides that are multiples of {self.multiple}"
             )
         skips = []
         for layer in self.encoder:
@@ -316,15 +331,78 @@ class EncoderDecoderGenerator(Generator):
     skips = False
 
 
+class ResidualBlock(nn.Module):
+    """x + f(x): two 3×3 convolutions with reflection padding and InstanceNorm."""
+
+    def __init__(self, channels: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        noise = [AlwaysDropout(dropout)] if dropout > 0 else []
+        self.conv_block = nn.Sequential(
+            *(nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), InstanceNorm(channels)),
+            *(nn.ReLU(), *noise),
+            *(nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), InstanceNorm(channels)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, H, W) to the same."""
+        return x + self.conv_block(x)
+
+
+class ResnetGenerator(nn.Module):
+    """CycleGAN's generator (Appendix 7.2 there): c7s1-64, d128, d256, R256 × blocks, u128, u64,
+    c7s1-3.
+
+    As the PyTorch port builds it (`ResnetGenerator` of its `models/networks.py`), names of weights
+    included. `dropout` lies between the two convolutions of a block, which CycleGAN leaves out.
+    """
+
+    def __init__(
+        self,
+        input_channels: int = 3,
+        output_channels: int = 3,
+        width: int = 64,
+        blocks: int = 9,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.multiple = 4
+        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(input_channels, width, 7)]
+        layers += [InstanceNorm(width), nn.ReLU()]
+        for channels in (width, 2 * width):
+            layers += [nn.Conv2d(channels, 2 * channels, 3, 2, 1)]
+            layers += [InstanceNorm(2 * channels), nn.ReLU()]
+        layers += [ResidualBlock(4 * width, dropout) for _ in range(blocks)]
+        for channels in (4 * width, 2 * width):
+            layers += [nn.ConvTranspose2d(channels, channels // 2, 3, 2, 1, output_padding=1)]
+            layers += [InstanceNorm(channels // 2), nn.ReLU()]
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, output_channels, 7)]
+        self.model = nn.Sequential(*layers, FullPrecisionTanh())
+        initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, input_channels, H, W) float in [-1, 1] to (N, output_channels, H, W) in [-1, 1].
+
+        ValueError if H or W is no multiple of 4.
+        """
+        check_resnet_size((x.shape[-2], x.shape[-1]))
+        return self.model(x)
+
+
 class PatchDiscriminator(nn.Module):
     """PatchGAN of Appendix 6.1.2: one logit for every `patch` × `patch` pixels of the image.
 
     A conditional one takes input and image concatenated (6 channels), an unconditional one the
     image alone (3). The Sigmoid of the paper is part of the objective (`losses.py`), so the
-    outputs here are logits.
+    outputs here are logits. With `instance_norm`, as CycleGAN's, all convolutions have a bias.
     """
 
-    def __init__(self, channels: int = 6, patch: int = 70, width: int = 64) -> None:
+    def __init__(
+        self,
+        channels: int = 6,
+        patch: int = 70,
+        width: int = 64,
+        instance_norm: bool = False,
+    ) -> None:
         super().__init__()
         specification = discriminator_layers(patch)
         self.patch = patch
@@ -334,7 +412,7 @@ class PatchDiscriminator(nn.Module):
             final, first = index == len(specification) - 1, index == 0
             previous, filters = filters, 1 if final else width * min(2**index, 8)
             # The public PixelGAN has no bias on its last layer; the others have.
-            bias = first or (final and patch > 1)
+            bias = first or (final and patch > 1) or instance_norm
             padding = 0 if kernel == 1 else 1
             if stride == 2 and not bias:
                 layers.append(Down(previous, filters))
@@ -342,7 +420,7 @@ class PatchDiscriminator(nn.Module):
                 convolution = FullPrecisionConv2d if final else nn.Conv2d
                 layers.append(convolution(previous, filters, kernel, stride, padding, bias=bias))
             if not first and not final:
-                layers.append(BatchStatisticsNorm(filters))
+                layers.append((InstanceNorm if instance_norm else BatchStatisticsNorm)(filters))
             if not final:
                 layers.append(nn.LeakyReLU(0.2))
         self.layers = nn.Sequential(*layers)
@@ -359,6 +437,8 @@ class PatchDiscriminator(nn.Module):
         return self.layers(x)
 
 
+AnyGenerator = Generator | ResnetGenerator
+
 GENERATORS: dict[str, type[Generator]] = {
     "unet": UNetGenerator,
     "encoder-decoder": EncoderDecoderGenerator,
@@ -367,11 +447,14 @@ GENERATORS: dict[str, type[Generator]] = {
 
 def build_generator(
     settings: GeneratorSettings, channels: tuple[int, int], size: tuple[int, int]
-) -> Generator:
+) -> AnyGenerator:
     """A new generator with random weights for (input, output) channels and size (H, W).
 
     ValueError if the depth does not fit the size.
     """
+    if settings.architecture == "resnet":
+        check_resnet_size(size)
+        return ResnetGenerator(*channels, settings.width, settings.blocks, settings.dropout)
     depth = resolve_depth(size, settings.depth)
     return GENERATORS[settings.architecture](
         input_channels=channels[0],
@@ -384,6 +467,12 @@ def build_generator(
             range(DROPOUT_LEVELS) if settings.dropout_levels == "innermost" else shifted(depth)
         ),
     )
+
+
+def build_discriminator(settings: DiscriminatorSettings, channels: int) -> PatchDiscriminator:
+    """A new discriminator with random weights for images of so many channels."""
+    instance = settings.norm == "instance"
+    return PatchDiscriminator(channels, settings.patch, settings.width, instance)
 
 
 def parameter_count(network: nn.Module) -> int:

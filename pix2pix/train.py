@@ -1,4 +1,4 @@
-"""One training: alternate a step on D and a step on G (Section 3.3)."""
+"""One training: the loop around a method's steps (Section 3.3)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from pix2pix.common.errors import Interrupted, TrainingError
 from pix2pix.common.files import replacing
 from pix2pix.common.memory import peak_memory_mib
 from pix2pix.config import CellConfig
-from pix2pix.data.batches import Batches
+from pix2pix.data.batches import Batches, UnpairedBatches
 from pix2pix.fast_step import CaptureFailed, Execution, Step, execution_of, make_step
-from pix2pix.model import Model, build, check_precision
+from pix2pix.method import Method
+from pix2pix.methods import build
+from pix2pix.model import check_precision
 from pix2pix.networks import parameter_count
 from pix2pix.translation import grid, translate
 
@@ -117,11 +119,12 @@ def train(
     stop: Callable[[], bool] = lambda: False,
     flush: Callable[[], None] = lambda: None,
     execution: Execution | None = None,
-) -> nn.Module:
+) -> dict[str, nn.Module]:
     """Train a cell to its last step, resuming from its newest intact checkpoint if there is one.
 
     Args:
-        train_pairs, validation_pairs: (inputs, targets), each (N, H, W, C) uint8.
+        train_pairs, validation_pairs: (inputs, targets), each (N, H, W, C) uint8; for CycleGAN (X,
+            Y), whatever the direction.
         directory: receives checkpoints and `samples/`.
         record: receives the events.
         pace: how often records, samples and checkpoints are written.
@@ -133,7 +136,8 @@ def train(
     On the CPU, a training that was stopped or killed and then resumed gives the same weights, bit
     for bit, as an uninterrupted one (with the same package versions and number of threads).
 
-    Returns the trained generator. The caller deletes the last checkpoint after saving it.
+    Returns the trained generators (`Method.generators`). The caller deletes the last checkpoint
+    after saving them.
 
     Raises:
         UserError: the device does not support the cell's precision.
@@ -147,12 +151,12 @@ def train(
     inputs, targets = train_pairs
     channels = inputs.shape[-1], targets.shape[-1]
     settings = config.training
-    total = settings.total_steps(len(inputs))
+    total = settings.total_steps(max(len(inputs), len(targets)))
     checkpoints = CheckpointSeries(directory, config.digest)
 
     torch.manual_seed(config.seed)
     model = build(config, channels, device, execution.memory_format)
-    batches = Batches(
+    batches = (Batches if model.paired else UnpairedBatches)(
         inputs,
         targets,
         batch=settings.batch,
@@ -176,12 +180,9 @@ def train(
     record("start", step=step)
     for path, why in unusable:
         record("set aside", file=path.name, error=why, step=step)
-    record(
-        "parameters",
-        generator=parameter_count(model.generator),
-        discriminator=parameter_count(model.discriminator) if model.discriminator else 0,
-    )
-    batch = min(settings.batch, len(inputs))
+    kinds = ("generator", "discriminator")
+    record("parameters", **{kind: parameters_of(model, kind) for kind in kinds})
+    batch = min(settings.batch, len(inputs)) if model.paired else settings.batch
     draw = torch.Generator().manual_seed(config.seed)  # noise: blank images have no gradients
     x, y = (
         (torch.rand(batch, count, *config.size, generator=draw) * 2 - 1).to(device)
@@ -190,7 +191,8 @@ def train(
     training_step = recorded_step(model, execution, (x, y), record)
 
     def write_checkpoint() -> None:
-        check_weights(model.generator, step)
+        for name, network in model.generators.items():
+            check_weights(network, step, name)
         content = {
             "seconds": seconds,
             "peak_memory_mib": max(peak, peak_memory_mib(device)),
@@ -205,7 +207,7 @@ def train(
 
     def write_sample() -> None:
         path = directory / "samples" / f"step-{step:07d}.png"
-        write_samples(path, model.generator, validation_pairs, config.seed, device)
+        write_samples(path, model.generators, validation_pairs, config.seed, device)
         record("sample", step=step, file=str(path.relative_to(directory)))
 
     if step == 0:
@@ -240,11 +242,17 @@ def train(
             raise Interrupted
     peak = max(peak, peak_memory_mib(device))
     record("trained", step=step, seconds=seconds, peak_memory_mib=peak)
-    return model.generator
+    return model.generators
+
+
+def parameters_of(model: Method, kind: str) -> int:
+    """Trained weights of all generators, or of all discriminators, together."""
+    networks = (network for name, network in model.networks.items() if name.startswith(kind))
+    return sum(map(parameter_count, networks))
 
 
 def recorded_step(
-    model: Model, execution: Execution, first: tuple[Tensor, Tensor], record: Record
+    model: Method, execution: Execution, first: tuple[Tensor, Tensor], record: Record
 ) -> Step:
     """`make_step`, recorded as an "execution" event.
 
@@ -263,30 +271,36 @@ def recorded_step(
     return step
 
 
-def check_weights(network: nn.Module, step: int) -> None:
+def check_weights(network: nn.Module, step: int, name: str) -> None:
     """Raise TrainingError if a weight is not finite: the losses only show the step before."""
     finite = torch.stack([p.isfinite().all() for p in network.parameters()]).tolist()
     bad = [n for (n, _), ok in zip(network.named_parameters(), finite, strict=True) if not ok]
     if bad:
         raise TrainingError(
-            f"step {step}: the generator's weights are not finite ({bad[0]}): the training diverged"
+            f"step {step}: weights of the {name} are not finite ({bad[0]}): the training diverged"
         )
 
 
 def write_samples(
     path: Path,
-    generator: nn.Module,
+    generators: dict[str, nn.Module],
     pairs: tuple[np.ndarray, np.ndarray],
     seed: int,
     device: torch.device,
 ) -> None:
-    """Write a PNG grid of inputs, translations and targets of SAMPLES validation pairs.
+    """Write a PNG grid of inputs, translations and targets of SAMPLES validation pairs, and of the
+    targets' translations where there is a generator back.
 
     The same pairs at every step, spread over the split: neighbours are often frames of one video.
     """
     chosen = np.linspace(0, len(pairs[0]) - 1, min(SAMPLES, len(pairs[0]))).round().astype(int)
     inputs, targets = pairs[0][chosen], pairs[1][chosen]
     names = [f"sample {index}" for index in range(len(inputs))]
-    translations = [t for _, t in translate(generator, inputs, names, seed=seed, device=device)]
+    columns = [inputs, targets]
+    for position, images, generator in zip(
+        (1, 3), (inputs, targets), generators.values(), strict=False
+    ):
+        made = translate(generator, images, names, seed=seed, device=device)
+        columns.insert(position, [image for _, image in made])
     with replacing(path) as file:
-        grid(inputs, translations, targets).save(file, format="PNG")
+        grid(*columns).save(file, format="PNG")

@@ -36,7 +36,7 @@ from pix2pix.checkpoint import random_state, save
 from pix2pix.config import CellConfig
 from pix2pix.data.batches import Batches
 from pix2pix.fast_step import Execution, make_step
-from pix2pix.model import Model, build
+from pix2pix.model import Pix2Pix, build
 
 DRY = bool(os.environ.get("DRY"))
 DEVICE = torch.device("cpu" if DRY else "cuda:0")
@@ -133,12 +133,12 @@ def prepared(
     overlapped: bool = False,
     seed: int = 0,
     dropout: float = 0.5,
-) -> tuple[Model, Callable[[], Any]]:
+) -> tuple[Pix2Pix, Callable[[], Any]]:
     """A model and its step on noise."""
     model: Any = build(config(precision, dropout), (3, 3), DEVICE, execution.memory_format)
     if overlapped:
-        model.optimiser_g = OverlappedAdam(model.optimiser_g)
-        model.optimiser_d = OverlappedAdam(model.optimiser_d)
+        for name, optimiser in model.optimisers.items():
+            model.optimisers[name] = OverlappedAdam(optimiser)
     x, y = batch(seed)
     step = make_step(model, execution, (x, y))
     return model, lambda: step(x, y)
@@ -147,7 +147,7 @@ def prepared(
 class OverlappedAdam:
     """A prototype: torch's fused Adam, run beside the backward pass as gradients become ready.
 
-    The arithmetic of each weight is the same. Takes the place of an Adam in a Model.
+    The arithmetic of each weight is the same. Takes the place of an Adam.
     """
 
     LEAST = 2**22
@@ -389,8 +389,8 @@ def compare_weights(results: Results) -> None:
     """
     steps = 3 if DRY else 60
 
-    def weights(model: Model) -> torch.Tensor:
-        networks = [n for n in (model.generator, model.discriminator) if n is not None]
+    def weights(model: Pix2Pix) -> torch.Tensor:
+        networks = model.networks.values()
         return torch.cat([p.detach().flatten() for n in networks for p in n.parameters()]).double()
 
     def after(precision: Any, execution: Execution, overlapped: bool = False) -> Any:

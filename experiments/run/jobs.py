@@ -259,14 +259,22 @@ def sheet_checksums(directory: Path) -> dict[str, str]:
 def step_gflop(config: CellSettings) -> float:
     """Floating-point work of one training step in GFLOP (2 × multiply-adds), from PAPER figures.
 
-    Measured at 256×256 and width 64 and scaled by pixels and by width squared.
+    Measured at 256×256 and width 64 and scaled by pixels and by width squared. A resnet's is
+    counted: 6 for what is outside the blocks, 4.83 a block (10⁹ multiply-adds forward), three
+    times for training.
     """
-    generator = {"unet": 36.19, "encoder-decoder": 24.11}[config.generator.architecture]
+    settings, blocks = config.generator, config.generator.blocks
+    resnet = 6 * (6.07 + 4.83 * blocks)
+    generator = {"unet": 36.19, "encoder-decoder": 24.11, "resnet": resnet}[settings.architecture]
     patches = {1: 9.0, 16: 35.5, 34: 43.0, 70: 50.75, 142: 42.0, 286: 34.6}
     discriminator = patches[config.discriminator.patch] if config.discriminator else 0.0
     d_width = config.discriminator.width if config.discriminator else 64
     pixels = config.size[0] * config.size[1] / 256**2
-    work = generator * (config.generator.width / 64) ** 2 + discriminator * (d_width / 64) ** 2
+    if config.both_ways:
+        cycle = config.cycle
+        generator *= 2 + bool(cycle.forward) + bool(cycle.backward) + 2 * bool(cycle.identity)
+        discriminator *= 2
+    work = generator * (settings.width / 64) ** 2 + discriminator * (d_width / 64) ** 2
     if config.objective.uses_vgg:  # to relu4_3 or relu2_2: two passes forward and one backward
         work += 109.0 if config.objective.style else 37.0
     return work * pixels * config.training.batch
@@ -279,6 +287,10 @@ def expected_pace(config: CellSettings) -> float:
 
 def checkpoint_bytes(config: CellSettings) -> int:
     """Approximate size of a checkpoint: weights and two Adam moments, in float32."""
-    generator = 54.4e6 * (config.generator.width / 64) ** 2
+    resnet = 0.76e6 + 1.18e6 * config.generator.blocks
+    weights = resnet if config.generator.architecture == "resnet" else 54.4e6
+    generator = weights * (config.generator.width / 64) ** 2
     discriminator = 11.2e6 * ((config.discriminator.width if config.discriminator else 0) / 64) ** 2
-    return int((generator + discriminator) * 12)
+    trained = (generator + discriminator) * (2 if config.both_ways else 1)
+    pools = 2 * config.cycle.pool * 3 * config.size[0] * config.size[1] if config.both_ways else 0
+    return int(trained * 12 + pools * 4)

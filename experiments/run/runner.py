@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from experiments.run.scoring import (
     score_by_others,
     write_image,
 )
-from experiments.run.session import Emit, Session
+from experiments.run.session import Emit, Session, waiting
 from experiments.run.signals import Stop
 from pix2pix.checkpoint import CheckpointSeries, ForeignCheckpoint, load_generator, save_generator
 from pix2pix.common.errors import Unreadable, UserError
@@ -90,7 +91,9 @@ def run_cell(session: Session, config: CellConfig) -> None:
     weights = job.directory / "generator.pt"
     generator = kept_generator(session, config, weights)
     if generator is None:
-        train_cell(session, config, weights)
+        with one_training(session, config):
+            if not taken_from_twin(session, config, weights):
+                train_cell(session, config)
         if session.device.type == "cuda":
             torch.cuda.empty_cache()  # for the scorer and for other workers
         generator, _ = load_generator(weights)
@@ -139,10 +142,53 @@ def kept_generator(session: Session, config: CellConfig, weights: Path) -> torch
     return generator
 
 
-def train_cell(session: Session, config: CellConfig, weights: Path) -> None:
-    """Train to the last step and keep the generator."""
+def twin(config: CellConfig) -> CellConfig:
+    """The cell of the other direction, which the same training serves."""
+    source, target = config.direction.split("->")
+    return config.model_copy(update={"direction": f"{target}->{source}"})
+
+
+def one_training(session: Session, config: CellConfig) -> AbstractContextManager[None]:
+    """Where one training serves both directions, hold it, so that no two workers do it."""
+    if not config.both_ways:
+        return nullcontext()
+    first = min(config.digest, twin(config).digest)
+    lock = session.job.directory.parent / f".{first}.lock"
+    return waiting(session, lock, "the training of the other direction")
+
+
+def taken_from_twin(session: Session, config: CellConfig, weights: Path) -> bool:
+    """Take the generator that the other direction's cell trained, where there is an intact one."""
+    if not config.both_ways:
+        return False
+    other = twin(config).digest
+    path = session.job.directory.parent / other / "generator_back.pt"
+    if not path.exists():
+        return False
+    try:
+        generator, content = load_generator(path)
+    except Unreadable:
+        raise
+    except UserError:
+        return False
+    if content["origin"].get("digest") != other:
+        return False
+    keep_generator(session, config, generator, weights)
+    session.record("start", step=config.training.total_steps(len(session.data.train.names)))
+    session.record_data()
+    return True
+
+
+def train_cell(session: Session, config: CellConfig) -> None:
+    """Train to the last step and keep the generators."""
     train_split, val = session.data.train, session.data.val
     total = config.training.total_steps(len(train_split.names))
+    train_sides = (train_split.inputs, train_split.targets)
+    val_sides = (val.inputs, val.targets)
+    first_input, _ = session.entry.roles(None)
+    turned = config.both_ways and config.direction.split("->")[0] != first_input
+    if turned:  # the two directions are one training
+        train_sides, val_sides = train_sides[::-1], val_sides[::-1]
     session.emit({"event": "phase", "phase": "training", "total": total})
     session.record_data()
     # Delete images and scores of another generator.
@@ -150,10 +196,10 @@ def train_cell(session: Session, config: CellConfig, weights: Path) -> None:
         shutil.rmtree(session.job.directory / folder, ignore_errors=True)
     (session.job.directory / "scores.json").unlink(missing_ok=True)
     with session.stop.in_order():
-        generator = train(
+        generators = train(
             config,
-            (train_split.inputs, train_split.targets),
-            (val.inputs, val.targets),
+            train_sides,
+            val_sides,
             session.job.directory,
             device=session.device,
             record=session.record,
@@ -165,8 +211,18 @@ def train_cell(session: Session, config: CellConfig, weights: Path) -> None:
             stop=session.stop,
             flush=session.journal.flush,
         )
+    names = list(generators)
+    for name, generator in zip(names[::-1] if turned else names, generators.values(), strict=True):
+        keep_generator(session, config, generator, session.job.directory / f"{name}.pt")
+
+
+def keep_generator(
+    session: Session, config: CellConfig, generator: torch.nn.Module, path: Path
+) -> None:
+    """Write a generator, of this cell's direction or back, with where it is from."""
+    train_split = session.data.train
     save_generator(
-        weights,
+        path,
         generator,
         config.generator,
         channels=(train_split.inputs.shape[-1], train_split.targets.shape[-1]),

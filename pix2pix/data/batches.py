@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pix2pix.common.errors import UserError
+
 
 def to_float(images: Tensor) -> Tensor:
     """(N, H, W, C) uint8 to (N, C, H, W) float32 in [-1, 1]."""
@@ -129,3 +131,57 @@ class Batches:
         self.generator.set_state(state["generator"])
         self.order = state["order"]
         self.position = state["position"]
+
+
+class UnpairedBatches(Batches):
+    """Batches of images that do not belong together: each side is drawn, cropped and mirrored by
+    itself, in an order of its own. Every batch is full; an order that ends is followed by another.
+
+    Where there are as many inputs as targets they may be pairs, so their orders are drawn such that
+    the two of a pair never stand at the same place of a batch.
+    """
+
+    def __init__(self, inputs: np.ndarray, targets: np.ndarray, **options: Any) -> None:
+        """As `Batches`; the two may be of different lengths. UserError for a single pair."""
+        if len(inputs) == len(targets) == 1:
+            raise UserError("a single pair cannot be drawn unpaired: give more images")
+        super().__init__(inputs, targets, **options)
+        self.other = self._order_beside(len(targets))
+        self.other_position = 0
+
+    def _order_beside(self, count: int) -> Tensor:
+        """An order of the targets, given that of the inputs."""
+        order = self._draw(count)
+        if count == len(self.order):
+            for index in (order == self.order).nonzero().flatten().tolist():
+                if order[index] == self.order[index]:  # the swap before may have parted them
+                    beside = (index + 1) % count
+                    order[[index, beside]] = order[[beside, index]]
+        return order
+
+    def next(self) -> tuple[Tensor, Tensor]:
+        """Inputs and targets, each (batch, C, H, W) float32 in [-1, 1]."""
+        chosen: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for _ in range(self.batch):
+            if self.position >= len(self.order):
+                self.order, self.position = self._draw(len(self.order)), 0
+            if self.other_position >= len(self.other):
+                self.other, self.other_position = self._order_beside(len(self.other)), 0
+            chosen[0].append(self.order[self.position])
+            chosen[1].append(self.other[self.other_position])
+            self.position += 1
+            self.other_position += 1
+        sides = zip((self.inputs, self.targets), chosen, strict=True)
+        x, y = (self._augment(to_float(self._take(s, torch.stack(c)))) for s, c in sides)
+        return x, y
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            **super().state_dict(),
+            "other": self.other,
+            "other_position": self.other_position,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.other, self.other_position = state["other"], state["other_position"]

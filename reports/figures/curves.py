@@ -29,8 +29,14 @@ TITLES = {
     "g_l2": "generator, L2 term",
     "g_perceptual": "generator, feature term",
     "g_style": "generator, style term",
+    "g_cycle": "generators, forward cycle",
+    "g_cycle_back": "generators, backward cycle",
+    "g_identity": "generators, identity",
     "d_real": "discriminator, real pairs",
     "d_fake": "discriminator, translations",
+    "g_gan_back": "generator back, GAN term",
+    "d_real_back": "discriminator back, real images",
+    "d_fake_back": "discriminator back, translations",
 }
 NOT_LOSSES = ("seconds_per_step", "learning_rate")
 

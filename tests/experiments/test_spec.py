@@ -28,6 +28,15 @@ FOLLOWERS = {
         *("L1+cGAN", "perceptual+cGAN", "perceptual+style+cGAN"),
     ],
     "pixel_loss": ["L1", "L2", "L1+cGAN", "L2+cGAN"],
+    "cycle": [
+        *("cycle alone", "GAN alone", "GAN + forward cycle", "GAN + backward cycle"),
+        *("CycleGAN", "pix2pix"),
+    ],
+    "cycle_back": [
+        *("cycle alone", "GAN alone", "GAN + forward cycle", "GAN + backward cycle"),
+        *("CycleGAN", "pix2pix"),
+    ],
+    "backbone": ["U-Net", "ResNet-6", "ResNet-9"],
     "implementations": ["paper", "Torch code", "bottleneck BatchNorm", "PyTorch port", "bicubic"],
 }
 """Questions that the paper and its followers raise, without tables of the paper."""

@@ -44,6 +44,7 @@ def test_later_layers_win_and_steps_replace_epochs():
 
 
 def test_sections_are_those_of_the_configuration():
-    nested = sections({"training.steps": 5, "objective.l1": 0})
+    nested = sections({"method": "cyclegan", "training.steps": 5, "objective.l1": 0})
     assert nested["training"] == {"steps": 5} and nested["objective"] == {"l1": 0}
+    assert nested["method"] == "cyclegan"
     assert set(nested) == {key.partition(".")[0] for key in SETTINGS}

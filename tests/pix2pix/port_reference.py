@@ -1,4 +1,4 @@
-"""The PyTorch port's U-Net, written here from its description, to check our reading of its files.
+"""The PyTorch port's generators, written here from its description, to check our reading of files.
 
 Nested blocks, each a numbered `model`, with the normalisation, the in-place activations, the order
 of concatenation and the dropout of junyanz/pytorch-CycleGAN-and-pix2pix; nothing of ours.
@@ -62,6 +62,36 @@ def trained(depth=8, width=4, channels=(3, 3), dropout=True, norm=None, seed=0):
                 nn.init.uniform_(module.running_var, 0.1, 0.3)
         nn.init.normal_(network.model.model[3].bias, 0.0, 0.2)
         return network
+
+
+class PortResnetBlock(nn.Module):
+    def __init__(self, channels, dropout, norm):
+        super().__init__()
+        parts = [nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), norm(channels)]
+        parts += [nn.ReLU(True)] + ([nn.Dropout(0.5)] if dropout else [])
+        parts += [nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), norm(channels)]
+        self.conv_block = nn.Sequential(*parts)
+
+    def forward(self, x):
+        return x + self.conv_block(x)
+
+
+class PortResnet(nn.Module):
+    def __init__(self, blocks=9, width=4, channels=(3, 3), dropout=False, norm=nn.InstanceNorm2d):
+        super().__init__()
+        first, last = nn.Conv2d(channels[0], width, 7), nn.Conv2d(width, channels[1], 7)
+        stages = [nn.ReflectionPad2d(3), first, norm(width), nn.ReLU(True)]
+        for inside in (width, 2 * width):
+            halve = nn.Conv2d(inside, 2 * inside, 3, stride=2, padding=1)
+            stages += [halve, norm(2 * inside), nn.ReLU(True)]
+        stages += [PortResnetBlock(4 * width, dropout, norm) for _ in range(blocks)]
+        for outside in (2 * width, width):
+            double = nn.ConvTranspose2d(2 * outside, outside, 3, 2, 1, output_padding=1)
+            stages += [double, norm(outside), nn.ReLU(True)]
+        self.model = nn.Sequential(*stages, nn.ReflectionPad2d(3), last, nn.Tanh())
+
+    def forward(self, x):
+        return self.model(x)
 
 
 def port_translation(network, image, evaluated=False):

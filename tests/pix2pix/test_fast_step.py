@@ -24,9 +24,8 @@ from pix2pix.fast_step import (
     GraphStep,
     execution_of,
     make_step,
-    paired_step,
 )
-from pix2pix.model import build, precision_problem, training_step
+from pix2pix.model import build, paired_step, precision_problem, training_step
 from pix2pix.networks import FullPrecisionTanh
 from pix2pix.train import Pace, train
 
@@ -162,7 +161,7 @@ def test_moments_of_another_memory_format_are_laid_out_like_their_weights():
 def test_a_graph_that_cannot_be_captured_says_so_and_leaves_everything_as_it_was(monkeypatch):
     def capture(self, device, pool):
         for _ in range(3):
-            self.step(self.model, self.x, self.y)
+            self.step(self.x, self.y)
         raise RuntimeError("operation not permitted when stream is capturing")
 
     model = build(cell(dropout=0.5), (3, 3), CPU)
@@ -189,7 +188,7 @@ def on_a_gpu_that_steps(monkeypatch):
 
     def pretend(act):
         def capture(self, device, pool):
-            terms = self.step(self.model, self.x, self.y)
+            terms = self.step(self.x, self.y)
 
             def replay():
                 for term, new in zip(terms.values(), act(self).values(), strict=True):
@@ -214,7 +213,7 @@ def test_a_graph_of_a_step_on_blank_images_is_not_taken_for_an_empty_one(on_a_gp
     blank = torch.zeros(1, 3, SIZE, SIZE), torch.zeros(1, 3, SIZE, SIZE)
     model = build(cell(gan=gan), (3, 3), CPU)
     before = copy.deepcopy(model.state_dict())
-    on_a_gpu_that_steps(lambda graph: graph.step(graph.model, graph.x, graph.y))
+    on_a_gpu_that_steps(lambda graph: graph.step(graph.x, graph.y))
     make_step(model, Execution(graph=True), blank)
     torch.testing.assert_close(weights(model), weights(build(cell(gan=gan), (3, 3), CPU)))
     assert before["optimiser_g"]["state"] == {}
@@ -227,14 +226,14 @@ def test_a_graph_of_a_step_on_blank_images_is_not_taken_for_an_empty_one(on_a_gp
 
 def stale(graph):
     """Reads other memory than the batch is copied to."""
-    return graph.step(graph.model, torch.zeros_like(graph.x), graph.y)
+    return graph.step(torch.zeros_like(graph.x), graph.y)
 
 
 def same_draws(graph):
     """Draws what it drew when it was captured, and moves the generator on as a step does."""
     after = torch.get_rng_state()
     torch.manual_seed(99)
-    terms = graph.step(graph.model, graph.x, graph.y)
+    terms = graph.step(graph.x, graph.y)
     torch.set_rng_state(after)
     with torch.no_grad():
         graph.model.translate(graph.x)
@@ -244,7 +243,7 @@ def same_draws(graph):
 def no_draws(graph):
     """Leaves the generator of random numbers where it was."""
     before = torch.get_rng_state()
-    terms = graph.step(graph.model, graph.x, graph.y)
+    terms = graph.step(graph.x, graph.y)
     torch.set_rng_state(before)
     return terms
 
@@ -254,15 +253,13 @@ def half_the_rate(graph):
     (group,) = graph.model.optimiser_d.param_groups
     rate = group["lr"]
     group["lr"] = rate / 2
-    terms = graph.step(graph.model, graph.x, graph.y)
+    terms = graph.step(graph.x, graph.y)
     group["lr"] = rate
     return terms
 
 
 def without_its_losses(graph):
-    return {
-        name: torch.zeros_like(t) for name, t in graph.step(graph.model, graph.x, graph.y).items()
-    }
+    return {name: torch.zeros_like(t) for name, t in graph.step(graph.x, graph.y).items()}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU captures")
@@ -281,7 +278,7 @@ def test_a_graph_that_is_not_the_step_is_not_used(tmp_path, on_a_gpu_that_steps,
     images = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), np.uint8)
 
     def weights_of(execution, folder):
-        generator = train(
+        generators = train(
             config,
             (images, images),
             (images, images),
@@ -291,7 +288,7 @@ def test_a_graph_that_is_not_the_step_is_not_used(tmp_path, on_a_gpu_that_steps,
             pace=Pace(record_steps=5, sample_steps=100),
             execution=execution,
         )
-        return torch.cat([p.detach().flatten() for p in generator.parameters()])
+        return torch.cat([p.detach().flatten() for p in generators["generator"].parameters()])
 
     on_a_gpu_that_steps(act)
     graph = weights_of(Execution(graph=True), "graph")

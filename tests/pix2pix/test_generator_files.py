@@ -16,7 +16,7 @@ from pix2pix.generator_files import (
 from pix2pix.networks import PatchDiscriminator, UNetGenerator
 from pix2pix.translation import PROTOCOLS, noise_seed, translate
 
-from .port_reference import PortUNet, port_translation, trained
+from .port_reference import PortResnet, PortUNet, port_translation, trained
 
 DEPTHS = {"unet_256": 8, "unet_128": 7}
 
@@ -59,6 +59,25 @@ def test_outputs_without_dropout_and_with_running_statistics_are_the_ports_too(n
         theirs.load_state_dict(state)
         assert torch.equal(fixed(x.clone()), theirs.eval()(x.clone()))
         assert not torch.equal(fixed(x), without(x))
+
+
+@pytest.mark.parametrize("blocks", [6, 9])
+@pytest.mark.parametrize("dropout", [False, True])
+@pytest.mark.parametrize("protocol", ["port", "port-eval"])
+def test_cyclegans_files_translate_as_the_ports_own_network(tmp_path, blocks, dropout, protocol):
+    torch.manual_seed(blocks)
+    theirs = PortResnet(blocks, dropout=dropout)
+    torch.save(theirs.state_dict(), tmp_path / "latest_net_G_A.pth")
+    saved = open_generator(tmp_path / "latest_net_G_A.pth", protocol)
+    assert (saved.channels, saved.multiple) == ((3, 3), 4)
+    assert f"resnet of {blocks} blocks, width 4" in saved.description
+    image, seed = photo(64), noise_seed(3, "a")
+    options = {"seed": 3, "device": torch.device("cpu"), "protocol": PROTOCOLS[protocol]}
+    ((_, made),) = translate(saved.network, image[None], ["a"], **options)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        wanted = port_translation(theirs, image, evaluated=protocol == "port-eval")
+    assert np.array_equal(made, wanted)
 
 
 @pytest.mark.parametrize("evaluated", [False, True])
@@ -242,7 +261,15 @@ REFUSED = {
         lambda: trained(7, 2, norm=nn.InstanceNorm2d).state_dict(),
         r"lacks 'model.model.1.model.2.weight', .* \(.* in all\); has 'model.model.0.bias', ",
     ),
-    "resnet": (resnet, r"lacks 'model.model.0.weight', .*; has 'model.1.weight'"),
+    "half a resnet": (resnet, "residual network: lacks its first or last layer"),
+    "resnet with BatchNorm": (
+        lambda: PortResnet(2, norm=nn.BatchNorm2d).state_dict(),
+        r"residual network with InstanceNorm: has 'model.2.weight', ",
+    ),
+    "resnet of other shapes": (
+        lambda: PortResnet(2).state_dict() | {"model.4.weight": torch.zeros(8, 4, 5, 5)},
+        "size mismatch for model.4.weight",
+    ),
     "discriminator": (discriminator, r"lacks 'model.model.0.weight'.*'model.0.weight'"),
     "ours, bare": (
         lambda: UNetGenerator(width=2, depth=7).state_dict(),

@@ -9,7 +9,8 @@ from pix2pix.config import (
     ObjectiveSettings,
     TrainingSettings,
 )
-from pix2pix.model import arithmetic, build, check_precision, precision_problem, training_step
+from pix2pix.method import arithmetic
+from pix2pix.model import build, check_precision, precision_problem, training_step
 
 CPU = torch.device("cpu")
 

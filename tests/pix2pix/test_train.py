@@ -67,10 +67,10 @@ def run(config, directory, pace=None, **options):
     log = options.pop("record", None) or Log()
     pace = pace or Pace(record_steps=4, sample_steps=6, checkpoint_seconds=1e9)
     data = shapes(8)
-    generator = train(
+    generators = train(
         config, data, shapes(4, 1), directory, device=CPU, record=log, pace=pace, **options
     )
-    return generator, log
+    return generators["generator"], log
 
 
 def weights(generator):
@@ -121,7 +121,7 @@ def test_the_discriminators_objective_is_halved():
     inputs, targets = (to_float(torch.from_numpy(a[:1])) for a in shapes(1))
     model = build(cell(), (3, 3), CPU)
     model.gan_loss = RealTermOnly(model.gan_loss)
-    model.optimiser_d = torch.optim.SGD(model.discriminator.parameters(), lr=1.0)
+    model.optimisers["optimiser_d"] = torch.optim.SGD(model.discriminator.parameters(), lr=1.0)
     last = model.discriminator.layers[-1].weight
     before = last.detach().clone()
     loss, _ = model.gan_loss.discriminator(

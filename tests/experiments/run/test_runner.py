@@ -28,11 +28,11 @@ SIZE = 32
 class Place:
     """A reference and a cell of eight steps, and a run folder of their own."""
 
-    def __init__(self, data, out):
+    def __init__(self, data, out, suite="mine.yaml"):
         registry = data / "sets.yaml"
         entry = load_registry(registry)["streets"]
         overrides = {"size": SIZE, "training.steps": 8, "generator.width": 4}
-        plan = make_plan(load_suite(str(data / "mine.yaml")), entry, "smoke", overrides=overrides)
+        plan = make_plan(load_suite(str(data / suite)), entry, "smoke", overrides=overrides)
         cache = data / "cache"
         made = prepare(entry, data, plan.size, plan.suite.direction, cache)
         source = DataSource("streets", str(registry), str(data), str(cache))
@@ -306,3 +306,37 @@ def test_a_reference_whose_scores_are_gone_is_measured_again(place):
     assert state(place.reference).word == "to score"
     run(place.reference, lambda _: None, Stop())
     assert state(place.reference).word == "done"
+
+
+BOTH_WAYS = """title: Both ways?
+base:
+  method: cyclegan
+  generator.architecture: resnet
+  generator.blocks: 1
+  discriminator.patch: 1
+  objective.gan: unconditional
+  objective.l1: 0
+arms:
+  CycleGAN: {}
+scores: [pixel]
+"""
+
+
+@pytest.mark.parametrize("first", ["labels->photo", "photo->labels"])
+def test_one_training_serves_both_directions_whichever_comes_first(data, tmp_path, first):
+    text = f"direction: {first}\n{BOTH_WAYS}"
+    other = "->".join(first.split("->")[::-1])
+    (data / "there.yaml").write_text(text)
+    (data / "back.yaml").write_text(text.replace(first, other))
+    there, back = (Place(data, tmp_path, f"{name}.yaml") for name in ("there", "back"))
+    alone = Place(data, tmp_path / "alone", "back.yaml")
+    for place in (there, back, alone):
+        place.run()
+        assert state(place.cell).word == "done" and len(place.translations()) == 3
+    assert [bool([r for r in p.records() if r["event"] == "trained"]) for p in (there, back)] == [
+        True,
+        False,
+    ]
+    assert not torch.equal(there.weights(), back.weights())
+    assert torch.equal(alone.weights(), back.weights())
+    assert alone.translations() == back.translations() and alone.values() == back.values()

@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 import torch
 
-from pix2pix.data.batches import Batches, to_float, to_uint8
+from pix2pix.data.batches import Batches, UnpairedBatches, to_float, to_uint8
 
 CPU = torch.device("cpu")
 
@@ -100,3 +101,46 @@ def test_bicubic_enlarging_is_another_and_stays_in_range():
     )
     assert (first - second).abs().max() > 0.02
     assert second.abs().max() <= 1 and (first - second).abs().mean() < 0.1
+
+
+def unpaired(inputs, targets, **changes):
+    options = {"batch": 1, "jitter": 1.0, "mirror": False, "seed": 5, "device": CPU}
+    return UnpairedBatches(inputs, targets, **{**options, **changes})
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+@pytest.mark.parametrize("seed", range(5))
+def test_unpaired_a_step_never_sees_the_two_of_a_pair(count, seed):
+    numbers = np.arange(count, dtype=np.uint8)
+    images = np.broadcast_to(numbers[:, None, None, None], (count, 8, 8, 3)).copy()
+    batches = unpaired(images, images, seed=seed)
+    met = set()
+    for _ in range(60 * count):
+        x, y = (round(float((t[0, 0, 0, 0] + 1) * 127.5)) for t in batches.next())
+        assert x != y
+        met.add((x, y))
+    assert len(met) == count * (count - 1)  # every other combination comes
+
+
+def test_unpaired_every_image_of_both_sides_comes_once_an_epoch():
+    inputs, targets = pairs(4)[0], pairs(6)[1]
+    batches = unpaired(inputs, targets, batch=3)
+    seen = [batches.next() for _ in range(8)]  # three epochs of one side, two of the other
+    for side, epochs in ((0, 6), (1, 4)):
+        drawn = torch.cat([one[side] for one in seen])
+        assert len(drawn) == 24
+        unique, counts = np.unique(drawn.numpy().reshape(24, -1), axis=0, return_counts=True)
+        assert set(counts) == {epochs} and len(unique) == 24 // epochs
+
+
+def test_unpaired_each_side_is_cropped_by_itself_and_the_state_resumes():
+    ramp = np.broadcast_to(np.arange(16, dtype=np.uint8)[None, None, :, None] * 16, (2, 16, 16, 3))
+    batches = unpaired(ramp.copy(), ramp.copy(), jitter=2.0, mirror=True)
+    drawn = [batches.next() for _ in range(12)]
+    assert any(not torch.equal(x, y) for x, y in drawn)
+    state = batches.state_dict()
+    later = [batches.next() for _ in range(9)]
+    again = unpaired(ramp.copy(), ramp.copy(), jitter=2.0, mirror=True, seed=99)
+    again.load_state_dict(state)
+    for (x, y), (same_x, same_y) in zip(later, (again.next() for _ in range(9)), strict=True):
+        assert torch.equal(x, same_x) and torch.equal(y, same_y)
