@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from experiments.plan import Plan, SuiteKey
 from experiments.run.jobs import (
+    exact_labels,
     in_suite_scorer,
     label_side,
     needs_scorer,
@@ -349,8 +350,9 @@ def _of_the_code(plan: Plan) -> Iterable[str]:
         )
     if side == "target" and plan.entry.name in TABLE_DATASETS:
         yield (
-            f"Labels are compared at {plan.size[0]}×{plan.size[1]} pixels; the paper's at "
-            "1024×2048."
+            f"Labels are compared at {plan.size[0]}×{plan.size[1]} pixels"
+            + (", and in a section of their own at their own size" * exact_labels(plan.entry))
+            + "; the paper's at 1024×2048."
         )
 
 

@@ -204,8 +204,8 @@ class Profile(_Document):
     def _scorers_differ(self) -> Profile:
         seen: list[BaseModel] = [self.scorer]
         for name, scorer in self.other_scorers.items():
-            if name.startswith("batch-"):
-                raise ValueError(f"other_scorers: {name}: names of test batches begin so")
+            if name.startswith("batch-") or name == "full-size":
+                raise ValueError(f"other_scorers: {name}: scores of other images are named so")
             if scorer in seen:
                 raise ValueError(f"other_scorers: {name}: equal to another scorer of this profile")
             seen.append(scorer)

@@ -23,6 +23,9 @@ from pix2pix.data.registry import DatasetEntry
 SCORES_PROTOCOL = 2
 """Raised when a change of the code changes what the same images score."""
 
+FULL_SIZE = "full-size"
+"""Scores of label maps at the size of the data set's files: `labels.class_iou/full-size`."""
+
 SHEET = ("scores.json", "per_image.csv", "per_image.npz")
 """The files that hold a job's scores."""
 
@@ -132,6 +135,13 @@ def label_side(entry: DatasetEntry, direction: str) -> str | None:
     """`input`, `target` or None: on which side the labels are in a direction."""
     roles = direction.split("->")
     return ("input", "target")[roles.index(entry.label_role)] if entry.label_role in roles else None
+
+
+def exact_labels(entry: DatasetEntry) -> bool:
+    """Whether the label files give every pixel's class at their own size, not that of the training:
+    painted or lossy ones are only exact enough once they are smaller."""
+    side = entry.sides[entry.label_role] if entry.label_role else None
+    return side is not None and side.kind == "index" and entry.fit == "resize"
 
 
 def reference_config(plan: Plan, fingerprint: str) -> ReferenceConfig:

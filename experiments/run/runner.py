@@ -18,6 +18,7 @@ from experiments.run.scoring import (
     finish,
     lacking,
     score,
+    score_at_full_size,
     score_by_others,
     write_image,
 )
@@ -113,6 +114,8 @@ def run_cell(session: Session, config: CellConfig) -> None:
         reference, translations = ensure_reference_images(session), job.directory / "translations"
         sheet = score(session, translations, reference, wanted, scorer)
         score_by_others(session, translations, reference, sheet)
+        if "labels" in wanted:
+            score_at_full_size(session, translations, sheet)
         if batch > 1:
             batched = score(session, job.directory / BATCHED, reference, wanted, scorer)
             sheet.values |= {f"{name}/batch-{batch}": v for name, v in batched.values.items()}

@@ -12,20 +12,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from eval.fcn_score import confusion_matrix, scores
+from eval.fcn_score import confusion_matrix, nearest_class, scores
 from eval.lpips import NotMeasured, load_lpips
 from eval.metrics import of_family
 from eval.score import ScoreResults, Scoring, score_folders
 from eval.scorer.file import check_scorer, load_scorer, save_scorer
 from eval.scorer.pretrained import HeadSettings, train_heads
 from eval.scorer.train import ScorerSettings, hold_out, segment, train_scorer
-from experiments.run.jobs import label_side, scorer_path, sheet_checksums
+from experiments.run.jobs import (
+    FULL_SIZE,
+    exact_labels,
+    label_side,
+    scorer_path,
+    sheet_checksums,
+)
 from experiments.run.journal import Journal, clear_leftovers, is_done, last, write_json
 from experiments.run.session import Session, waiting
 from experiments.spec import PretrainedProfile, ScorerProfile
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import replacing, set_aside
 from pix2pix.data.backbones import on_disk
+from pix2pix.data.cache import find_source
+from pix2pix.data.pairs import read_labels
 
 if TYPE_CHECKING:
     from eval.scorer.file import Scorer
@@ -118,6 +126,27 @@ def score_by_others(
         sheet.values |= {f"{score}/{name}": value for score, value in found.values.items()}
         weights = found.settings["fcn"]["weights_sha256"]
         sheet.settings.setdefault("other_scorers", {})[name] = weights
+
+
+def score_at_full_size(session: Session, translations: Path, sheet: ScoreResults) -> None:
+    """Add what painted label maps score against the data set's own, where these are larger: each
+    pixel of a translation stands for all that it covers (nearest). The paper's Table 6 compares so.
+    """
+    test, palette = session.data.test, session.data.palette
+    source = find_source(session.entry, Path(session.job.data.root), session.job.config.size)
+    if not exact_labels(session.entry) or source.pairs is None or palette is None:
+        return
+    total = np.zeros((len(palette), len(palette)), np.int64)
+    for pair, name in zip(source.pairs["test"], test.names, strict=True):
+        session.stop.check()
+        labels = read_labels(source.entry, pair)
+        if labels.shape == session.job.config.size:
+            return
+        with Image.open(translations / f"{name}.png", formats=["PNG"]) as image:
+            classes = Image.fromarray(nearest_class(np.asarray(image.convert("RGB")), palette))
+        enlarged = classes.resize(labels.shape[::-1], Image.Resampling.NEAREST)
+        total += confusion_matrix(np.asarray(enlarged), labels, len(palette))
+    sheet.values |= {f"labels.{name}/{FULL_SIZE}": value for name, value in scores(total).items()}
 
 
 def ensure_scorer(

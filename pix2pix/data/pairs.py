@@ -107,14 +107,27 @@ def read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> D
     return DecodedPair(images, labels, shown)
 
 
-def values_of_no_class(entry: DatasetEntry, pair: SourcePair) -> Counter[str]:
-    """How many pixels of a pair's label map are ignored, by their value or colour in words."""
+def read_labels(entry: DatasetEntry, pair: SourcePair) -> np.ndarray:
+    """(H, W) uint8 class positions, 255 ignored, of a pair's label map at its own size; UserError
+    as `read_pair`."""
+    path, image, image_format = _label_map(entry, pair)
+    return class_positions(entry, path, image, image_format, index_table(entry))
+
+
+def _label_map(entry: DatasetEntry, pair: SourcePair) -> tuple[str, Image.Image, str]:
+    """The path of a pair's label map, the map, the format of its file."""
     role = entry.label_role or ""
     path, side = dict(pair.files)[role], entry.sides[role]
     image, header = decode_image(path, *_reading(_files(entry, pair)[path]))
     image = half_of(image, side.half if entry.layout == "side-by-side" else None, path)
+    return path, image, header.format
+
+
+def values_of_no_class(entry: DatasetEntry, pair: SourcePair) -> Counter[str]:
+    """How many pixels of a pair's label map are ignored, by their value or colour in words."""
+    path, image, image_format = _label_map(entry, pair)
     table = index_table(entry)
-    ignored = class_positions(entry, path, image, header.format, table) == IGNORED
+    ignored = class_positions(entry, path, image, image_format, table) == IGNORED
     if table is None or (image.mode == "P" and paints(entry, image, table)):
         image = as_rgb(image)
     found, counts = np.unique(np.asarray(image)[ignored], axis=0, return_counts=True)

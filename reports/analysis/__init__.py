@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from eval.metrics import FAMILIES
+from experiments.run.jobs import FULL_SIZE
 from experiments.tracking.reader import RunRecord, SuiteRuns
 from reports.analysis.ceiling import ceiling_warnings
 from reports.analysis.comparisons import Evidence, not_judged
@@ -45,7 +46,7 @@ class Analysis(Evidence):
         return {
             name: Analysis(_as_scored_by(name, self.runs, ("fcn",)))
             for name in _variants(self.runs)
-            if not name.startswith(BATCH)
+            if not name.startswith(BATCH) and name != FULL_SIZE
         }
 
     @cached_property
@@ -56,6 +57,13 @@ class Analysis(Evidence):
             for name in _variants(self.runs)
             if name.startswith(BATCH)
         }
+
+    @cached_property
+    def at_full_size(self) -> Analysis | None:
+        """The same runs, their label scores at the size of the data set's own label maps."""
+        if FULL_SIZE not in _variants(self.runs):
+            return None
+        return Analysis(_as_scored_by(FULL_SIZE, self.runs, ("labels",)))
 
     @cached_property
     def not_judged(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from reports.figures.lab import bin_notes
 from reports.pages import notes, verdict_text
 from reports.pages.scorer import (
     batches_section,
+    full_size_section,
     other_scorers_section,
     scorer_section,
     yardstick_section,
@@ -79,7 +80,13 @@ def gather(runs: SuiteRuns) -> Report:
         "Cells": notes.digests(runs),
     }
     scorer = scorer_section(runs), yardstick_section(runs), other_scorers_section(analysis)
-    sections = [batches_section(analysis), cost_table(runs), *scorer, image_distances(runs)]
+    sections = [
+        full_size_section(analysis),
+        batches_section(analysis),
+        cost_table(runs),
+        *scorer,
+        image_distances(runs),
+    ]
     sections += [Section(title, lines=lines) for title, lines in lists.items() if lines]
     return Report(
         analysis=analysis,

@@ -126,9 +126,36 @@ def batches_section(analysis: Analysis) -> Section | None:
     return Section("In batches", BATCHES_RULE.format(sizes), head, rows, lines)
 
 
-def _beside(batched: Analysis, usual: Analysis, arm: str, score: str) -> str:
+FULL_SIZE_RULE = (
+    "The same translations against the data set's own label maps at their own size, each pixel "
+    "standing for all that it covers. Means over seeds, and in brackets how far they lie above "
+    "those at the size of the training, which the tables above show and the verdicts rest on."
+)
+
+
+def full_size_section(analysis: Analysis) -> Section | None:
+    """Label scores at the labels' own size; None where they were not measured."""
+    full = analysis.at_full_size
+    if full is None:
+        return None
+    measured = [score for score in analysis.scores if score.startswith("labels.")]
+    rows = [
+        [arm, *(_beside(full, analysis, arm, score) for score in measured)]
+        for arm in analysis.runs.arms
+    ]
+    lines = [
+        f"{verdict_text.claim_words(one.claim)}: {verdict_text.word(one)} at the size of the "
+        f"training, {verdict_text.word(other)} at the labels' own"
+        for one, other in zip(analysis.verdicts, full.verdicts, strict=True)
+        if verdict_text.word(one) != verdict_text.word(other)
+    ]
+    head = ["arm", *(title(score) for score in measured)]
+    return Section("At the labels' own size", FULL_SIZE_RULE, head, rows, lines)
+
+
+def _beside(other_way: Analysis, usual: Analysis, arm: str, score: str) -> str:
     """`0.632 (+0.015)`"""
-    mean, other = batched.entry(arm, score).mean, usual.entry(arm, score).mean
+    mean, other = other_way.entry(arm, score).mean, usual.entry(arm, score).mean
     if mean is None or other is None:
         return "–"
     return f"{plain(mean, decimals(score))} ({signed(mean - other, decimals(score))})"

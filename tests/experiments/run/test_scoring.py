@@ -28,7 +28,7 @@ from experiments.tracking.reader import read_suite
 from experiments.tracking.store import open_store
 from pix2pix.common.errors import Interrupted, UserError
 from pix2pix.common.files import read_json
-from pix2pix.config import CellConfig, TrainingSettings
+from pix2pix.config import CellConfig, DiscriminatorSettings, TrainingSettings
 from pix2pix.data.cache import prepare
 from pix2pix.data.registry import find_entry, load_registry
 
@@ -283,3 +283,29 @@ def test_a_cell_trained_in_batches_is_also_tested_in_batches(data, tmp_path):
     Journal(job.directory).append("scores", values={}, not_measured={})
     Journal(job.directory).append("done", seconds=1.0)
     assert state(job).word == "to score", "scored before there were batches"
+
+
+def test_painted_labels_are_also_scored_at_the_size_of_the_data_sets_own(data, tmp_path):
+    source, _ = data
+    config = shared(data) | {"direction": "photo->labels", "size": (SIDE // 2, SIDE // 2)}
+    entry = find_entry(load_registry(Path(source.registry)), "streets")
+    paired = prepare(entry, Path(source.root), config["size"], None, Path(source.cache))
+    config["fingerprint"] = paired.fingerprint
+    reference = ReferenceConfig(scorer=None, **config)
+    patch = DiscriminatorSettings(patch=1, width=4)
+    cell = CellConfig(seed=1, discriminator=patch, training=TrainingSettings(steps=1), **config)
+    job = Job(cell, "cell", str(tmp_path), source, reference.digest, None)
+    run(job, unheard, Stop())
+    values = read_json(job.directory / "scores.json")["values"]
+    right = count = 0
+    palette = np.array([[128, 64, 128], [70, 130, 180]])
+    for index in range(3):
+        labels = np.asarray(Image.open(f"{source.root}/streets/labels/test/{index}.png"))
+        painted = np.asarray(Image.open(job.directory / "translations" / f"{index}.png"))
+        far = ((painted[:, :, None].astype(int) - palette) ** 2).sum(-1)
+        enlarged = far.argmin(-1).repeat(2, 0).repeat(2, 1)
+        right, count = right + (enlarged == labels).sum(), count + labels.size
+    assert values["labels.pixel_accuracy/full-size"] == pytest.approx(right / count)
+    assert {n for n in values if "/" in n} == {
+        f"labels.{n}/full-size" for n in ("pixel_accuracy", "class_accuracy", "class_iou")
+    }

@@ -15,7 +15,12 @@ from experiments.tracking.mirror import mirror
 from experiments.tracking.reader import read_suite
 from reports.analysis import Analysis
 from reports.analysis.runs import image_distances
-from reports.pages.scorer import batches_section, other_scorers_section, scorer_section
+from reports.pages.scorer import (
+    batches_section,
+    full_size_section,
+    other_scorers_section,
+    scorer_section,
+)
 from reports.write import write_report
 
 KEY = ("patch_size", "procedural", "quick")
@@ -119,6 +124,27 @@ def test_scores_in_batches_stand_beside_those_of_single_images(tmp_path, store):
     assert other_scorers_section(Analysis(read_suite(*KEY))) is None, "no other scorer"
     table = (write_report(*KEY, tmp_path / "out") / "table.md").read_text(encoding="utf-8")
     assert "in batches of 10, as they were trained" in table
+
+
+def test_labels_at_their_own_size_have_a_section(tmp_path, store):
+    out, names = tmp_path / "runs", ("pixel_accuracy", "class_accuracy", "class_iou")
+    usual = {f"labels.{name}": 0.5 for name in names}
+    full = {f"labels.{name}/full-size": 0.4 for name in names}
+    recorded.cell(out, "aaa", 1, usual | full | {"lpips": 0.3})
+    recorded.suite_record(
+        out,
+        [("70x70", 1, "aaa")],
+        reference=None,
+        direction="photo->labels",
+        scores=["labels", "lpips"],
+    )
+    mirror(out)
+    analysis = Analysis(read_suite(*KEY))
+    section = full_size_section(analysis)
+    assert section.rows == [["70x70", *["0.400 (−0.100)"] * 3]]
+    assert other_scorers_section(analysis) is None and batches_section(analysis) is None
+    table = (write_report(*KEY, tmp_path / "out") / "table.md").read_text(encoding="utf-8")
+    assert "## At the labels' own size" in table
 
 
 def test_intervals_over_films_say_that_clips_are_drawn_whole(tmp_path, store):
