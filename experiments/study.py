@@ -313,7 +313,7 @@ def dry_run(study: Study) -> str:
             if found.seconds_per_step:
                 paces.append(found.seconds_per_step / expected_pace(config))
             word = f"stopped at {found.step}" if found.word == "stopped" else found.word
-            if config in seen:
+            if config in seen or (config.both_ways and config.turned in seen):
                 word = "shared" if word == "new" else word
             elif word not in ("done", "to score"):
                 to_train.append((config, steps and max(0, steps - found.step)))

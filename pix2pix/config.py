@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -178,6 +178,12 @@ class CellSettings(_Settings):
     def both_ways(self) -> bool:
         """Whether one training serves both directions of the data set."""
         return self.method == "cyclegan"
+
+    @property
+    def turned(self) -> Self:
+        """The same settings in the other direction."""
+        source, target = self.direction.split("->")
+        return self.model_copy(update={"direction": f"{target}->{source}"})
 
     def with_data(self, fingerprint: str) -> CellConfig:
         """These settings on a data set that is decoded."""

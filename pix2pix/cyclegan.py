@@ -36,11 +36,20 @@ class CycleGAN(Method):
         self.cycle = config.cycle
         self.gan_loss = losses.GAN_LOSSES[config.objective.gan_loss]()
 
+    @property
+    def pools(self) -> dict[str, ImagePool]:
+        return {n: pool for n, pool in self.networks.items() if isinstance(pool, ImagePool)}
+
     def draw(self, count: int) -> None:
-        for name in ("pool", "pool_back"):
-            pool = self.networks.get(name)
-            if isinstance(pool, ImagePool):
-                pool.draw(count)
+        for pool in self.pools.values():
+            pool.draw(count)
+
+    def host_state(self) -> dict[str, Any]:
+        return {name: pool.get_extra_state() for name, pool in self.pools.items()}
+
+    def restore_host_state(self, state: dict[str, Any]) -> None:
+        for name, pool in self.pools.items():
+            pool.set_extra_state(state[name])
 
     def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         return training_step(self, x, y)

@@ -103,12 +103,13 @@ class GraphStep:
     def __init__(self, model: Method, step: Step, x: Tensor, y: Tensor) -> None:
         self.model, self.step = model, step
         self.x, self.y = x.clone(), y.clone()
+        host = model.host_state()
+        model.draw(len(x))
         device, before, random, pool = x.device, _state(model), None, None
         outer = sys.exception()
         try:
             random = torch.cuda.get_rng_state(device)
             with torch.cuda.device(device):  # a stream belongs to the current device
-                model.draw(len(x))
                 eager = EagerStep(model, lambda: step(x, y), before, device)
                 self.x.zero_()  # so that a graph of these very images is found out
                 self.y.zero_()
@@ -127,6 +128,7 @@ class GraphStep:
             raise CaptureFailed(reason) from error
         finally:
             _restore(model, before)
+            model.restore_host_state(host)
             if random is not None:
                 torch.cuda.set_rng_state(random, device)
 

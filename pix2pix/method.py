@@ -43,6 +43,13 @@ class Method:
     def draw(self, count: int) -> None:
         """Draw on the host what the next step needs for `count` images; before every step."""
 
+    def host_state(self) -> dict[str, Any]:
+        """What `draw` changes, to be given back to `restore_host_state`."""
+        return {}
+
+    def restore_host_state(self, state: dict[str, Any]) -> None:
+        """Undo every `draw` since `host_state`."""
+
     def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """One gradient step on every network, on inputs x and targets y in [-1, 1].
 

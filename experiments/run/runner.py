@@ -145,17 +145,11 @@ def kept_generator(session: Session, config: CellConfig, weights: Path) -> torch
     return generator
 
 
-def twin(config: CellConfig) -> CellConfig:
-    """The cell of the other direction, which the same training serves."""
-    source, target = config.direction.split("->")
-    return config.model_copy(update={"direction": f"{target}->{source}"})
-
-
 def one_training(session: Session, config: CellConfig) -> AbstractContextManager[None]:
     """Where one training serves both directions, hold it, so that no two workers do it."""
     if not config.both_ways:
         return nullcontext()
-    first = min(config.digest, twin(config).digest)
+    first = min(config.digest, config.turned.digest)
     lock = session.job.directory.parent / f".{first}.lock"
     return waiting(session, lock, "the training of the other direction")
 
@@ -164,7 +158,7 @@ def taken_from_twin(session: Session, config: CellConfig, weights: Path) -> bool
     """Take the generator that the other direction's cell trained, where there is an intact one."""
     if not config.both_ways:
         return False
-    other = twin(config).digest
+    other = config.turned.digest
     path = session.job.directory.parent / other / "generator_back.pt"
     if not path.exists():
         return False
@@ -214,9 +208,11 @@ def train_cell(session: Session, config: CellConfig) -> None:
             stop=session.stop,
             flush=session.journal.flush,
         )
-    names = list(generators)
-    for name, generator in zip(names[::-1] if turned else names, generators.values(), strict=True):
-        keep_generator(session, config, generator, session.job.directory / f"{name}.pt")
+    if turned:
+        generators = dict(zip(generators, reversed(generators.values()), strict=True))
+    for name in sorted(generators, reverse=True):  # where generator.pt is, all are
+        path = session.job.directory / f"{name}.pt"
+        keep_generator(session, config, generators[name], path)
 
 
 def keep_generator(

@@ -8,10 +8,11 @@ import pytest
 import torch
 from scipy import stats
 
-from pix2pix import fast_step
+from pix2pix import cyclegan, fast_step
 from pix2pix.common.tf32 import get_flags, set_flags, set_tf32
 from pix2pix.config import (
     CellConfig,
+    CycleSettings,
     DiscriminatorSettings,
     GeneratorSettings,
     ObjectiveSettings,
@@ -222,6 +223,21 @@ def test_a_graph_of_a_step_on_blank_images_is_not_taken_for_an_empty_one(on_a_gp
     on_a_gpu_that_steps(lambda graph: {name: torch.zeros(()) for name in TERMS[gan]})
     with pytest.raises(CaptureFailed, match="the graph is empty"):
         make_step(model, Execution(graph=True), blank)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU captures")
+def test_cyclegans_pool_goes_through_a_graph_as_through_steps(on_a_gpu_that_steps):
+    on_a_gpu_that_steps(lambda graph: graph.step(graph.x, graph.y))
+    config = CellConfig(
+        **(dict(cell()) | {"method": "cyclegan", "cycle": CycleSettings(pool=2)})
+        | {"objective": ObjectiveSettings(gan="unconditional", l1=0.0)}
+    )
+    trained = []
+    for graph in (False, True):
+        model = cyclegan.build(config, (3, 3), CPU)
+        step = make_step(model, Execution(graph=graph), batches(1)[0])
+        trained.append([{n: float(t) for n, t in step(x, y).items()} for x, y in batches(6)])
+    assert trained[0] == trained[1]
 
 
 def stale(graph):
