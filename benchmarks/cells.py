@@ -41,7 +41,7 @@ from step_time import wait
 from pix2pix.common.memory import peak_memory_mib
 from pix2pix.config import CellConfig
 from pix2pix.fast_step import execution_of, make_step
-from pix2pix.model import build
+from pix2pix.methods import build
 
 WARM_UP = 3
 PATIENCE = 120.0

@@ -115,6 +115,22 @@ def cell(size: int, width: int, *, batch: int = 1, gan: str = "conditional", pat
     )
 
 
+def cyclegan_cell(size: int, width: int, *, batch: int = 1, blocks: int = 6):
+    """A cell as the suite `cycle` would build it, for noise as data."""
+    plain = cell(size, width, batch=batch)
+    return CellConfig(
+        **dict(plain)
+        | {
+            "method": "cyclegan",
+            "generator": GeneratorSettings(
+                architecture="resnet", width=width, blocks=blocks, dropout=0.0
+            ),
+            "discriminator": DiscriminatorSettings(width=width, norm="instance"),
+            "objective": ObjectiveSettings(gan="unconditional", gan_loss="least-squares", l1=0.0),
+        }
+    )
+
+
 def changed(config: CellConfig, **training: Any) -> CellConfig:
     """The cell with other training settings."""
     settings = config.training.model_copy(update=training)

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pix2pix.config import CellConfig, Precision
 from pix2pix.fast_step import CaptureFailed, Execution, Step, make_step
-from pix2pix.model import build
+from pix2pix.methods import build
 
 WARM_UP = 2
 """Turns of each variant that are not counted."""

@@ -27,6 +27,7 @@ from command import (
     cell,
     cell_parser,
     changed,
+    cyclegan_cell,
     machine,
     spread,
     trained,
@@ -70,6 +71,7 @@ def name(timing: Timing) -> str:
 def main() -> int:
     parser = cell_parser(__doc__, size=256, width=64)
     parser.add_argument("--gan", default="conditional", choices=["none", "conditional"])
+    parser.add_argument("--cyclegan", action="store_true", help="CycleGAN's step, 6 blocks")
     parser.add_argument("--patch", type=int, default=70)
     parser.add_argument(
         "--turns", type=at_least_one, default=11, help="of each variant (default 11)"
@@ -98,6 +100,8 @@ def main() -> int:
     config = cell(
         options.size, options.width, batch=options.batch, gan=options.gan, patch=options.patch
     )
+    if options.cyclegan:
+        config = cyclegan_cell(options.size, options.width, batch=options.batch)
     variants = list(GPU_VARIANTS if device.type == "cuda" else CPU_VARIANTS)
     variants += MORE[device.type] if options.all else []
     variants = [v for v in variants if not precision_problem(v[0], device)]
@@ -142,7 +146,9 @@ def main() -> int:
         "machine": machine(device),
         "cudnn_benchmark": options.cudnn_benchmark,
         "plain_allocation": options.plain_allocation,
-        "cell": {k: getattr(options, k) for k in ("size", "width", "batch", "gan", "patch")},
+        "cell": {
+            k: getattr(options, k) for k in ("size", "width", "batch", "gan", "patch", "cyclegan")
+        },
         "gflop_per_step": flop / 1e9,
         "weights_gb_per_step": moved / 1e9,
         "gflops": {p: speed / 1e9 for p, speed in speeds.items()},
