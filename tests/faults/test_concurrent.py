@@ -35,7 +35,8 @@ def events(study, event):
     )
 
 
-@pytest.mark.parametrize("runners", [pytest.param(2, marks=pytest.mark.long), 4])
+@pytest.mark.long  # two at once: tests/test_run_ablations.py
+@pytest.mark.parametrize("runners", [2, 4])
 def test_runners_on_one_folder_train_every_cell_once(study, whole, runners, figures):
     study.workers = 1  # of each: they are to meet one another
     started = [study.start(plan={} if n == 0 else None) for n in range(runners)]
