@@ -21,6 +21,7 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -293,14 +294,14 @@ def carry_out(arguments: argparse.Namespace) -> tuple[Ending, list[Report]]:
 
 
 def run_suites(
-    suites: str | Sequence[str],
+    suites: str | Path | Sequence[str | Path],
     *,
     profile: str = "quick",
     dataset: str = "procedural",
     data_root: str | Path | None = None,
     datasets: str | Path | None = None,
     seeds: int | Sequence[int] | None = None,
-    arms: Sequence[str] | None = None,
+    arms: str | Sequence[str] | None = None,
     settings: Mapping[str, Any] | None = None,
     out: str | Path = "runs",
     reports: str | Path = "reports/out",
@@ -330,7 +331,7 @@ def run_suites(
         TrainingError: a run failed, or MLflow is not up to date; what is finished is kept.
         KeyboardInterrupt: it was interrupted; the same call resumes.
     """
-    texts = (suites,) if isinstance(suites, str) else suites
+    texts = (suites,) if isinstance(suites, str | os.PathLike) else suites
     ending, written = carry_out(
         argparse.Namespace(
             suites=tuple(name for text in texts for name in suite_paths(str(text))),
@@ -339,8 +340,12 @@ def run_suites(
             data_root=None if data_root is None else home_path(str(data_root)),
             datasets=None if datasets is None else home_path(str(datasets)),
             seeds=None if seeds is None else parse_seeds(seed_text(seeds)),
-            arms=None if arms is None else tuple(arms),
-            overrides=[parse_override(f"{k}={json.dumps(v)}") for k, v in (settings or {}).items()],
+            arms=names(arms) if isinstance(arms, str) else None if arms is None else tuple(arms),
+            overrides=[
+                # NumPy's numbers are no JSON.
+                parse_override(f"{k}={json.dumps(v, default=lambda number: number.item())}")
+                for k, v in (settings or {}).items()
+            ],
             out=home_path(str(out)),
             reports=home_path(str(reports)),
             workers=workers,
@@ -362,7 +367,7 @@ def run_suites(
 
 def seed_text(seeds: int | Sequence[int]) -> str:
     """Seeds as `--seeds` takes them."""
-    return str(seeds) if isinstance(seeds, int) else ",".join(map(str, seeds)) + ","
+    return str(seeds) if isinstance(seeds, Integral) else ",".join(map(str, seeds)) + ","  # type: ignore[arg-type]
 
 
 def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from profiles import profile
 
 from pix2pix.common.errors import UserError
 from pix2pix.data import decode, labels
@@ -617,30 +618,10 @@ print(next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) 
     assert float(done.stdout) < 1024
 
 
-def _profile(name: str) -> bytes:
-    """An ICC profile with sRGB's curve and the primaries of a colour space."""
-    from PIL import ImageCms
-
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    # Display P3's primaries, adapted to D50 (as Apple's own profile has them).
-    primaries = {
-        b"rXYZ": (0.51512, 0.24120, -0.00105),
-        b"gXYZ": (0.29198, 0.69225, 0.04189),
-        b"bXYZ": (0.15710, 0.06657, 0.78407),
-    }
-    for entry in range(int.from_bytes(profile[128:132], "big") if name == "Display P3" else 0):
-        tag, place = profile[132 + 12 * entry :][:4], 136 + 12 * entry
-        if bytes(tag) in primaries:
-            start = int.from_bytes(profile[place : place + 4], "big") + 8
-            values = [round(value * 65536) for value in primaries[bytes(tag)]]
-            profile[start : start + 12] = struct.pack(">3i", *values)
-    return bytes(profile)
-
-
 def test_photos_with_another_colour_profile_become_srgb(tmp_path) -> None:
     orange = np.full((H, W, 3), (200, 120, 60), np.uint8)
     for name in ("Display P3", "sRGB"):
-        Image.fromarray(orange).save(tmp_path / f"{name}.png", icc_profile=_profile(name))
+        Image.fromarray(orange).save(tmp_path / f"{name}.png", icc_profile=profile(name))
     np.testing.assert_array_equal(read_rgb(tmp_path / "sRGB.png"), orange)
     assert check_image(tmp_path / "sRGB.png").read_as == ""
     # To linear light, by the matrix from P3 to sRGB (CSS Color 4), and back.
@@ -653,12 +634,12 @@ def test_photos_with_another_colour_profile_become_srgb(tmp_path) -> None:
     np.testing.assert_array_equal(decoded, read_rgb(tmp_path / "Display P3.png"))
 
 
-def test_colours_of_label_maps_are_names_whatever_the_profile(tmp_path) -> None:
+def test_colours_of_label_maps_are_names_whatever_theprofile(tmp_path) -> None:
     entry = load_registry()["facades"]
     painted = Image.fromarray(paint(np.array([[0, 3, 11, 5] * 2] * H, np.uint8), entry))
     pixels = np.concatenate([_photo(), np.asarray(painted)], 1)
     path = tmp_path / "1.png"
-    Image.fromarray(pixels).save(path, icc_profile=_profile("Display P3"))
+    Image.fromarray(pixels).save(path, icc_profile=profile("Display P3"))
     pair = SourcePair("1", tuple((role, str(path)) for role in entry.sides))
     decoded = read_pair(entry, pair, (H, W))
     assert decoded.labels[0, :4].tolist() == [0, 3, 11, 5]
