@@ -226,7 +226,7 @@ def _painted(path: str, entry: DatasetEntry) -> tuple[Image.Image, str]:
         table[IGNORED] = IGNORED
         table[: len(entry.classes)] = range(len(entry.classes))
     read_as = f"index maps, painted in the colours of {entry.name}'s classes"
-    positions = class_positions(entry, path, image, header.format, table)
+    positions = class_positions(entry, path, image, header, table)
     by_colour = paints(entry, image, table)
     return Image.fromarray(paint(positions, entry)), header.read_as if by_colour else read_as
 

@@ -131,7 +131,7 @@ class DatasetEntry(_Fields):
     splits: SplitFolders = SplitFolders()
     fit: Literal["resize", "pad"] = "resize"
     """How images get the size of the training. pad: mirrored at the bottom and right, and cut off
-    again before anything is scored; all images must have one size."""
+    again before anything is scored."""
     recognise: StrictBool = False
     """Whether other known layouts are looked for where the folders of the sides are missing."""
     colours: dict[str, ClassColour] = Field(default={}, alias="classes", max_length=254)

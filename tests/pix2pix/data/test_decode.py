@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from profiles import profile
 
@@ -253,7 +254,6 @@ def test_grey_photos_where_the_entry_allows_them(tmp_path) -> None:
         (_photo(), r"100\.00% of the label pixels have a colour of no class"),
         (INDICES.astype(np.uint16) * 100, "is 16-bit .*are not 8-bit ones times 257"),
         (np.dstack([_photo(), INDICES]), "has transparent pixels"),
-        (_png(4, 0, bytes(W // 2)), "is 4-bit grey .*save it as an 8-bit one-channel PNG"),
     ],
 )
 def test_index_maps_that_cannot_be_read(tmp_path, image, reason: str) -> None:
@@ -278,6 +278,69 @@ def test_index_maps_in_another_form_are_read_without_loss(tmp_path, image) -> No
     check_pair(_entry(), pair)
     plain = read_pair(_entry(), _pair(tmp_path, _photo(), INDICES, labels_name="n.png"), (H, W))
     np.testing.assert_array_equal(read_pair(_entry(), pair, (H, W)).labels, plain.labels)
+
+
+def _few_bits(values: np.ndarray, bits: int) -> bytes:
+    """A grey PNG of 1, 2 or 4 bits; W is a multiple of 8."""
+    shifts = np.arange(8 - bits, -1, -bits)
+    packed = (values.reshape(len(values), -1, 8 // bits) << shifts).sum(-1).astype(np.uint8)
+    rows = b"".join(b"\0" + row.tobytes() for row in packed)
+    head = _png(bits, 0, b"", values.shape[1], values.shape[0])
+    return head[: head.index(b"IDAT") - 4] + _chunk(b"IDAT", zlib.compress(rows)) + head[-12:]
+
+
+@pytest.mark.parametrize(
+    ("bits", "indices"),
+    [(1, (0, 1)), (2, (0, 1)), (4, (0, 1)), (1, (0, 255)), (2, (85, 170)), (4, (17, 34))],
+)
+def test_index_maps_of_few_bits(tmp_path, bits: int, indices) -> None:
+    """Indices as they are, or, as optimisers of PNG write them, parts of 255."""
+    halves = np.array([[0] * 4 + [1] * (W - 4)] * H, np.uint8)
+    step = 255 // (2**bits - 1)
+    stored = np.array(indices if max(indices) < 2**bits else [i // step for i in indices], np.uint8)
+    classes = {
+        name: {"colour": [i, 7, 7], "index": i} for name, i in zip("ab", indices, strict=True)
+    }
+    pair = _pair(tmp_path, _photo(), _few_bits(stored[halves], bits))
+    entry = _entry(classes=classes, ignore=())
+    (said,) = check_pair(entry, pair).values()
+    assert said.startswith(f"{bits}-bit ")
+    np.testing.assert_array_equal(read_pair(entry, pair, (H, W)).labels, halves)
+
+
+def test_few_bits_that_may_be_indices_or_shades_are_refused(tmp_path) -> None:
+    halves = np.array([[0] * 4 + [1] * (W - 4)] * H, np.uint8)
+    pair = _pair(tmp_path, _photo(), _few_bits(halves, 1))
+    with pytest.raises(UserError, match=r"l\.png: is 1-bit grey: its values may be indices or sha"):
+        read_pair(_entry(ignore=[255]), pair, (H, W))
+    with pytest.raises(UserError, match=r"l\.png: has the value 1, which no class has"):
+        read_pair(_entry(classes={"a": [1, 1, 1]}, ignore=()), pair, (H, W))
+    masks = {"back": [0, 0, 0], "front": [255, 255, 255]}
+    sides = {"photo": {"folder": "A"}, "labels": {"folder": "B", "kind": "palette"}}
+    painted = read_pair(_entry(classes=masks, ignore=(), sides=sides), pair, (H, W))
+    np.testing.assert_array_equal(painted.labels, halves)
+    Image.fromarray(halves.astype(bool)).save(tmp_path / "l.png", "TIFF")
+    with pytest.raises(UserError, match=r"l\.png: is 1-bit black and white"):
+        read_pair(_entry(ignore=()), pair, (H, W))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("more", [{}, {"compression": "zlib"}, {"tile": (16, 16)}])
+def test_tiff_of_16_bits_per_colour(tmp_path, order: str, more) -> None:
+    for photo in (_photo(), np.dstack([_photo(), OPAQUE])):
+        wide = photo.astype(np.uint16) * 257
+        options = {"photometric": "rgb", "byteorder": order, **more}
+        options |= {"extrasamples": ["unassalpha"]} if photo.shape[2] == 4 else {}
+        tifffile.imwrite(tmp_path / "p.png", wide, **options)
+        np.testing.assert_array_equal(read_rgb(tmp_path / "p.png"), _photo())
+        wide[0, 0, 1] ^= 1
+        tifffile.imwrite(tmp_path / "p.png", wide, **options)
+        with pytest.raises(UserError, match=r"p\.png: is 16-bit .* not 8-bit ones times 257"):
+            read_rgb(tmp_path / "p.png")
+    apart = np.moveaxis(_photo().astype(np.uint16) * 257, -1, 0)
+    tifffile.imwrite(tmp_path / "p.png", apart, photometric="rgb", planarconfig="separate")
+    with pytest.raises(UserError, match=r"p\.png: is 16-bit RGB"):
+        read_rgb(tmp_path / "p.png")
 
 
 def test_painted_maps_of_a_data_set_of_index_maps_are_read_by_colour(tmp_path) -> None:
@@ -410,12 +473,14 @@ def test_every_kind_of_photo_is_read(tmp_path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
-def test_several_pictures_in_one_file(tmp_path, kind: str) -> None:
+def test_the_first_of_several_pictures_is_read_and_said(tmp_path, kind: str) -> None:
     one, other = Image.fromarray(_photo()), Image.fromarray(_photo(1))
-    one.save(tmp_path / "many", kind, save_all=True, append_images=[other])
+    lossless = {"lossless": True} if kind == "WEBP" else {}
+    one.save(tmp_path / "many", kind, save_all=True, append_images=[other], **lossless)
     pair = _pair(tmp_path, (tmp_path / "many").read_bytes(), INDICES)
-    with pytest.raises(UserError, match=r"p\.png: holds several pictures"):
-        check_pair(_entry(), pair)
+    assert list(check_pair(_entry(), pair).values()) == ["the first of several pictures"]
+    np.testing.assert_array_equal(read_pair(_entry(), pair, (H, W)).images["photo"], _photo())
+    np.testing.assert_array_equal(read_rgb(tmp_path / "many"), _photo())
 
 
 def test_damaged_exif_is_one_line(tmp_path) -> None:
@@ -467,7 +532,7 @@ def save(path: Path, mode: str = "RGB", size: tuple[int, int] = (6, 4), **option
 
 def test_one_image_and_its_header(tmp_path) -> None:
     Image.fromarray(_photo()).save(tmp_path / "a.png")
-    assert check_image(tmp_path / "a.png") == ((H, W), "PNG", "RGB", "")
+    assert check_image(tmp_path / "a.png") == ((H, W), "PNG", "RGB", "", 8)
     np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), _photo())
 
 
@@ -484,7 +549,7 @@ def test_one_image_and_its_header(tmp_path) -> None:
 )
 def test_a_header_tells_which_formats_change_values(tmp_path, name, options, found, lossy) -> None:
     header = check_image(save(tmp_path / name, **options))
-    assert header == ((4, 6), found, "RGB", "") and is_lossy(header.format) == lossy
+    assert header[:4] == ((4, 6), found, "RGB", "") and is_lossy(header.format) == lossy
     assert read_rgb(tmp_path / name).shape == (4, 6, 3)
 
 
