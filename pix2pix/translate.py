@@ -188,10 +188,10 @@ def read_input(
     reading: Reading = "grey" if channels == 1 else "photo"
     entry = entry if channels == 3 else None
     if entry is not None:
-        image, read_as = _painted(path, entry)
+        image, read_as = _painted(path, entry, options.side)
     else:
-        image, read_as = read_image(path, reading), check_image(path, reading).read_as
-    image = half_of(image, options.side, path)
+        image = half_of(read_image(path, reading), options.side, path)
+        read_as = check_image(path, reading).read_as
     if options.size:
         nearest = options.labels or entry is not None
         by = Image.Resampling.NEAREST if nearest else PROTOCOLS[options.protocol].resize
@@ -214,13 +214,14 @@ def reflected(images: np.ndarray, multiple: int) -> np.ndarray:
     return np.pad(images, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="reflect")
 
 
-def _painted(path: str, entry: DatasetEntry) -> tuple[Image.Image, str]:
+def _painted(path: str, entry: DatasetEntry, half: str | None) -> tuple[Image.Image, str]:
     """A label map as the training reads it, in the colours of its classes, and how it was read."""
-    image, header = read_image(path, "labels"), check_image(path, "labels")
+    image, header = half_of(read_image(path, "labels"), half, path), check_image(path, "labels")
     table = index_table(entry)
     if table is None:  # the data set's own files are painted; others are a run's label maps
         colours = {label.colour for label in entry.classes}
         if image.mode != "L" or all((v,) * 3 in colours for _, v in image.getcolors() or ()):
+            class_positions(entry, path, image, header, None)  # refuses colours of no class
             return as_rgb(image), header.read_as
         table = np.full(256, NO_CLASS, np.uint8)
         table[IGNORED] = IGNORED
