@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import sys
 
-if __name__ == "__main__" and sys.path[0] == os.getcwd() != os.path.dirname(__file__):
-    del sys.path[0]  # `-m` looks first into the current folder, where a user has an experiments/
+# `-m` looks first into the current folder, where a user may have an experiments/.
+started_by_m = __name__ == "__main__" and __spec__ is not None and not sys.flags.safe_path
+if started_by_m and sys.path[0] != os.path.dirname(__file__):
+    del sys.path[0]
 
 import argparse
 import errno
@@ -32,7 +34,7 @@ from experiments.run.signals import Terminated, raise_terminated
 from experiments.spec import SETTINGS, load_profiles, load_suite, parse_override, suite_names
 from experiments.study import Options, dry_run, execute, make_study
 from experiments.tracking.process import Ending, mirror_only, say, tracking_uri, ui_command
-from pix2pix.common.errors import TrainingError, UserError, mend_streams
+from pix2pix.common.errors import TrainingError, UserError, mend_process, system_reason
 from pix2pix.common.files import home_path
 from pix2pix.data.registry import load_registry
 
@@ -393,14 +395,13 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status. KeyboardInterrupt if a signal stops it early."""
     argv = sys.argv[1:] if argv is None else argv
-    mend_streams()
+    mend_process()
     try:
         return run(parser().parse_args(argv), argv)
     except UserError as error:
         print(f"run_ablations.py: {error}", file=sys.stderr)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"run_ablations.py: {where}{error.strerror or error}", file=sys.stderr)
+        print(f"run_ablations.py: {system_reason(error)}", file=sys.stderr)
     return 2
 
 

@@ -66,7 +66,7 @@ class Store:
         if found is not None and create:
             self.check_ours(found)
         if found is None and create:
-            location = str(self.artifacts / suite) if self.artifacts else None
+            location = _address(self.artifacts / suite) if self.artifacts else None
             return self.client.create_experiment(suite, artifact_location=location)
         if found is None or (found.lifecycle_stage != "active" and not create):
             return None
@@ -122,6 +122,11 @@ def open_store(uri: str | None = None, create: bool = False) -> Store:
     return Store(client, uri, artifacts)
 
 
+def _address(folder: Path) -> str:
+    """A folder as MLflow takes it, which decodes `%20` and the like in it."""
+    return str(folder).replace("%", "%25")
+
+
 def _move_artifacts(connection: sqlite3.Connection, artifacts: Path) -> None:
     """Let our experiments of an SQLite store, and their runs, keep their files below `artifacts`.
 
@@ -130,7 +135,7 @@ def _move_artifacts(connection: sqlite3.Connection, artifacts: Path) -> None:
     """
     held = connection.execute("select experiment_id, name, artifact_location from experiments")
     for number, name, old in held.fetchall():
-        new = str(artifacts / name)
+        new = _address(artifacts / name)
         if old == new or not str(old).endswith(f"/{artifacts.name}/{name}"):
             continue
         connection.execute(
