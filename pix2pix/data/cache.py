@@ -202,6 +202,7 @@ def check_source(entry: DatasetEntry, data_root: Path, direction: str | None = N
     files = {path for found in pairs.values() for pair in found for _, path in pair.files}
     others = passed_over(entry.location(data_root), files)
     notes = [f"taken: {taken}"] * bool(taken) + [f"passed over: {others}"] * bool(others)
+    notes += ["val and test are the same images"] * (pairs["val"] == pairs["test"])
     read_as: Counter[tuple[str, str]] = Counter()
     in_order = (pair for split in ("test", "val", "train") for pair in pairs[split])
     unique = {pair.files: pair for pair in in_order}

@@ -180,6 +180,19 @@ def test_check_source_opens_every_header(camvid) -> None:
         check_source(entry, camvid)
 
 
+def test_one_folder_for_val_and_test_is_said(tmp_path) -> None:
+    for side in "AB":
+        for split, names in (("train", "12"), ("test", "3")):
+            (tmp_path / side / split).mkdir(parents=True)
+            for name in names:
+                Image.new("RGB", (8, 8)).save(tmp_path / side / split / f"{name}.png")
+    told = ["taken: the folders A and B", "val and test are the same images"]
+    assert check_source(REGISTRY["folder"], tmp_path) == told
+    for side in "AB":
+        shutil.copytree(tmp_path / side / "test", tmp_path / side / "val")
+    assert check_source(REGISTRY["folder"], tmp_path) == told[:1]
+
+
 def test_files_replaced_with_the_size_and_time_of_the_old_ones_are_decoded(
     camvid, tmp_path
 ) -> None:
