@@ -105,9 +105,12 @@ def open_store(uri: str | None = None, create: bool = False) -> Store:
             database.parent.mkdir(parents=True, exist_ok=True)
         elif not database.exists():
             raise UserError(f"{database}: no MLflow store there; run a suite first")
-    shown = without_password(uri)
+    shown, address = without_password(uri), uri
+    if database is not None and "?" not in f"{uri}{database.absolute()}":
+        # Of a relative address MLflow keeps the store of the folder that was current first.
+        address = f"sqlite:///{database.absolute()}"
     try:
-        client = MlflowClient(uri)
+        client = MlflowClient(address)
     except Exception as error:  # of MLflow, SQLAlchemy, Alembic, or a driver not installed
         if "out-of-date database schema" in str(error):
             raise StoreError(

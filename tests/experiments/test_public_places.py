@@ -21,6 +21,7 @@ from planned_jobs import cell_job
 from experiments.run.launcher import _start, worker_environment
 from experiments.tracking.check import check_store
 from experiments.tracking.mirror import mirror
+from experiments.tracking.store import open_store
 from pix2pix.checkpoint import read_tensors
 from pix2pix.common.errors import UserError
 
@@ -144,6 +145,19 @@ def test_a_folder_whose_name_means_something_in_an_address(tmp_path, monkeypatch
     assert any(client.list_artifacts(run.info.run_id) for run in runs)
     assert list((tmp_path / name / "mlruns/patch_size").glob("*/artifacts/*"))
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_notebook_that_changes_its_folder(tmp_path, monkeypatch) -> None:
+    """https://github.com/ludwig-ai/ludwig/pull/2927: the second folder's reports showed the runs of
+    the first."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        store = open_store(create=True)
+        assert name not in store.experiments()
+        store.experiment(name, create=True)
+        assert set(store.experiments()) == {name, "Default"}
 
 
 def test_a_suite_whose_experiment_was_deleted(tmp_path, store: Path) -> None:
