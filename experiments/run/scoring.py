@@ -136,10 +136,10 @@ def score_at_full_size(session: Session, translations: Path, sheet: ScoreResults
     if not exact_labels(session.entry) or source.pairs is None or palette is None:
         return
     total = np.zeros((len(palette), len(palette)), np.int64)
-    for pair, name in zip(source.pairs["test"], test.names, strict=True):
+    for pair, name, shown in zip(source.pairs["test"], test.names, test.shown, strict=True):
         session.stop.check()
         labels = read_labels(source.entry, pair)
-        if labels.shape == session.job.config.size:
+        if labels.shape == shown:
             return
         with Image.open(translations / f"{name}.png", formats=["PNG"]) as image:
             classes = Image.fromarray(nearest_class(np.asarray(image.convert("RGB")), palette))
