@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import sys
 
-if __name__ == "__main__" and sys.path[0] == os.getcwd() != os.path.dirname(__file__):
-    del sys.path[0]  # `-m` looks first into the current folder, where a user has an experiments/
+# `-m` looks first into the current folder, where a user may have an experiments/.
+started_by_m = __name__ == "__main__" and __spec__ is not None and not sys.flags.safe_path
+if started_by_m and sys.path[0] != os.path.dirname(__file__):
+    del sys.path[0]
 
 import argparse
 import errno
@@ -21,6 +23,7 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +34,7 @@ from experiments.run.signals import Terminated, raise_terminated
 from experiments.spec import SETTINGS, load_profiles, load_suite, parse_override, suite_names
 from experiments.study import Options, dry_run, execute, make_study
 from experiments.tracking.process import Ending, mirror_only, say, tracking_uri, ui_command
-from pix2pix.common.errors import TrainingError, UserError, mend_streams
+from pix2pix.common.errors import TrainingError, UserError, mend_process, system_reason
 from pix2pix.common.files import home_path
 from pix2pix.data.registry import load_registry
 
@@ -293,14 +296,14 @@ def carry_out(arguments: argparse.Namespace) -> tuple[Ending, list[Report]]:
 
 
 def run_suites(
-    suites: str | Sequence[str],
+    suites: str | Path | Sequence[str | Path],
     *,
     profile: str = "quick",
     dataset: str = "procedural",
     data_root: str | Path | None = None,
     datasets: str | Path | None = None,
     seeds: int | Sequence[int] | None = None,
-    arms: Sequence[str] | None = None,
+    arms: str | Sequence[str] | None = None,
     settings: Mapping[str, Any] | None = None,
     out: str | Path = "runs",
     reports: str | Path = "reports/out",
@@ -330,7 +333,7 @@ def run_suites(
         TrainingError: a run failed, or MLflow is not up to date; what is finished is kept.
         KeyboardInterrupt: it was interrupted; the same call resumes.
     """
-    texts = (suites,) if isinstance(suites, str) else suites
+    texts = (suites,) if isinstance(suites, str | os.PathLike) else suites
     ending, written = carry_out(
         argparse.Namespace(
             suites=tuple(name for text in texts for name in suite_paths(str(text))),
@@ -339,8 +342,12 @@ def run_suites(
             data_root=None if data_root is None else home_path(str(data_root)),
             datasets=None if datasets is None else home_path(str(datasets)),
             seeds=None if seeds is None else parse_seeds(seed_text(seeds)),
-            arms=None if arms is None else tuple(arms),
-            overrides=[parse_override(f"{k}={json.dumps(v)}") for k, v in (settings or {}).items()],
+            arms=names(arms) if isinstance(arms, str) else None if arms is None else tuple(arms),
+            overrides=[
+                # NumPy's numbers are no JSON.
+                parse_override(f"{k}={json.dumps(v, default=lambda number: number.item())}")
+                for k, v in (settings or {}).items()
+            ],
             out=home_path(str(out)),
             reports=home_path(str(reports)),
             workers=workers,
@@ -362,7 +369,7 @@ def run_suites(
 
 def seed_text(seeds: int | Sequence[int]) -> str:
     """Seeds as `--seeds` takes them."""
-    return str(seeds) if isinstance(seeds, int) else ",".join(map(str, seeds)) + ","
+    return str(seeds) if isinstance(seeds, Integral) else ",".join(map(str, seeds)) + ","  # type: ignore[arg-type]
 
 
 def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
@@ -388,14 +395,13 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status. KeyboardInterrupt if a signal stops it early."""
     argv = sys.argv[1:] if argv is None else argv
-    mend_streams()
+    mend_process()
     try:
         return run(parser().parse_args(argv), argv)
     except UserError as error:
         print(f"run_ablations.py: {error}", file=sys.stderr)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"run_ablations.py: {where}{error.strerror or error}", file=sys.stderr)
+        print(f"run_ablations.py: {system_reason(error)}", file=sys.stderr)
     return 2
 
 

@@ -18,7 +18,14 @@ from eval.matching import COLOURS, LABEL_IDS, TRAIN_IDS, Matched
 from eval.metrics import LABEL_VALUES
 from pix2pix.common.errors import UserError
 from pix2pix.data.decode import check_image, read_image
-from pix2pix.data.labels import NO_CLASS, class_positions, is_display, paints, with_black
+from pix2pix.data.labels import (
+    NO_CLASS,
+    class_positions,
+    is_display,
+    paints,
+    stored_values,
+    with_black,
+)
 from pix2pix.data.registry import IGNORED, DatasetEntry
 
 POSITIONS, OWN = LABEL_VALUES
@@ -46,8 +53,8 @@ class LabelReader:
     def __call__(self, path: Path) -> np.ndarray:
         """(H, W) uint8 class positions, 255 ignored; UserError on an unknown value or colour."""
         image = read_image(path, "labels")
-        file_format = check_image(path, "labels").format
-        return class_positions(self.entry, path, image, file_format, self._table_of(image))
+        header = check_image(path, "labels")
+        return class_positions(self.entry, path, image, header, self._table_of(image))
 
     def is_painted(self, path: Path) -> bool:
         """Whether a file is read by its colours."""
@@ -114,7 +121,7 @@ def _detect_values(paths: Sequence[Path], positions: LabelReader, own: LabelRead
 
 
 def _values(path: Path) -> np.ndarray:
-    return np.asarray(read_image(path, "labels"))
+    return stored_values(read_image(path, "labels"), check_image(path, "labels"))
 
 
 def _is_painted(entry: DatasetEntry) -> bool:

@@ -17,6 +17,7 @@ import os
 import pickle
 import platform
 import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -342,11 +344,14 @@ def _measure_in(
     initial = (pickle.dumps(measurement), reading)
     pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=initial)
     try:
-        # Processes start here, and leave Ctrl-C to this one.
+        # Processes start here, and leave Ctrl-C to this one. They would first run a user's script
+        # again, from its top, if they knew it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
         try:
             results = pool.map(_measure, images)
         finally:
+            sys.modules["__main__"] = script
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         yield from results
     except BrokenProcessPool:

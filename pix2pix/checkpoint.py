@@ -110,11 +110,21 @@ def read_tensors(path: Path) -> Any:
 
 
 def _check_members(path: Path) -> bool:
-    """Whether the file is a ZIP file; raises if a member is damaged or compressed."""
+    """Whether the file is a ZIP file; raises for a text or a program, and if a member is damaged or
+    compressed."""
     with open(path, "rb") as file:
+        head = file.read(40).lstrip()
+        if head.startswith(b"<"):
+            raise zipfile.BadZipFile("it is a web page: download the file again")
+        if head.startswith(b"version https://git-lfs"):
+            raise zipfile.BadZipFile("it is git-lfs's pointer to the file: run git lfs pull")
         if not zipfile.is_zipfile(file):
             return False
         with zipfile.ZipFile(file) as archive:
+            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+                raise zipfile.BadZipFile(
+                    "it is TorchScript, which is a program: save the network's state_dict() alone"
+                )
             for member in archive.infolist():
                 if member.compress_type != zipfile.ZIP_STORED:  # it could fill the memory
                     raise zipfile.BadZipFile(f"its part {member.filename[:60]!a} is compressed")

@@ -24,7 +24,14 @@ from pix2pix.common.files import file_sha256, home_path, naming
 from pix2pix.common.memory import no_engine, out_of_memory
 from pix2pix.common.tf32 import set_tf32
 from pix2pix.data.decode import Reading, check_image, read_image
-from pix2pix.data.labels import NO_CLASS, class_positions, index_table, paint, paints
+from pix2pix.data.labels import (
+    NO_CLASS,
+    as_rgb,
+    class_positions,
+    index_table,
+    paint,
+    paints,
+)
 from pix2pix.data.layouts import SUFFIXES, images_in, passed_over
 from pix2pix.data.pairs import half_of
 from pix2pix.data.registry import IGNORED, DatasetEntry, load_registry
@@ -179,14 +186,14 @@ def read_input(
     """
     channels = saved.channels[0]
     reading: Reading = "grey" if channels == 1 else "photo"
-    indices = None if entry is None or channels == 1 else _painted_indices(path, entry)
-    if indices is not None and entry is not None:
-        image, read_as = indices, f"index maps, painted in the colours of {entry.name}'s classes"
+    entry = entry if channels == 3 else None
+    if entry is not None:
+        image, read_as = _painted(path, entry, options.side)
     else:
-        image, read_as = read_image(path, reading), check_image(path, reading).read_as
-    image = half_of(image, options.side, path)
+        image = half_of(read_image(path, reading), options.side, path)
+        read_as = check_image(path, reading).read_as
     if options.size:
-        nearest = options.labels or indices is not None
+        nearest = options.labels or entry is not None
         by = Image.Resampling.NEAREST if nearest else PROTOCOLS[options.protocol].resize
         image = image.resize(options.size[::-1], by)
     size, multiple = (image.height, image.width), saved.multiple
@@ -207,20 +214,22 @@ def reflected(images: np.ndarray, multiple: int) -> np.ndarray:
     return np.pad(images, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="reflect")
 
 
-def _painted_indices(path: str, entry: DatasetEntry) -> Image.Image | None:
-    """An index map in the colours of its classes; None for a file that is painted already."""
-    image = read_image(path, "labels")
+def _painted(path: str, entry: DatasetEntry, half: str | None) -> tuple[Image.Image, str]:
+    """A label map as the training reads it, in the colours of its classes, and how it was read."""
+    image, header = half_of(read_image(path, "labels"), half, path), check_image(path, "labels")
     table = index_table(entry)
-    if table is None:  # the data set's own files are painted: these are a run's label maps
-        if image.mode != "L":
-            return None
+    if table is None:  # the data set's own files are painted; others are a run's label maps
+        colours = {label.colour for label in entry.classes}
+        if image.mode != "L" or all((v,) * 3 in colours for _, v in image.getcolors() or ()):
+            class_positions(entry, path, image, header, None)  # refuses colours of no class
+            return as_rgb(image), header.read_as
         table = np.full(256, NO_CLASS, np.uint8)
         table[IGNORED] = IGNORED
         table[: len(entry.classes)] = range(len(entry.classes))
-    if paints(entry, image, table):
-        return None
-    file_format = check_image(path, "labels").format
-    return Image.fromarray(paint(class_positions(entry, path, image, file_format, table), entry))
+    read_as = f"index maps, painted in the colours of {entry.name}'s classes"
+    positions = class_positions(entry, path, image, header, table)
+    by_colour = paints(entry, image, table)
+    return Image.fromarray(paint(positions, entry)), header.read_as if by_colour else read_as
 
 
 def _label_entry(options: argparse.Namespace, saved: SavedGenerator) -> DatasetEntry | None:

@@ -14,7 +14,7 @@ except ModuleNotFoundError as error:  # training works without MLflow
     sys.exit(f"error: reports are read from MLflow; {module} is not installed here")
 
 from experiments.plan import SuiteKey
-from pix2pix.common.errors import UserError, mend_streams
+from pix2pix.common.errors import UserError, mend_process, system_reason
 from pix2pix.common.files import home_path
 from reports.human_study import write_study
 from reports.pages.compare import (
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="default: %(default)s",
     )
     options = parser.parse_args(arguments)
-    mend_streams()
+    mend_process()
     try:
         if options.study is not None:
             return study(options)
@@ -81,6 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, StoreError) else 2
+    except OSError as error:
+        print(f"error: {system_reason(error)}", file=sys.stderr)
+        return 2
     return status
 
 

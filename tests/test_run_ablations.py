@@ -611,6 +611,10 @@ def test_from_python_bad_input_is_an_error_of_one_line(tmp_path, monkeypatch):
         ({"suites": "losses", "seeds": (1, 1)}, "a seed occurs twice"),
         ({"suites": "losses", "dataset": "camvid"}, "data/camvid"),
         ({"suites": "losses", "report_only": True}, "nothing was run yet"),
+        ({"suites": Path("mine.yaml")}, "mine.yaml: no such file"),
+        ({"suites": "losses", "arms": "L1, L2"}, "has no such arm"),
+        ({"suites": "losses", "seeds": np.int64(0)}, "must be 1 to 1000"),
+        ({"suites": "losses", "settings": {"training.steps": np.int64(0)}}, "training.steps"),
     ):
         with pytest.raises(UserError, match=re.escape(message)) as caught:
             run_suites(**options)

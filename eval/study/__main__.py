@@ -179,12 +179,14 @@ def _study(options: argparse.Namespace) -> Study:
             raise UserError("--arm: two arms have the same name")
     practice = PRACTICE if options.practice is None else options.practice
     trials = TRIALS if options.trials is None else options.trials
-    names, listings = match_arms(real, arms)
+    names, listings, passed_over = match_arms(real, arms)
     if len(names) < max(2, practice + trials):
         raise UserError(
             f"{len(names)} images are too few for {practice} + {trials} trials, which show each"
             " image once; use more images, or fewer trials (--practice, --trials)"
         )
+    for line in passed_over:
+        print(line)
     size = options.size or common_size(listings)
     digests = keep_pixels(options.out, listings, size)
     study = Study(

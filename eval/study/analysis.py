@@ -30,7 +30,7 @@ from eval.study.published import paper_order
 MOST_PARTICIPANTS = 2000
 """The most participants per arm that advice asks for."""
 RULES = (
-    "participants who did not finish are left out",
+    "participants who answered but did not finish are left out",
     f"participants with more than {MOST_FAILED:.0%} of trials of failed timing are left out",
     "participants who gave the same side in every trial are left out",
     f"trials that were not shown for {SHOWN_MS} ± {TOLERANCE_MS} ms are left out",

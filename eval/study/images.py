@@ -21,13 +21,17 @@ REAL = "real"
 Sources = dict[str, Path]
 
 
-def match_arms(real: Path, arms: Mapping[str, Path]) -> tuple[tuple[str, ...], list[list[Path]]]:
-    """The names, and the files of the real images and of each arm in that order.
+def match_arms(
+    real: Path, arms: Mapping[str, Path]
+) -> tuple[tuple[str, ...], list[list[Path]], list[str]]:
+    """The names, the files of the real images and of each arm in that order, and what lies beside
+    them, a line per folder.
 
     Raises UserError where names differ, between an arm and the real images or between arms.
     """
     names: tuple[str, ...] = ()
     listings: list[list[Path]] = []
+    passed_over: list[str] = []
     for arm, folder in arms.items():
         try:
             found = match(folder, real)
@@ -39,7 +43,8 @@ def match_arms(real: Path, arms: Mapping[str, Path]) -> tuple[tuple[str, ...], l
         listings += (
             [list(found.translations)] if listings else [[*found.targets], [*found.translations]]
         )
-    return names, listings
+        passed_over += found.passed_over
+    return names, listings, list(dict.fromkeys(passed_over))
 
 
 def common_size(listings: list[list[Path]]) -> tuple[int, int]:

@@ -120,7 +120,7 @@ class Job:
         return _JOB.dump_json(self).decode()
 
     @classmethod
-    def from_json(cls, text: str) -> Job:
+    def from_json(cls, text: str | bytes) -> Job:
         """The job that `to_json` wrote; UserError for any other text."""
         try:
             return _JOB.validate_json(text)

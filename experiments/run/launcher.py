@@ -18,6 +18,7 @@ from typing import Any
 
 from experiments.run.jobs import Job
 from experiments.run.journal import Journal, log_tail
+from pix2pix.common.errors import name_user
 from pix2pix.common.files import make_folder
 from pix2pix.common.locks import LOST, Ownership, owner_of
 
@@ -219,7 +220,7 @@ def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> subprocess.Po
             stdout=subprocess.PIPE,
             stderr=log,
             env=worker_environment(job.threads),
-            text=True,
+            encoding="utf-8",
             start_new_session=True,
         )
     assert process.stdin is not None
@@ -232,6 +233,7 @@ def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> subprocess.Po
 def worker_environment(threads: int) -> dict[str, str]:
     """The environment of a process that trains with so many CPU threads."""
     environment = dict(os.environ)
+    name_user(environment)
     environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     # By default glibc returns large blocks to the system at every step, which costs up to a third
     # of the time (docs/performance.md).

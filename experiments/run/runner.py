@@ -242,8 +242,7 @@ def translate_cell(
     In batches, all are made again where one is missing.
     """
     test, folder = session.data.test, session.job.directory / name
-    height, width = session.data.shown  # padding is cut off
-    left = lacking(folder, test.names, (height, width))
+    left = lacking(folder, test.names, test.shown)
     if left and batch > 1:
         left = list(range(len(test.names)))
     if left:
@@ -255,5 +254,6 @@ def translate_cell(
         device=session.device,
         batch=batch,
     )
-    for name, image in images:
+    for (name, image), index in zip(images, left, strict=True):
+        height, width = test.shown[index]  # padding is cut off
         write_image(folder / f"{name}.png", image[:height, :width])

@@ -32,7 +32,7 @@ from experiments.spec import PretrainedProfile, ScorerProfile
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import replacing, set_aside
 from pix2pix.data.backbones import on_disk
-from pix2pix.data.cache import find_source
+from pix2pix.data.cache import Split, find_source
 from pix2pix.data.pairs import read_labels
 
 if TYPE_CHECKING:
@@ -85,11 +85,10 @@ def ensure_reference_images(session: Session) -> Path:
     with waiting(session, folder / "images.lock", "the reference's images"):
         for images in ("inputs", "targets", "labels"):  # all that this lock is of
             clear_leftovers(folder / images)
-        height, width = session.data.shown  # padding is cut off
-        write_images(folder / "inputs", test.names, test.inputs[:, :height, :width])
-        write_images(folder / "targets", test.names, test.targets[:, :height, :width])
+        write_images(folder / "inputs", test, test.inputs)
+        write_images(folder / "targets", test, test.targets)
         if test.labels is not None:
-            write_images(folder / "labels", test.names, test.labels[:, :height, :width])
+            write_images(folder / "labels", test, test.labels)
     return folder
 
 
@@ -137,10 +136,10 @@ def score_at_full_size(session: Session, translations: Path, sheet: ScoreResults
     if not exact_labels(session.entry) or source.pairs is None or palette is None:
         return
     total = np.zeros((len(palette), len(palette)), np.int64)
-    for pair, name in zip(source.pairs["test"], test.names, strict=True):
+    for pair, name, shown in zip(source.pairs["test"], test.names, test.shown, strict=True):
         session.stop.check()
         labels = read_labels(source.entry, pair)
-        if labels.shape == session.job.config.size:
+        if labels.shape == shown:
             return
         with Image.open(translations / f"{name}.png", formats=["PNG"]) as image:
             classes = Image.fromarray(nearest_class(np.asarray(image.convert("RGB")), palette))
@@ -281,10 +280,11 @@ class ScorerCurves:
             self.best = (values["class_iou"], step)
 
 
-def lacking(folder: Path, names: tuple[str, ...], size: Sequence[int]) -> list[int]:
+def lacking(folder: Path, names: Sequence[str], sizes: Sequence[Sequence[int]]) -> list[int]:
     """Positions of the names whose NAME.png is missing, damaged (every chunk of a PNG file has a
-    checksum) or not of `size` (H, W)."""
-    return [i for i, name in enumerate(names) if not _intact(folder / f"{name}.png", size)]
+    checksum) or not of its size (H, W)."""
+    wanted = enumerate(zip(names, sizes, strict=True))
+    return [i for i, (name, size) in wanted if not _intact(folder / f"{name}.png", size)]
 
 
 def _intact(path: Path, size: Sequence[int]) -> bool:
@@ -296,10 +296,13 @@ def _intact(path: Path, size: Sequence[int]) -> bool:
         return False
 
 
-def write_images(folder: Path, names: tuple[str, ...], images: np.ndarray) -> None:
-    """(N, H, W, 3) or (N, H, W) uint8 as NAME.png, those that are not there whole."""
-    for index in lacking(folder, names, images.shape[1:3]):
-        write_image(folder / f"{names[index]}.png", np.asarray(images[index]))
+def write_images(folder: Path, split: Split, images: np.ndarray) -> None:
+    """(N, H, W, 3) or (N, H, W) uint8 of a split, without their padding, as NAME.png: those that
+    are not there whole."""
+    for index in lacking(folder, split.names, split.shown):
+        height, width = split.shown[index]
+        image = np.asarray(images[index, :height, :width])
+        write_image(folder / f"{split.names[index]}.png", image)
 
 
 def write_image(path: Path, image: np.ndarray) -> None:

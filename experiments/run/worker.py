@@ -34,7 +34,8 @@ def main() -> int:
     try:
         stop.listen()
         try:
-            job = Job.from_json(sys.stdin.readline())
+            # Not sys.stdin's text, whose encoding PYTHONIOENCODING decides.
+            job = Job.from_json(sys.stdin.buffer.readline())
         except UserError as error:
             print(json.dumps({"event": "failed", "error": str(error)}), flush=True)
             print(f"failed: {error}", file=sys.stderr)

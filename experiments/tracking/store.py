@@ -66,7 +66,7 @@ class Store:
         if found is not None and create:
             self.check_ours(found)
         if found is None and create:
-            location = str(self.artifacts / suite) if self.artifacts else None
+            location = _address(self.artifacts / suite) if self.artifacts else None
             return self.client.create_experiment(suite, artifact_location=location)
         if found is None or (found.lifecycle_stage != "active" and not create):
             return None
@@ -105,9 +105,12 @@ def open_store(uri: str | None = None, create: bool = False) -> Store:
             database.parent.mkdir(parents=True, exist_ok=True)
         elif not database.exists():
             raise UserError(f"{database}: no MLflow store there; run a suite first")
-    shown = without_password(uri)
+    shown, address = without_password(uri), uri
+    if database is not None and "?" not in f"{uri}{database.absolute()}":
+        # Of a relative address MLflow keeps the store of the folder that was current first.
+        address = f"sqlite:///{database.absolute()}"
     try:
-        client = MlflowClient(uri)
+        client = MlflowClient(address)
     except Exception as error:  # of MLflow, SQLAlchemy, Alembic, or a driver not installed
         if "out-of-date database schema" in str(error):
             raise StoreError(
@@ -122,6 +125,11 @@ def open_store(uri: str | None = None, create: bool = False) -> Store:
     return Store(client, uri, artifacts)
 
 
+def _address(folder: Path) -> str:
+    """A folder as MLflow takes it, which decodes `%20` and the like in it."""
+    return str(folder).replace("%", "%25")
+
+
 def _move_artifacts(connection: sqlite3.Connection, artifacts: Path) -> None:
     """Let our experiments of an SQLite store, and their runs, keep their files below `artifacts`.
 
@@ -130,7 +138,7 @@ def _move_artifacts(connection: sqlite3.Connection, artifacts: Path) -> None:
     """
     held = connection.execute("select experiment_id, name, artifact_location from experiments")
     for number, name, old in held.fetchall():
-        new = str(artifacts / name)
+        new = _address(artifacts / name)
         if old == new or not str(old).endswith(f"/{artifacts.name}/{name}"):
             continue
         connection.execute(

@@ -2,9 +2,10 @@
 
 import io
 import os
+import pwd
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that control a terminal or the direction of text, and halves of characters."""
@@ -41,9 +42,11 @@ class Interrupted(Exception):
     """A stop was requested; everything that is needed to continue is on disk."""
 
 
-def mend_streams() -> None:
+def mend_process() -> None:
     """Let stdout and stderr replace the letters that their encoding lacks, such as `×` in ASCII,
-    and open those that are closed; a notebook's, which are no files, stay as they are."""
+    and open those that are closed; a notebook's, which are no files, stay as they are. And name
+    the user (`name_user`)."""
+    name_user(os.environ)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed: takes the number too, or the next file to be opened would
@@ -52,20 +55,37 @@ def mend_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
+def name_user(environment: MutableMapping[str, str]) -> None:
+    """Give a user whom the system does not know (a container run with any number) a name: torch
+    and MLflow end with an error without."""
+    if not any(environment.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")):
+        try:
+            pwd.getpwuid(os.getuid())
+        except KeyError:
+            environment["USER"] = f"user-{os.getuid()}"
+
+
+def system_reason(error: OSError) -> str:
+    """What an OSError says, with its file, in one line."""
+    if isinstance(error, FileNotFoundError) and error.filename is None:
+        return "the current folder is gone: change to another one (cd)"
+    where = f"{error.filename}: " if error.filename else ""
+    return printable(f"{where}{error.strerror or error}")
+
+
 def exit_status(action: Callable[[], object], interrupted: str) -> int:
     """Carry out a command; its exit status, with one line on stderr where it is not 0.
 
     2 for bad input (UserError, OSError), 130 if interrupted, with the line `interrupted`.
     """
-    mend_streams()
+    mend_process()
     try:
         action()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(printable(f"error: {where}{error.strerror or error}"), file=sys.stderr)
+        print(f"error: {system_reason(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)

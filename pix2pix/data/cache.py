@@ -67,6 +67,8 @@ class Split:
     """(N, H, W) uint8 class positions, 255 ignored; None if the set has no classes."""
     names: tuple[str, ...]
     """Unique in the split, safe as file names."""
+    shown: tuple[tuple[int, int], ...]
+    """(h, w) of the top left part of each image that is no padding."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -84,8 +86,6 @@ class PairedData:
     class_names: tuple[str, ...]
     palette: np.ndarray | None
     """(C, 3) uint8 colours by class position; None if the set has no classes."""
-    shown: tuple[int, int]
-    """(h, w) of the top left part of all images that is no padding."""
 
 
 def prepare(
@@ -115,6 +115,7 @@ def prepare(
             targets=load(split, targets),
             labels=load(split, None) if entry.classes else None,
             names=meta.names[split],
+            shown=(meta.shown or {}).get(split) or (meta.size,) * len(meta.names[split]),
         )
         for split in SPLITS
     }
@@ -124,7 +125,6 @@ def prepare(
         fingerprint=meta.fingerprint,
         class_names=tuple(label.name for label in entry.classes),
         palette=np.array(colours, np.uint8) if colours else None,
-        shown=meta.shown or meta.size,
     )
 
 
@@ -142,13 +142,12 @@ def labelled_parts(data: PairedData) -> dict[str, LabelledPart]:
     """Counted by split, at the size of the training; empty for a data set without classes."""
     parts = {}
     for split in SPLITS:
-        labels = getattr(data, split).labels
-        if labels is None:
+        found: Split = getattr(data, split)
+        if found.labels is None:
             continue
         counts = np.zeros(256, np.int64)
-        height, width = data.shown
-        for one in labels[:, :height, :width]:
-            counts += np.bincount(one.ravel(), minlength=256)
+        for one, (height, width) in zip(found.labels, found.shown, strict=True):
+            counts += np.bincount(one[:height, :width].ravel(), minlength=256)
         absent = (name for name, count in zip(data.class_names, counts, strict=False) if not count)
         parts[split] = LabelledPart(float(counts[IGNORED] / counts.sum()), tuple(absent))
     return parts
@@ -203,6 +202,7 @@ def check_source(entry: DatasetEntry, data_root: Path, direction: str | None = N
     files = {path for found in pairs.values() for pair in found for _, path in pair.files}
     others = passed_over(entry.location(data_root), files)
     notes = [f"taken: {taken}"] * bool(taken) + [f"passed over: {others}"] * bool(others)
+    notes += ["val and test are the same images"] * (pairs["val"] == pairs["test"])
     read_as: Counter[tuple[str, str]] = Counter()
     in_order = (pair for split in ("test", "val", "train") for pair in pairs[split])
     unique = {pair.files: pair for pair in in_order}
@@ -230,8 +230,8 @@ class CacheMeta(BaseModel):
     """By split."""
     bytes: dict[str, int]
     """Size by file name."""
-    shown: tuple[int, int] | None = None
-    """(h, w) of the part that is no padding; None where images are resized."""
+    shown: dict[str, tuple[tuple[int, int], ...]] | None = None
+    """By split, (h, w) of each image's part that is no padding; None where images are resized."""
     changed: str | None = None
     """`Source.changed` of the files that were decoded; None in caches of earlier versions."""
 
@@ -373,12 +373,10 @@ def _write(source: Source, place: Path, progress: Progress | None) -> CacheMeta:
             progress(next(count), total)
 
     sums: dict[str, str] = {}
-    shown: set[tuple[int, int]] = set()
+    shown: dict[str, tuple[tuple[int, int], ...]] = {}
     for split in SPLITS:
-        sums |= _write_split(source, split, place, advance, shown)
-    if len(shown) > 1:
-        sizes = " and ".join(f"{w}×{h}" for h, w in sorted(shown)[:2])
-        raise UserError(f"{entry.name}: fit: pad needs images of one size; there are {sizes}")
+        digests, shown[split] = _write_split(source, split, place, advance)
+        sums |= digests
     meta = CacheMeta(
         format=FORMAT,
         name=entry.name,
@@ -386,7 +384,7 @@ def _write(source: Source, place: Path, progress: Progress | None) -> CacheMeta:
         fingerprint=_fingerprint(names, sums, entry),
         names=names,
         bytes={name: os.stat(place / name).st_size for name in sums},
-        shown=shown.pop() if entry.fit == "pad" else None,
+        shown=shown if entry.fit == "pad" else None,
         changed=source.changed,
     )
     write_whole(place / "meta.json", meta.model_dump_json().encode())
@@ -398,16 +396,15 @@ def _write_split(
     split: str,
     place: Path,
     advance: Callable[[], None],
-    shown: set[tuple[int, int]],
-) -> dict[str, str]:
-    """Decodes one split; returns the sha256 of shape and pixels by file name, and adds the sizes
-    without padding to `shown`.
+) -> tuple[dict[str, str], tuple[tuple[int, int], ...]]:
+    """Decodes one split; returns the sha256 of shape and pixels by file name, and each image's
+    size without padding.
 
     Written image by image, because a full disk kills a process that writes to a memory map.
     """
     roles = [*source.entry.sides, *([None] if source.entry.classes else [])]
     with ExitStack() as stack:
-        files, sums = {}, {}
+        files, sums, shown = {}, {}, []
         for role in roles:
             shape = (len(source.names(split)), *source.size, *(() if role is None else (3,)))
             files[role] = stack.enter_context(open(place / _file(split, role), "wb"))
@@ -415,7 +412,7 @@ def _write_split(
             np.lib.format.write_array_header_1_0(files[role], header)
             sums[role] = hashlib.sha256(repr(shape).encode())
         for pair in source.decoded(split):
-            shown.add(pair.shown)
+            shown.append(pair.shown)
             for role in roles:
                 array = pair.labels if role is None else pair.images[role]
                 assert (
@@ -427,7 +424,7 @@ def _write_split(
             advance()
     for role in roles:
         flush_file(place / _file(split, role))
-    return {_file(split, role): sums[role].hexdigest() for role in roles}
+    return {_file(split, role): sums[role].hexdigest() for role in roles}, tuple(shown)
 
 
 def _fingerprint(

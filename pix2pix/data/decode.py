@@ -2,9 +2,9 @@
 
 The bytes of a file decide what it is, never its name. What holds 8-bit values in another form is
 read as what it is: palettes, grey, an opaque alpha channel, 16 bits of which every value is an
-8-bit one times 257, photos with a colour profile other than sRGB. What would lose something is
-refused: Pillow opens far more, some of it wrongly for this use (16-bit RGB is cut to 8 bits, 4-bit
-grey values are multiplied by 17), so the kind of file is checked by its header first. Pixels are
+8-bit one times 257, photos with a colour profile other than sRGB, the first of several pictures.
+What would lose something is refused: Pillow opens far more, some of it wrongly for this use (16-bit
+RGB is cut to 8 bits), so the kind of file is checked by its header first. Pixels are
 integers therefore: a floating-point image, which could hold NaN, is refused.
 
 Photos are RGB in sRGB's colours. Index maps are lossless files of one value per pixel, the class's
@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import functools
 import io
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageChops, ImageCms
@@ -56,7 +57,6 @@ _KINDS = {
     "RGBA": "RGB with alpha",
 }
 _MANY = (1, 2, 4, 8, 16)
-# Not grey of 1, 2 and 4 bits: its values are indices to some programs, and shades to others.
 _LABEL_DEPTHS: dict[str, Sequence[int]] = {
     "RGB": (8, 16),
     "RGB with alpha": (8, 16),
@@ -74,8 +74,9 @@ _DEPTHS: dict[Reading, dict[str, Sequence[int]]] = {
         "palette": _MANY,
     },
     "grey": {"grey": _MANY, "grey with alpha": (8,), "black and white": (1,)},
+    # Without classes, nothing tells whether grey of 1, 2 and 4 bits is an index or a shade.
     "index": _LABEL_DEPTHS,
-    "labels": _LABEL_DEPTHS,
+    "labels": {**_LABEL_DEPTHS, "grey": _MANY, "black and white": (1,)},
 }
 """Bits per channel by kind; of a palette, bits of its indices. 16 bits, alpha: see `_plain`."""
 _NEEDED: dict[Reading, str] = {
@@ -84,6 +85,12 @@ _NEEDED: dict[Reading, str] = {
     "index": "8-bit grey or palette",
     "labels": "8-bit grey, palette or RGB",
 }
+_LOW_HALF = {
+    f"{channels};16{order}": f"{channels};16{other}"
+    for channels in ("RGB", "RGBA")
+    for order, other in (("B", "L"), ("L", "B"), ("N", "B" if sys.byteorder == "little" else "L"))
+}
+"""Pillow's names for 16-bit colours, of which it keeps the upper bytes, and for the other half."""
 _ORIENTATION = 0x0112
 _ORIENTED = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 AS_GREY = "save it as an 8-bit one-channel PNG"
@@ -106,13 +113,15 @@ class Header(NamedTuple):
     """"RGB", "grey", "palette", "RGB with alpha", …"""
     read_as: str = ""
     """How a file is read that is no plain 8-bit file of its kind, in words; else empty."""
+    depth: int = 8
+    """Bits per channel. Pillow spreads grey of 1, 2 and 4 bits over 0 to 255."""
 
 
 def check_image(path: str | Path, reading: Reading = "photo") -> Header:
     """The header of one image file. Only files that are no plain 8-bit ones are decoded for it.
 
-    Raises UserError: the file is unreadable, too large, stored turned, holds several pictures, or
-    cannot be read as `reading` without loss.
+    Raises UserError: the file is unreadable, too large, stored turned, or cannot be read as
+    `reading` without loss.
     """
     with open_image(path, reading) as image:
         header = header_of(image, reading)
@@ -196,13 +205,12 @@ def decode_image(path: str | Path, reading: Reading, dark: bool) -> tuple[Image.
     """One image file in the plain form of its reading, without `to_srgb`; UserError."""
     with open_image(path, reading) as image:
         header = header_of(image, reading)
-        depth = _bit_depth(image)
         try:
             image.load()
             # A PNG has metadata behind its pixels too.
             problem = _orientation_problem(image)
             if not problem and (header.read_as or "transparency" in image.info):
-                image, problem = _plain(path, image, depth, reading, dark)
+                image, problem = _plain(path, image, header.depth, reading, dark)
         except MemoryError:
             problem = "is too large for the memory that is free"
         except Exception as error:  # a decoder may raise anything on damaged bytes
@@ -258,12 +266,16 @@ def _plain(
 
 
 def _low_bytes(path: str | Path) -> Image.Image:
-    """The lower 8 bits of a 16-bit PNG of 3 or 4 channels, of which Pillow gives the upper ones."""
-    with Image.open(path, formats=("PNG",)) as image:
-        (tile,) = image.tile
-        image.tile = [tile._replace(args=str(tile.args).replace("16B", "16L"))]
+    """The lower 8 bits of a 16-bit image of 3 or 4 channels, of which Pillow gives the upper."""
+    with Image.open(path, formats=("PNG", "TIFF")) as image:
+        image.tile = [tile._replace(args=_low_half(tile.args)) for tile in image.tile]
         image.load()
         return image
+
+
+def _low_half(args: Any) -> Any:
+    """Arguments of Pillow's decoder with which it gives the lower bytes; KeyError if it cannot."""
+    return (_LOW_HALF[args[0]], *args[1:]) if isinstance(args, tuple) else _LOW_HALF[args]
 
 
 @functools.lru_cache(maxsize=16)
@@ -286,16 +298,12 @@ def _transform(profile: bytes) -> ImageCms.ImageCmsTransform | None:
 
 def _kind_problem(image: Image.Image, reading: Reading) -> str | None:
     """Why an image of that size, kind or format is not read; None if it may be."""
-    (height, width), image_format, kind, _ = header_of(image, reading)
+    (height, width), image_format, kind, _, depth = header_of(image, reading)
     if width * height > MAX_PIXELS:
         return f"has {width}×{height} pixels; at most {MAX_PIXELS:,} are read"
-    if image.format != "MPO" and getattr(image, "is_animated", False):
-        return "holds several pictures; save the one that you mean as a file of its own"
-    depth = _bit_depth(image)
-    # Pillow drops half of 16-bit colours; only of these PNG files the other half can be had.
-    cut = depth == 16 and kind.startswith("RGB")
-    if cut and isinstance(image, PngImageFile):
-        cut = image.tile[0].args not in ("RGB;16B", "RGBA;16B")
+    cut = depth == 16 and kind.startswith("RGB") and not _has_low_half(image)
+    if isinstance(image, TiffImageFile) and reading == "labels" and kind != "palette":
+        cut = cut or depth < 8  # some store white as 0
     if depth not in _DEPTHS[reading].get(kind, ()) or cut:
         fix = _AS_RGB if reading == "photo" else AS_GREY
         shown = f"{depth}-bit {kind} (mode {image.mode})"
@@ -304,6 +312,14 @@ def _kind_problem(image: Image.Image, reading: Reading) -> str | None:
     if index_map and is_lossy(image_format):
         return f"is {image_format}, which changes values; {AS_GREY}"
     return None
+
+
+def _has_low_half(image: Image.Image) -> bool:
+    """Whether both halves of 16-bit colours can be had: Pillow drops one."""
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(284, 1) != 1:  # one plane per channel
+        return False
+    arguments = [tile.args for tile in getattr(image, "tile", ())]
+    return all((a[0] if isinstance(a, tuple) else a) in _LOW_HALF for a in arguments)
 
 
 def _orientation_problem(image: Image.Image) -> str | None:
@@ -320,15 +336,26 @@ def header_of(image: Image.Image, reading: Reading) -> Header:
     if isinstance(image, TiffImageFile) and image.tag_v2.get(259, 1) not in _LOSSLESS_TIFF:
         name += " (lossy)"
     kind = _KINDS.get(image.mode.partition(";")[0], image.mode)  # "I;16" is one of several
-    return Header((image.height, image.width), name, kind, _read_as(image, kind, reading))
+    depth = _bit_depth(image)
+    read_as = _read_as(image, kind, depth, reading)
+    return Header((image.height, image.width), name, kind, read_as, depth)
 
 
-def _read_as(image: Image.Image, kind: str, reading: Reading) -> str:
+def _read_as(image: Image.Image, kind: str, depth: int, reading: Reading) -> str:
     """How a file is read that is no plain 8-bit file of its kind, in words; else empty."""
+    # The others of MPO files are smaller or of another eye; every phone writes them.
+    several = image.format != "MPO" and getattr(image, "is_animated", False)
+    parts = ["the first of several pictures"] if several else []
+    return ", ".join([*parts, *filter(None, [_form(image, kind, depth, reading)])])
+
+
+def _form(image: Image.Image, kind: str, depth: int, reading: Reading) -> str:
+    """In which form other than the plain one the pixels are stored; else empty."""
     target = {"photo": "RGB", "grey": "grey"}.get(reading, kind.removesuffix(" with alpha"))
     if reading == "index" and target == "RGB":
         target = "grey"
-    depth = _bit_depth(image)
+    if reading == "labels" and kind == "black and white":
+        target = "grey"
     coloured = reading == "photo" and kind.startswith(("RGB", "palette"))
     profile = image.info.get("icc_profile") if coloured else None
     converted = bool(profile) and _transform(profile) is not None
@@ -351,7 +378,7 @@ def _bit_depth(image: Image.Image) -> int:
         image.fp.seek(place)
         return depth
     if isinstance(image, TiffImageFile):
-        return max(image.tag_v2.get(258, (8,)))
+        return max(image.tag_v2.get(258, (1,)))
     return {"1": 1, "I": 32, "F": 32}.get(image.mode, 16 if "16" in image.mode else 8)
 
 

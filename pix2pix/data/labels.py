@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pix2pix.common.errors import UserError
-from pix2pix.data.decode import AS_GREY, is_lossy
+from pix2pix.data.decode import AS_GREY, Header, is_lossy
 from pix2pix.data.registry import IGNORED, DatasetEntry
 
 MAX_UNKNOWN = 0.25
@@ -46,25 +46,26 @@ def class_positions(
     entry: DatasetEntry,
     path: str | Path,
     image: Image.Image,
-    image_format: str,
+    header: Header,
     table: np.ndarray | None,
 ) -> np.ndarray:
     """(H, W) uint8 class positions, 255 ignored, of a label map; UserError names `path`.
 
     Args:
         image: L, P or RGB, of a file read as "labels".
-        image_format: a `Header.format`.
         table: of `index_table`; None: the colours count, also those of one channel.
     """
     if image.mode == "P":
         return _from_palette(entry, path, image, table)
     if image.mode == "L" and table is not None:
+        if header.depth < 8:
+            return _from_few_bits(path, image, header, table)
         return from_indices(path, np.asarray(image), table)
     pixels = np.asarray(as_rgb(image))
-    lossy = is_lossy(image_format)
+    lossy = is_lossy(header.format)
     if table is not None and (values := _one_channel(pixels)) is not None:
         if lossy:
-            raise UserError(f"{path}: is {image_format}, which changes values; {AS_GREY}")
+            raise UserError(f"{path}: is {header.format}, which changes values; {AS_GREY}")
         return _from_one_channel(entry, path, pixels, values, table)
     # Index maps that a program has painted are black where no class is.
     return from_colours(with_black(entry) if table is not None else entry, path, pixels, lossy)
@@ -79,6 +80,27 @@ def from_indices(path: str | Path, values: np.ndarray, table: np.ndarray) -> np.
         shown = ", ".join(map(str, wrong[:5])) + (", …" if wrong.size > 5 else "")
         raise UserError(f"{path}: has the value {shown}, which no class has; allowed: {allowed}")
     return positions
+
+
+def stored_values(image: Image.Image, header: Header) -> np.ndarray:
+    """(H, W) uint8: the values of one channel as the file stores them."""
+    values = np.asarray(image)
+    return values // (255 // (2**header.depth - 1)) if header.depth < 8 else values
+
+
+def _from_few_bits(
+    path: str | Path, image: Image.Image, header: Header, table: np.ndarray
+) -> np.ndarray:
+    """Grey of 1, 2 or 4 bits: stored values are indices to some programs, and to others, which
+    make files smaller, parts of 255. What the classes allow counts; UserError if they allow both
+    and the two differ."""
+    stored = stored_values(image, header)
+    found = [p for v in (stored, np.asarray(image)) if NO_CLASS not in (p := table[v])]
+    if len(found) == 2 and (found[0] != found[1]).any():
+        raise UserError(
+            f"{path}: is {header.depth}-bit grey: its values may be indices or shades; {AS_GREY}"
+        )
+    return found[0] if found else from_indices(path, stored, table)
 
 
 def paints(entry: DatasetEntry, image: Image.Image, table: np.ndarray | None) -> bool:

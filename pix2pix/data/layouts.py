@@ -224,11 +224,12 @@ def _unsplit(entry: DatasetEntry, root: Path) -> Pairs:
         if len(present) < 2:
             first = next(iter(folders.values()))
             raise UserError(f"{entry.name}: {first} has train, but neither val nor test")
-        found = {}
+        found: Pairs = {}
         for split in present:
             below = {role: folders[role] / names.get(split, split) for role, names in own.items()}
             found[split] = _folders(entry, below, split)
-        return {s: found.get(s) or found["test" if s == "val" else "val"] for s in SPLITS}
+        val, test = found.get("val", ()), found.get("test", ())
+        return {"train": found["train"], "val": val or test, "test": test or val}
     pairs = _folders(entry, folders, "")
     if len(pairs) < 3:
         raise UserError(

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from pix2pix.common.errors import UserError
-from pix2pix.data.decode import Reading, decode_image, header_of, open_image, to_srgb
+from pix2pix.data.decode import Header, Reading, decode_image, header_of, open_image, to_srgb
 from pix2pix.data.labels import as_rgb, class_positions, index_table, paint, paints
 from pix2pix.data.layouts import SourcePair
 from pix2pix.data.registry import IGNORED, DatasetEntry, Side
@@ -83,7 +83,7 @@ def read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> D
             resized = to_srgb(image).resize(shape, Image.Resampling.BILINEAR)
             images[role] = np.asarray(resized)
             continue
-        positions = class_positions(entry, path, image, header.format, index_table(entry))
+        positions = class_positions(entry, path, image, header, index_table(entry))
         nearest = Image.fromarray(positions).resize(shape, Image.Resampling.NEAREST)
         labels = np.asarray(nearest)
         if side.kind == "palette":
@@ -110,24 +110,24 @@ def read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> D
 def read_labels(entry: DatasetEntry, pair: SourcePair) -> np.ndarray:
     """(H, W) uint8 class positions, 255 ignored, of a pair's label map at its own size; UserError
     as `read_pair`."""
-    path, image, image_format = _label_map(entry, pair)
-    return class_positions(entry, path, image, image_format, index_table(entry))
+    path, image, header = _label_map(entry, pair)
+    return class_positions(entry, path, image, header, index_table(entry))
 
 
-def _label_map(entry: DatasetEntry, pair: SourcePair) -> tuple[str, Image.Image, str]:
-    """The path of a pair's label map, the map, the format of its file."""
+def _label_map(entry: DatasetEntry, pair: SourcePair) -> tuple[str, Image.Image, Header]:
+    """The path of a pair's label map, the map, the header of its file."""
     role = entry.label_role or ""
     path, side = dict(pair.files)[role], entry.sides[role]
     image, header = decode_image(path, *_reading(_files(entry, pair)[path]))
     image = half_of(image, side.half if entry.layout == "side-by-side" else None, path)
-    return path, image, header.format
+    return path, image, header
 
 
 def values_of_no_class(entry: DatasetEntry, pair: SourcePair) -> Counter[str]:
     """How many pixels of a pair's label map are ignored, by their value or colour in words."""
-    path, image, image_format = _label_map(entry, pair)
+    path, image, header = _label_map(entry, pair)
     table = index_table(entry)
-    ignored = class_positions(entry, path, image, image_format, table) == IGNORED
+    ignored = class_positions(entry, path, image, header, table) == IGNORED
     if table is None or (image.mode == "P" and paints(entry, image, table)):
         image = as_rgb(image)
     found, counts = np.unique(np.asarray(image)[ignored], axis=0, return_counts=True)

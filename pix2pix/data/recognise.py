@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -47,8 +48,10 @@ def located(entry: DatasetEntry, data_root: Path) -> tuple[DatasetEntry, str]:
         fields, text = options[0]
         if not fields:
             return entry, text
-        written = entry.model_dump(by_alias=True) | fields
-        return DatasetEntry.model_validate(written), text
+        written = entry.model_dump(by_alias=True)
+        for role, side in fields.pop("sides", {}).items():
+            written["sides"][role] |= side  # keeps `grey`
+        return DatasetEntry.model_validate(written | fields), text
     what = f"{root}: " + (
         f"fits several layouts ({'; '.join(text for _, text in options)})"
         if options
@@ -61,11 +64,11 @@ def located(entry: DatasetEntry, data_root: Path) -> tuple[DatasetEntry, str]:
     )
 
 
-Found = tuple[dict[str, object], str]
+Found = tuple[dict[str, Any], str]
 """Fields of an entry, and what was taken in words."""
 
 
-def _sides(**folders: str) -> dict[str, object]:
+def _sides(**folders: str) -> dict[str, Any]:
     return {"sides": {side: {"folder": folder} for side, folder in folders.items()}}
 
 
@@ -80,7 +83,7 @@ def _two_folders(root: Path, names: list[str]) -> Found | None:
     return fields, f"the folders {given['A']} and {given['B']}"
 
 
-def _splits(found: dict[str, str]) -> dict[str, object] | None:
+def _splits(found: dict[str, str]) -> dict[str, Any] | None:
     """The field `splits` for {split: name}; val and test stand in for each other."""
     if "train" not in found:
         return None
@@ -144,7 +147,7 @@ def _halves(root: Path, names: list[str]) -> Found | None:
         shapes += [_shape(path) for path in images[:3]]
     if not shapes or any(width != 2 * height for width, height in shapes):
         return None
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "layout": "side-by-side",
         "sides": {"A": {"half": "left"}, "B": {"half": "right"}},
     }

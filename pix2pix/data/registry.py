@@ -131,7 +131,7 @@ class DatasetEntry(_Fields):
     splits: SplitFolders = SplitFolders()
     fit: Literal["resize", "pad"] = "resize"
     """How images get the size of the training. pad: mirrored at the bottom and right, and cut off
-    again before anything is scored; all images must have one size."""
+    again before anything is scored."""
     recognise: StrictBool = False
     """Whether other known layouts are looked for where the folders of the sides are missing."""
     colours: dict[str, ClassColour] = Field(default={}, alias="classes", max_length=254)
@@ -234,6 +234,8 @@ class DatasetEntry(_Fields):
         halves = sorted(side.half or "" for side in self.sides.values())
         if self.layout == "side-by-side" and halves != ["left", "right"]:
             raise ValueError("sides: side-by-side needs one side with half: left and one right")
+        if self.recognise and (set(self.sides) != {"A", "B"} or self.label_role):
+            raise ValueError("recognise: is for two sides of photos called A and B")
 
     def _check_classes(self) -> None:
         labelled = [role for role, side in self.sides.items() if side.kind != "photo"]

@@ -66,9 +66,9 @@ class Demo:
             file.write(content)
             file.flush()
             try:
-                kind = check_image(file.name, "labels").format
+                header = check_image(file.name, "labels")
                 image = read_image(file.name, "labels")
-                labels = class_positions(self.entry, "the file", image, kind, table)
+                labels = class_positions(self.entry, "the file", image, header, table)
             except UserError as error:
                 raise UserError(str(error).replace(file.name, "the file")) from None
         return resized(labels, self.size)

@@ -71,12 +71,21 @@ def lay_names(path: Path) -> None:
 
 
 def find(path: Path) -> None:
-    from pix2pix.common.errors import CONTROL
-    from pix2pix.data.layouts import find_pairs, listing_digests, passed_over
+    from eval.matching import match
+    from pix2pix.common.errors import CONTROL, UserError
+    from pix2pix.data.layouts import find_pairs, images_in, listing_digests, passed_over
 
     sides = {"a": {"folder": "A/{split}"}, "b": {"folder": "B/{split}"}}
     written = {"name": "mine", "layout": "folders", "sides": sides}
-    pairs = find_pairs(DatasetEntry.model_validate(written), path.parent / "data")
+    folders = [path.parent / "data" / "mine" / side / "train" for side in "AB"]
+
+    try:
+        pairs = find_pairs(DatasetEntry.model_validate(written), path.parent / "data")
+    except UserError:
+        match(*folders)  # scoring refuses the same names
+        raise AssertionError("refused for training, and scored") from None
+    read = tuple(pair.name for pair in pairs["train"])
+    assert match(*folders).names == read == (*sorted(images_in(folders[0])),)
     listing_digests(pairs, path.parent)
     files = [file for found in pairs.values() for pair in found for _, file in pair.files]
     assert not CONTROL.search(passed_over(path.parent / "data" / "mine", files))

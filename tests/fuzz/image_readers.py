@@ -67,8 +67,8 @@ def read_scored_photo(path: Path) -> None:
 
 
 def read_alike(path: Path) -> None:
-    """Training, scoring and translating read the same pixels of a photo and the same classes of a
-    label map, or refuse the file in the same words."""
+    """Training, scoring and translating read the same pixels of a photo, the same classes and
+    colours of a label map and the same halves, or refuse the file in the same words."""
     import argparse
 
     import torch
@@ -88,15 +88,15 @@ def read_alike(path: Path) -> None:
             return str(error), b""
         return str(pixels.shape), pixels.tobytes()
 
-    def trained(kind: str) -> np.ndarray:
+    def trained(kind: str, painted: bool = False) -> np.ndarray:
         made = own if kind == "index" else entry(kind)
         photo = path if kind == "photo" else path.with_name("photo.png")
         pair = SourcePair("x", (("a", str(photo)), ("b", str(path))))
         header = check_image(path, "photo" if kind == "photo" else "labels")
-        if kind != "photo" and header.size != (pictures.HEIGHT, pictures.WIDTH):
+        if kind != "photo" and header.size != photo_size:
             raise UserError(f"{path}: another size than its photo")
         decoded = read_pair(made, pair, header.size)
-        pixels = decoded.images["b"] if kind == "photo" else decoded.labels
+        pixels = decoded.images["b"] if kind == "photo" or painted else decoded.labels
         assert pixels is not None
         return pixels
 
@@ -104,24 +104,55 @@ def read_alike(path: Path) -> None:
         check_image(path)
         return read_rgb(path)
 
-    def translated() -> np.ndarray:
+    def translated(made: DatasetEntry | None = None, side: str | None = None) -> np.ndarray:
+        if made and not side and check_image(path, "labels").size != photo_size:
+            raise UserError(f"{path}: another size than its photo")
         identity = SavedGenerator(torch.nn.Identity(), "", (3, 3), 1, 0)
-        options = argparse.Namespace(side=None, size=None, labels=False, fit=None, protocol="paper")
-        return read_input(str(path), options, identity, None)[0][0]
+        options = argparse.Namespace(side=side, size=None, labels=False, fit=None, protocol="paper")
+        return read_input(str(path), options, identity, made)[0][0]
+
+    def halves() -> None:
+        made = shipped()["facades"]
+        pair = SourcePair("x", tuple((role, str(path)) for role in made.sides))
+        try:
+            height, width = check_image(path).size
+            decoded = read_pair(made, pair, (height, width // 2))
+        except UserError:  # colours of no class, which only the training needs
+            return
+        for role, side in made.sides.items():
+            pixels = translated(made if side.kind == "palette" else None, side.half)
+            assert np.array_equal(pixels, decoded.images[role]), f"another half: {role}"
 
     def scored_labels() -> np.ndarray:
         header = check_image(path, "labels")
-        if header.size != (pictures.HEIGHT, pictures.WIDTH):
+        if header.size != photo_size:
             raise UserError(f"{path}: another size than its photo")
         files = Matched(("x",), (path,), (path,), (path,), "")
         return choose_reader(own, OWN, files)(path)
 
+    def kind_of_labels() -> str:
+        try:
+            return check_image(path, "labels").kind
+        except UserError:
+            return ""
+
     # Label maps of a run hold 255, which scoring therefore always allows.
-    own = entry("index").model_copy(update={"ignore": (9, 255)})
+    own, photo_size = entry("index"), (pictures.HEIGHT, pictures.WIDTH)
+    own = own.model_copy(update={"ignore": (9, 255)})
     photos = [outcome(read) for read in (lambda: trained("photo"), scored, translated)]
     assert photos[0] == photos[1] == photos[2], [text for text, _ in photos]
     labels = [outcome(read) for read in (lambda: trained("index"), scored_labels)]
     assert labels[0] == labels[1], [text for text, _ in labels]
+    painted = [outcome(lambda: trained("index", painted=True)), outcome(lambda: translated(own))]
+    assert painted[0] == painted[1], [text for text, _ in painted]
+    coloured = [
+        outcome(lambda: trained("palette", painted=True)),
+        outcome(lambda: translated(entry("palette"))),
+    ]
+    # Translating also takes a run's label maps, which are grey.
+    grey = kind_of_labels().startswith(("grey", "black"))
+    assert grey or coloured[0] == coloured[1], [text for text, _ in coloured]
+    halves()
     if not photos[0][1]:
         raise UserError(photos[0][0])
 

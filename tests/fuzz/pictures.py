@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from hypothesis import strategies as st
 from mutations import mutated
 from PIL import Image
@@ -34,6 +35,23 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     # A copy: saving several frames leaves its marks on them.
     image.copy().save(file, kind, **options)
     return file.getvalue()
+
+
+def deep_tiff(order: str, **options: Any) -> bytes:
+    """A TIFF of 16 bits per colour, whose values are 8-bit ones times 257."""
+    file = io.BytesIO()
+    wide = photo().astype(np.uint16) * 257
+    tifffile.imwrite(file, wide, photometric="rgb", byteorder=order, **options)
+    return file.getvalue()
+
+
+def few_bits(values: np.ndarray, bits: int) -> bytes:
+    """A grey PNG of 1, 2 or 4 bits."""
+    packed = (values.reshape(HEIGHT, -1, 8 // bits) << np.arange(8 - bits, -1, -bits)).sum(-1)
+    rows = b"".join(b"\0" + row.astype(np.uint8).tobytes() for row in packed)
+    header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, bits, 0, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
 @functools.cache
@@ -71,6 +89,12 @@ def originals() -> tuple[bytes, ...]:
         encoded(rgb.convert("CMYK"), "TIFF"),
         encoded(deep, "TIFF"),
         encoded(rgb, "TIFF", save_all=True, append_images=[rgb.rotate(180)]),
+        encoded(rgb.convert("1"), "TIFF"),
+        deep_tiff("<"),
+        deep_tiff(">", compression="zlib"),
+        few_bits(np.minimum(indices(), 1), 1),
+        few_bits(np.minimum(indices(), 2), 2),
+        few_bits(indices(), 4),
         encoded(rgb, "BMP"),
         encoded(palette, "BMP"),
         encoded(palette, "GIF", save_all=True, append_images=[grey.convert("P")]),
@@ -171,7 +195,7 @@ def index_maps(draw: st.DrawFn) -> bytes:
     colours = [(10, 20, 30), (200, 100, 0), (0, 0, 255), *[(0, 0, 0)] * 6, (7, 7, 7)]
     order = draw(st.permutations(range(3)))
     palette = [colours[i] for i in (*order, *range(3, 10))]
-    form = draw(st.sampled_from(["grey", "P", "RGB", "painted", "16", "alpha", "BGR"]))
+    form = draw(st.sampled_from(["grey", "P", "RGB", "painted", "16", "alpha", "BGR", "few"]))
     image: Image.Image = Image.fromarray(positions)
     if form == "P":
         image = Image.fromarray(positions, "P")
@@ -185,6 +209,9 @@ def index_maps(draw: st.DrawFn) -> bytes:
     elif form == "16":
         scale = draw(st.sampled_from([1, 257, 256, 255]))
         image = Image.fromarray(positions.astype(np.uint16) * scale)
+    elif form == "few":
+        bits = draw(st.sampled_from([1, 2, 4]))
+        return few_bits(np.minimum(positions, 2**bits - 1), bits)
     return encoded(image, draw(st.sampled_from(["PNG", "PNG", "TIFF"])))
 
 

@@ -2,17 +2,20 @@ import hashlib
 import io
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from profiles import profile
 
 from pix2pix import translate as translating
 from pix2pix.checkpoint import save, save_generator
 from pix2pix.config import GeneratorSettings
+from pix2pix.data.cache import prepare
 from pix2pix.data.labels import paint
-from pix2pix.data.registry import load_registry
+from pix2pix.data.registry import DatasetEntry, load_registry
 from pix2pix.generator_files import open_generator
 from pix2pix.networks import UNetGenerator
 from pix2pix.translation import noise_seed, translate
@@ -152,6 +155,39 @@ def test_index_maps_are_painted_in_the_colours_of_the_generators_data_set(place,
     assert "in: 3 files: index maps, painted in the colours of camvid's classes" in said
     for name in "abc":
         assert np.array_equal(png(place / f"out/{name}.png"), png(place / f"painted/{name}.png"))
+
+
+@pytest.mark.parametrize("kind", ["palette", "index"])
+@pytest.mark.parametrize("form", ["greys", "another profile", "JPEG"])
+def test_label_maps_are_read_as_in_the_training(tmp_path, kind, form):
+    """The same file in a data set and for its generator: masks in black and white, colours that
+    are names whatever the profile, smeared edges."""
+    half = np.array([[0] * 8 + [1] * 8] * 16, np.uint8)
+    greys = form == "greys" and kind == "palette"
+    colours = np.array([[0] * 3, [255] * 3] if greys else [[200, 30, 40], [20, 180, 60]], np.uint8)
+    image = Image.fromarray(half * 255 if greys else half if form == "greys" else colours[half])
+    options = {"icc_profile": profile("Display P3")} if form == "another profile" else {}
+    for index in range(3):
+        write(tmp_path / f"photo/{index}.png", photo(16, 16))
+        (tmp_path / "maps").mkdir(exist_ok=True)
+        image.save(tmp_path / f"maps/{index}.png", "JPEG" if form == "JPEG" else "PNG", **options)
+    entry = DatasetEntry.model_validate(
+        {
+            "name": "mine",
+            "layout": "folders",
+            "path": ".",
+            "sides": {
+                "photo": {"folder": "photo"},
+                "labels": {"kind": kind, "folder": "maps"},
+            },
+            "classes": {"back": colours[0].tolist(), "front": colours[1].tolist()},
+        }
+    )
+    trained_on = prepare(entry, tmp_path, (16, 16), None, tmp_path / "cache").train.inputs[0]
+    given = SimpleNamespace(side=None, size=None, labels=False, protocol="paper", fit=None)
+    generator = SimpleNamespace(channels=(3, 3), multiple=1)
+    pixels, _ = translating.read_input(str(tmp_path / "maps/0.png"), given, generator, entry)
+    assert np.array_equal(pixels[0], trained_on)
 
 
 def test_index_maps_for_an_unknown_data_set_are_refused(place, capsys):

@@ -49,6 +49,12 @@ def test_serve_keeps_the_study_and_goes_on_with_it(tmp_path, images):
     assert np.load(out / "images" / "0.npy").shape == (6, 12, 12, 3)
 
 
+def test_what_lies_beside_the_images_is_said(tmp_path, images, capsys):
+    shutil.copytree(images / "cgan", images / "l1/more")
+    assert main([*map(str, serve(tmp_path / "study", images, "--port", 10**6))]) == 2
+    assert "l1: passed over: 1 sub-folder with 6 images (more)" in capsys.readouterr().out
+
+
 def test_two_servers_on_one_study(tmp_path, images, capsys):
     out = tmp_path / "study"
     with running(["eval.study", *map(str, serve(out, images))]) as server:

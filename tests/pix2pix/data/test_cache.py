@@ -180,6 +180,19 @@ def test_check_source_opens_every_header(camvid) -> None:
         check_source(entry, camvid)
 
 
+def test_one_folder_for_val_and_test_is_said(tmp_path) -> None:
+    for side in "AB":
+        for split, names in (("train", "12"), ("test", "3")):
+            (tmp_path / side / split).mkdir(parents=True)
+            for name in names:
+                Image.new("RGB", (8, 8)).save(tmp_path / side / split / f"{name}.png")
+    told = ["taken: the folders A and B", "val and test are the same images"]
+    assert check_source(REGISTRY["folder"], tmp_path) == told
+    for side in "AB":
+        shutil.copytree(tmp_path / side / "test", tmp_path / side / "val")
+    assert check_source(REGISTRY["folder"], tmp_path) == told[:1]
+
+
 def test_files_replaced_with_the_size_and_time_of_the_old_ones_are_decoded(
     camvid, tmp_path
 ) -> None:
@@ -230,7 +243,7 @@ def test_a_disk_that_fills_while_writing_is_an_error_not_a_crash(tmp_path) -> No
     source = caching.find_source(REGISTRY["folder"], tmp_path, (512, 512))
     (tmp_path / "train-A.npy").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
-        caching._write_split(source, "train", tmp_path, lambda: None, set())
+        caching._write_split(source, "train", tmp_path, lambda: None)
 
 
 def test_pairs_of_photos_have_no_labels(tmp_path) -> None:
@@ -287,7 +300,7 @@ def test_images_that_may_not_be_resized_are_padded_and_their_labels_ignored(
     padded = entry.model_copy(update={"fit": "pad"})
     whole = prepare(entry, camvid, (16, 24), None, tmp_path / "cache")
     data = prepare(padded, camvid, (32, 32), None, tmp_path / "cache")
-    assert whole.shown == (16, 24) and data.shown == (16, 24)
+    assert set(data.train.shown) == set(whole.train.shown) == {(16, 24)}
     assert np.array_equal(data.train.targets[:, :16, :24], whole.train.targets)
     assert np.array_equal(data.train.labels[:, :16, :24], whole.train.labels)
     assert (data.train.labels[:, 16:] == 255).all() and (data.train.labels[:, :, 24:] == 255).all()
@@ -300,8 +313,13 @@ def test_images_that_may_not_be_resized_are_padded_and_their_labels_ignored(
     for side in ("train", "trainannot"):
         with Image.open(camvid / f"camvid/{side}/1.png") as image:
             image.crop((0, 0, 20, 16)).save(camvid / f"camvid/{side}/1.png")
-    with pytest.raises(UserError, match="fit: pad needs images of one size; there are 20×16 and"):
-        prepare(padded, camvid, (32, 32), None, tmp_path / "cache")
+    mixed = prepare(padded, camvid, (32, 32), None, tmp_path / "cache").train
+    at = mixed.names.index("1")
+    assert mixed.shown[at] == (16, 20) and mixed.shown[at - 1] == (16, 24)
+    assert (mixed.labels[at, :, 20:] == 255).all() and (
+        mixed.labels[at - 1, :16, 20:24] < 255
+    ).any()
+    assert np.array_equal(mixed.targets[at, :16, :20], data.train.targets[at, :16, :20])
 
 
 def test_the_key_of_an_entry_without_later_fields_stays_the_same(camvid) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
+from profiles import profile
 
 from pix2pix.common.errors import UserError
 from pix2pix.data import decode, labels
@@ -252,7 +254,6 @@ def test_grey_photos_where_the_entry_allows_them(tmp_path) -> None:
         (_photo(), r"100\.00% of the label pixels have a colour of no class"),
         (INDICES.astype(np.uint16) * 100, "is 16-bit .*are not 8-bit ones times 257"),
         (np.dstack([_photo(), INDICES]), "has transparent pixels"),
-        (_png(4, 0, bytes(W // 2)), "is 4-bit grey .*save it as an 8-bit one-channel PNG"),
     ],
 )
 def test_index_maps_that_cannot_be_read(tmp_path, image, reason: str) -> None:
@@ -277,6 +278,69 @@ def test_index_maps_in_another_form_are_read_without_loss(tmp_path, image) -> No
     check_pair(_entry(), pair)
     plain = read_pair(_entry(), _pair(tmp_path, _photo(), INDICES, labels_name="n.png"), (H, W))
     np.testing.assert_array_equal(read_pair(_entry(), pair, (H, W)).labels, plain.labels)
+
+
+def _few_bits(values: np.ndarray, bits: int) -> bytes:
+    """A grey PNG of 1, 2 or 4 bits; W is a multiple of 8."""
+    shifts = np.arange(8 - bits, -1, -bits)
+    packed = (values.reshape(len(values), -1, 8 // bits) << shifts).sum(-1).astype(np.uint8)
+    rows = b"".join(b"\0" + row.tobytes() for row in packed)
+    head = _png(bits, 0, b"", values.shape[1], values.shape[0])
+    return head[: head.index(b"IDAT") - 4] + _chunk(b"IDAT", zlib.compress(rows)) + head[-12:]
+
+
+@pytest.mark.parametrize(
+    ("bits", "indices"),
+    [(1, (0, 1)), (2, (0, 1)), (4, (0, 1)), (1, (0, 255)), (2, (85, 170)), (4, (17, 34))],
+)
+def test_index_maps_of_few_bits(tmp_path, bits: int, indices) -> None:
+    """Indices as they are, or, as optimisers of PNG write them, parts of 255."""
+    halves = np.array([[0] * 4 + [1] * (W - 4)] * H, np.uint8)
+    step = 255 // (2**bits - 1)
+    stored = np.array(indices if max(indices) < 2**bits else [i // step for i in indices], np.uint8)
+    classes = {
+        name: {"colour": [i, 7, 7], "index": i} for name, i in zip("ab", indices, strict=True)
+    }
+    pair = _pair(tmp_path, _photo(), _few_bits(stored[halves], bits))
+    entry = _entry(classes=classes, ignore=())
+    (said,) = check_pair(entry, pair).values()
+    assert said.startswith(f"{bits}-bit ")
+    np.testing.assert_array_equal(read_pair(entry, pair, (H, W)).labels, halves)
+
+
+def test_few_bits_that_may_be_indices_or_shades_are_refused(tmp_path) -> None:
+    halves = np.array([[0] * 4 + [1] * (W - 4)] * H, np.uint8)
+    pair = _pair(tmp_path, _photo(), _few_bits(halves, 1))
+    with pytest.raises(UserError, match=r"l\.png: is 1-bit grey: its values may be indices or sha"):
+        read_pair(_entry(ignore=[255]), pair, (H, W))
+    with pytest.raises(UserError, match=r"l\.png: has the value 1, which no class has"):
+        read_pair(_entry(classes={"a": [1, 1, 1]}, ignore=()), pair, (H, W))
+    masks = {"back": [0, 0, 0], "front": [255, 255, 255]}
+    sides = {"photo": {"folder": "A"}, "labels": {"folder": "B", "kind": "palette"}}
+    painted = read_pair(_entry(classes=masks, ignore=(), sides=sides), pair, (H, W))
+    np.testing.assert_array_equal(painted.labels, halves)
+    Image.fromarray(halves.astype(bool)).save(tmp_path / "l.png", "TIFF")
+    with pytest.raises(UserError, match=r"l\.png: is 1-bit black and white"):
+        read_pair(_entry(ignore=()), pair, (H, W))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("more", [{}, {"compression": "zlib"}, {"tile": (16, 16)}])
+def test_tiff_of_16_bits_per_colour(tmp_path, order: str, more) -> None:
+    for photo in (_photo(), np.dstack([_photo(), OPAQUE])):
+        wide = photo.astype(np.uint16) * 257
+        options = {"photometric": "rgb", "byteorder": order, **more}
+        options |= {"extrasamples": ["unassalpha"]} if photo.shape[2] == 4 else {}
+        tifffile.imwrite(tmp_path / "p.png", wide, **options)
+        np.testing.assert_array_equal(read_rgb(tmp_path / "p.png"), _photo())
+        wide[0, 0, 1] ^= 1
+        tifffile.imwrite(tmp_path / "p.png", wide, **options)
+        with pytest.raises(UserError, match=r"p\.png: is 16-bit .* not 8-bit ones times 257"):
+            read_rgb(tmp_path / "p.png")
+    apart = np.moveaxis(_photo().astype(np.uint16) * 257, -1, 0)
+    tifffile.imwrite(tmp_path / "p.png", apart, photometric="rgb", planarconfig="separate")
+    with pytest.raises(UserError, match=r"p\.png: is 16-bit RGB"):
+        read_rgb(tmp_path / "p.png")
 
 
 def test_painted_maps_of_a_data_set_of_index_maps_are_read_by_colour(tmp_path) -> None:
@@ -409,12 +473,14 @@ def test_every_kind_of_photo_is_read(tmp_path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
-def test_several_pictures_in_one_file(tmp_path, kind: str) -> None:
+def test_the_first_of_several_pictures_is_read_and_said(tmp_path, kind: str) -> None:
     one, other = Image.fromarray(_photo()), Image.fromarray(_photo(1))
-    one.save(tmp_path / "many", kind, save_all=True, append_images=[other])
+    lossless = {"lossless": True} if kind == "WEBP" else {}
+    one.save(tmp_path / "many", kind, save_all=True, append_images=[other], **lossless)
     pair = _pair(tmp_path, (tmp_path / "many").read_bytes(), INDICES)
-    with pytest.raises(UserError, match=r"p\.png: holds several pictures"):
-        check_pair(_entry(), pair)
+    assert list(check_pair(_entry(), pair).values()) == ["the first of several pictures"]
+    np.testing.assert_array_equal(read_pair(_entry(), pair, (H, W)).images["photo"], _photo())
+    np.testing.assert_array_equal(read_rgb(tmp_path / "many"), _photo())
 
 
 def test_damaged_exif_is_one_line(tmp_path) -> None:
@@ -466,7 +532,7 @@ def save(path: Path, mode: str = "RGB", size: tuple[int, int] = (6, 4), **option
 
 def test_one_image_and_its_header(tmp_path) -> None:
     Image.fromarray(_photo()).save(tmp_path / "a.png")
-    assert check_image(tmp_path / "a.png") == ((H, W), "PNG", "RGB", "")
+    assert check_image(tmp_path / "a.png") == ((H, W), "PNG", "RGB", "", 8)
     np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), _photo())
 
 
@@ -483,7 +549,7 @@ def test_one_image_and_its_header(tmp_path) -> None:
 )
 def test_a_header_tells_which_formats_change_values(tmp_path, name, options, found, lossy) -> None:
     header = check_image(save(tmp_path / name, **options))
-    assert header == ((4, 6), found, "RGB", "") and is_lossy(header.format) == lossy
+    assert header[:4] == ((4, 6), found, "RGB", "") and is_lossy(header.format) == lossy
     assert read_rgb(tmp_path / name).shape == (4, 6, 3)
 
 
@@ -617,30 +683,10 @@ print(next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) 
     assert float(done.stdout) < 1024
 
 
-def _profile(name: str) -> bytes:
-    """An ICC profile with sRGB's curve and the primaries of a colour space."""
-    from PIL import ImageCms
-
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    # Display P3's primaries, adapted to D50 (as Apple's own profile has them).
-    primaries = {
-        b"rXYZ": (0.51512, 0.24120, -0.00105),
-        b"gXYZ": (0.29198, 0.69225, 0.04189),
-        b"bXYZ": (0.15710, 0.06657, 0.78407),
-    }
-    for entry in range(int.from_bytes(profile[128:132], "big") if name == "Display P3" else 0):
-        tag, place = profile[132 + 12 * entry :][:4], 136 + 12 * entry
-        if bytes(tag) in primaries:
-            start = int.from_bytes(profile[place : place + 4], "big") + 8
-            values = [round(value * 65536) for value in primaries[bytes(tag)]]
-            profile[start : start + 12] = struct.pack(">3i", *values)
-    return bytes(profile)
-
-
 def test_photos_with_another_colour_profile_become_srgb(tmp_path) -> None:
     orange = np.full((H, W, 3), (200, 120, 60), np.uint8)
     for name in ("Display P3", "sRGB"):
-        Image.fromarray(orange).save(tmp_path / f"{name}.png", icc_profile=_profile(name))
+        Image.fromarray(orange).save(tmp_path / f"{name}.png", icc_profile=profile(name))
     np.testing.assert_array_equal(read_rgb(tmp_path / "sRGB.png"), orange)
     assert check_image(tmp_path / "sRGB.png").read_as == ""
     # To linear light, by the matrix from P3 to sRGB (CSS Color 4), and back.
@@ -653,12 +699,12 @@ def test_photos_with_another_colour_profile_become_srgb(tmp_path) -> None:
     np.testing.assert_array_equal(decoded, read_rgb(tmp_path / "Display P3.png"))
 
 
-def test_colours_of_label_maps_are_names_whatever_the_profile(tmp_path) -> None:
+def test_colours_of_label_maps_are_names_whatever_theprofile(tmp_path) -> None:
     entry = load_registry()["facades"]
     painted = Image.fromarray(paint(np.array([[0, 3, 11, 5] * 2] * H, np.uint8), entry))
     pixels = np.concatenate([_photo(), np.asarray(painted)], 1)
     path = tmp_path / "1.png"
-    Image.fromarray(pixels).save(path, icc_profile=_profile("Display P3"))
+    Image.fromarray(pixels).save(path, icc_profile=profile("Display P3"))
     pair = SourcePair("1", tuple((role, str(path)) for role in entry.sides))
     decoded = read_pair(entry, pair, (H, W))
     assert decoded.labels[0, :4].tolist() == [0, 3, 11, 5]

@@ -93,6 +93,15 @@ def test_a_folder_with_splits_of_its_own(tmp_path) -> None:
     assert names == {"train": ["0", "1"], "val": ["0"], "test": ["0"]}
 
 
+@pytest.mark.parametrize("other", ["val", "test"])
+def test_an_empty_folder_of_training_pairs_is_not_replaced(tmp_path, other) -> None:
+    for side in "AB":
+        (tmp_path / side / "train").mkdir(parents=True)
+        _touch(tmp_path / side / other / "1.png")
+    with pytest.raises(UserError, match="folder: the split train is empty"):
+        find_pairs(load_registry()["folder"], tmp_path)
+
+
 def test_too_few_pairs_and_missing_folders(tmp_path) -> None:
     folder = load_registry()["folder"]
     with pytest.raises(UserError, match=r"folder: there is no folder .*none; point --data-root"):
@@ -257,6 +266,14 @@ def test_layouts_that_everybody_has_are_recognised(tmp_path, names, taken) -> No
         for pair in found:
             (a, first), (b, second) = pair.files
             assert (a, b) == ("A", "B") and first != second
+
+
+def test_a_recognised_layout_keeps_the_fields_of_its_sides(tmp_path) -> None:
+    _pictures(tmp_path, "trainA/1.png", "trainB/1.png", "testA/2.png", "testB/2.png")
+    folder = load_registry()["folder"].model_dump(by_alias=True)
+    folder["sides"]["A"]["grey"] = True
+    sides = located(DatasetEntry.model_validate(folder), tmp_path)[0].sides
+    assert (sides["A"].folder, sides["A"].grey, sides["B"].grey) == ("{split}A", True, False)
 
 
 def test_the_ports_folder_of_halves_is_recognised(tmp_path) -> None:

@@ -110,6 +110,7 @@ def test_an_own_entry_of_eight_lines(tmp_path) -> None:
         ("splits: {test: val}", "name: me", "mine.name: unknown key; the entry's key is its name"),
         ("splits: {test: val}", "archive: {url: 'http://x/y', sha256: ab}", "archive.sha256"),
         ("splits: {test: val}", "paper: {jitter: no}", "paper.jitter: must be true or false"),
+        ("splits: {test: val}", "recognise: true", "is for two sides of photos called A and B"),
         ("mine:", "camvid:", "1:1: camvid: the name is taken"),
         ("mine:", "my set:", "a name may hold letters"),
         (OWN, "[]", "must hold data sets"),
