@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--translations", type=home_path, required=True, metavar="DIR", help="the images to score")
     add("--targets", type=home_path, metavar="DIR", help="the real images, if in another folder")
     add("--labels", type=home_path, metavar="DIR", help="true label maps (for fcn and labels)")
+    add("--holes", type=home_path, metavar="DIR", help="masks, not 0 in the hole (for hole)")
     add = parser.add_argument_group("what to score, and with what").add_argument
     scores = f"some of {','.join(FAMILIES)}; default: all that the other options allow"
     add("--scores", type=_families, metavar="LIST", help=scores)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-FAMILIES = ("fcn", "labels", "lpips", "color", "pixel")
+FAMILIES = ("fcn", "labels", "lpips", "color", "pixel", "hole")
 """The families of scores; `--scores` chooses among them."""
 PROTOCOLS = ("cityscapes-fcn8s",)
 """Published protocols for the FCN-score, instead of a scorer trained by this suite."""
@@ -59,6 +59,10 @@ METRICS: dict[str, Metric] = {
     # Capped at 100, the value of identical images: see eval.pixel.
     "pixel.psnr": Metric("PSNR", "dB", "higher", (0.0, 100.0), "pixel", True),
     "pixel.ssim": Metric("SSIM", "", "higher", (-1.0, 1.0), "pixel", True),
+    # Inpainting: the same, of the pixels inside the hole alone.
+    "hole.l1": Metric("L1 error in the hole", "", "lower", (0.0, 1.0), "hole", True),
+    "hole.psnr": Metric("PSNR in the hole", "dB", "higher", (0.0, 100.0), "hole", True),
+    "hole.ssim": Metric("SSIM in the hole", "", "higher", (-1.0, 1.0), "hole", True),
 }
 
 

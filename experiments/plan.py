@@ -20,6 +20,7 @@ from pix2pix.config import (
     resolve_depth,
     smallest_image,
 )
+from pix2pix.data import tasks
 from pix2pix.data.registry import DatasetEntry
 
 SEEDS_THAT_DECIDE = 5
@@ -68,6 +69,11 @@ class Plan:
         return SuiteKey(self.suite.name, self.entry.name, self.variant)
 
     @property
+    def derivation(self) -> int:
+        """`tasks.VERSION` if inputs are derived from photos, else 0."""
+        return tasks.VERSION if self.entry.derived_role(self.direction) else 0
+
+    @property
     def variant(self) -> str:
         """The profile's name, with every override, and the place of data without a name of their
         own: `quick+training.steps=500`, `quick+data=my-pairs`."""
@@ -84,7 +90,7 @@ class Plan:
                 paper,
                 self.suite.base,
                 self.suite.profiles.get(self.profile_name, {}),
-                {k: v for k, v in self.overrides.items() if k != "size"},
+                {k: v for k, v in self.overrides.items() if k not in ("size", "direction")},
                 self.suite.arms[arm],
             )
         )
@@ -110,6 +116,7 @@ class Plan:
                 direction=self.direction,
                 size=self.size,
                 seed=seed,
+                derivation=self.derivation,
                 **sections(self.settings(arm)),
             )
             generator = self._generator(config.generator)
@@ -118,6 +125,12 @@ class Plan:
             raise UserError(f"{where}: {text}") from None
         except ValueError as error:
             raise UserError(f"{where}: {error}") from None
+        in_lab = self.entry.derived_role(self.direction) == tasks.LAB
+        if in_lab and (config.objective.uses_vgg or config.both_ways):
+            need = "VGG16 sees RGB" if config.objective.uses_vgg else "CycleGAN translates images"
+            raise UserError(
+                f"{where}: {need}, and {self.direction} draws a and b of Lab; take grey->photo"
+            )
         # What is unused must not change the digest.
         updates: dict[str, Any] = {"generator": generator}
         if config.method != "cyclegan":
@@ -169,8 +182,12 @@ def make_plan(
     seeds: tuple[int, ...] | None = None,
     arms: tuple[str, ...] | None = None,
     overrides: dict[str, Any] | None = None,
+    direction: str | None = None,
 ) -> Plan:
-    """Combine a suite, a data set, a profile and the command line; UserError if they do not fit."""
+    """Combine a suite, a data set, a profile and the command line; UserError if they do not fit.
+
+    `direction` takes the place of the suite's.
+    """
     profiles = load_profiles()
     if profile_name not in profiles:
         raise UserError(
@@ -194,13 +211,15 @@ def make_plan(
                 f"--arms {arm}: suite {suite.name} has no such arm"
                 f"{closest(arm, list(suite.arms))}; allowed: {', '.join(suite.arms)}"
             )
-    input_role, target_role = entry.roles(suite.direction)
+    chosen = "->".join(entry.roles(direction or suite.direction))
+    if direction:
+        checked["direction"] = chosen
     return Plan(
         suite,
         profile_name,
         profile,
         entry,
-        f"{input_role}->{target_role}",
+        chosen,
         (size[0], size[1]) if isinstance(size, list) else (size, size),
         seeds or tuple(profile.seeds),
         tuple(arm for arm in suite.arms if arms is None or arm in arms),

@@ -14,6 +14,7 @@ from experiments.run.jobs import (
     exact_labels,
     in_suite_scorer,
     label_side,
+    needed_scores,
     needs_scorer,
     reference_config,
 )
@@ -238,12 +239,17 @@ def _record(
         ),
         cells=tuple(CellRecord(arm=c.arm, seed=c.seed, digest=c.config.digest) for c in cells),
         reference=reference_config(plan, fingerprint).digest,
-        scores=tuple(suite.scores),
+        # A suite does not know that it is asked about images with holes.
+        scores=tuple(dict.fromkeys([*suite.scores, *_scores_of_holes(plan)])),
         published=_published(suite.published),
         claims=tuple(suite.claims),
         deviations=tuple(deviations(plan)),
         other_settings=tuple(of_settings(plan)),
     )
+
+
+def _scores_of_holes(plan: Plan) -> list[str]:
+    return [family for family in needed_scores(plan.entry, plan.direction) if family == "hole"]
 
 
 def _published(published: Published | None) -> PublishedRecord | None:
@@ -365,6 +371,8 @@ def _of_data(plan: Plan) -> Iterable[str]:
     if plan.suite.published and plan.entry.name not in TABLE_DATASETS:
         title = plan.entry.title or plan.entry.name
         yield f"Data set {title}; the published numbers are of Cityscapes."
+    if plan.suite.published and "direction" in plan.overrides:
+        yield f"The published numbers are not of {plan.direction}."
     side = 128 if any(c.method == "cyclegan" for c in plan.configs()) else 256
     if plan.size != (side, side):
         yield f"Images of {plan.size[0]}×{plan.size[1]} pixels; the paper's are {side}×{side}."

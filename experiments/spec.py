@@ -152,7 +152,7 @@ class Suite(_Document):
     base: dict[str, Any] = {}
     arms: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     profiles: dict[str, dict[str, Any]] = {}
-    scores: list[Literal["fcn", "labels", "lpips", "color", "pixel"]] = [
+    scores: list[Literal["fcn", "labels", "lpips", "color", "pixel", "hole"]] = [
         "fcn",
         "lpips",
         "color",

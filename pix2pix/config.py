@@ -150,6 +150,8 @@ class CellSettings(_Settings):
     training: TrainingSettings
     method: MethodName = "pix2pix"
     cycle: CycleSettings = CycleSettings()
+    derivation: int = 0
+    """`tasks.VERSION` where inputs are derived from photos; 0 where they are files."""
 
     protocol: int = PROTOCOL
 

@@ -19,6 +19,7 @@ from pix2pix.common.yaml_files import first_problem
 from pix2pix.config import CellConfig, CellSettings, digest
 from pix2pix.data.backbones import on_disk
 from pix2pix.data.registry import DatasetEntry
+from pix2pix.data.tasks import HOLES
 
 SCORES_PROTOCOL = 2
 """Raised when a change of the code changes what the same images score."""
@@ -48,11 +49,13 @@ class ReferenceConfig(BaseModel):
     """Height and width in pixels."""
     scorer: ScorerProfile | PretrainedProfile | None
     """How the in-suite scorer is trained; None if the data set has no labels to segment."""
+    derivation: int = 0
+    """As in CellSettings: the pictures of the inputs depend on it."""
     protocol: int = SCORES_PROTOCOL
 
     @property
     def digest(self) -> str:
-        content = self.model_dump(mode="json")
+        content = self.model_dump(mode="json", exclude=set() if self.derivation else {"derivation"})
         if self.scorer:  # a setting that is new changes no digest of before
             content["scorer"] = self.scorer.model_dump(mode="json", exclude_defaults=True)
         return digest(content)
@@ -152,6 +155,7 @@ def reference_config(plan: Plan, fingerprint: str) -> ReferenceConfig:
         direction=plan.direction,
         size=plan.size,
         scorer=in_suite_scorer(plan) if needs_scorer(plan) else None,
+        derivation=plan.derivation,
     )
 
 
@@ -178,6 +182,7 @@ def needs_scorer(plan: Plan) -> bool:
 def needed_scores(entry: DatasetEntry, direction: str) -> list[str]:
     """The families that can be measured for a data set and direction."""
     families = ["lpips", "color", "pixel"]
+    families += ["hole"] * (entry.derived_role(direction) in HOLES)
     side = label_side(entry, direction) if entry.classes else None
     return {"input": ["fcn"], "target": ["labels"], None: []}[side] + families
 

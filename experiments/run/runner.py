@@ -69,12 +69,12 @@ def run_reference(session: Session) -> None:
     scorer = first_scorer(session)
     # LPIPS and pixel scores of an image against itself are constants.
     families = needed_scores(session.entry, session.job.config.direction)
-    measured = [f for f in families if f not in ("lpips", "pixel")]
+    measured = [f for f in families if f not in ("lpips", "pixel", "hole")]
     sheet = score(session, reference / "targets", reference, measured, scorer)
     test = session.data.test
     if scorer is not None and test.labels is not None:
         classes = len(session.data.class_names)
-        sheet.settings["yardstick"] = yardstick(scorer, test.targets, test.labels, classes)
+        sheet.settings["yardstick"] = yardstick(scorer, test.pictures, test.labels, classes)
     score_by_others(session, reference / "targets", reference, sheet)
     finish(session, sheet)
 
@@ -120,6 +120,8 @@ def run_cell(session: Session, config: CellConfig) -> None:
             batched = score(session, job.directory / BATCHED, reference, wanted, scorer)
             sheet.values |= {f"{name}/batch-{batch}": v for name, v in batched.values.items()}
         sheet.settings["test_batches"] = sorted({1, batch})
+        if gamut := last(session.journal.records(), "gamut"):
+            sheet.settings["beyond_gamut"] = gamut["beyond"]
         finish(session, sheet)
     checkpoints.keep(0)
 
@@ -249,11 +251,16 @@ def translate_cell(
     if left:
         session.emit({"event": "phase", "phase": "translating"})
     names = [test.names[index] for index in left]
+    beyond_gamut: list[float] = []
     images = translate(
         *(generator, test.inputs[left], names),
         seed=config.seed,
         device=session.device,
         batch=batch,
+        beyond_gamut=beyond_gamut,
     )
     for name, image in images:
         write_image(folder / f"{name}.png", image[:height, :width])
+    if beyond_gamut:
+        share = sum(beyond_gamut) / len(beyond_gamut)
+        session.record("gamut", images=len(beyond_gamut), beyond=share)

@@ -31,6 +31,7 @@ from experiments.run.session import Session, waiting
 from experiments.spec import PretrainedProfile, ScorerProfile
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import replacing, set_aside
+from pix2pix.data import tasks
 from pix2pix.data.backbones import on_disk
 from pix2pix.data.cache import find_source
 from pix2pix.data.pairs import read_labels
@@ -68,12 +69,13 @@ def score(
             lpips=lpips,
             clip=session.entry.clip,
         ),
+        holes=reference / "holes" if "hole" in families else None,
     )
     side = label_side(session.entry, session.job.config.direction)
     for family, needed in (("fcn", "input"), ("labels", "target")):
         if session.job.kind == "cell" and family not in families:
             why = f"the direction {session.job.config.direction} has no labels as {needed}"
-            why = why if side else "the data set has no labels"
+            why = why if side or session.entry.classes else "the data set has no labels"
             sheet.not_measured.update(dict.fromkeys(of_family(family), why))
     return sheet
 
@@ -83,11 +85,18 @@ def ensure_reference_images(session: Session) -> Path:
     folder, test = Path(session.job.out) / "references" / session.job.reference, session.data.test
     folder.mkdir(parents=True, exist_ok=True)
     with waiting(session, folder / "images.lock", "the reference's images"):
-        for images in ("inputs", "targets", "labels"):  # all that this lock is of
+        for images in ("inputs", "targets", "labels", "holes"):  # all that this lock is of
             clear_leftovers(folder / images)
         height, width = session.data.shown  # padding is cut off
-        write_images(folder / "inputs", test.names, test.inputs[:, :height, :width])
-        write_images(folder / "targets", test.names, test.targets[:, :height, :width])
+        inputs = test.inputs
+        if inputs.dtype != np.uint8:
+            inputs = np.stack([tasks.picture(image) for image in inputs])
+        write_images(folder / "inputs", test.names, inputs[:, :height, :width])
+        write_images(folder / "targets", test.names, test.pictures[:, :height, :width])
+        if hole := tasks.HOLES.get(session.input_role):
+            holes = [hole(session.job.config.size, name) for name in test.names]
+            painted = np.stack(holes).astype(np.uint8) * 255
+            write_images(folder / "holes", test.names, painted[:, :height, :width])
         if test.labels is not None:
             write_images(folder / "labels", test.names, test.labels[:, :height, :width])
     return folder
@@ -205,7 +214,7 @@ def train_scorer_now(
     given = profile.model_dump()
     pretrained = isinstance(profile, PretrainedProfile)
     settings = HeadSettings(**given) if pretrained else ScorerSettings(**given)
-    photos, labels = session.data.train.targets, session.data.train.labels
+    photos, labels = session.data.train.pictures, session.data.train.labels
     assert labels is not None
     held = hold_out(labels)
     config = {"digest": path.stem, **scorer_source(session)}

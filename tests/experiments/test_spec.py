@@ -7,6 +7,7 @@ from experiments.plan import make_plan
 from experiments.spec import load_profiles, load_suite, parse_claim, suite_names
 from pix2pix.common.errors import UserError
 from pix2pix.data.registry import load_registry
+from pix2pix.data.tasks import VERSION
 
 PAPER = {  # PAPER.md section 1: arms of each table
     "losses": ["L1", "GAN", "cGAN", "L1+GAN", "L1+cGAN"],
@@ -233,6 +234,18 @@ def test_an_unknown_suite_names_the_nearest():
 def test_a_direction_that_a_data_set_lacks_is_refused():
     with pytest.raises(UserError, match="maps has no direction 'photo->labels'"):
         plan("photo2labels", dataset="maps")
+
+
+def test_a_direction_of_the_command_line_is_part_of_digest_and_variant():
+    own, grey = plan("losses"), plan("losses", direction="grey -> photo")
+    assert grey.direction == "grey->photo" and grey.variant == "quick+direction=grey--photo"
+    first, second = (p.config("L1", 1).with_data("f") for p in (own, grey))
+    assert first.digest != second.digest
+    assert (first.derivation, second.derivation) == (0, VERSION)
+    # Files in the place of derived edges are another training.
+    assert plan("losses", dataset="edges2shoes").config("L1", 1).derivation == 0
+    with pytest.raises(UserError, match="VGG16 sees RGB, and L->photo draws a and b"):
+        plan("perceptual", direction="L->photo").configs()
 
 
 def test_profiles_grow():
