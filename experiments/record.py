@@ -61,6 +61,8 @@ class ArmRecord(_Frozen):
     name: str
     changes: dict[str, JsonValue] = {}
     """{setting: value} in which the arm differs from the base."""
+    reference: str = ""
+    """The digest of what it is scored against, where that is not the record's reference."""
     identity: str = ""
     """The digest of its cell with seed 0: another one means that the arm is another training."""
 
@@ -130,6 +132,11 @@ class SuiteRecord(_Frozen):
     def key(self) -> SuiteKey:
         """What the record, its MLflow runs and its report are found by."""
         return SuiteKey(self.suite, self.dataset, self.variant)
+
+    def reference_of(self, arm: str) -> str | None:
+        """The digest of what an arm is scored against."""
+        own = (one.reference for one in self.arms if one.name == arm)
+        return next(own, "") or self.reference
 
     @property
     def changes(self) -> dict[str, dict[str, JsonValue]]:
@@ -234,7 +241,12 @@ def _record(
         steps=steps,
         epochs=epochs,
         arms=tuple(
-            ArmRecord(name=arm, changes=changes, identity=identities[arm])
+            ArmRecord(
+                name=arm,
+                changes=changes,
+                identity=identities[arm],
+                reference=_own_reference(plan, fingerprint, arm),
+            )
             for arm, changes in suite.arms.items()
         ),
         cells=tuple(CellRecord(arm=c.arm, seed=c.seed, digest=c.config.digest) for c in cells),
@@ -249,7 +261,15 @@ def _record(
 
 
 def _scores_of_holes(plan: Plan) -> list[str]:
-    return [family for family in needed_scores(plan.entry, plan.direction) if family == "hole"]
+    found = {s for one in plan.directions for s in needed_scores(plan.entry, one)}
+    return [family for family in ("hole",) if family in found]
+
+
+def _own_reference(plan: Plan, fingerprint: str, arm: str) -> str:
+    direction = plan.direction_of(arm)
+    if direction == plan.direction:
+        return ""
+    return reference_config(plan, fingerprint, direction).digest
 
 
 def _published(published: Published | None) -> PublishedRecord | None:
@@ -373,6 +393,8 @@ def _of_data(plan: Plan) -> Iterable[str]:
         yield f"Data set {title}; the published numbers are of Cityscapes."
     if plan.suite.published and "direction" in plan.overrides:
         yield f"The published numbers are not of {plan.direction}."
+    if "edges" in map(plan.entry.derived_role, plan.directions):
+        yield "Edges are Canny's (scikit-image); the paper's are HED's, thinned."
     side = 128 if any(c.method == "cyclegan" for c in plan.configs()) else 256
     if plan.size != (side, side):
         yield f"Images of {plan.size[0]}×{plan.size[1]} pixels; the paper's are {side}×{side}."

@@ -171,7 +171,9 @@ def execute(study: Study) -> Ending:
     planned: dict[str, Job] = {}
     for plan in study.plans:
         for job in plan_jobs(study, plan, fingerprint, here):
-            planned.setdefault(job.digest, job)
+            # Suites may share a cell, and only one of them asks for its diversity.
+            known = planned.get(job.digest)
+            planned[job.digest] = job if known is None or job.draws > known.draws else known
     check_rights(options.out, planned.values())
     records = [
         write_record(plan, fingerprint, options.out, here, pairs, labelled) for plan in study.plans

@@ -30,6 +30,9 @@ FULL_SIZE = "full-size"
 SHEET = ("scores.json", "per_image.csv", "per_image.npz")
 """The files that hold a job's scores."""
 
+DRAWS = 5
+"""Translations of one image with other noise, of which the diversity is measured."""
+
 CPU_GFLOPS_PER_THREAD = 75.0
 """Measured with this suite's convolutions on one core; only for the first time estimate."""
 
@@ -100,6 +103,8 @@ class Job:
     commit: str = "unknown"
     others: dict[str, OtherScorer] = field(default_factory=dict)
     """The other scorers by name."""
+    draws: int = 0
+    """Translations of each test image whose diversity is measured; 0: it is not."""
 
     @property
     def kind(self) -> Literal["cell", "reference"]:
@@ -147,15 +152,16 @@ def exact_labels(entry: DatasetEntry) -> bool:
     return side is not None and side.kind == "index" and entry.fit == "resize"
 
 
-def reference_config(plan: Plan, fingerprint: str) -> ReferenceConfig:
-    """The reference that a plan's cells are scored against."""
+def reference_config(plan: Plan, fingerprint: str, direction: str | None = None) -> ReferenceConfig:
+    """The reference that a plan's cells of a direction (default: the plan's) are scored against."""
+    direction = direction or plan.direction
     return ReferenceConfig(
         dataset=plan.entry.name,
         fingerprint=fingerprint,
-        direction=plan.direction,
+        direction=direction,
         size=plan.size,
-        scorer=in_suite_scorer(plan) if needs_scorer(plan) else None,
-        derivation=plan.derivation,
+        scorer=in_suite_scorer(plan) if needs_scorer(plan, direction) else None,
+        derivation=plan.derivation(direction),
     )
 
 
@@ -174,9 +180,11 @@ def other_scorers(plan: Plan, reference: ReferenceConfig) -> dict[str, OtherScor
     }
 
 
-def needs_scorer(plan: Plan) -> bool:
-    """Whether the FCN-score can be measured: labels as input, photos as target."""
-    return bool(plan.entry.classes) and label_side(plan.entry, plan.direction) == "input"
+def needs_scorer(plan: Plan, direction: str | None = None) -> bool:
+    """Whether the FCN-score can be measured in a direction (default: the plan's): labels as input,
+    photos as target."""
+    side = label_side(plan.entry, direction or plan.direction)
+    return bool(plan.entry.classes) and side == "input"
 
 
 def needed_scores(entry: DatasetEntry, direction: str) -> list[str]:
@@ -190,18 +198,25 @@ def needed_scores(entry: DatasetEntry, direction: str) -> list[str]:
 def build_jobs(
     plan: Plan, fingerprint: str, data: DataSource, out: Path, **common: Any
 ) -> list[Job]:
-    """The reference first, because every cell's scores need its scorer; then the cells.
+    """The references first, because every cell's scores need their scorer; then the cells.
 
     `common`: further fields of `Job`, the same for all of them.
     """
-    reference = reference_config(plan, fingerprint)
-    shared = (str(out), data, reference.digest, reference.scorer)
-    common["others"] = other_scorers(plan, reference)
-    cells = [
-        Job(cell.config, f"{cell.arm} seed {cell.seed}", *shared, **common)
-        for cell in plan.cells(fingerprint)
-    ]
-    return [Job(reference, GROUND_TRUTH, *shared, **common), *cells]
+    references = {
+        direction: reference_config(plan, fingerprint, direction) for direction in plan.directions
+    }
+    draws = DRAWS if "diversity" in plan.suite.scores else 0
+
+    def job(config: CellConfig | ReferenceConfig, title: str) -> Job:
+        reference = references[config.direction]
+        scored_by = str(out), data, reference.digest, reference.scorer
+        others = other_scorers(plan, reference)
+        drawn = draws if isinstance(config, CellConfig) else 0
+        return Job(config, title, *scored_by, others=others, draws=drawn, **common)
+
+    cells = [job(cell.config, f"{cell.arm} seed {cell.seed}") for cell in plan.cells(fingerprint)]
+    titles = [GROUND_TRUTH, *(f"{GROUND_TRUTH}, {d}" for d in plan.directions[1:])]
+    return [*map(job, references.values(), titles), *cells]
 
 
 @dataclass(frozen=True)
@@ -253,6 +268,8 @@ def scores_current(job: Job) -> bool:
             return False
     if not isinstance(job.config, CellConfig):
         return True
+    if job.draws > settings.get("diversity", {}).get("draws", 0):
+        return False
     if job.config.training.batch not in settings.get("test_batches", [1]):
         return False
     if not settings.get("lpips_backbone_on_disk", True) and on_disk("alex"):

@@ -9,7 +9,7 @@ NAMES = {
     "fcn.pixel_accuracy", "fcn.class_accuracy", "fcn.class_iou",
     "labels.pixel_accuracy", "labels.class_accuracy", "labels.class_iou",
     "lpips", "color.L", "color.a", "color.b", "pixel.l1", "pixel.psnr", "pixel.ssim",
-    "hole.l1", "hole.psnr", "hole.ssim",
+    "hole.l1", "hole.psnr", "hole.ssim", "diversity.lpips", "diversity.variance",
 }  # fmt: skip
 
 
