@@ -251,8 +251,7 @@ def _record(
         ),
         cells=tuple(CellRecord(arm=c.arm, seed=c.seed, digest=c.config.digest) for c in cells),
         reference=reference_config(plan, fingerprint).digest,
-        # A suite does not know that it is asked about images with holes.
-        scores=tuple(dict.fromkeys([*suite.scores, *_scores_of_holes(plan)])),
+        scores=_scores(plan),
         published=_published(suite.published),
         claims=tuple(suite.claims),
         deviations=tuple(deviations(plan)),
@@ -260,9 +259,16 @@ def _record(
     )
 
 
-def _scores_of_holes(plan: Plan) -> list[str]:
-    found = {s for one in plan.directions for s in needed_scores(plan.entry, one)}
-    return [family for family in ("hole",) if family in found]
+def _scores(plan: Plan) -> tuple[str, ...]:
+    """The suite's families of scores, and `hole`, which no suite of other tasks asks for; of
+    several tasks those alone that one of them has."""
+    measured = {s for one in plan.directions for s in needed_scores(plan.entry, one)}
+    asked = [
+        family
+        for family in plan.suite.scores
+        if len(plan.directions) == 1 or family in measured | {"diversity"}
+    ]
+    return tuple(dict.fromkeys([*asked, *sorted({"hole"} & measured)]))
 
 
 def _own_reference(plan: Plan, fingerprint: str, arm: str) -> str:

@@ -115,6 +115,8 @@ def test_arms_of_another_task_are_scored_against_its_reference(tmp_path):
     plan = plan_of("tasks")
     record = read_suite_record(write_record(plan, "f", tmp_path, "abc"))
     assert record.direction == "labels->photo" and "hole" in record.scores
+    photos = write_record(plan_of("tasks", dataset="maps"), "f", tmp_path, "abc")
+    assert read_suite_record(photos).scores == ("lpips", "color", "pixel", "hole")
     for arm in plan.arms:
         expected = reference_config(plan, "f", plan.direction_of(arm)).digest
         assert record.reference_of(arm) == expected
