@@ -62,6 +62,7 @@ from pix2pix.data.cache import (
 from pix2pix.data.layouts import find_pairs
 from pix2pix.data.recognise import located
 from pix2pix.data.registry import DatasetEntry, find_entry, load_registry
+from pix2pix.data.tasks import COLOURS, is_grey
 
 
 @dataclass(frozen=True)
@@ -311,6 +312,10 @@ def prepare_data(study: Study) -> tuple[str, dict[str, int], dict[str, LabelledP
     pairs = {split: len(getattr(data, split).names) for split in ("train", "val", "test")}
     counts = ", ".join(f"{count} {split}" for split, count in pairs.items())
     say(f"data set {study.entry.name}: {counts}; fingerprint {data.fingerprint[:12]}")
+    if study.entry.derived_role(study.direction) in COLOURS:
+        grey = sum(map(is_grey, data.train.pictures))
+        if grey:
+            say(f"data set {study.entry.name}: {grey} of {pairs['train']} training photos are grey")
     labelled = labelled_parts(data)
     check_labels(study.entry, study.options.data_root, labelled)
     return data.fingerprint, pairs, labelled

@@ -126,7 +126,7 @@ def run_cell(session: Session, config: CellConfig) -> None:
         sheet.settings["test_batches"] = sorted({1, batch})
         if job.draws:
             session.emit({"event": "phase", "phase": "drawing again"})
-            add_diversity(session, generator, test_inputs(session, config), config.seed, sheet)
+            add_diversity(session, generator, tested_inputs(session, config), config.seed, sheet)
         if gamut := last(session.journal.records(), "gamut"):
             sheet.settings["beyond_gamut"] = gamut["beyond"]
         finish(session, sheet)
@@ -246,7 +246,7 @@ def as_tested(config: CellConfig) -> GeneratorSettings:
     return config.generator.model_copy(update={"dropout": 0.0})
 
 
-def test_inputs(session: Session, config: CellConfig) -> np.ndarray:
+def tested_inputs(session: Session, config: CellConfig) -> np.ndarray:
     """The inputs of the test split, (N, H, W, C), or of twice the size."""
     scale = config.translation.scale
     if scale == 1:
@@ -282,7 +282,7 @@ def translate_cell(
     names = [test.names[index] for index in left]
     beyond_gamut: list[float] = []
     images = translate(
-        *(generator, test_inputs(session, config)[left], names),
+        *(generator, tested_inputs(session, config)[left], names),
         seed=config.seed,
         device=session.device,
         batch=batch,

@@ -75,7 +75,7 @@ def _write(
     place: Path,
 ) -> DerivedMeta:
     """Derives inputs (and targets, where they are not the photos) into a new folder."""
-    if role in (tasks.LAB, "grey") and all(map(tasks.is_grey, photos["train"])):
+    if role in tasks.COLOURS and all(map(tasks.is_grey, photos["train"])):
         raise UserError(
             f"{role}->photo: every training photo is grey, so there is no colour to learn"
         )

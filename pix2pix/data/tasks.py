@@ -101,6 +101,8 @@ def _filled(role: str) -> Callable[[np.ndarray, str], np.ndarray]:
 
 LAB = "L"
 """The input role whose target is a and b of the photo."""
+COLOURS = (LAB, "grey")
+"""Inputs from which colours have to be found."""
 _INPUTS: dict[str, Callable[[np.ndarray, str], np.ndarray]] = {
     "grey": grey,
     LAB: lambda photo, name: to_lab(photo)[..., :1],
