@@ -19,7 +19,7 @@ from experiments.run.jobs import (
     reference_config,
 )
 from experiments.run.journal import write_json
-from experiments.spec import SETTINGS, PretrainedProfile, Published, suite_names
+from experiments.spec import DIRECTION, SETTINGS, PretrainedProfile, Published, suite_names
 from pix2pix.common.errors import UserError
 from pix2pix.common.locks import owning
 from pix2pix.common.yaml_files import first_problem
@@ -132,6 +132,11 @@ class SuiteRecord(_Frozen):
     def key(self) -> SuiteKey:
         """What the record, its MLflow runs and its report are found by."""
         return SuiteKey(self.suite, self.dataset, self.variant)
+
+    @property
+    def several_tasks(self) -> bool:
+        """Whether arms have directions of their own, so that their scores do not compare."""
+        return any(DIRECTION in arm.changes for arm in self.arms)
 
     def reference_of(self, arm: str) -> str | None:
         """The digest of what an arm is scored against."""

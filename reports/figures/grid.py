@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.spec import DIRECTION
 from experiments.tracking.reader import GROUND_TRUTH, RunRecord, SuiteRuns
 from pix2pix.data.decode import read_rgb
 from reports.analysis.runs import arm_state
@@ -45,8 +44,8 @@ def read_grid(runs: SuiteRuns) -> PictureGrid | None:
     columns: list[tuple[str, RunRecord | None, str]] = []
     if truth is not None and truth.finished:
         columns = [("input", truth, "inputs"), (GROUND_TRUTH, truth, "targets")]
-        if any(DIRECTION in changes for changes in runs.record.changes.values()):
-            del columns[0]  # arms of several tasks have several inputs
+        if runs.record.several_tasks:  # which have several inputs
+            del columns[0]
     columns += [(arm, _lowest_seed(runs.of_arm(arm)), "translations") for arm in runs.arms]
     listed = [run.artifacts(kind) for _, run, kind in columns[1:] + columns[:1] if run]
     files = next((files[:MOST_ROWS] for files in listed if files), ())
