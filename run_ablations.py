@@ -37,6 +37,7 @@ from experiments.tracking.process import Ending, mirror_only, say, tracking_uri,
 from pix2pix.common.errors import TrainingError, UserError, mend_process, system_reason
 from pix2pix.common.files import home_path
 from pix2pix.data.registry import load_registry
+from pix2pix.data.tasks import ROLES
 
 DESCRIPTION = "Regenerate the ablations of pix2pix on a data set: train, score, track and report."
 if TYPE_CHECKING:
@@ -99,6 +100,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="N|1,2,3",
         help=f"number of seeds, or a list of seeds; {SEEDS_THAT_DECIDE} or more give verdicts "
         "(default: from the profile)",
+    )
+    p.add_argument(
+        "--direction",
+        metavar="INPUT->TARGET",
+        help="sides of the data set, or an input that is derived from its photos: "
+        + ", ".join(f"{role}->photo" for role in ROLES)
+        + " (docs/tasks.md; default: the suite's)",
     )
     p.add_argument("--arms", type=names, metavar="A,B", help="train only these arms of the suites")
     p.add_argument(
@@ -305,6 +313,7 @@ def run_suites(
     seeds: int | Sequence[int] | None = None,
     arms: str | Sequence[str] | None = None,
     settings: Mapping[str, Any] | None = None,
+    direction: str | None = None,
     out: str | Path = "runs",
     reports: str | Path = "reports/out",
     workers: int | None = None,
@@ -348,6 +357,7 @@ def run_suites(
                 parse_override(f"{k}={json.dumps(v, default=lambda number: number.item())}")
                 for k, v in (settings or {}).items()
             ],
+            direction=direction,
             out=home_path(str(out)),
             reports=home_path(str(reports)),
             workers=workers,

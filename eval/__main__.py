@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from eval.metrics import FAMILIES, LABEL_VALUES, PROTOCOLS
+from eval.metrics import LABEL_VALUES, OF_A_FOLDER, PROTOCOLS
 from pix2pix.common.errors import UserError, exit_status
 from pix2pix.common.files import home_path
 
@@ -77,8 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--translations", type=home_path, required=True, metavar="DIR", help="the images to score")
     add("--targets", type=home_path, metavar="DIR", help="the real images, if in another folder")
     add("--labels", type=home_path, metavar="DIR", help="true label maps (for fcn and labels)")
+    add("--holes", type=home_path, metavar="DIR", help="masks, not 0 in the hole (for hole)")
     add = parser.add_argument_group("what to score, and with what").add_argument
-    scores = f"some of {','.join(FAMILIES)}; default: all that the other options allow"
+    scores = f"some of {','.join(OF_A_FOLDER)}; default: all that the other options allow"
     add("--scores", type=_families, metavar="LIST", help=scores)
     add("--dataset", metavar="NAME", help="data set that defines the classes, in datasets.yaml")
     values = "what index maps hold: class positions or the data set's own values; default: detected"
@@ -108,8 +109,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _families(text: str) -> tuple[str, ...]:
     families = tuple(dict.fromkeys(text.split(",")))
-    if not set(families) <= set(FAMILIES):
-        raise argparse.ArgumentTypeError(f"must be some of {','.join(FAMILIES)} (got {text!r})")
+    if not set(families) <= set(OF_A_FOLDER):
+        raise argparse.ArgumentTypeError(f"must be some of {','.join(OF_A_FOLDER)} (got {text!r})")
     return families
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from eval import bootstrap, color, fcn_score, pixel
 from eval.matching import TRAIN_IDS, Matched
-from eval.metrics import PROTOCOLS
+from eval.metrics import PROTOCOLS, of_family
 from pix2pix.common.errors import NotMeasured, UserError
 
 if TYPE_CHECKING:
@@ -100,19 +100,33 @@ class MeanScores(FamilyScores):
     ) -> None:
         super().__init__(settings)
         self.measures = measures
+        self.names: Sequence[str] = tuple(measures)
 
     def measure(self, translation: Array, target: Array, labels: Array | None) -> tuple[float, ...]:
         return tuple(function(translation, target) for function in self.measures.values())
 
     def per_image(self) -> dict[str, Array]:
         columns = zip(*self.measured, strict=True)
-        return {name: np.array(column) for name, column in zip(self.measures, columns, strict=True)}
+        return {name: np.array(column) for name, column in zip(self.names, columns, strict=True)}
 
     def values(self) -> dict[str, float]:
         return {name: float(np.mean(column)) for name, column in self.per_image().items()}
 
     def intervals(self, clips: Array | None = None) -> dict[str, bootstrap.Interval]:
         return bootstrap.mean_intervals(self.per_image(), clips)
+
+
+class HoleScores(MeanScores):
+    """hole.l1, hole.psnr and hole.ssim: the pixel scores inside the hole of an inpainting."""
+
+    def __init__(self) -> None:
+        super().__init__({}, {"pixels": "inside the hole"})
+        self.names = of_family("hole")
+
+    def measure(self, translation: Array, target: Array, labels: Array | None) -> tuple[float, ...]:
+        """As in the base class, but `labels` are the hole: (H, W) uint8, not 0 inside."""
+        assert labels is not None, "the caller reads the hole for this family"
+        return pixel.hole_scores(translation, target, labels)
 
 
 class ColorScores(FamilyScores):
@@ -196,6 +210,10 @@ def build_family(
         return ColorScores()
     if family == "lpips":
         return _build_lpips(scoring.lpips, smallest)
+    if family == "hole":
+        if min(smallest) < pixel.SSIM_MINIMUM:
+            raise NotMeasured(f"an image has less than {pixel.SSIM_MINIMUM} pixels per side")
+        return HoleScores()
     if not labelled:
         raise NotMeasured("the data set has no labels")
     if family == "labels":

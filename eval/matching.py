@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -74,6 +74,7 @@ class ImageFiles(NamedTuple):
     translation: Path
     target: Path
     labels: Path | None
+    hole: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -93,11 +94,21 @@ class Matched:
     convention: str
     label_ending: str | None = None
     passed_over: tuple[str, ...] = ()
+    holes: tuple[Path, ...] | None = None
 
     def files(self) -> Iterator[ImageFiles]:
         """The files of each image."""
-        labels = self.labels or (None,) * len(self.names)
-        return map(ImageFiles, self.translations, self.targets, labels)
+        nothing = (None,) * len(self.names)
+        sides = self.labels or nothing, self.holes or nothing
+        return map(ImageFiles, self.translations, self.targets, *sides)
+
+    def with_holes(self, folder: Path) -> Matched:
+        """With the images of holes NAME.png of a folder; UserError if one is missing."""
+        found = images_in(folder)
+        for name in self.names:
+            if name not in found:
+                raise UserError(f"{folder}: holds no hole for {name}; give NAME.png for each image")
+        return replace(self, holes=tuple(Path(found[name]) for name in self.names))
 
 
 def match(

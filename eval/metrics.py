@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-FAMILIES = ("fcn", "labels", "lpips", "color", "pixel")
-"""The families of scores; `--scores` chooses among them."""
+FAMILIES = ("fcn", "labels", "lpips", "color", "pixel", "hole", "diversity")
+"""The families of scores."""
+OF_A_FOLDER = FAMILIES[:-1]
+"""Those that a folder of translations has; diversity needs several translations of each input."""
 PROTOCOLS = ("cityscapes-fcn8s",)
 """Published protocols for the FCN-score, instead of a scorer trained by this suite."""
 LABEL_VALUES = ("positions", "own")
@@ -59,6 +61,15 @@ METRICS: dict[str, Metric] = {
     # Capped at 100, the value of identical images: see eval.pixel.
     "pixel.psnr": Metric("PSNR", "dB", "higher", (0.0, 100.0), "pixel", True),
     "pixel.ssim": Metric("SSIM", "", "higher", (-1.0, 1.0), "pixel", True),
+    # Inpainting: the same, of the pixels inside the hole alone.
+    "hole.l1": Metric("L1 error in the hole", "", "lower", (0.0, 1.0), "hole", True),
+    "hole.psnr": Metric("PSNR in the hole", "dB", "higher", (0.0, 100.0), "hole", True),
+    "hole.ssim": Metric("SSIM in the hole", "", "higher", (-1.0, 1.0), "hole", True),
+    # Of several translations of one input: how much the generator's noise changes.
+    "diversity.lpips": Metric(
+        "LPIPS between draws", "", "higher", (0.0, float("inf")), "diversity", True
+    ),
+    "diversity.variance": _share("Noise's share of variance", "diversity"),
 }
 
 

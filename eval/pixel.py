@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,13 @@ PSNR_CAP = 100.0
 value that differs by one unit gives 96 dB at 128×128 and 101 dB at 256×256 pixels."""
 SSIM_MINIMUM = 11
 """Smallest image side in pixels: the size of the Gaussian window."""
+SSIM_SETTINGS: Any = {
+    "gaussian_kernel": True,
+    "sigma": 1.5,
+    "data_range": 1.0,
+    "k1": 0.01,
+    "k2": 0.03,
+}
 
 
 def l1(translation: np.ndarray, target: np.ndarray) -> float:
@@ -47,15 +54,35 @@ def ssim(translation: np.ndarray, target: np.ndarray) -> float:
     if np.array_equal(translation, target):
         return 1.0  # by definition; single precision is off by up to 1e-3 on flat images
     value = structural_similarity_index_measure(
-        _unit(translation)[None],
-        _unit(target)[None],
-        gaussian_kernel=True,
-        sigma=1.5,
-        data_range=1.0,
-        k1=0.01,
-        k2=0.03,
+        _unit(translation)[None], _unit(target)[None], **SSIM_SETTINGS
     )
     return float(value)  # type: ignore[arg-type]  # a pair only on request
+
+
+def hole_scores(translation: np.ndarray, target: np.ndarray, hole: np.ndarray) -> tuple[float, ...]:
+    """L1, PSNR and SSIM inside a hole: (H, W) uint8, not 0 inside.
+
+    The two images are compared as `l1`, `psnr` and `ssim` do, but for the mean over pixels, which
+    is over those of the hole. SSIM's windows there reach beyond the edge of the hole.
+    """
+    inside = hole != 0
+    pair = translation[inside][None], target[inside][None]  # a row of pixels
+    return l1(*pair), psnr(*pair), float(_ssim_map(translation, target)[inside].mean())
+
+
+def _ssim_map(translation: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(H, W) SSIM by pixel, the mean over the channels."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    if np.array_equal(translation, target):
+        return np.ones(translation.shape[:2])
+    _, full = structural_similarity_index_measure(
+        _unit(translation)[None],
+        _unit(target)[None],
+        return_full_image=True,
+        **SSIM_SETTINGS,
+    )
+    return full[0].mean(0).numpy()
 
 
 def _unit(image: np.ndarray, dtype: torch.dtype | None = None) -> torch.Tensor:

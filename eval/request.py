@@ -79,7 +79,9 @@ def score(
             lpips = reason
         scoring = dataclasses.replace(scoring, lpips=lpips)
     sides = options.translations, options.targets, options.labels
-    results = score_folders(*sides, scoring, workers=workers, progress=progress)
+    results = score_folders(
+        *sides, scoring, holes=options.holes, workers=workers, progress=progress
+    )
     results.not_measured.update(missing)
     if options.scores is not None and not results.values:
         why = "; ".join(dict.fromkeys(results.not_measured.values()))
@@ -116,7 +118,7 @@ def _families(options: argparse.Namespace, data: DatasetEntry | None) -> tuple[s
     if families is None:
         painted = classes and data is not None and data.label_role == data.roles()[1]
         families = ("labels" if painted and not options.protocol else "fcn",) if network else ()
-        families += ("lpips", "color", "pixel")
+        families += ("lpips", "color", "pixel", *("hole",) * (options.holes is not None))
     fcn, labels, lpips = (family in families for family in ("fcn", "labels", "lpips"))
     if fcn and labels:
         raise UserError("--scores: translations are photos (fcn) or label maps (labels)")
@@ -124,7 +126,10 @@ def _families(options: argparse.Namespace, data: DatasetEntry | None) -> tuple[s
         raise UserError("--scores fcn: needs --labels DIR and --scorer FILE or --dataset NAME")
     if labels and not classes:
         raise UserError(f"--scores labels: {NEEDS_CLASSES}")
+    if "hole" in families and options.holes is None:
+        raise UserError("--scores hole: needs --holes DIR, the masks of the images")
     for name, useful, why in (
+        ("holes", "hole" in families, "is for hole, which is not scored here"),
         ("labels", fcn or labels, "is for fcn and labels; needs --scorer FILE or --dataset NAME"),
         ("scorer", fcn, "is for fcn, which is not scored here; fcn needs --labels DIR"),
         ("protocol", fcn, "is for fcn, which is not scored here; fcn needs --labels DIR"),

@@ -39,7 +39,7 @@ from eval.metrics import FAMILIES, of_family
 from eval.pixel import SSIM_MINIMUM
 from eval.results import ScoreResults
 from pix2pix.common.errors import NotMeasured, UserError
-from pix2pix.data.decode import Reading, check_image, read_labels, read_rgb
+from pix2pix.data.decode import Reading, check_image, read_labels, read_pixels, read_rgb
 
 __all__ = ["ScoreResults", "Scoring", "score_folders"]
 
@@ -55,6 +55,7 @@ def score_folders(
     labels: Path | None,
     scoring: Scoring,
     *,
+    holes: Path | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> ScoreResults:
@@ -65,6 +66,8 @@ def score_folders(
             may be None if the translations' folder holds them too.
         labels: folder of label maps, by default 8-bit index PNG files, 255 ignored. Needed for
             "fcn" and "labels".
+        holes: folder of 8-bit grey images, not 0 where an inpainting had to fill. Needed for
+            "hole".
         workers: processes that measure; the scores do not depend on their number.
         progress: called with (images done, images in all).
 
@@ -91,6 +94,8 @@ def score_folders(
         labels_are="target" if "labels" in scoring.families else "input",
         label_endings=scoring.label_endings,
     )
+    if holes is not None:
+        matched = matched.with_holes(holes)
     label_maps_as: Reading = "labels" if scoring.label_reader else "index"
     sizes, formats, read_as = check_headers(matched, label_maps_as, label_size)
     smallest = min(sizes, key=lambda size: (min(size), size))
@@ -243,12 +248,14 @@ def check_headers(
     sizes: Counter[Size] = Counter()
     formats: dict[str, Counter[str]] = {}
     read_as: dict[str, Counter[str]] = {}
-    for translation, target, label in matched.files():
+    for translation, target, label, hole in matched.files():
         size: Size | None = None
         files: list[tuple[str, Path, Reading]]
         files = [("translations", translation, "photo"), ("targets", target, "photo")]
         if label is not None:
             files.append(("labels", label, labels_as))
+        if hole is not None:
+            files.append(("holes", hole, "grey"))
         for side, path, reading in files:
             found = check_image(path, reading)
             formats.setdefault(side, Counter())[found.format] += 1
@@ -280,8 +287,11 @@ class ImageMeasurement:
         labels = None
         if self.read_labels is not None and files.labels is not None:
             labels = self.read_labels(files.labels)
+        hole = None if files.hole is None else read_pixels(files.hole, "grey")
+        if hole is not None and not hole.any():
+            raise UserError(f"{files.hole}: is 0 everywhere, so there is no hole")
         return {
-            name: family.measure(translation, target, labels)
+            name: family.measure(translation, target, hole if name == "hole" else labels)
             for name, family in self.families.items()
         }
 

@@ -68,13 +68,23 @@ def check_machine(plans: Sequence[Plan]) -> None:
 
 def advice(plans: Sequence[Plan]) -> list[str]:
     """What to know before the training: texts, of which each may be empty."""
-    return [few_seeds(plans), *map(unjudged, plans)]
+    return [few_seeds(plans), *map(without_arms, plans), *map(unjudged, plans)]
+
+
+def without_arms(plan: Plan) -> str:
+    """A note if the data set has no images for some arms; else empty."""
+    if not plan.left_out:
+        return ""
+    arms = ", ".join(plan.left_out)
+    return f"suite {plan.suite.name}: left out, as {plan.entry.name} has no images for them: {arms}"
 
 
 def unjudged(plan: Plan) -> str:
     """A warning if the data set has no score that any claim of the suite is about; else empty."""
     claimed = {parse_claim(claim)[3].partition(".")[0] for claim in plan.suite.claims}
-    if not claimed or claimed & set(needed_scores(plan.entry, plan.direction)):
+    measured = {s for one in plan.directions for s in needed_scores(plan.entry, one)}
+    measured |= {"diversity"} & set(plan.suite.scores)
+    if not claimed or claimed & measured:
         return ""
     return (
         f"suite {plan.suite.name}: none of its claims can be judged on {plan.entry.name} "

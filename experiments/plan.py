@@ -8,7 +8,17 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from experiments.spec import Dotted, Profile, Suite, check_override, load_profiles, merge, sections
+from experiments.spec import (
+    DIRECTION,
+    Dotted,
+    Profile,
+    Suite,
+    check_override,
+    load_profiles,
+    merge,
+    parse_claim,
+    sections,
+)
 from pix2pix.common.errors import UserError
 from pix2pix.common.yaml_files import closest
 from pix2pix.config import (
@@ -20,6 +30,7 @@ from pix2pix.config import (
     resolve_depth,
     smallest_image,
 )
+from pix2pix.data import tasks
 from pix2pix.data.registry import DatasetEntry
 
 SEEDS_THAT_DECIDE = 5
@@ -55,10 +66,13 @@ class Plan:
     profile: Profile
     entry: DatasetEntry
     direction: str
+    """Of the arms that name none, and of the reference that the report shows."""
     size: tuple[int, int]
     seeds: tuple[int, ...]
     arms: tuple[str, ...]
     overrides: Dotted
+    left_out: tuple[str, ...] = ()
+    """Arms whose direction the data set lacks."""
     place: str = ""
     """Names the folder of data that have no name of their own."""
 
@@ -66,6 +80,20 @@ class Plan:
     def key(self) -> SuiteKey:
         """What this plan's record, MLflow runs and report are found by."""
         return SuiteKey(self.suite.name, self.entry.name, self.variant)
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The plan's own, then the others of its arms, each once."""
+        return tuple(dict.fromkeys([self.direction, *map(self.direction_of, self.arms)]))
+
+    def direction_of(self, arm: str) -> str:
+        """`input->target` of an arm."""
+        own = self.suite.arms[arm].get(DIRECTION)
+        return "->".join(self.entry.roles(own)) if own else self.direction
+
+    def derivation(self, direction: str) -> int:
+        """`tasks.VERSION` if inputs are derived from photos, else 0."""
+        return tasks.VERSION if self.entry.derived_role(direction) else 0
 
     @property
     def variant(self) -> str:
@@ -84,8 +112,8 @@ class Plan:
                 paper,
                 self.suite.base,
                 self.suite.profiles.get(self.profile_name, {}),
-                {k: v for k, v in self.overrides.items() if k != "size"},
-                self.suite.arms[arm],
+                {k: v for k, v in self.overrides.items() if k not in ("size", DIRECTION)},
+                {k: v for k, v in self.suite.arms[arm].items() if k != DIRECTION},
             )
         )
 
@@ -104,12 +132,14 @@ class Plan:
     def config(self, arm: str, seed: int) -> CellSettings:
         """The typed settings of an arm with a seed; UserError where they contradict each other."""
         where = f"suite {self.suite.name}, arm {arm}"
+        direction = self.direction_of(arm)
         try:
             config = CellSettings(
                 dataset=self.entry.name,
-                direction=self.direction,
+                direction=direction,
                 size=self.size,
                 seed=seed,
+                derivation=self.derivation(direction),
                 **sections(self.settings(arm)),
             )
             generator = self._generator(config.generator)
@@ -118,6 +148,12 @@ class Plan:
             raise UserError(f"{where}: {text}") from None
         except ValueError as error:
             raise UserError(f"{where}: {error}") from None
+        in_lab = self.entry.derived_role(direction) == tasks.LAB
+        if in_lab and (config.objective.uses_vgg or config.both_ways):
+            need = "VGG16 sees RGB" if config.objective.uses_vgg else "CycleGAN translates images"
+            raise UserError(
+                f"{where}: {need}, and {direction} draws a and b of Lab; take grey->photo"
+            )
         # What is unused must not change the digest.
         updates: dict[str, Any] = {"generator": generator}
         if config.method != "cyclegan":
@@ -134,6 +170,15 @@ class Plan:
                     f"{where}: discriminator.patch: a {patch}×{patch} discriminator needs images "
                     f"of at least {least} pixels a side (got {self.size[0]}×{self.size[1]})"
                 )
+        # Likewise: one image is normalised by its own statistics in either case.
+        if config.training.batch == 1:
+            for section in ("generator", "discriminator"):
+                network = updates.get(section, getattr(config, section))
+                updates[section] = network and network.model_copy(update={"statistics": "batch"})
+        if not config.generator.dropout:
+            updates["translation"] = config.translation.model_copy(update={"dropout": True})
+        if config.translation.scale > 1 and self.entry.fit == "pad":
+            raise UserError(f"{where}: translation.scale: {self.entry.name} pads its images")
         return config.model_copy(update=updates)
 
     def _generator(self, settings: GeneratorSettings) -> GeneratorSettings:
@@ -141,7 +186,7 @@ class Plan:
         default = GeneratorSettings()
         if settings.architecture == "resnet":
             check_resnet_size(self.size)
-            unused = ("depth", "bottleneck_norm", "dropout_levels")
+            unused = ("depth", "bottleneck_norm", "dropout_levels", "statistics", "noise")
             return settings.model_copy(update={name: getattr(default, name) for name in unused})
         depth = resolve_depth(self.size, settings.depth)
         return settings.model_copy(update={"depth": depth, "blocks": default.blocks})
@@ -169,8 +214,12 @@ def make_plan(
     seeds: tuple[int, ...] | None = None,
     arms: tuple[str, ...] | None = None,
     overrides: dict[str, Any] | None = None,
+    direction: str | None = None,
 ) -> Plan:
-    """Combine a suite, a data set, a profile and the command line; UserError if they do not fit."""
+    """Combine a suite, a data set, a profile and the command line; UserError if they do not fit.
+
+    `direction` takes the place of the suite's.
+    """
     profiles = load_profiles()
     if profile_name not in profiles:
         raise UserError(
@@ -194,18 +243,55 @@ def make_plan(
                 f"--arms {arm}: suite {suite.name} has no such arm"
                 f"{closest(arm, list(suite.arms))}; allowed: {', '.join(suite.arms)}"
             )
-    input_role, target_role = entry.roles(suite.direction)
+    suite, left_out = _possible(suite, entry, arms, direction)
+    own = [settings.get(DIRECTION) for settings in suite.arms.values()]
+    first = own[0] if all(own) else None
+    chosen = "->".join(entry.roles(direction or suite.direction or first))
+    if direction:
+        checked[DIRECTION] = chosen
     return Plan(
         suite,
         profile_name,
         profile,
         entry,
-        f"{input_role}->{target_role}",
+        chosen,
         (size[0], size[1]) if isinstance(size, list) else (size, size),
         seeds or tuple(profile.seeds),
         tuple(arm for arm in suite.arms if arms is None or arm in arms),
         checked,
+        left_out,
     )
+
+
+def _possible(
+    suite: Suite, entry: DatasetEntry, arms: tuple[str, ...] | None, direction: str | None
+) -> tuple[Suite, tuple[str, ...]]:
+    """A suite without the arms whose own direction the data set lacks and without their claims,
+    and these arms.
+
+    UserError if none is left, or if an arm that was asked for is among them.
+    """
+    missing: dict[str, UserError] = {}
+    for arm, settings in suite.arms.items():
+        try:
+            entry.roles(settings.get(DIRECTION) or direction or suite.direction)
+        except UserError as error:
+            if DIRECTION not in settings or arm in (arms or ()):
+                raise
+            missing[arm] = error
+    if not missing:
+        return suite, ()
+    if len(missing) == len(suite.arms):
+        raise next(iter(missing.values()))
+    rows = suite.published and {a: r for a, r in suite.published.rows.items() if a not in missing}
+    possible = suite.model_copy(
+        update={
+            "arms": {arm: s for arm, s in suite.arms.items() if arm not in missing},
+            "claims": [c for c in suite.claims if not {*parse_claim(c)[0:3:2]} & missing.keys()],
+            "published": suite.published and suite.published.model_copy(update={"rows": rows}),
+        }
+    )
+    return possible, tuple(missing)
 
 
 def _check_size(value: Any) -> int | list[int]:

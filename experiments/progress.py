@@ -66,6 +66,8 @@ def event_text(event: dict[str, Any]) -> str:
         return f"resumes at step {event['step']}"
     if kind == "scores":
         return scores_text(event["values"])
+    if kind == "gamut":
+        return f"{event['beyond']:.2%} of the pixels are beyond sRGB's gamut, and clipped"
     if kind == "set aside":
         return f"{event['file']} set aside: {event['error']}"
     if kind == "execution" and "instead_of" in event:

@@ -14,11 +14,12 @@ from experiments.run.jobs import (
     exact_labels,
     in_suite_scorer,
     label_side,
+    needed_scores,
     needs_scorer,
     reference_config,
 )
 from experiments.run.journal import write_json
-from experiments.spec import SETTINGS, PretrainedProfile, Published, suite_names
+from experiments.spec import DIRECTION, SETTINGS, PretrainedProfile, Published, suite_names
 from pix2pix.common.errors import UserError
 from pix2pix.common.locks import owning
 from pix2pix.common.yaml_files import first_problem
@@ -60,6 +61,8 @@ class ArmRecord(_Frozen):
     name: str
     changes: dict[str, JsonValue] = {}
     """{setting: value} in which the arm differs from the base."""
+    reference: str = ""
+    """The digest of what it is scored against, where that is not the record's reference."""
     identity: str = ""
     """The digest of its cell with seed 0: another one means that the arm is another training."""
 
@@ -129,6 +132,16 @@ class SuiteRecord(_Frozen):
     def key(self) -> SuiteKey:
         """What the record, its MLflow runs and its report are found by."""
         return SuiteKey(self.suite, self.dataset, self.variant)
+
+    @property
+    def several_tasks(self) -> bool:
+        """Whether arms have directions of their own, so that their scores do not compare."""
+        return any(DIRECTION in arm.changes for arm in self.arms)
+
+    def reference_of(self, arm: str) -> str | None:
+        """The digest of what an arm is scored against."""
+        own = (one.reference for one in self.arms if one.name == arm)
+        return next(own, "") or self.reference
 
     @property
     def changes(self) -> dict[str, dict[str, JsonValue]]:
@@ -233,17 +246,41 @@ def _record(
         steps=steps,
         epochs=epochs,
         arms=tuple(
-            ArmRecord(name=arm, changes=changes, identity=identities[arm])
+            ArmRecord(
+                name=arm,
+                changes=changes,
+                identity=identities[arm],
+                reference=_own_reference(plan, fingerprint, arm),
+            )
             for arm, changes in suite.arms.items()
         ),
         cells=tuple(CellRecord(arm=c.arm, seed=c.seed, digest=c.config.digest) for c in cells),
         reference=reference_config(plan, fingerprint).digest,
-        scores=tuple(suite.scores),
+        scores=_scores(plan),
         published=_published(suite.published),
         claims=tuple(suite.claims),
         deviations=tuple(deviations(plan)),
         other_settings=tuple(of_settings(plan)),
     )
+
+
+def _scores(plan: Plan) -> tuple[str, ...]:
+    """The suite's families of scores, and `hole`, which no suite of other tasks asks for; of
+    several tasks those alone that one of them has."""
+    measured = {s for one in plan.directions for s in needed_scores(plan.entry, one)}
+    asked = [
+        family
+        for family in plan.suite.scores
+        if len(plan.directions) == 1 or family in measured | {"diversity"}
+    ]
+    return tuple(dict.fromkeys([*asked, *sorted({"hole"} & measured)]))
+
+
+def _own_reference(plan: Plan, fingerprint: str, arm: str) -> str:
+    direction = plan.direction_of(arm)
+    if direction == plan.direction:
+        return ""
+    return reference_config(plan, fingerprint, direction).digest
 
 
 def _published(published: Published | None) -> PublishedRecord | None:
@@ -365,6 +402,10 @@ def _of_data(plan: Plan) -> Iterable[str]:
     if plan.suite.published and plan.entry.name not in TABLE_DATASETS:
         title = plan.entry.title or plan.entry.name
         yield f"Data set {title}; the published numbers are of Cityscapes."
+    if plan.suite.published and "direction" in plan.overrides:
+        yield f"The published numbers are not of {plan.direction}."
+    if "edges" in map(plan.entry.derived_role, plan.directions):
+        yield "Edges are Canny's (scikit-image); the paper's are HED's, thinned."
     side = 128 if any(c.method == "cyclegan" for c in plan.configs()) else 256
     if plan.size != (side, side):
         yield f"Images of {plan.size[0]}×{plan.size[1]} pixels; the paper's are {side}×{side}."

@@ -31,10 +31,13 @@ from pix2pix.config import (
     GeneratorSettings,
     ObjectiveSettings,
     TrainingSettings,
+    TranslationSettings,
 )
 
 FOLDER = Path(__file__).parent
 GROUND_TRUTH = "ground truth"
+DIRECTION = "direction"
+"""The one key of an arm that is no setting of a training."""
 SIDE = Annotated[int, Field(ge=16, le=4096)]
 ScorerName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 """Part of the names of its scores: `fcn.class_iou/NAME`."""
@@ -45,6 +48,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "objective": ObjectiveSettings,
     "training": TrainingSettings,
     "cycle": CycleSettings,
+    "translation": TranslationSettings,
 }
 SETTINGS = {"method": CellSettings.model_fields["method"]} | {
     f"{section}.{field}": model.model_fields[field]
@@ -151,8 +155,9 @@ class Suite(_Document):
     """`input->target` of the data set's sides; None takes the data set's own default."""
     base: dict[str, Any] = {}
     arms: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    """Settings by arm; `direction` among them takes the place of the suite's."""
     profiles: dict[str, dict[str, Any]] = {}
-    scores: list[Literal["fcn", "labels", "lpips", "color", "pixel"]] = [
+    scores: list[Literal["fcn", "labels", "lpips", "color", "pixel", "hole", "diversity"]] = [
         "fcn",
         "lpips",
         "color",
@@ -270,12 +275,18 @@ def _checked(suite: Suite, positions: Positions) -> Suite:
     for profile in suite.profiles.keys() - profiles:
         message = f"unknown profile; allowed: {', '.join(profiles)}"
         raise UserError(positions.message(f"profiles.{profile}", message))
+    for arm, given in suite.arms.items():
+        if not isinstance(given.get(DIRECTION, ""), str):
+            raise UserError(positions.message(f"arms.{arm}.{DIRECTION}", "must be input->target"))
     updates: dict[str, Any] = {"base": check_settings(suite.base, positions, "base")}
-    for part, content in (("arms", suite.arms), ("profiles", suite.profiles)):
+    own = {arm: {DIRECTION: s[DIRECTION]} for arm, s in suite.arms.items() if DIRECTION in s}
+    arms = {arm: {k: v for k, v in s.items() if k != DIRECTION} for arm, s in suite.arms.items()}
+    for part, content in (("arms", arms), ("profiles", suite.profiles)):
         updates[part] = {
             name: check_settings(settings, positions, f"{part}.{name}")
             for name, settings in content.items()
         }
+    updates["arms"] = {arm: own.get(arm, {}) | s for arm, s in updates["arms"].items()}
     known = [*suite.arms, GROUND_TRUTH]
     if suite.published is not None:
         for index, column in enumerate(suite.published.columns):

@@ -62,6 +62,7 @@ from pix2pix.data.cache import (
 from pix2pix.data.layouts import find_pairs
 from pix2pix.data.recognise import located
 from pix2pix.data.registry import DatasetEntry, find_entry, load_registry
+from pix2pix.data.tasks import COLOURS, is_grey
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class Options:
     seeds: tuple[int, ...] | None = None
     arms: tuple[str, ...] | None = None
     overrides: Sequence[tuple[str, Any]] = ()
+    direction: str | None = None
+    """`input->target` in the place of the suites' own."""
     out: Path = Path("runs")
     reports: Path = Path("reports/out")
     workers: int | None = None
@@ -95,6 +98,11 @@ class Study:
     def size(self) -> tuple[int, int]:
         return self.plans[0].size
 
+    @property
+    def direction(self) -> str:
+        """Of the first plan; the pairs on the disk are the same for all."""
+        return self.plans[0].direction
+
 
 def make_study(options: Options) -> Study:
     """Check everything that can be checked without reading an image; UserError otherwise."""
@@ -111,6 +119,7 @@ def make_study(options: Options) -> Study:
                 seeds=options.seeds,
                 arms=options.arms,
                 overrides=dict(options.overrides),
+                direction=options.direction,
             )
             if entry.recognise:  # the same entry names other people's data, too
                 plan = dataclasses.replace(plan, place=_place(options.data_root))
@@ -125,9 +134,23 @@ def make_study(options: Options) -> Study:
         if suite.name in plans:
             raise UserError(f"--suite {name}: another suite has the name {suite.name}: rename it")
         plans[suite.name] = plan
+    plans = _of_one_kind(entry, plans, everything)
     if not plans:
         raise UserError(f"no suite fits data set {entry.name} with these options")
     return Study(options, entry, tuple(plans.values()))
+
+
+def _of_one_kind(entry: DatasetEntry, plans: dict[str, Plan], everything: bool) -> dict[str, Plan]:
+    """The plans that read the same files: of an entry whose sides are found on the disk, some take
+    pairs and others plain photos. UserError if suites that were named differ in it."""
+    photos = {name for name, plan in plans.items() if entry.takes_photos(plan.direction)}
+    pairs = plans.keys() - photos
+    if photos and pairs and not everything:
+        raise UserError(
+            f"--dataset {entry.name}: {', '.join(sorted(photos))} takes plain photos and "
+            f"{', '.join(sorted(pairs))} pairs; run them one after the other, or give --direction"
+        )
+    return {name: plan for name, plan in plans.items() if name not in photos or not pairs}
 
 
 def _place(data_root: Path) -> str:
@@ -139,7 +162,7 @@ def execute(study: Study) -> Ending:
     """Train, score and mirror everything that is not finished."""
     options = study.options
     check_machine(study.plans)
-    for note in check_source(study.entry, options.data_root, study.plans[0].suite.direction):
+    for note in check_source(study.entry, options.data_root, study.direction):
         say(f"data set {study.entry.name}: {note}")
     check_folder("--out", options.out)
     check_folder("--reports", options.reports)
@@ -149,7 +172,9 @@ def execute(study: Study) -> Ending:
     planned: dict[str, Job] = {}
     for plan in study.plans:
         for job in plan_jobs(study, plan, fingerprint, here):
-            planned.setdefault(job.digest, job)
+            # Suites may share a cell, and only one of them asks for its diversity.
+            known = planned.get(job.digest)
+            planned[job.digest] = job if known is None or job.draws > known.draws else known
     check_rights(options.out, planned.values())
     records = [
         write_record(plan, fingerprint, options.out, here, pairs, labelled) for plan in study.plans
@@ -271,7 +296,7 @@ def prepare_data(study: Study) -> tuple[str, dict[str, int], dict[str, LabelledP
         study.entry,
         options.data_root,
         study.size,
-        study.plans[0].suite.direction,
+        study.direction,
         options.out / "cache",
         progress=progress,
     )
@@ -287,6 +312,10 @@ def prepare_data(study: Study) -> tuple[str, dict[str, int], dict[str, LabelledP
     pairs = {split: len(getattr(data, split).names) for split in ("train", "val", "test")}
     counts = ", ".join(f"{count} {split}" for split, count in pairs.items())
     say(f"data set {study.entry.name}: {counts}; fingerprint {data.fingerprint[:12]}")
+    if study.entry.derived_role(study.direction) in COLOURS:
+        grey = sum(map(is_grey, data.train.pictures))
+        if grey:
+            say(f"data set {study.entry.name}: {grey} of {pairs['train']} training photos are grey")
     labelled = labelled_parts(data)
     check_labels(study.entry, study.options.data_root, labelled)
     return data.fingerprint, pairs, labelled
@@ -295,7 +324,7 @@ def prepare_data(study: Study) -> tuple[str, dict[str, int], dict[str, LabelledP
 def dry_run(study: Study) -> str:
     """Cells, steps, which are finished and the expected time, without reading an image."""
     options = study.options
-    cache = (study.entry, options.data_root, study.size, options.out / "cache")
+    cache = (study.entry, options.data_root, study.size, options.out / "cache", study.direction)
     known, counts = cached_fingerprint(*cache), cached_counts(*cache)
     pairs = counts["train"] if counts else study.entry.paper.train_images
     rows = [("suite", "arm", "seed", "steps", "state", "digest")]
@@ -328,7 +357,8 @@ def dry_run(study: Study) -> str:
     warnings = [text for text in advice(study.plans) if text]
     try:
         if not known and study.entry.layout != "procedural":
-            find_pairs(located(study.entry, options.data_root)[0], options.data_root)
+            entry, _ = located(study.entry, options.data_root, study.direction)
+            find_pairs(entry, options.data_root)
         check_machine(study.plans)
     except UserError as error:  # a cluster's login node has no GPU
         warnings.append(f"this machine would refuse it: {error}")

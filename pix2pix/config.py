@@ -25,6 +25,7 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 
 
 MethodName = Literal["pix2pix", "cyclegan"]
+Statistics = Literal["batch", "image"]
 
 
 class _Settings(BaseModel):
@@ -47,6 +48,11 @@ class GeneratorSettings(_Settings):
     (none on the innermost, then on the next depth − 5)."""
     blocks: Annotated[int, Field(ge=1, le=64)] = 9
     """Residual blocks of a resnet: 6 at 128×128 pixels, 9 at 256×256 and above."""
+    statistics: Statistics = "batch"
+    """What BatchNorm normalises by: the whole batch, or each image (then it is instance
+    normalisation with scale and bias). At batch 1 they are one."""
+    noise: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Length of a Gaussian vector z that joins the input at every pixel (Section 3.1)."""
 
 
 class DiscriminatorSettings(_Settings):
@@ -57,6 +63,8 @@ class DiscriminatorSettings(_Settings):
     width: Width = 64
     norm: Literal["batch", "instance"] = "batch"
     """BatchNorm, or InstanceNorm without scale and bias, as in CycleGAN."""
+    statistics: Statistics = "batch"
+    """As the generator's, of BatchNorm."""
 
 
 class ObjectiveSettings(_Settings):
@@ -136,6 +144,15 @@ class TrainingSettings(_Settings):
         return self.epochs * -(-pairs // self.batch)
 
 
+class TranslationSettings(_Settings):
+    """How the trained generator is tested (Sections 3.1 and 3.3, Figure 8)."""
+
+    dropout: bool = True
+    """Whether dropout stays on, as in the paper."""
+    scale: Literal[1, 2] = 1
+    """2: inputs of twice the size, fully convolutionally; the result is reduced to the size."""
+
+
 class CellSettings(_Settings):
     """Everything that decides the result of one training, except the pixels of the data set."""
 
@@ -150,6 +167,9 @@ class CellSettings(_Settings):
     training: TrainingSettings
     method: MethodName = "pix2pix"
     cycle: CycleSettings = CycleSettings()
+    translation: TranslationSettings = TranslationSettings()
+    derivation: int = 0
+    """`tasks.VERSION` where inputs are derived from photos; 0 where they are files."""
 
     protocol: int = PROTOCOL
 

@@ -84,6 +84,8 @@ def export(options: argparse.Namespace) -> None:
     """Write the file that the options ask for; UserError where it cannot be or does not agree."""
     _need_onnx()
     saved = open_generator(options.checkpoint, options.protocol)
+    if getattr(saved.network, "noise", 0):
+        raise UserError(f"{options.checkpoint}: draws a vector z at its input; not exported")
     size = options.size or saved.size
     if any(side % saved.multiple for side in size):
         raise UserError(

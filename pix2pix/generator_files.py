@@ -243,7 +243,8 @@ def _dropout_text(network: AnyGenerator, side: int) -> str:
         noisy = any(isinstance(module, AlwaysDropout) for module in network.modules())
         return "dropout in every block" if noisy else "no dropout"
     sizes = ", ".join(map(str, dropout_sizes(network, side)))
-    return f"dropout on decoder outputs of size {sizes}" if sizes else "no dropout"
+    text = f"dropout on decoder outputs of size {sizes}" if sizes else "no dropout"
+    return f"{text}, a noise vector of {network.noise}" if network.noise else text
 
 
 def port_layout(depth: int, running_statistics: bool = False) -> dict[str, str]:

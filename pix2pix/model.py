@@ -177,13 +177,14 @@ def paired_step(model: Pix2Pix, x: Tensor, y: Tensor) -> dict[str, Tensor]:
 @contextmanager
 def _statistics_per_image(network: nn.Module) -> Iterator[None]:
     norms = [module for module in network.modules() if isinstance(module, BatchStatisticsNorm)]
+    before = [norm.per_image for norm in norms]
     for norm in norms:
         norm.per_image = True
     try:
         yield
     finally:
-        for norm in norms:
-            norm.per_image = False
+        for norm, own in zip(norms, before, strict=True):
+            norm.per_image = own
 
 
 def _as_it_is(tensor: Tensor) -> Tensor:

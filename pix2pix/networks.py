@@ -207,7 +207,8 @@ class Generator(nn.Module):
 
     Only the output layer has a bias, which gives the published parameter counts (the public Torch
     code has biases everywhere but sets them to zero at every step). `dropout_layers` counts the
-    decoder's layers from the bottleneck.
+    decoder's layers from the bottleneck. A Gaussian vector z of length `noise`, drawn anew in every
+    pass, joins the input, the same at every pixel (Section 3.1: G "learned to ignore" it).
     """
 
     skips: bool
@@ -223,6 +224,7 @@ class Generator(nn.Module):
         dropout: float = 0.5,
         bottleneck_norm: bool = False,
         dropout_layers: Collection[int] = range(DROPOUT_LEVELS),
+        noise: int = 0,
     ) -> None:
         super().__init__()
         if depth < 2:
@@ -231,9 +233,10 @@ class Generator(nn.Module):
         self.depth = depth
         self.multiple = 2**depth
         """Of which the sides of an image must be multiples."""
+        self.noise = noise
         self.encoder = nn.ModuleList()
         for level in range(depth):
-            previous = input_channels if level == 0 else widths[level - 1]
+            previous = input_channels + noise if level == 0 else widths[level - 1]
             bottleneck = level == depth - 1
             norm = level > 0 and (bottleneck_norm or not bottleneck)
             layers: list[nn.Module] = [nn.LeakyReLU(0.2)] if level > 0 else []
@@ -269,6 +272,9 @@ class Generator(nn.Module):
                 f"image of {x.shape[-2]}×{x.shape[-1]}: a generator of depth {self.depth} needs "
                 f"sides that are multiples of {self.multiple}"
             )
+        if self.noise:
+            z = torch.randn(len(x), self.noise, 1, 1, device=x.device, dtype=x.dtype)
+            x = torch.cat((x, z.expand(-1, -1, *x.shape[-2:])), dim=1)
         skips = []
         for layer in self.encoder:
             x = layer(x)
@@ -445,6 +451,13 @@ GENERATORS: dict[str, type[Generator]] = {
 }
 
 
+def normalise_each_image(network: nn.Module) -> None:
+    """Let BatchNorm take the statistics of each image: instance normalisation."""
+    for module in network.modules():
+        if isinstance(module, BatchStatisticsNorm):
+            module.per_image = True
+
+
 def build_generator(
     settings: GeneratorSettings, channels: tuple[int, int], size: tuple[int, int]
 ) -> AnyGenerator:
@@ -456,7 +469,7 @@ def build_generator(
         check_resnet_size(size)
         return ResnetGenerator(*channels, settings.width, settings.blocks, settings.dropout)
     depth = resolve_depth(size, settings.depth)
-    return GENERATORS[settings.architecture](
+    generator = GENERATORS[settings.architecture](
         input_channels=channels[0],
         output_channels=channels[1],
         width=settings.width,
@@ -466,13 +479,20 @@ def build_generator(
         dropout_layers=(
             range(DROPOUT_LEVELS) if settings.dropout_levels == "innermost" else shifted(depth)
         ),
+        noise=settings.noise,
     )
+    if settings.statistics == "image":
+        normalise_each_image(generator)
+    return generator
 
 
 def build_discriminator(settings: DiscriminatorSettings, channels: int) -> PatchDiscriminator:
     """A new discriminator with random weights for images of so many channels."""
     instance = settings.norm == "instance"
-    return PatchDiscriminator(channels, settings.patch, settings.width, instance)
+    discriminator = PatchDiscriminator(channels, settings.patch, settings.width, instance)
+    if settings.statistics == "image":
+        normalise_each_image(discriminator)
+    return discriminator
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -18,6 +18,7 @@ from pix2pix.common.files import replacing
 from pix2pix.common.memory import peak_memory_mib
 from pix2pix.config import CellConfig
 from pix2pix.data.batches import Batches, UnpairedBatches
+from pix2pix.data.tasks import picture
 from pix2pix.fast_step import CaptureFailed, Execution, Step, execution_of, make_step
 from pix2pix.method import Method
 from pix2pix.methods import build
@@ -123,8 +124,8 @@ def train(
     """Train a cell to its last step, resuming from its newest intact checkpoint if there is one.
 
     Args:
-        train_pairs, validation_pairs: (inputs, targets), each (N, H, W, C) uint8; for CycleGAN (X,
-            Y), whatever the direction.
+        train_pairs, validation_pairs: (inputs, targets), each (N, H, W, C) uint8, or int16 of Lab;
+            for CycleGAN (X, Y), whatever the direction.
         directory: receives checkpoints and `samples/`.
         record: receives the events.
         pace: how often records, samples and checkpoints are written.
@@ -296,7 +297,7 @@ def write_samples(
     chosen = np.linspace(0, len(pairs[0]) - 1, min(SAMPLES, len(pairs[0]))).round().astype(int)
     inputs, targets = pairs[0][chosen], pairs[1][chosen]
     names = [f"sample {index}" for index in range(len(inputs))]
-    columns = [inputs, targets]
+    columns = [[picture(image) for image in inputs], list(map(picture, targets, inputs))]
     for position, images, generator in zip(
         (1, 3), (inputs, targets), generators.values(), strict=False
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.metadata
 import json
 import os
@@ -10,7 +11,7 @@ import re
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from pix2pix.data.labels import (
 from pix2pix.data.layouts import SUFFIXES, images_in, passed_over
 from pix2pix.data.pairs import half_of
 from pix2pix.data.registry import IGNORED, DatasetEntry, load_registry
+from pix2pix.data.tasks import LAB, ROLES, derive
 from pix2pix.generator_files import SavedGenerator, open_generator
 from pix2pix.translation import PROTOCOLS, translate
 
@@ -45,7 +47,8 @@ _HELP = """\
 examples:
   python -m pix2pix.translate --checkpoint runs/cells/CELL/generator.pt \\
       --inputs runs/references/REFERENCE/inputs --out again
-      the cell's own translations, byte for byte on the same kind of device
+      the cell's own translations, byte for byte on the same kind of device; for a generator of
+      grey->photo, edges->photo and the like give photos: .../REFERENCE/targets
   python -m pix2pix.translate --checkpoint latest_net_G.pth --inputs facades/test --side right \\
       --out port --protocol port
       what the PyTorch port's test script writes for a model trained with --direction BtoA
@@ -120,16 +123,21 @@ def translate_folder(options: argparse.Namespace) -> None:
         raise UserError(f"--out {options.out}: exists and is not empty; give another folder")
     device = _device(options)
     saved = open_generator(options.checkpoint, options.protocol, not options.no_dropout)
-    if not {*saved.channels} <= {1, 3}:
+    in_lab = saved.channels == (1, 2) and saved.direction.startswith(f"{LAB}->")
+    if not {*saved.channels} <= {1, 3} and not in_lab:
         raise UserError(
             f"{options.checkpoint}: translates {saved.channels[0]} channels to"
             f" {saved.channels[1]}; images have 1 or 3"
         )
     print(f"{options.checkpoint}: {saved.description}", flush=True)
     entry = _label_entry(options, saved)
+    role = _derived_role(options, saved)
+    if role:
+        print(f"{options.inputs}: taken as photos; {role} is derived from each", flush=True)
     if others := passed_over(options.inputs, [path for _, path in paths]):
         print(f"{options.inputs}: passed over: {others}", flush=True)
     read_as: Counter[str] = Counter()
+    beyond_gamut: list[float] = []
     seed = saved.seed if options.seed is None else options.seed
     console = Console(stderr=True)
     shutil.rmtree(beside, ignore_errors=True)  # of a command that was killed
@@ -139,7 +147,8 @@ def translate_folder(options: argparse.Namespace) -> None:
         for name, path in track(
             paths, "translating", console=console, disable=not console.is_terminal
         ):
-            inputs, text = read_input(path, options, saved, entry)
+            derived = functools.partial(derive, role, name=name) if role else None
+            inputs, text = read_input(path, options, saved, entry, derived)
             read_as[text] += 1
             height, width = inputs.shape[1:3]
             ((_, translation),) = translate(
@@ -149,6 +158,7 @@ def translate_folder(options: argparse.Namespace) -> None:
                 seed=seed,
                 device=device,
                 protocol=PROTOCOLS[options.protocol],
+                beyond_gamut=beyond_gamut,
             )
             translation = translation[:height, :width]
             if translation.shape[-1] == 1:  # scores take RGB
@@ -171,27 +181,37 @@ def translate_folder(options: argparse.Namespace) -> None:
     for text, count in sorted(read_as.items()):
         if text:
             print(f"{options.inputs}: {count} file{'s' * (count > 1)}: {text}")
+    if beyond_gamut:
+        share = sum(beyond_gamut) / len(beyond_gamut)
+        print(f"{share:.2%} of the pixels are beyond sRGB's gamut, and clipped")
     print(f"{len(paths)} translations in {options.out}")
 
 
 def read_input(
-    path: str, options: argparse.Namespace, saved: SavedGenerator, entry: DatasetEntry | None
+    path: str,
+    options: argparse.Namespace,
+    saved: SavedGenerator,
+    entry: DatasetEntry | None,
+    derived: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> tuple[np.ndarray, str]:
-    """A generator's input, (1, H, W, C) uint8, and how the file was read if it is no plain one.
+    """A generator's input, (1, H, W, C) uint8 or int16 of Lab, and how the file was read if it is
+    no plain one.
 
     Args:
         entry: the data set whose label maps the generator translates, or None.
+        derived: the input of a photo (H, W, 3) uint8, for a generator that takes one.
 
     UserError if the file cannot be an input.
     """
     channels = saved.channels[0]
-    reading: Reading = "grey" if channels == 1 else "photo"
+    reading: Reading = "grey" if channels == 1 and derived is None else "photo"
     entry = entry if channels == 3 else None
     if entry is not None:
         image, read_as = _painted(path, entry, options.side)
     else:
-        image = half_of(read_image(path, reading), options.side, path)
-        read_as = check_image(path, reading).read_as
+        # A photo to colour may be as dark as it likes.
+        image = half_of(read_image(path, reading, dark=derived is not None), options.side, path)
+        read_as = "" if derived else check_image(path, reading).read_as
     if options.size:
         nearest = options.labels or entry is not None
         by = Image.Resampling.NEAREST if nearest else PROTOCOLS[options.protocol].resize
@@ -204,7 +224,8 @@ def read_input(
             f" are multiples of {multiple}; resize with --size {near[0]}x{near[1]}, or keep the"
             " pixels with --fit pad"
         )
-    return np.asarray(image).reshape(1, *size, channels), read_as
+    pixels = np.asarray(image) if derived is None else derived(np.asarray(image))
+    return pixels.reshape(1, *size, channels), read_as
 
 
 def reflected(images: np.ndarray, multiple: int) -> np.ndarray:
@@ -246,6 +267,17 @@ def _label_entry(options: argparse.Namespace, saved: SavedGenerator) -> DatasetE
                 )
     is_input = entry is not None and entry.label_role == source
     return entry if is_input else None
+
+
+def _derived_role(options: argparse.Namespace, saved: SavedGenerator) -> str | None:
+    """The input that the generator takes, if it is derived from a photo; else None."""
+    role = saved.direction.partition("->")[0]
+    entry = load_registry(options.datasets).get(saved.dataset)
+    if role not in ROLES or (entry is not None and role in entry.sides):
+        return None
+    if options.protocol != "paper":
+        raise UserError(f"--protocol {options.protocol}: is for generators of the PyTorch port")
+    return role
 
 
 def _device(options: argparse.Namespace) -> torch.device:

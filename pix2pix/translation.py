@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pix2pix.common.errors import UserError
 from pix2pix.data.batches import to_float, to_uint8
+from pix2pix.data.tasks import from_lab
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,12 @@ def translate(
     device: torch.device,
     protocol: TranslationProtocol = PROTOCOLS["paper"],
     batch: int = 1,
+    beyond_gamut: list[float] | None = None,
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Translate (N, H, W, C) uint8; yields (name, (H, W, C') uint8) in the order of the names.
+
+    A generator that draws a and b for L (N, H, W, 1) int16 gives sRGB images all the same; the
+    share of each one's pixels beyond sRGB's gamut is added to `beyond_gamut`.
 
     One image at a time by default, because BatchNorm uses the statistics of the test batch and the
     original test script uses batches of one; `batch` takes so many at once, the last ones fewer.
@@ -83,10 +88,18 @@ def translate(
             images = torch.from_numpy(np.array(inputs[start : start + batch])).to(device)
             with _repeatable():
                 translations = generator(protocol.to_float(images))
-        pixels = protocol.to_uint8(translations).cpu().numpy()
-        for name, one, image in zip(names[start:], translations, pixels, strict=False):
+        in_lab = images.dtype == torch.int16
+        pixels = None if in_lab else protocol.to_uint8(translations).cpu().numpy()
+        for index, (name, one) in enumerate(zip(names[start:], translations, strict=False)):
             if not torch.isfinite(one).all():
                 raise UserError(f"{name}: the generator gives values that are not finite numbers")
+            if pixels is not None:
+                yield name, pixels[index]
+                continue
+            ab = one.float().permute(1, 2, 0).cpu().numpy()
+            image, share = from_lab(inputs[start + index], ab)
+            if beyond_gamut is not None:
+                beyond_gamut.append(share)
             yield name, image
 
 

@@ -138,6 +138,8 @@ def recorded_arms(out: Path, suite: str, dataset: str, profile: str | None) -> t
         real = out / "references" / record["reference"] / "targets"
     except (ValueError, LookupError, TypeError) as error:
         raise UserError(f"{path}: not a suite record: {error!r}") from None
+    if any(arm.get("reference") for arm in record["arms"]):
+        raise UserError(f"{path}: its arms have several tasks; take a suite of one")
     asked = [arm for arm in arms if any(a == arm for a, _ in cells)]
     for seed in sorted({seed for _, seed in cells}):
         folders = {arm: cells.get((arm, seed), out) / "translations" for arm in asked}

@@ -19,6 +19,7 @@ from pix2pix.common.yaml_files import first_problem
 from pix2pix.config import CellConfig, CellSettings, digest
 from pix2pix.data.backbones import on_disk
 from pix2pix.data.registry import DatasetEntry
+from pix2pix.data.tasks import HOLES
 
 SCORES_PROTOCOL = 2
 """Raised when a change of the code changes what the same images score."""
@@ -28,6 +29,9 @@ FULL_SIZE = "full-size"
 
 SHEET = ("scores.json", "per_image.csv", "per_image.npz")
 """The files that hold a job's scores."""
+
+DRAWS = 5
+"""Translations of one image with other noise, of which the diversity is measured."""
 
 CPU_GFLOPS_PER_THREAD = 75.0
 """Measured with this suite's convolutions on one core; only for the first time estimate."""
@@ -48,11 +52,13 @@ class ReferenceConfig(BaseModel):
     """Height and width in pixels."""
     scorer: ScorerProfile | PretrainedProfile | None
     """How the in-suite scorer is trained; None if the data set has no labels to segment."""
+    derivation: int = 0
+    """As in CellSettings: the pictures of the inputs depend on it."""
     protocol: int = SCORES_PROTOCOL
 
     @property
     def digest(self) -> str:
-        content = self.model_dump(mode="json")
+        content = self.model_dump(mode="json", exclude=set() if self.derivation else {"derivation"})
         if self.scorer:  # a setting that is new changes no digest of before
             content["scorer"] = self.scorer.model_dump(mode="json", exclude_defaults=True)
         return digest(content)
@@ -97,6 +103,8 @@ class Job:
     commit: str = "unknown"
     others: dict[str, OtherScorer] = field(default_factory=dict)
     """The other scorers by name."""
+    draws: int = 0
+    """Translations of each test image whose diversity is measured; 0: it is not."""
 
     @property
     def kind(self) -> Literal["cell", "reference"]:
@@ -144,14 +152,16 @@ def exact_labels(entry: DatasetEntry) -> bool:
     return side is not None and side.kind == "index" and entry.fit == "resize"
 
 
-def reference_config(plan: Plan, fingerprint: str) -> ReferenceConfig:
-    """The reference that a plan's cells are scored against."""
+def reference_config(plan: Plan, fingerprint: str, direction: str | None = None) -> ReferenceConfig:
+    """The reference that a plan's cells of a direction (default: the plan's) are scored against."""
+    direction = direction or plan.direction
     return ReferenceConfig(
         dataset=plan.entry.name,
         fingerprint=fingerprint,
-        direction=plan.direction,
+        direction=direction,
         size=plan.size,
-        scorer=in_suite_scorer(plan) if needs_scorer(plan) else None,
+        scorer=in_suite_scorer(plan) if needs_scorer(plan, direction) else None,
+        derivation=plan.derivation(direction),
     )
 
 
@@ -170,14 +180,17 @@ def other_scorers(plan: Plan, reference: ReferenceConfig) -> dict[str, OtherScor
     }
 
 
-def needs_scorer(plan: Plan) -> bool:
-    """Whether the FCN-score can be measured: labels as input, photos as target."""
-    return bool(plan.entry.classes) and label_side(plan.entry, plan.direction) == "input"
+def needs_scorer(plan: Plan, direction: str | None = None) -> bool:
+    """Whether the FCN-score can be measured in a direction (default: the plan's): labels as input,
+    photos as target."""
+    side = label_side(plan.entry, direction or plan.direction)
+    return bool(plan.entry.classes) and side == "input"
 
 
 def needed_scores(entry: DatasetEntry, direction: str) -> list[str]:
     """The families that can be measured for a data set and direction."""
     families = ["lpips", "color", "pixel"]
+    families += ["hole"] * (entry.derived_role(direction) in HOLES)
     side = label_side(entry, direction) if entry.classes else None
     return {"input": ["fcn"], "target": ["labels"], None: []}[side] + families
 
@@ -185,18 +198,25 @@ def needed_scores(entry: DatasetEntry, direction: str) -> list[str]:
 def build_jobs(
     plan: Plan, fingerprint: str, data: DataSource, out: Path, **common: Any
 ) -> list[Job]:
-    """The reference first, because every cell's scores need its scorer; then the cells.
+    """The references first, because every cell's scores need their scorer; then the cells.
 
     `common`: further fields of `Job`, the same for all of them.
     """
-    reference = reference_config(plan, fingerprint)
-    shared = (str(out), data, reference.digest, reference.scorer)
-    common["others"] = other_scorers(plan, reference)
-    cells = [
-        Job(cell.config, f"{cell.arm} seed {cell.seed}", *shared, **common)
-        for cell in plan.cells(fingerprint)
-    ]
-    return [Job(reference, GROUND_TRUTH, *shared, **common), *cells]
+    references = {
+        direction: reference_config(plan, fingerprint, direction) for direction in plan.directions
+    }
+    draws = DRAWS if "diversity" in plan.suite.scores else 0
+
+    def job(config: CellConfig | ReferenceConfig, title: str) -> Job:
+        reference = references[config.direction]
+        scored_by = str(out), data, reference.digest, reference.scorer
+        others = other_scorers(plan, reference)
+        drawn = draws if isinstance(config, CellConfig) else 0
+        return Job(config, title, *scored_by, others=others, draws=drawn, **common)
+
+    cells = [job(cell.config, f"{cell.arm} seed {cell.seed}") for cell in plan.cells(fingerprint)]
+    titles = [GROUND_TRUTH, *(f"{GROUND_TRUTH}, {d}" for d in plan.directions[1:])]
+    return [*map(job, references.values(), titles), *cells]
 
 
 @dataclass(frozen=True)
@@ -248,6 +268,8 @@ def scores_current(job: Job) -> bool:
             return False
     if not isinstance(job.config, CellConfig):
         return True
+    if job.draws > settings.get("diversity", {}).get("draws", 0):
+        return False
     if job.config.training.batch not in settings.get("test_batches", [1]):
         return False
     if not settings.get("lpips_backbone_on_disk", True) and on_disk("alex"):

@@ -7,9 +7,12 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from PIL import Image
 
 from eval.scorer.yardstick import yardstick
+from experiments.run.diversity import add_diversity
 from experiments.run.jobs import Job, needed_scores, scores_current
 from experiments.run.journal import last
 from experiments.run.scoring import (
@@ -28,7 +31,8 @@ from pix2pix.checkpoint import CheckpointSeries, ForeignCheckpoint, load_generat
 from pix2pix.common.errors import Unreadable, UserError
 from pix2pix.common.files import set_aside
 from pix2pix.common.tf32 import set_tf32
-from pix2pix.config import CellConfig
+from pix2pix.config import CellConfig, GeneratorSettings
+from pix2pix.data.cache import prepare
 from pix2pix.train import Pace, train
 from pix2pix.translation import translate
 
@@ -69,12 +73,12 @@ def run_reference(session: Session) -> None:
     scorer = first_scorer(session)
     # LPIPS and pixel scores of an image against itself are constants.
     families = needed_scores(session.entry, session.job.config.direction)
-    measured = [f for f in families if f not in ("lpips", "pixel")]
+    measured = [f for f in families if f not in ("lpips", "pixel", "hole")]
     sheet = score(session, reference / "targets", reference, measured, scorer)
     test = session.data.test
     if scorer is not None and test.labels is not None:
         classes = len(session.data.class_names)
-        sheet.settings["yardstick"] = yardstick(scorer, test.targets, test.labels, classes)
+        sheet.settings["yardstick"] = yardstick(scorer, test.pictures, test.labels, classes)
     score_by_others(session, reference / "targets", reference, sheet)
     finish(session, sheet)
 
@@ -120,6 +124,11 @@ def run_cell(session: Session, config: CellConfig) -> None:
             batched = score(session, job.directory / BATCHED, reference, wanted, scorer)
             sheet.values |= {f"{name}/batch-{batch}": v for name, v in batched.values.items()}
         sheet.settings["test_batches"] = sorted({1, batch})
+        if job.draws:
+            session.emit({"event": "phase", "phase": "drawing again"})
+            add_diversity(session, generator, tested_inputs(session, config), config.seed, sheet)
+        if gamut := last(session.journal.records(), "gamut"):
+            sheet.settings["beyond_gamut"] = gamut["beyond"]
         finish(session, sheet)
     checkpoints.keep(0)
 
@@ -223,11 +232,33 @@ def keep_generator(
     save_generator(
         path,
         generator,
-        config.generator,
+        as_tested(config),
         channels=(train_split.inputs.shape[-1], train_split.targets.shape[-1]),
         size=config.size,
         origin={name: getattr(config, name) for name in ("digest", "dataset", "direction", "seed")},
     )
+
+
+def as_tested(config: CellConfig) -> GeneratorSettings:
+    """The generator's settings for translation, with which its file is written."""
+    if config.translation.dropout:
+        return config.generator
+    return config.generator.model_copy(update={"dropout": 0.0})
+
+
+def tested_inputs(session: Session, config: CellConfig) -> np.ndarray:
+    """The inputs of the test split, (N, H, W, C), or of twice the size."""
+    scale = config.translation.scale
+    if scale == 1:
+        return session.data.test.inputs
+    larger = prepare(
+        session.entry,
+        Path(session.job.data.root),
+        (scale * config.size[0], scale * config.size[1]),
+        config.direction,
+        Path(session.job.data.cache),
+    )
+    return larger.test.inputs
 
 
 def translate_cell(
@@ -248,12 +279,19 @@ def translate_cell(
     if left:
         session.emit({"event": "phase", "phase": "translating"})
     names = [test.names[index] for index in left]
+    beyond_gamut: list[float] = []
     images = translate(
-        *(generator, test.inputs[left], names),
+        *(generator, tested_inputs(session, config)[left], names),
         seed=config.seed,
         device=session.device,
         batch=batch,
+        beyond_gamut=beyond_gamut,
     )
     for (name, image), index in zip(images, left, strict=True):
+        if config.translation.scale > 1:  # shown at the size of the training, as in Table 4
+            image = np.asarray(Image.fromarray(image).reduce(config.translation.scale))
         height, width = test.shown[index]  # padding is cut off
         write_image(folder / f"{name}.png", image[:height, :width])
+    if beyond_gamut:
+        share = sum(beyond_gamut) / len(beyond_gamut)
+        session.record("gamut", images=len(beyond_gamut), beyond=share)

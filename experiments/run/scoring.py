@@ -31,6 +31,7 @@ from experiments.run.session import Session, waiting
 from experiments.spec import PretrainedProfile, ScorerProfile
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import replacing, set_aside
+from pix2pix.data import tasks
 from pix2pix.data.backbones import on_disk
 from pix2pix.data.cache import Split, find_source
 from pix2pix.data.pairs import read_labels
@@ -68,13 +69,16 @@ def score(
             lpips=lpips,
             clip=session.entry.clip,
         ),
+        holes=reference / "holes" if "hole" in families else None,
     )
     side = label_side(session.entry, session.job.config.direction)
     for family, needed in (("fcn", "input"), ("labels", "target")):
         if session.job.kind == "cell" and family not in families:
             why = f"the direction {session.job.config.direction} has no labels as {needed}"
-            why = why if side else "the data set has no labels"
+            why = why if side or session.entry.classes else "the data set has no labels"
             sheet.not_measured.update(dict.fromkeys(of_family(family), why))
+    if session.job.kind == "cell" and "hole" not in families:
+        sheet.not_measured["hole"] = f"the direction {session.job.config.direction} has no holes"
     return sheet
 
 
@@ -83,10 +87,16 @@ def ensure_reference_images(session: Session) -> Path:
     folder, test = Path(session.job.out) / "references" / session.job.reference, session.data.test
     folder.mkdir(parents=True, exist_ok=True)
     with waiting(session, folder / "images.lock", "the reference's images"):
-        for images in ("inputs", "targets", "labels"):  # all that this lock is of
+        for images in ("inputs", "targets", "labels", "holes"):  # all that this lock is of
             clear_leftovers(folder / images)
-        write_images(folder / "inputs", test, test.inputs)
-        write_images(folder / "targets", test, test.targets)
+        inputs = test.inputs
+        if inputs.dtype != np.uint8:
+            inputs = np.stack([tasks.picture(image) for image in inputs])
+        write_images(folder / "inputs", test, inputs)
+        write_images(folder / "targets", test, test.pictures)
+        if hole := tasks.HOLES.get(session.input_role):
+            holes = [hole(session.job.config.size, name) for name in test.names]
+            write_images(folder / "holes", test, np.stack(holes).astype(np.uint8) * 255)
         if test.labels is not None:
             write_images(folder / "labels", test, test.labels)
     return folder
@@ -204,7 +214,7 @@ def train_scorer_now(
     given = profile.model_dump()
     pretrained = isinstance(profile, PretrainedProfile)
     settings = HeadSettings(**given) if pretrained else ScorerSettings(**given)
-    photos, labels = session.data.train.targets, session.data.train.labels
+    photos, labels = session.data.train.pictures, session.data.train.labels
     assert labels is not None
     held = hold_out(labels)
     config = {"digest": path.stem, **scorer_source(session)}

@@ -49,6 +49,7 @@ class Session:
             job.config.direction,
             Path(job.data.cache),
         )
+        self.input_role = self.entry.roles(job.config.direction)[0]
         if self.data.fingerprint != job.config.fingerprint:
             raise UserError(
                 f"data set {job.data.name} changed while the suite ran (fingerprint "

@@ -183,7 +183,7 @@ def _mirror_child(
     if not records:
         return "RUNNING"
     scores = read_scores(child.ceiling or child.directory)
-    wanted = record.reference if child.role == "cell" else None
+    wanted = record.reference_of(child.arm) if child.role == "cell" else None
     is_foreign = bool(wanted and scores) and scores["settings"].get("reference") != wanted
     if is_foreign:
         records = [r for r in records if r["event"] not in ("scores", "done")]

@@ -10,10 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pix2pix.common.errors import UserError
+from pix2pix.data.tasks import SCALE
 
 
 def to_float(images: Tensor) -> Tensor:
-    """(N, H, W, C) uint8 to (N, C, H, W) float32 in [-1, 1]."""
+    """(N, H, W, C) uint8, or int16 of `tasks.to_lab`, to (N, C, H, W) float32 in [-1, 1]."""
+    if images.dtype == torch.int16:
+        return images.permute(0, 3, 1, 2).to(torch.float32).div_(SCALE)
     return images.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0)
 
 
@@ -46,7 +49,7 @@ class Batches:
     ) -> None:
         """
         Args:
-            inputs, targets: (N, H, W, C) uint8; N at least 1.
+            inputs, targets: (N, H, W, C), both uint8 or both int16; N at least 1.
             interpolation: of the enlarging, `bilinear` or `bicubic`.
             replacement: N pairs are drawn with replacement, in the place of a permutation.
         """

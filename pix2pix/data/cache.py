@@ -4,6 +4,8 @@
         train-photo.npy …    (N, H, W, 3) uint8, one file per split and role
         classes-train.npy …  (N, H, W) uint8 class positions, 255 ignored
         meta.json            fingerprint, names, file sizes
+    <cache>/NAME-HxW-KEY-INPUT-TARGET-VERSION/
+        train-inputs.npy …   what is derived from the photos (tasks.py), and the targets for Lab
 
 KEY changes when a file's size or time or the entry's definition does; where files were replaced
 without that, the cache is made again. The folder is built whole beside its place
@@ -13,27 +15,26 @@ Nothing here imports torch.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import itertools
 import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from pix2pix.common.errors import UserError
-from pix2pix.common.files import flush_file, flush_folder, write_whole
-from pix2pix.common.locks import owning
+from pix2pix.common.files import flush_file, write_whole
 from pix2pix.data import procedural
+from pix2pix.data.arrays import file_name, in_threads, made_whole
+from pix2pix.data.derived import derived_pairs
 from pix2pix.data.labels import paint
 from pix2pix.data.layouts import Pairs, find_pairs, listing_digests, passed_over
 from pix2pix.data.pairs import DecodedPair, check_pair, read_pair, values_of_no_class
@@ -46,13 +47,8 @@ MAX_HEADERS = 4000
 """Pairs whose files `check_source` opens; the others are checked while decoding."""
 LOOKED_AT = 20
 """Label maps that are read to name the values of no class."""
-AHEAD = 64
-"""Pairs that are decoded before the first of them is used: a bound on the memory."""
-
 Progress = Callable[[int, int], None]
 """Called with (pairs done, pairs in all)."""
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -60,9 +56,11 @@ class Split:
     """The pairs of one split."""
 
     inputs: np.ndarray
-    """(N, H, W, 3) uint8."""
+    """(N, H, W, 3) uint8; for L->photo (N, H, W, 1) int16 (`tasks.to_lab`)."""
     targets: np.ndarray
-    """(N, H, W, 3) uint8."""
+    """(N, H, W, 3) uint8; for L->photo (N, H, W, 2) int16."""
+    pictures: np.ndarray
+    """(N, H, W, 3) uint8: what the targets look like."""
     labels: np.ndarray | None
     """(N, H, W) uint8 class positions, 255 ignored; None if the set has no classes."""
     names: tuple[str, ...]
@@ -103,16 +101,23 @@ def prepare(
     Raises UserError for missing, unmatched or unreadable images, a full disk, a read-only cache.
     """
     inputs, targets = entry.roles(direction)
-    source = find_source(entry, Path(data_root), size)
+    derived = entry.derived_role(direction)
+    source = find_source(entry, Path(data_root), size, direction)
     meta = complete(source, cache) or build(source, cache, progress)
+    place = folder(source, cache)
 
     def load(split: str, role: str | None) -> np.ndarray:
-        return np.load(folder(source, cache) / _file(split, role), mmap_mode="r")
+        return np.load(place / file_name(split, role), mmap_mode="r")
 
+    pictures = {split: load(split, targets) for split in SPLITS}
+    if derived is None:
+        pairs = {split: (load(split, inputs), pictures[split]) for split in SPLITS}
+    else:
+        pairs = derived_pairs(derived, pictures, meta.names, meta.fingerprint, place, targets)
     splits = {
         split: Split(
-            inputs=load(split, inputs),
-            targets=load(split, targets),
+            *pairs[split],
+            pictures=pictures[split],
             labels=load(split, None) if entry.classes else None,
             names=meta.names[split],
             shown=(meta.shown or {}).get(split) or (meta.size,) * len(meta.names[split]),
@@ -170,18 +175,26 @@ def mostly_ignored(entry: DatasetEntry, data_root: Path) -> str:
 
 
 def cached_fingerprint(
-    entry: DatasetEntry, data_root: Path, size: tuple[int, int], cache: Path
+    entry: DatasetEntry,
+    data_root: Path,
+    size: tuple[int, int],
+    cache: Path,
+    direction: str | None = None,
 ) -> str | None:
     """The fingerprint if there is a cache of exactly these files; None otherwise."""
-    meta = _cached(entry, data_root, size, cache)
+    meta = _cached(entry, data_root, size, cache, direction)
     return None if meta is None else meta.fingerprint
 
 
 def cached_counts(
-    entry: DatasetEntry, data_root: Path, size: tuple[int, int], cache: Path
+    entry: DatasetEntry,
+    data_root: Path,
+    size: tuple[int, int],
+    cache: Path,
+    direction: str | None = None,
 ) -> dict[str, int] | None:
     """Pairs by split if there is a cache of exactly these files; None otherwise."""
-    meta = _cached(entry, data_root, size, cache)
+    meta = _cached(entry, data_root, size, cache, direction)
     if meta is None:
         return None
     return {split: len(names) for split, names in meta.names.items()}
@@ -197,7 +210,7 @@ def check_source(entry: DatasetEntry, data_root: Path, direction: str | None = N
     entry.roles(direction)
     if entry.layout == "procedural":
         return []
-    entry, taken = located(entry, Path(data_root))
+    entry, taken = located(entry, Path(data_root), direction)
     pairs = find_pairs(entry, Path(data_root))
     files = {path for found in pairs.values() for pair in found for _, path in pair.files}
     others = passed_over(entry.location(data_root), files)
@@ -266,11 +279,13 @@ class Source:
             yield DecodedPair(images, labels, self.size)
 
 
-def find_source(entry: DatasetEntry, data_root: Path, size: tuple[int, int]) -> Source:
+def find_source(
+    entry: DatasetEntry, data_root: Path, size: tuple[int, int], direction: str | None = None
+) -> Source:
     """Lists the files (without opening them) and derives the cache's key."""
     if len(size) != 2 or min(size) < 1:
         raise UserError(f"size: must be height and width, at least 1 (got {size})")
-    entry, _ = located(entry, data_root)
+    entry, _ = located(entry, data_root, direction)
     pairs = None
     if entry.layout == "procedural":
         if size[0] != size[1]:
@@ -309,49 +324,24 @@ def complete(source: Source, cache: Path) -> CacheMeta | None:
 
 def build(source: Source, cache: Path, progress: Progress | None = None) -> CacheMeta:
     """Decodes all pairs into the cache, unless another process has done so meanwhile."""
-    place = folder(source, cache)
-    beside = place.with_name(f".{place.name}.part")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with owning(place.with_name(f".{place.name}.lock")):
-            meta = complete(source, cache)
-            if meta is None:
-                # Under the lock: what is here now was left by a process that died.
-                shutil.rmtree(beside, ignore_errors=True)
-                shutil.rmtree(place, ignore_errors=True)
-                try:
-                    beside.mkdir()
-                    meta = _write(source, beside, progress)
-                    flush_folder(beside)
-                    os.replace(beside, place)
-                    flush_folder(place.parent)
-                finally:
-                    shutil.rmtree(beside, ignore_errors=True)
-    except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-        raise UserError(f"{cache}: the decoded images cannot be written: {reason}") from None
-    return meta
-
-
-def in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
-    """`map` in threads (decoding releases Python's lock), at most AHEAD results ahead."""
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool:
-        for start in range(0, len(items), AHEAD):
-            yield from pool.map(function, items[start : start + AHEAD])
+    return made_whole(
+        folder(source, cache),
+        lambda: complete(source, cache),
+        lambda beside: _write(source, beside, progress),
+    )
 
 
 def _cached(
-    entry: DatasetEntry, data_root: Path, size: tuple[int, int], cache: Path
+    entry: DatasetEntry,
+    data_root: Path,
+    size: tuple[int, int],
+    cache: Path,
+    direction: str | None,
 ) -> CacheMeta | None:
     try:
-        return complete(find_source(entry, Path(data_root), size), cache)
+        return complete(find_source(entry, Path(data_root), size, direction), cache)
     except UserError:
         return None  # `check_source` reports what is wrong with the images
-
-
-def _file(split: str, role: str | None) -> str:
-    """The name of the file with a split's images of a role, or, for None, its class positions."""
-    return f"{split}-{role}.npy" if role else f"classes-{split}.npy"
 
 
 def _write(source: Source, place: Path, progress: Progress | None) -> CacheMeta:
@@ -407,7 +397,7 @@ def _write_split(
         files, sums, shown = {}, {}, []
         for role in roles:
             shape = (len(source.names(split)), *source.size, *(() if role is None else (3,)))
-            files[role] = stack.enter_context(open(place / _file(split, role), "wb"))
+            files[role] = stack.enter_context(open(place / file_name(split, role), "wb"))
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(files[role], header)
             sums[role] = hashlib.sha256(repr(shape).encode())
@@ -423,8 +413,8 @@ def _write_split(
                 files[role].write(content)
             advance()
     for role in roles:
-        flush_file(place / _file(split, role))
-    return {_file(split, role): sums[role].hexdigest() for role in roles}, tuple(shown)
+        flush_file(place / file_name(split, role))
+    return {file_name(split, role): sums[role].hexdigest() for role in roles}, tuple(shown)
 
 
 def _fingerprint(
@@ -433,8 +423,8 @@ def _fingerprint(
     content = {
         split: {
             "names": list(names[split]),
-            "images": {role: sums[_file(split, role)] for role in entry.sides},
-            "labels": sums[_file(split, None)] if entry.classes else None,
+            "images": {role: sums[file_name(split, role)] for role in entry.sides},
+            "labels": sums[file_name(split, None)] if entry.classes else None,
         }
         for split in SPLITS
     }

@@ -22,7 +22,8 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import file_sha256, flush_folder, write_whole
 from pix2pix.common.yaml_files import first_problem
-from pix2pix.data.cache import Progress, in_threads
+from pix2pix.data.arrays import in_threads
+from pix2pix.data.cache import Progress
 from pix2pix.data.fetch import Report, fetch
 from pix2pix.data.layouts import SourcePair, find_pairs, passed_over
 from pix2pix.data.pairs import check_pair, read_pair

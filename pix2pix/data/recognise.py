@@ -4,7 +4,8 @@
 - `trainA trainB testA testB`: CycleGAN;
 - `train/A train/B test/A test/B`;
 - `train val test` of images that hold both halves: the PyTorch port, pix2pix's own archives;
-- one folder with `NAME.png` and `NAME_B.png`, or another ending: raw CamVid.
+- one folder with `NAME.png` and `NAME_B.png`, or another ending: raw CamVid;
+- for a direction such as `grey->photo`: photos, perhaps with `train val test` above them.
 
 Names of folders are compared in any case.
 """
@@ -28,7 +29,9 @@ LISTED = 8
 _SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
 
 
-def located(entry: DatasetEntry, data_root: Path) -> tuple[DatasetEntry, str]:
+def located(
+    entry: DatasetEntry, data_root: Path, direction: str | None = None
+) -> tuple[DatasetEntry, str]:
     """The entry as its folders lie on the disk, and in words what was taken; empty if the entry
     needs no recognition.
 
@@ -38,6 +41,8 @@ def located(entry: DatasetEntry, data_root: Path) -> tuple[DatasetEntry, str]:
     if not entry.recognise or not root.is_dir():
         return entry, ""
     names = sorted(item.name for item in folder_entries(root) if item.is_dir())
+    if entry.takes_photos(direction):
+        return _photos(entry, root, names), f"every image below {root} as a photo"
     options = [
         found
         for find in (_two_folders, _split_and_side, _side_in_split, _halves)
@@ -55,7 +60,8 @@ def located(entry: DatasetEntry, data_root: Path) -> tuple[DatasetEntry, str]:
     what = f"{root}: " + (
         f"fits several layouts ({'; '.join(text for _, text in options)})"
         if options
-        else f"has none of the known layouts; {_contents(root, names)}"
+        else f"has none of the known layouts; {_contents(root, names)}; if these are plain photos,"
+        " train with --direction grey->photo (docs/tasks.md)"
     )
     raise UserError(
         f"{what}; name the folders in a file: mine: {{layout: folders, path: ., sides: {{A: "
@@ -70,6 +76,18 @@ Found = tuple[dict[str, Any], str]
 
 def _sides(**folders: str) -> dict[str, Any]:
     return {"sides": {side: {"folder": folder} for side, folder in folders.items()}}
+
+
+def _photos(entry: DatasetEntry, root: Path, names: list[str]) -> DatasetEntry:
+    """Plain photos: in the folder itself, or in train, val and test below it."""
+    if {"A", "B"} <= {name.upper() for name in names}:
+        raise UserError(
+            f"{root}: holds pairs, the folders A and B; say which of them are the photos, as in "
+            "--direction grey->B"
+        )
+    written = entry.model_dump(by_alias=True)
+    photos = {"sides": {"photo": {"folder": "."}}, "direction": "", "recognise": False}
+    return DatasetEntry.model_validate(written | photos)
 
 
 def _two_folders(root: Path, names: list[str]) -> Found | None:

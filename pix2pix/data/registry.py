@@ -26,6 +26,7 @@ from pydantic import (
 
 from pix2pix.common.errors import UserError
 from pix2pix.common.yaml_files import closest, describe, load_yaml
+from pix2pix.data.tasks import ROLES
 
 REGISTRY = Path(__file__).resolve().with_name("datasets.yaml")
 """A link to the one beside run_ablations.py; in a wheel a copy of it."""
@@ -72,7 +73,6 @@ class ClassColour(_Fields):
 class Side(_Fields):
     """One half of a pair: where its images are and how they are read."""
 
-    # Tasks derived from photos alone (grey, edges, holes) will be further kinds, with no files.
     kind: Literal["photo", "index", "palette"] = "photo"
     """photo: 8-bit RGB. index: values are class indices. palette: labels painted in colours."""
     half: Literal["left", "right"] | None = None
@@ -125,9 +125,10 @@ class DatasetEntry(_Fields):
     layout: Literal["procedural", "side-by-side", "folders", "cityscapes"]
     path: StrictStr = ""
     """Folder below --data-root (default: the name), or an absolute path."""
-    sides: Annotated[dict[str, Side], Field(min_length=2)]
+    sides: Annotated[dict[str, Side], Field(min_length=1)]
     direction: StrictStr = ""
-    """Default `INPUT->TARGET`; labels->photo if the set has both, else the first two sides."""
+    """Default `INPUT->TARGET`; labels->photo if the set has both, else the first two sides, or of
+    one side alone grey->SIDE."""
     splits: SplitFolders = SplitFolders()
     fit: Literal["resize", "pad"] = "resize"
     """How images get the size of the training. pad: mirrored at the bottom and right, and cut off
@@ -165,23 +166,44 @@ class DatasetEntry(_Fields):
         if self.direction:
             return self.direction
         roles = ("labels", "photo") if {"labels", "photo"} <= set(self.sides) else (*self.sides,)
-        return f"{roles[0]}->{roles[1]}"
+        return f"{roles[0]}->{roles[1]}" if len(roles) > 1 else f"grey->{roles[0]}"
 
     def location(self, data_root: Path) -> Path:
         """The folder that holds the images."""
         return Path(data_root) / (self.path or self.name)
 
     def roles(self, direction: str | None = None) -> tuple[str, str]:
-        """(input role, target role) of a direction such as `labels->photo`; None: the default."""
+        """(input role, target role) of a direction such as `labels->photo`; None: the default.
+
+        The input may be one that is derived from a photo (pix2pix/data/tasks.py).
+        """
         chosen = direction or self.default_direction
         roles = tuple(role.strip() for role in chosen.split("->"))
-        if len(roles) != 2 or roles[0] == roles[1] or not set(roles) <= set(self.sides):
-            allowed = [f"{a}->{b}" for a in self.sides for b in self.sides if a != b]
-            raise UserError(
-                f"direction: {self.name} has no direction {chosen!r}; "
-                f"allowed: {', '.join(allowed)} (default {self.default_direction})"
-            )
-        return roles[0], roles[1]
+        if len(roles) == 2 and roles[0] != roles[1]:
+            if set(roles) <= set(self.sides):
+                return roles[0], roles[1]
+            if roles[0] in ROLES and (roles[1] in self._photos() or self.takes_photos(chosen)):
+                return roles[0], roles[1]
+        allowed = [f"{a}->{b}" for a in self.sides for b in self.sides if a != b]
+        photos = [*self._photos(), *["photo"] * self.recognise]
+        allowed += [f"{'|'.join(ROLES)}->{photo}" for photo in photos]
+        raise UserError(
+            f"direction: {self.name} has no direction {chosen!r}; "
+            f"allowed: {', '.join(allowed)} (default {self.default_direction})"
+        )
+
+    def derived_role(self, direction: str | None = None) -> str | None:
+        """The input role of a direction if it is derived from the target; None if it has files."""
+        role = self.roles(direction)[0]
+        return None if role in self.sides else role
+
+    def takes_photos(self, direction: str | None) -> bool:
+        """Whether a direction asks for plain photos, where the sides are found on the disk."""
+        role, _, target = (direction or "").replace(" ", "").partition("->")
+        return self.recognise and "photo" not in self.sides and role in ROLES and target == "photo"
+
+    def _photos(self) -> list[str]:
+        return [role for role, side in self.sides.items() if side.kind == "photo"]
 
     def how_to_get(self, data_root: Path) -> str:
         """One clause that tells the user where to get the images."""

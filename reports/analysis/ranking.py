@@ -24,8 +24,11 @@ RULE = (
 def best_arms(evidence: Evidence, scores: Sequence[str]) -> dict[str, str]:
     """{score: arm} for the columns whose best arm may stand in bold.
 
-    A column has none where an arm that was asked for has no value: the best is not known then.
+    A column has none where an arm that was asked for has no value: the best is not known then. Nor
+    has one of arms with several tasks, of which one is easier than another.
     """
+    if evidence.runs.record.several_tasks:
+        return {}
     arms = evidence.runs.arms
     found: dict[str, tuple[str, float]] = {}
     for score in scores:

@@ -13,7 +13,7 @@ from experiments.tracking.reader import GROUND_TRUTH, RunRecord, SuiteRuns
 from reports.analysis.formatting import decimals, signed, title
 from reports.sections import Section
 
-NOT_OF_ITSELF = ("lpips", "pixel")
+NOT_OF_ITSELF = ("lpips", "pixel", "hole", "diversity")
 """Score families that are undefined for a photo and itself: the ground truth has no value."""
 LEFT_OUT = "left out"
 """The state of runs that ended but must not be averaged over."""

@@ -61,7 +61,7 @@ def command(runs: SuiteRuns) -> str:
     parts += ["--arms", ",".join(runs.arms)] if runs.not_asked else []
     for key, value in overrides.items():
         text = value if isinstance(value, str) else json.dumps(value)
-        parts += ["--set", f"{key}={text}"]
+        parts += ["--direction", text] if key == "direction" else ["--set", f"{key}={text}"]
     return " ".join(map(shlex.quote, parts))
 
 

@@ -234,6 +234,31 @@ def test_one_folder_of_the_pytorch_port_is_enough(folders, capsys):
     assert "matched by NAME_fake_B with NAME_real_B (PyTorch port)" in capsys.readouterr().out
 
 
+def test_an_inpainting_is_scored_in_its_holes(folders, capsys):
+    holes = folders / "holes"
+    holes.mkdir()
+    paths = [holes / f"{name}.png" for name in "ab"]
+    for path in paths:
+        Image.new("L", (16, 16), 255).save(path)
+    assert main(command(folders, "--holes", holes, "--scores", "pixel,hole")) == 0
+    rows = {line.split()[0]: line.split()[1] for line in capsys.readouterr().out.splitlines()[3:9]}
+    for score in ("l1", "psnr", "ssim"):
+        assert float(rows[f"hole.{score}"]) == pytest.approx(
+            float(rows[f"pixel.{score}"]), abs=1e-4
+        )
+    assert main(command(folders, "--scores", "hole")) == 2
+    assert "--scores hole: needs --holes DIR" in capsys.readouterr().err
+    Image.new("L", (16, 16)).save(paths[0])
+    assert main(command(folders, "--holes", holes, "--scores", "hole")) == 2
+    assert "a.png: is 0 everywhere" in capsys.readouterr().err
+    Image.new("L", (16, 20), 255).save(paths[0])
+    assert main(command(folders, "--holes", holes, "--scores", "hole")) == 2
+    assert "a.png: must have 16x16 pixels" in capsys.readouterr().err
+    paths[1].unlink()
+    assert main(command(folders, "--holes", holes, "--scores", "hole")) == 2
+    assert "holds no hole for b" in capsys.readouterr().err
+
+
 def test_the_ceiling_is_named(folders, capsys):
     same = [f"--{side}={folders / 'targets'}" for side in ("translations", "targets")]
     assert main([*same, "--scores", "color,pixel"]) == 0
@@ -413,7 +438,7 @@ def test_refuses_in_one_line_with_status_2(
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        (("--scores", "fid"), "must be some of fcn,labels,lpips,color,pixel (got 'fid')"),
+        (("--scores", "fid"), "must be some of fcn,labels,lpips,color,pixel,hole (got 'fid')"),
         (("--workers", "0"), "must be a whole number from 1 (got '0')"),
         (("--protocol", "mine"), "invalid choice: 'mine'"),
         (("--lpips-net", "mine"), "invalid choice: 'mine'"),

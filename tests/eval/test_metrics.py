@@ -9,6 +9,7 @@ NAMES = {
     "fcn.pixel_accuracy", "fcn.class_accuracy", "fcn.class_iou",
     "labels.pixel_accuracy", "labels.class_accuracy", "labels.class_iou",
     "lpips", "color.L", "color.a", "color.b", "pixel.l1", "pixel.psnr", "pixel.ssim",
+    "hole.l1", "hole.psnr", "hole.ssim", "diversity.lpips", "diversity.variance",
 }  # fmt: skip
 
 
@@ -19,7 +20,8 @@ def test_every_score_is_described():
 
 
 def test_less_is_better_for_distances_alone():
-    assert {name for name, m in METRICS.items() if m.better == "lower"} == {"lpips", "pixel.l1"}
+    lower = {name for name, metric in METRICS.items() if metric.better == "lower"}
+    assert lower == {"lpips", "pixel.l1", "hole.l1"}
 
 
 def test_families_partition_the_scores():

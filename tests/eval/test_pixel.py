@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 from skimage.metrics import structural_similarity
 
-from eval.pixel import PSNR_CAP, l1, psnr, ssim
+from eval.pixel import PSNR_CAP, hole_scores, l1, psnr, ssim
 
 
 def image(value: int, side: int = 16) -> np.ndarray:
@@ -31,6 +31,21 @@ def test_psnr_by_hand():
 def test_identical_images_have_the_best_scores_and_no_infinity():
     for value in (image(77), image(255), noise()):
         assert (l1(value, value), psnr(value, value), ssim(value, value)) == (0, PSNR_CAP, 1)
+
+
+def test_in_a_hole_only_its_pixels_count():
+    target, hole = image(100), np.zeros((16, 16), np.uint8)
+    hole[4:8, 4:8] = 255
+    wrong_outside = np.where(hole[..., None] == 0, 0, target).astype(np.uint8)
+    assert hole_scores(wrong_outside, target, hole)[:2] == (0, PSNR_CAP)
+    wrong_inside = np.where(hole[..., None] == 0, target, 151).astype(np.uint8)
+    found = hole_scores(wrong_inside, target, hole)
+    assert found[:2] == pytest.approx((51 / 255, 20 * math.log10(5)), abs=1e-5)
+    assert hole_scores(target, target, hole) == (0, PSNR_CAP, 1)
+    # A hole as large as the image is the whole image.
+    photo, other, everywhere = noise(seed=1), noise(seed=2), np.ones((32, 32), np.uint8)
+    whole = l1(photo, other), psnr(photo, other), ssim(photo, other)
+    assert hole_scores(photo, other, everywhere) == pytest.approx(whole, abs=1e-6)
 
 
 def test_ssim_of_flat_images_by_hand():

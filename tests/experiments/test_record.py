@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 
 from experiments.plan import make_plan
-from experiments.record import deviations, record_path, write_record
+from experiments.record import deviations, read_suite_record, record_path, write_record
+from experiments.run.jobs import reference_config
 from experiments.spec import load_suite
 from experiments.tracking.process import mirror_only
 from pix2pix.common.errors import UserError
@@ -99,6 +100,26 @@ def test_deviations_name_what_differs_and_nothing_else():
     assert "compared at 128×128 pixels; the paper's at 1024×2048" in labels
     edges = " ".join(deviations(plan_of(profile="paper", dataset="edges2shoes", suite="losses")))
     assert "(unconfirmed)" in edges
+
+
+def test_derived_edges_are_named_and_published_numbers_of_another_task():
+    canny = "Edges are Canny's (scikit-image); the paper's are HED's, thinned."
+    edges, other = "edges->photo", "The published numbers are not of edges->photo."
+    assert {canny, other} <= set(deviations(plan_of("losses", direction=edges)))
+    assert canny not in deviations(plan_of("losses", dataset="edges2shoes", direction=edges))
+    assert canny in deviations(plan_of("tasks"))
+    assert not {canny, other} & set(deviations(plan_of("losses")))
+
+
+def test_arms_of_another_task_are_scored_against_its_reference(tmp_path):
+    plan = plan_of("tasks")
+    record = read_suite_record(write_record(plan, "f", tmp_path, "abc"))
+    assert record.direction == "labels->photo" and "hole" in record.scores
+    photos = write_record(plan_of("tasks", dataset="maps"), "f", tmp_path, "abc")
+    assert read_suite_record(photos).scores == ("lpips", "color", "pixel", "hole")
+    for arm in plan.arms:
+        expected = reference_config(plan, "f", plan.direction_of(arm)).digest
+        assert record.reference_of(arm) == expected
 
 
 def test_an_arm_that_is_gone_and_had_no_identity_is_dropped(tmp_path):

@@ -3,10 +3,13 @@ from pathlib import Path
 
 import pytest
 
+from experiments.checks import without_arms
 from experiments.plan import make_plan
+from experiments.run.jobs import DataSource, build_jobs
 from experiments.spec import load_profiles, load_suite, parse_claim, suite_names
 from pix2pix.common.errors import UserError
 from pix2pix.data.registry import load_registry
+from pix2pix.data.tasks import VERSION
 
 PAPER = {  # PAPER.md section 1: arms of each table
     "losses": ["L1", "GAN", "cGAN", "L1+GAN", "L1+cGAN"],
@@ -38,6 +41,18 @@ FOLLOWERS = {
     ],
     "backbone": ["U-Net", "ResNet-6", "ResNet-9"],
     "implementations": ["paper", "Torch code", "bottleneck BatchNorm", "PyTorch port", "bicubic"],
+    "colorization": ["L2", "L1", "L1+cGAN"],
+    "noise": ["dropout", "dropout in training only", "no noise", "z", "z and dropout"],
+    "normalisation": [
+        *("batch 1", "BatchNorm 4", "InstanceNorm 4"),
+        *("BatchNorm 10", "InstanceNorm 10"),
+    ],
+    "size": ["L1 once", "L1 twice", "L1+cGAN once", "L1+cGAN twice"],
+    "tasks": [
+        f"{task} ({objective})"
+        for task in ("labels", "photo to labels", "L of Lab", "edges", "masked", "small")
+        for objective in ("L1", "L1+cGAN")
+    ],
 }
 """Questions that the paper and its followers raise, without tables of the paper."""
 SUITES = PAPER | FOLLOWERS
@@ -233,6 +248,80 @@ def test_an_unknown_suite_names_the_nearest():
 def test_a_direction_that_a_data_set_lacks_is_refused():
     with pytest.raises(UserError, match="maps has no direction 'photo->labels'"):
         plan("photo2labels", dataset="maps")
+
+
+def test_a_direction_of_the_command_line_is_part_of_digest_and_variant():
+    own, grey = plan("losses"), plan("losses", direction="grey -> photo")
+    assert grey.direction == "grey->photo" and grey.variant == "quick+direction=grey--photo"
+    first, second = (p.config("L1", 1).with_data("f") for p in (own, grey))
+    assert first.digest != second.digest
+    assert (first.derivation, second.derivation) == (0, VERSION)
+    # Files in the place of derived edges are another training.
+    assert plan("losses", dataset="edges2shoes").config("L1", 1).derivation == 0
+    with pytest.raises(UserError, match="VGG16 sees RGB, and L->photo draws a and b"):
+        plan("perceptual", direction="L->photo").configs()
+
+
+def test_arms_of_several_tasks_have_a_direction_and_a_reference_each(tmp_path):
+    path = write(tmp_path, "title: t\narms:\n  a: {}\n  b: {direction: grey->photo}\n")
+    mine = make_plan(load_suite(path), load_registry()["procedural"], "quick")
+    assert mine.directions == ("labels->photo", "grey->photo")
+    found = [mine.config(arm, 1) for arm in "ab"]
+    assert [(c.direction, c.derivation) for c in found] == [
+        ("labels->photo", 0),
+        ("grey->photo", VERSION),
+    ]
+    source = DataSource("procedural", None, "data", "cache")
+    first, second, *cells = build_jobs(mine, "f", source, tmp_path)
+    assert (first.title, second.title) == ("ground truth", "ground truth, grey->photo")
+    assert first.scorer and second.scorer is None
+    assert [cell.reference for cell in cells] == [first.digest, second.digest]
+    alone = load_suite(
+        write(tmp_path, "title: t\narms:\n  b: {direction: grey->photo}\n", "b.yaml")
+    )
+    assert make_plan(alone, load_registry()["procedural"], "quick").directions == ("grey->photo",)
+    wrong = write(tmp_path, "title: t\narms:\n  b: {direction: 3}\n", "c.yaml")
+    with pytest.raises(UserError, match=r"c.yaml:3:\d+: arms.b.direction: must be input->target"):
+        load_suite(wrong)
+
+
+def test_tasks_that_a_data_set_lacks_are_left_out_with_their_claims():
+    whole, photos = plan("tasks"), plan("tasks", dataset="maps")
+    assert whole.left_out == () and len(whole.arms) == 12 and len(whole.suite.claims) == 4
+    assert set(whole.arms) - set(photos.arms) == set(photos.left_out)
+    assert all("label" in arm for arm in photos.left_out) and len(photos.arms) == 8
+    assert photos.suite.claims == [] and photos.direction == "L->photo"
+    assert "left out, as maps has no images for them: labels (L1)," in without_arms(photos)
+    assert without_arms(whole) == ""
+    with pytest.raises(UserError, match="maps has no direction 'labels->photo'"):
+        plan("tasks", dataset="maps", arms=("labels (L1)",))
+
+
+def test_cells_of_several_suites_are_trained_once():
+    names = ("tasks", "losses", "photo2labels", "colorization", "noise", "size")
+    plans = {name: plan(name, "medium") for name in names}
+    by_arm = {(n, arm): p.config(arm, 1) for n, p in plans.items() for arm in p.arms}
+    for first, second in (
+        (("tasks", "labels (L1+cGAN)"), ("losses", "L1+cGAN")),
+        (("tasks", "photo to labels (L1)"), ("photo2labels", "L1")),
+        (("tasks", "L of Lab (L1)"), ("colorization", "L1")),
+        (("noise", "dropout"), ("losses", "L1+cGAN")),
+        (("size", "L1 once"), ("losses", "L1")),
+    ):
+        assert by_arm[first] == by_arm[second]
+    assert len(set(by_arm.values())) == len(by_arm) - 9
+
+
+def test_what_is_unused_does_not_change_a_digest():
+    base = plan("losses").config("L1+cGAN", 1)
+    instance = {"generator.statistics": "image", "discriminator.statistics": "image"}
+    assert plan("losses", overrides=instance).config("L1+cGAN", 1) == base
+    batches = instance | {"training.batch": 4}
+    assert plan("losses", overrides=batches).config("L1+cGAN", 1).generator.statistics == "image"
+    still = {"generator.dropout": 0.0}
+    assert plan("losses", overrides=still | {"translation.dropout": False}).config("L1", 1) == plan(
+        "losses", overrides=still
+    ).config("L1", 1)
 
 
 def test_profiles_grow():

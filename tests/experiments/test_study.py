@@ -78,6 +78,26 @@ def test_more_than_the_entry_allows_is_refused(streets) -> None:
     prepare_data(streets("  ignore: rest\n  ignore_at_most: 0.25\n"))
 
 
+def test_photos_and_pairs_of_one_folder_are_not_mixed(tmp_path, capsys) -> None:
+    options = {"dataset": "folder", "data_root": tmp_path}
+    path = tmp_path / "mine.yaml"
+    path.write_text("title: t\ndirection: grey->photo\narms:\n  a: {}\n")
+    with pytest.raises(UserError, match="mine takes plain photos and losses pairs"):
+        make_study(Options(("losses", str(path)), **options))
+    study = make_study(Options(("losses", str(path)), direction="L->photo", **options))
+    assert {plan.direction for plan in study.plans} == {"L->photo"}
+
+
+def test_grey_photos_of_a_colorization_are_counted(tmp_path, capsys) -> None:
+    for index in range(12):
+        shade = (50, 50, 50 if index in (3, 4) else 90)
+        Image.new("RGB", (32, 32), shade).save(tmp_path / f"{index:02}.png")
+    options = {"dataset": "folder", "data_root": tmp_path, "overrides": [("size", 32)]}
+    options |= {"profile": "smoke", "out": tmp_path / "runs", "arms": ("L1",)}
+    prepare_data(make_study(Options(("colorization",), **options)))
+    assert "data set folder: 2 of 9 training photos are grey" in capsys.readouterr().err
+
+
 def test_data_of_two_folders_have_a_report_each(tmp_path) -> None:
     keys = []
     for name in ("one", "two"):

@@ -27,7 +27,7 @@ from pix2pix.fast_step import (
     make_step,
 )
 from pix2pix.model import build, paired_step, precision_problem, training_step
-from pix2pix.networks import FullPrecisionTanh
+from pix2pix.networks import BatchStatisticsNorm, FullPrecisionTanh
 from pix2pix.train import Pace, train
 
 CPU = torch.device("cpu")
@@ -108,6 +108,14 @@ def test_it_trains_the_same_weights_in_float32(patch):
 def test_batches_of_several_images_keep_the_statistics_of_the_batch(float64):
     pairs = [(x.double(), y.double()) for x, y in batches(3, batch=2)]
     assert apart(cell(), pairs) == 0
+
+
+def test_instance_normalisation_outlasts_a_paired_step():
+    config = cell()
+    norm = {"discriminator": config.discriminator.model_copy(update={"statistics": "image"})}
+    model, _ = trained(config.model_copy(update=norm), paired_step, batches(1))
+    norms = [m for m in model.discriminator.modules() if isinstance(m, BatchStatisticsNorm)]
+    assert norms and all(one.per_image for one in norms)
 
 
 def test_with_dropout_its_losses_are_distributed_like_the_references():

@@ -2,7 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from pix2pix.config import PATCHES, discriminator_layers, discriminator_output, smallest_image
+from pix2pix.config import (
+    PATCHES,
+    GeneratorSettings,
+    discriminator_layers,
+    discriminator_output,
+    smallest_image,
+)
 from pix2pix.networks import (
     AlwaysDropout,
     BatchStatisticsNorm,
@@ -12,6 +18,8 @@ from pix2pix.networks import (
     PortUNetGenerator,
     UNetGenerator,
     Up,
+    build_generator,
+    normalise_each_image,
     parameter_count,
     receptive_field,
 )
@@ -96,6 +104,33 @@ def test_batch_norm_uses_the_batch_in_eval_mode_too():
     assert torch.allclose(normalised.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
     assert torch.allclose(normalised.var((0, 2, 3), unbiased=False), torch.ones(3), atol=1e-3)
     assert not norm.state_dict().keys() & {"running_mean", "running_var"}
+
+
+def test_instance_normalisation_is_that_of_single_images():
+    torch.manual_seed(0)
+    settings = GeneratorSettings(width=4, depth=4, dropout=0.0)
+    generator = build_generator(settings, (3, 3), (32, 32))
+    x = torch.randn(4, 3, 32, 32)
+    single, together = torch.cat([generator(one[None]) for one in x]), generator(x)
+    normalise_each_image(generator)
+    assert (generator(x) - single).abs().max() < 1e-5 < (together - single).abs().max()
+    built = build_generator(settings.model_copy(update={"statistics": "image"}), (3, 3), (32, 32))
+    built.load_state_dict(generator.state_dict())
+    assert torch.equal(built(x), generator(x))
+
+
+def test_a_noise_vector_joins_the_input_and_is_drawn_anew():
+    settings = GeneratorSettings(width=4, depth=4, dropout=0.0, noise=5)
+    generator = build_generator(settings, (3, 3), (32, 32))
+    assert generator.encoder[0][0].in_channels == 8
+    x = torch.randn(2, 3, 32, 32)
+    torch.manual_seed(1)
+    first, other = generator(x), generator(x)
+    torch.manual_seed(1)
+    assert torch.equal(generator(x), first) and not torch.equal(first, other)
+    with torch.no_grad():
+        generator.encoder[0][0].weight[:, 3:] = 0
+    assert torch.equal(generator(x), generator(x)), "nothing else is random"
 
 
 def test_the_erratum_makes_an_encoder_decoder_blind_at_batch_1():

@@ -5,7 +5,7 @@ from eval.statistics import holm, t_interval
 from eval.study.analysis import RULES, analyse, compare, exclude
 from eval.study.answers import Answer, Answers
 from eval.study.design import Study
-from eval.study.published import PUBLISHED, SPREAD
+from eval.study.published import PUBLISHED, SPREAD, published_for
 from eval.study.results import as_json, table, text
 from eval.study.simulate import own_rates, plan, simulate
 
@@ -142,6 +142,12 @@ def test_people_differ_as_much_as_the_spread_says():
     assert rates.mean() == pytest.approx(0.189, abs=0.001)
     assert rates.var() == pytest.approx(SPREAD * 0.189 * 0.811, rel=0.02)
     assert set(own_rates(0.3, 5, 0.0, np.random.default_rng(0))) == {0.3}
+
+
+def test_published_numbers_are_those_of_the_task():
+    assert set(published_for(("L1", "L1+cGAN"))) == {"photo→map (Table 4)", "map→photo (Table 4)"}
+    assert "colorization (Table 5)" in published_for(("L2", "L1", "L1+cGAN"))
+    assert published_for(("hinge",)) == {}
 
 
 def test_published_numbers_are_those_of_the_paper():

@@ -153,6 +153,17 @@ def test_a_suite_with_an_unfinished_arm(tmp_path, capsys):
     assert "no seed has finished" in refused(capsys, "serve", "--out", tmp_path / "t", *options)
 
 
+def test_a_suite_of_several_tasks(tmp_path, capsys):
+    runs = tmp_path / "runs"
+    shutil.copytree(MINIATURE / "suites", runs / "suites")
+    (path,) = (runs / "suites" / "losses").glob("*.json")
+    record = json.loads(path.read_text())
+    record["arms"][0]["reference"] = "another"
+    path.write_text(json.dumps(record))
+    options = ["--suite", "losses", "--dataset", "miniature", "--runs", runs]
+    assert "several tasks" in refused(capsys, "serve", "--out", tmp_path / "s", *options)
+
+
 def test_simulate_and_analyse(tmp_path, capsys):
     rates = ["--rate", "L1=0.8", "--rate", "L1+cGAN=18.9"]
     size = ["--participants", 20, "--studies", 20, "--out", tmp_path / "s"]
