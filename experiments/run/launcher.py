@@ -209,9 +209,14 @@ def _outcome(status: int, reported: Outcome | None) -> Outcome:
 
 
 def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> subprocess.Popen:
+    """Start the worker of a slot, on the slot's GPU if there are any."""
+    process = start_worker(replace(job, device=f"cuda:{slot % gpus}") if gpus else job)
+    threading.Thread(target=_listen, args=(slot, process, events), daemon=True).start()
+    return process
+
+
+def start_worker(job: Job) -> subprocess.Popen:
     """Start a worker in its own session, so that Ctrl-C reaches only the launcher."""
-    if gpus:
-        job = replace(job, device=f"cuda:{slot % gpus}")
     make_folder(job.directory)
     with open(job.directory / "log.txt", "ab") as log:
         process = subprocess.Popen(
@@ -226,7 +231,6 @@ def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> subprocess.Po
     assert process.stdin is not None
     process.stdin.write(job.to_json() + "\n")
     process.stdin.flush()
-    threading.Thread(target=_listen, args=(slot, process, events), daemon=True).start()
     return process
 
 
