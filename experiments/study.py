@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from experiments.checks import (
 from experiments.plan import Plan, make_plan
 from experiments.progress import duration, make_progress
 from experiments.record import write_record
-from experiments.run.engine import Engine, Local
+from experiments.run.engine import ClusterOptions, Engine, Local
 from experiments.run.jobs import (
     DataSource,
     Job,
@@ -74,6 +74,8 @@ class Options:
     workers: int | None = None
     threads: int = 1
     checkpoint_every: float = 60.0
+    engine: str = "local"
+    cluster: ClusterOptions = field(default_factory=ClusterOptions)
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,9 @@ def execute(study: Study) -> Ending:
         for warning in filter(None, advice(study.plans)):
             say(warning)
     say(text)
+    if todo and not engine.waits:
+        _launch(engine, todo, ())
+        return Ending(0, False)
     tracker = start_mirror(options.out, records)
     with collected_signals() as signals:
         outcomes = _launch(engine, todo, signals)
@@ -178,7 +183,26 @@ def execute(study: Study) -> Ending:
 
 
 def make_engine(options: Options) -> Engine:
-    """The engine that the options name."""
+    """The engine that the options name; UserError if one of its options is missing or wrong."""
+    given = options.cluster
+    if options.engine == "slurm":
+        from experiments.run.slurm import Slurm, minutes
+
+        if given.time is None:
+            raise UserError(
+                "--engine slurm needs --time, the time limit of a task, such as 4:00:00; a run "
+                "that needs longer is requeued and resumes"
+            )
+        return Slurm(
+            options.out,
+            minutes=minutes(given.time),
+            threads=options.threads,
+            gpus=int(given.gpus_per_run or 0),
+            partition=given.partition,
+            parallelism=given.array_parallelism,
+            further=dict(given.sbatch),
+            waits=given.wait,
+        )
     return Local(options.out, options.workers)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +20,45 @@ from experiments.run.launcher import (
     unusable_gpus,
 )
 from experiments.tracking.process import say
+from pix2pix.common.errors import UserError
+
+ENGINES = ("local", "slurm")
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """The options of engines beyond this machine."""
+
+    gpus_per_run: float | None = None
+    partition: str | None = None
+    time: str | None = None
+    array_parallelism: int | None = None
+    sbatch: tuple[tuple[str, str], ...] = ()
+    """Further options of sbatch, such as account."""
+    wait: bool = False
+
+
+OF_ENGINE = {
+    "local": (),
+    "slurm": ("gpus_per_run", "partition", "time", "array_parallelism", "sbatch", "wait"),
+}
+"""Which of the options each engine takes."""
+
+
+def check_options(engine: str, options: ClusterOptions) -> None:
+    """UserError for an option that the engine does not take, or whose value is wrong."""
+    for field in fields(options):
+        name = field.name
+        if getattr(options, name) not in (None, (), False) and name not in OF_ENGINE[engine]:
+            takers = " or ".join(e for e, names in OF_ENGINE.items() if name in names)
+            raise UserError(f"--{name.replace('_', '-')}: is for --engine {takers}")
+    gpus, most = options.gpus_per_run, options.array_parallelism
+    if gpus is not None and not 0 <= gpus < math.inf:
+        raise UserError(f"--gpus-per-run {gpus:g}: must be at least 0")
+    if gpus and gpus != int(gpus):
+        raise UserError(f"--gpus-per-run {gpus:g}: must be a whole number")
+    if most is not None and most < 1:
+        raise UserError(f"--array-parallelism {most}: must be at least 1")
 
 
 class Engine(Protocol):

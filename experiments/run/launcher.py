@@ -234,6 +234,49 @@ def start_worker(job: Job) -> subprocess.Popen:
     return process
 
 
+class WorkerProcess:
+    """The worker of one job on this machine, for a program that a cluster has started there."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._process = start_worker(job)
+        self._events: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
+        listener = threading.Thread(target=_listen, args=(0, self._process, self._events))
+        listener.daemon = True
+        listener.start()
+
+    def stop(self, *, wait: bool = False) -> None:
+        """Ask it to write a checkpoint and end; `wait` a minute for that."""
+        self._process.terminate()
+        if wait:  # with a limit, because a handler of a signal may interrupt `wait` itself
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(60)
+
+    def wait(self) -> Outcome | None:
+        """How the job ended; None if another process owns its run directory.
+
+        Handlers of signals run while this waits. A death that the worker could not record itself
+        is recorded.
+        """
+        reported = None
+        while True:
+            try:
+                _, event = self._events.get(timeout=0.5)
+            except queue.Empty:  # an interrupt that is no signal is noticed here
+                continue
+            if event is None:
+                break
+            if event["event"] == "failed":
+                reported = Outcome("failed", event["error"])
+        status = self._process.wait()
+        if status == LOST:
+            return None
+        ended = _outcome(status, reported)
+        if ended.word == "failed" and reported is None:
+            record_death(self.job, ended.reason)
+        return ended
+
+
 def worker_environment(threads: int) -> dict[str, str]:
     """The environment of a process that trains with so many CPU threads."""
     environment = dict(os.environ)
