@@ -29,8 +29,8 @@ faults: install         ## break a study at 50 points and in every other way: ha
 faults-long: install    ## the same at 500 points: two hours
 	FAULTS_POINTS=500 FAULTS_AT_ONCE=2 $(BIN)/python -m pytest -rA tests/faults
 
-cluster: install        ## the engines on a real Slurm, as root: half an hour
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[slurm]'
+cluster: install        ## the engines on a real Ray and a real Slurm, as root: an hour
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[ray,slurm]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rA -m long tests/cluster
 
 study: install          ## the pages for people at full length, in Chromium: ten minutes

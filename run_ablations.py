@@ -153,6 +153,11 @@ def add_cluster_options(p: argparse.ArgumentParser) -> None:
     g.add_argument(
         "--engine", choices=ENGINES, default="local", help="where to run (default: this machine)"
     )
+    g.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        help="of the Ray cluster: auto (the default, on a node of it) or ray://HOST:10001",
+    )
     g.add_argument("--partition", metavar="NAME", help="Slurm's partition")
     g.add_argument("--time", metavar="LIMIT", help="Slurm's time limit per task, such as 4:00:00")
     g.add_argument(
@@ -160,7 +165,7 @@ def add_cluster_options(p: argparse.ArgumentParser) -> None:
         "--gpus-per-node",
         type=float,
         metavar="N",
-        help="GPUs of a run (default: none on Slurm)",
+        help="GPUs of a run, on Ray also a part of one (default: 1 where Ray has GPUs, else none)",
     )
     g.add_argument(
         "--array-parallelism", type=int, metavar="N", help="Slurm: runs at the same time"

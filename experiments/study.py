@@ -203,6 +203,19 @@ def make_engine(options: Options) -> Engine:
             further=dict(given.sbatch),
             waits=given.wait,
         )
+    if options.engine == "ray":
+        from experiments.run.ray_core import Ray
+
+        generated = options.dataset == "procedural"
+        read = () if generated else (options.data_root, options.datasets)
+        return Ray(
+            options.out,
+            address=given.address or "auto",
+            threads=options.threads,
+            gpus=given.gpus_per_run,
+            workers=options.workers,
+            data=[path for path in read if path],
+        )
     return Local(options.out, options.workers)
 
 

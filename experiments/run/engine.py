@@ -22,14 +22,17 @@ from experiments.run.launcher import (
 from experiments.tracking.process import say
 from pix2pix.common.errors import UserError
 
-ENGINES = ("local", "slurm")
+ENGINES = ("local", "ray", "slurm")
 
 
 @dataclass(frozen=True)
 class ClusterOptions:
     """The options of engines beyond this machine."""
 
+    address: str | None = None
+    """Of a Ray cluster."""
     gpus_per_run: float | None = None
+    """On Ray also a part of one."""
     partition: str | None = None
     time: str | None = None
     array_parallelism: int | None = None
@@ -40,6 +43,7 @@ class ClusterOptions:
 
 OF_ENGINE = {
     "local": (),
+    "ray": ("address", "gpus_per_run"),
     "slurm": ("gpus_per_run", "partition", "time", "array_parallelism", "sbatch", "wait"),
 }
 """Which of the options each engine takes."""
@@ -55,8 +59,8 @@ def check_options(engine: str, options: ClusterOptions) -> None:
     gpus, most = options.gpus_per_run, options.array_parallelism
     if gpus is not None and not 0 <= gpus < math.inf:
         raise UserError(f"--gpus-per-run {gpus:g}: must be at least 0")
-    if gpus and gpus != int(gpus):
-        raise UserError(f"--gpus-per-run {gpus:g}: must be a whole number")
+    if gpus and gpus != int(gpus) and (engine == "slurm" or gpus > 1):
+        raise UserError(f"--gpus-per-run {gpus:g}: must be a whole number, or, on Ray, below 1")
     if most is not None and most < 1:
         raise UserError(f"--array-parallelism {most}: must be at least 1")
 

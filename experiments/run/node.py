@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "torchmetrics", "lpips", "scikit-image")
@@ -49,3 +50,20 @@ def other_versions(expected: Mapping[str, str], found: Mapping[str, str]) -> str
         for name in dict.fromkeys([*expected, *found])
         if expected.get(name) != found.get(name)
     )
+
+
+def answer(token: str, content: str, name: str, data: Sequence[str]) -> str:
+    """Show that this machine shares the folder of a token: read it, write TOKEN.`name` beside it.
+
+    Returns what is wrong, also with the folders of `data`, which need only be read; else empty.
+    """
+    path = Path(token)
+    try:
+        if path.read_text() != content:
+            return f"has another folder of the name {path.parent}"
+        path.with_name(f"{path.name}.{name}").write_text(content)
+    except OSError as error:
+        where = f"cannot {'write' if path.exists() else 'see'} {path.parent}"
+        return f"{where} ({error.strerror}): all nodes must share it"
+    unseen = [folder for folder in data if not os.access(folder, os.R_OK)]
+    return f"cannot read {unseen[0]}: all nodes must share it" if unseen else ""

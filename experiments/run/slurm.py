@@ -218,6 +218,8 @@ class Task:
             signal.signal(signal.SIGTERM, self._stop)  # preemption, scontrol requeue, scancel
             ended = self._worker.wait()
             if ended is not None:
+                if ended.killed:
+                    record_death(job, ended.reason)
                 return f"{ended.word}: {ended.reason}".rstrip(": ")
             if self._asked or time.monotonic() > patience:
                 return "another process owns the run directory and goes on with it"

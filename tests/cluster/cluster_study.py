@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,15 @@ from fault_study import PATIENCE, Started, Study
 
 from experiments.run.journal import last, read_records
 
-LONG = 1200
-"""Steps of a training that takes longer than Slurm's shortest time limit, a minute."""
+LONG = int(os.environ.get("CLUSTER_STEPS", "1200"))
+"""Steps of a training that exceeds Slurm's shortest limit, a minute; more on a fast machine."""
 
 
 class ClusterStudy(Study):
     """A study whose command has the options of an engine; without any it runs on this machine."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, store: Path) -> None:
+        super().__init__(folder, store)
         self.engine: tuple[str, ...] = ()
         self.environment["PYTHONPATH"] = ""  # nothing watches or strikes from inside
 
@@ -46,6 +47,27 @@ class ClusterStudy(Study):
             except (ValueError, OSError):  # no suite record yet
                 pass
             time.sleep(0.2)
+
+    def reached(self) -> int:
+        """Steps of all arms up to their newest checkpoints."""
+        try:
+            journals = [read_records(c / "journal.jsonl") for c in self.cells().values()]
+        except (ValueError, OSError):  # no suite record yet
+            return 0
+        newest = [last(records, "checkpoint") for records in journals]
+        return sum(record["step"] for record in newest if record)
+
+    def lost_steps(self) -> list[str]:
+        """Where a session did not go on from the newest checkpoint of the one before."""
+        wrong = []
+        for arm, cell in self.cells().items():
+            newest = 0
+            for record in read_records(cell / "journal.jsonl"):
+                if record["event"] == "checkpoint":
+                    newest = record["step"]
+                elif record["event"] == "start" and record["step"] < newest:
+                    wrong.append(f"{arm}: from {record['step']}, not {newest}")
+        return wrong
 
     def sessions(self, arm: str) -> int:
         """How often an arm was begun or taken up again."""

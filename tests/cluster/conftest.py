@@ -6,29 +6,40 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-sys.path.insert(1, str(HERE.parent / "faults"))
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(1, str(Path(__file__).parent.parent / "faults"))
 
+import ray_cluster
+import slurm_cluster
 from cluster_study import LONG, ClusterStudy
 from fault_compare import Facts
-from slurm_cluster import SlurmCluster, missing
+
+from experiments.tracking.store import open_store
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with nothing in it: one that is killed while it is made is of no use."""
+    database = tmp_path_factory.mktemp("store") / "mlflow.db"
+    open_store(f"sqlite:///{database}", create=True).experiments()
+    return database
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Facts:
     """What the study holds that runs on this machine, not interrupted."""
-    return alone(ClusterStudy(tmp_path_factory.mktemp("whole") / "study"))
+    return alone(ClusterStudy(tmp_path_factory.mktemp("whole") / "study", store))
 
 
 @pytest.fixture(scope="session")
-def whole_long(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+def whole_long(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Facts:
     """The same with trainings of LONG steps."""
-    study = ClusterStudy(tmp_path_factory.mktemp("whole") / "study")
+    study = ClusterStudy(tmp_path_factory.mktemp("whole") / "study", store)
     study.steps = LONG
     return alone(study)
 
@@ -40,9 +51,9 @@ def alone(study: ClusterStudy) -> Facts:
 
 
 @pytest.fixture
-def study(tmp_path: Path):
+def study(tmp_path: Path, store: Path):
     """A new study, of which nothing outlives the test."""
-    study = ClusterStudy(tmp_path / "study")
+    study = ClusterStudy(tmp_path / "study", store)
     yield study
     study.kill()
 
@@ -50,12 +61,27 @@ def study(tmp_path: Path):
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory):
     """A Slurm of two nodes."""
-    if why := missing():
+    if why := slurm_cluster.missing():
         pytest.skip(why)
     pytest.importorskip("submitit")
-    cluster = SlurmCluster(tmp_path_factory.mktemp("slurm"))
+    cluster = slurm_cluster.SlurmCluster(tmp_path_factory.mktemp("slurm"))
     try:
         cluster.start()
         yield cluster
     finally:
         cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def ray_nodes():
+    """A Ray cluster of two nodes with a CPU each. Its sockets' names must be short."""
+    pytest.importorskip("ray")
+    if why := ray_cluster.missing():
+        pytest.skip(why)
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder:
+        cluster = ray_cluster.RayCluster(Path(folder))
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()

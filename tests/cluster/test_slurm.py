@@ -30,9 +30,9 @@ def test_the_same_bits_as_on_this_machine(study, whole):
     assert differences(whole, study.everything()) == []
 
 
-def test_without_waiting_it_runs_alone_and_is_collected(study, slurm, tmp_path):
+def test_without_waiting_it_runs_alone_and_is_collected(study, slurm, store, tmp_path):
     """Its five jobs are more than this Slurm's arrays take: there are two, one after the other."""
-    local = ClusterStudy(tmp_path / "local")
+    local = ClusterStudy(tmp_path / "local", store)
     assert local.run("--seeds", "2").status == 0
     study.engine = (*study.engine[:-1], "--seeds", "2")
     for _ in range(2):  # the second time everything is queued already
@@ -103,8 +103,8 @@ def owns(pid: int, digest: str) -> bool:
     return any(digest in os.readlink(link) for link in links)
 
 
-def test_a_node_that_does_not_see_the_folder_is_named(slurm, tmp_path):
-    study = ClusterStudy(slurm.hidden / "study")
+def test_a_node_that_does_not_see_the_folder_is_named(slurm, store):
+    study = ClusterStudy(slurm.hidden / "study", store)
     study.engine = ("--engine", "slurm", "--time", "10", "--wait", "--sbatch", "nodelist=n2")
     study.environment |= slurm.environment
     ended = study.run()

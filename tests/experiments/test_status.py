@@ -3,27 +3,23 @@ from experiments.status import status
 from experiments.study import Options, make_study, plan_jobs, prepare_data
 
 
-def test_the_status_of_every_job_is_that_of_its_journal(tmp_path):
-    options = Options(("losses",), profile="smoke", arms=("L1", "cGAN"), out=tmp_path)
-    study = make_study(options)
+def test_the_status_of_every_job_is_that_of_its_journal(tmp_path, monkeypatch):
+    small = (("size", 32),)
+    options = Options(("losses",), "smoke", arms=("L1",), seeds=(1, 2), overrides=small)
+    study = make_study(Options(**vars(options) | {"out": tmp_path}))
     assert status(study).startswith("nothing was run yet")
     fingerprint, _, _ = prepare_data(study)
     jobs = {job.title: job for job in plan_jobs(study, study.plans[0], fingerprint)}
     Journal(jobs["L1 seed 1"].directory).append("checkpoint", step=12)
-    Journal(jobs["cGAN seed 1"].directory).append("failed", error="no room", log="")
+    Journal(jobs["L1 seed 2"].directory).append("failed", error="no room", log="")
     lines = status(study).splitlines()
     said = {line[:28].strip(): line[48:] for line in lines[:3]}
     assert said == {
         "ground truth": "new",
         "L1 seed 1": "stopped at step 12 of 30",
-        "cGAN seed 1": "failed: no room",
+        "L1 seed 2": "failed: no room",
     }
     assert lines[-1] == "1 new, 1 stopped, 1 failed"
-
-
-def test_what_is_queued_while_slurm_does_not_answer_is_said(tmp_path, monkeypatch):
-    study = make_study(Options(("losses",), profile="smoke", arms=("L1",), out=tmp_path))
-    prepare_data(study)
     write_json(tmp_path / "slurm" / "7.json", {"7_0": "abc"})
     monkeypatch.setenv("PATH", "")
     assert status(study).endswith("what waits in its queue is not shown")

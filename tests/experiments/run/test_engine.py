@@ -8,6 +8,9 @@ from pix2pix.common.errors import UserError
     ("engine", "options", "message"),
     [
         ("local", {"wait": True}, "--wait: is for --engine slurm"),
+        ("local", {"address": "auto"}, "--address: is for --engine ray"),
+        ("local", {"gpus_per_run": 1.0}, "--gpus-per-run: is for --engine ray or slurm"),
+        ("ray", {"gpus_per_run": 1.5}, "must be a whole number, or, on Ray, below 1"),
         ("slurm", {"gpus_per_run": 0.5}, "--gpus-per-run 0.5: must be a whole number"),
         ("slurm", {"gpus_per_run": float("nan")}, "--gpus-per-run nan: must be at least 0"),
         ("slurm", {"array_parallelism": 0}, "--array-parallelism 0: must be at least 1"),

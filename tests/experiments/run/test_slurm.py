@@ -58,6 +58,13 @@ def test_a_task_does_its_job_and_says_how_it_ended(tmp_path):
     assert len(failures(job)) == 1
 
 
+def test_a_worker_that_is_killed_has_failed(tmp_path, monkeypatch):
+    monkeypatch.setattr("experiments.run.launcher.WORKER", ["-c", "import os; os.kill(0, 9)"])
+    job = cell_job("a", out=tmp_path)
+    assert "killed by signal 9" in Task(job.to_json(), installed())()
+    assert "killed by signal 9" in failures(job)[0]
+
+
 def test_time_limits_that_lead_nowhere_end(tmp_path, monkeypatch):
     """Its data set is missing, so no time limit finds the job further than the one before."""
     pytest.importorskip("submitit")
