@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install weights run test faults faults-long study fuzz lint types format clean
+.PHONY: help install weights run test faults faults-long cluster study fuzz lint types format clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -28,6 +28,10 @@ faults: install         ## break a study at 50 points and in every other way: ha
 
 faults-long: install    ## the same at 500 points: two hours
 	FAULTS_POINTS=500 FAULTS_AT_ONCE=2 $(BIN)/python -m pytest -rA tests/faults
+
+cluster: install        ## the engines on a real Ray and a real Slurm, as root: an hour
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[ray,slurm]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rA -m long tests/cluster
 
 study: install          ## the pages for people at full length, in Chromium: ten minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long tests/eval/study tests/pix2pix

@@ -30,8 +30,10 @@ from typing import TYPE_CHECKING, Any
 from experiments.checks import check_folder
 from experiments.plan import SEEDS_THAT_DECIDE, SuiteKey
 from experiments.progress import duration
+from experiments.run.engine import ENGINES, ClusterOptions, check_options
 from experiments.run.signals import Terminated, raise_terminated
 from experiments.spec import SETTINGS, load_profiles, load_suite, parse_override, suite_names
+from experiments.status import status
 from experiments.study import Options, dry_run, execute, make_study
 from experiments.tracking.process import Ending, mirror_only, say, tracking_uri, ui_command
 from pix2pix.common.errors import TrainingError, UserError, mend_process, system_reason
@@ -138,9 +140,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="seconds between two checkpoints of a run (default 60)",
     )
+    add_cluster_options(p)
     for option, text in (
         ("--list", "show suites, profiles and data sets, and exit"),
         ("--dry-run", "show the runs, which are finished, and the expected time, and exit"),
+        ("--status", "show how far the runs are, also those in Slurm's queue, and exit"),
         (
             "--report-only",
             "update MLflow and write the reports without training; without --suite, of everything "
@@ -149,6 +153,50 @@ def parser() -> argparse.ArgumentParser:
     ):
         p.add_argument(option, action="store_true", help=text)
     return p
+
+
+def add_cluster_options(p: argparse.ArgumentParser) -> None:
+    """The options of engines beyond one machine."""
+    g = p.add_argument_group("beyond one machine (docs/cluster.md)")
+    g.add_argument(
+        "--engine", choices=ENGINES, default="local", help="where to run (default: this machine)"
+    )
+    g.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        help="of the Ray cluster: auto (the default, on a node of it) or ray://HOST:10001",
+    )
+    g.add_argument("--partition", metavar="NAME", help="Slurm's partition")
+    g.add_argument("--time", metavar="LIMIT", help="Slurm's time limit per task, such as 4:00:00")
+    g.add_argument(
+        "--gpus-per-run",
+        "--gpus-per-node",
+        type=float,
+        metavar="N",
+        help="GPUs of a run, on Ray also a part of one (default: 1 where Ray has GPUs, else none)",
+    )
+    g.add_argument(
+        "--array-parallelism", type=int, metavar="N", help="Slurm: runs at the same time"
+    )
+    g.add_argument(
+        "--sbatch",
+        type=parse_sbatch,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a further option of sbatch, such as account=lab or mem=16G; repeatable",
+    )
+    g.add_argument(
+        "--wait", action="store_true", help="Slurm: follow the runs, then write the reports"
+    )
+
+
+def parse_sbatch(text: str) -> tuple[str, str]:
+    """`--account=lab`, `account=lab` to ("account", "lab"); UserError for any other text."""
+    key, equals, value = text.removeprefix("--").partition("=")
+    if not equals or not key.replace("-", "").isalnum():
+        raise UserError(f"--sbatch {text}: must be KEY=VALUE, such as account=lab")
+    return key, value
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -180,11 +228,16 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 def parse_options(arguments: argparse.Namespace) -> Options:
     """The options, with every check that needs no file; UserError names the option."""
+    of_cluster = {field.name: getattr(arguments, field.name) for field in fields(ClusterOptions)}
+    arguments.cluster = ClusterOptions(**of_cluster | {"sbatch": tuple(arguments.sbatch)})
+    check_options(arguments.engine, arguments.cluster)
     given = {field.name: getattr(arguments, field.name) for field in fields(Options)}
     for name, least in (("workers", 1), ("threads", 1), ("checkpoint_every", 0)):
         if given[name] is not None and not least <= given[name] < math.inf:
             option = name.replace("_", "-")
             raise UserError(f"--{option} {given[name]}: must be finite, and at least {least}")
+    if arguments.engine == "slurm" and arguments.workers is not None:
+        raise UserError("--workers: on Slurm, --array-parallelism says how many run at once")
     if arguments.arms == ():
         raise UserError("--arms: names no arm; omit the option to train all arms")
     if arguments.data_root is not None and arguments.dataset == "procedural":
@@ -320,6 +373,8 @@ def run_suites(
     threads: int = 1,
     checkpoint_every: float = 60.0,
     report_only: bool = False,
+    engine: str = "local",
+    cluster: ClusterOptions | None = None,
 ) -> pd.DataFrame:
     """Do from Python what `run_ablations.py` does, and return the scores of every finished run.
 
@@ -331,6 +386,7 @@ def run_suites(
         settings: what `--set` changes, such as {"training.steps": 500}.
         seeds: their number, or the seeds themselves.
         report_only: train nothing; only update MLflow and the reports.
+        cluster: the engine's options; on Slurm, the call waits for the end.
         others: as the options of these names.
 
     Returns:
@@ -364,6 +420,8 @@ def run_suites(
             threads=threads,
             checkpoint_every=checkpoint_every,
             report_only=report_only,
+            engine=engine,
+            **vars(cluster or ClusterOptions()) | {"wait": engine == "slurm"},
         )
     )
     if ending.status >= 128:
@@ -390,6 +448,9 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         return 0
     if arguments.dry_run and (arguments.suites or not arguments.report_only):
         show(dry_run(make_study(parse_options(arguments))))
+        return 0
+    if arguments.status:
+        show(status(make_study(parse_options(arguments))))
         return 0
     ending, written = carry_out(arguments)
     if ending.tracked:

@@ -156,7 +156,7 @@ def check_folder(option: str, folder: Path) -> None:
         raise UserError(f"{option} {folder}: cannot be written: {error.strerror}") from None
 
 
-def check_disk(out: Path, todo: list[Job], workers: int) -> None:
+def check_disk(out: Path, todo: Sequence[Job], workers: int) -> None:
     """UserError if the disk is too small: three checkpoints per worker (two, and one that is being
     written) and one generator per cell to train."""
     sizes = [

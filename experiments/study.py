@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from typing import Any
 from eval.bootstrap import clip_numbers
 from experiments.checks import (
     advice,
-    check_disk,
     check_folder,
     check_labels,
     check_machine,
@@ -28,6 +27,7 @@ from experiments.checks import (
 from experiments.plan import Plan, make_plan
 from experiments.progress import duration, make_progress
 from experiments.record import write_record
+from experiments.run.engine import ClusterOptions, Engine, Local
 from experiments.run.jobs import (
     DataSource,
     Job,
@@ -37,14 +37,7 @@ from experiments.run.jobs import (
     state,
     step_gflop,
 )
-from experiments.run.launcher import (
-    Outcome,
-    choose_workers,
-    gpu_count,
-    launch,
-    unusable_gpus,
-    usable_cores,
-)
+from experiments.run.launcher import Outcome, gpu_count, usable_cores
 from experiments.run.signals import collected_signals
 from experiments.spec import load_suite, suite_names
 from experiments.tracking.check import check_store
@@ -84,6 +77,8 @@ class Options:
     workers: int | None = None
     threads: int = 1
     checkpoint_every: float = 60.0
+    engine: str = "local"
+    cluster: ClusterOptions = field(default_factory=ClusterOptions)
 
 
 @dataclass(frozen=True)
@@ -161,7 +156,8 @@ def _place(data_root: Path) -> str:
 def execute(study: Study) -> Ending:
     """Train, score and mirror everything that is not finished."""
     options = study.options
-    check_machine(study.plans)
+    engine = make_engine(options)
+    engine.check(study.plans)
     for note in check_source(study.entry, options.data_root, study.direction):
         say(f"data set {study.entry.name}: {note}")
     check_folder("--out", options.out)
@@ -182,21 +178,21 @@ def execute(study: Study) -> Ending:
     todo = [job for job in planned.values() if state(job).word != "done"]
     todo.sort(key=_priority)
     text = f"{len(planned) - len(todo)} of {len(planned)} jobs are finished; {len(todo)} to do"
-    gpus = gpu_count() if todo else 0
     if todo:
-        workers = choose_workers(options.workers, gpus, todo)
-        text += f" on {gpus} GPU(s)" if gpus else f", {workers} at a time on the CPU"
-        check_disk(options.out, todo, workers)
-        for warning in filter(None, (unusable_gpus(), *advice(study.plans))):
+        text += engine.place(todo)
+        for warning in filter(None, advice(study.plans)):
             say(warning)
     say(text)
+    if todo and not engine.waits:
+        _launch(engine, todo, ())
+        return Ending(0, False)
     tracker = start_mirror(options.out, records)
     with collected_signals() as signals:
-        outcomes = _launch(options, todo, gpus, signals)
+        outcomes = _launch(engine, todo, signals)
         again = [] if signals or not todo else _outdated(planned.values(), outcomes)
         if again:
             say(f"re-scoring {len(again)} runs: their scorer or the LPIPS weights changed")
-            outcomes |= _launch(options, again, gpus, signals)
+            outcomes |= _launch(engine, again, signals)
         tracked = stop_mirror(tracker, signals)
     words = {outcome.word for outcome in outcomes.values()}
     for digest, outcome in outcomes.items():
@@ -211,14 +207,50 @@ def execute(study: Study) -> Ending:
     return Ending(1 if "failed" in words or untracked else 0, tracked)
 
 
-def _launch(
-    options: Options, jobs: Sequence[Job], gpus: int, signals: Sequence[int]
-) -> dict[str, Outcome]:
+def make_engine(options: Options) -> Engine:
+    """The engine that the options name; UserError if one of its options is missing or wrong."""
+    given = options.cluster
+    if options.engine == "slurm":
+        from experiments.run.slurm import Slurm, minutes
+
+        if given.time is None:
+            raise UserError(
+                "--engine slurm needs --time, the time limit of a task, such as 4:00:00; a run "
+                "that needs longer is requeued and resumes"
+            )
+        return Slurm(
+            options.out,
+            minutes=minutes(given.time),
+            threads=options.threads,
+            gpus=int(given.gpus_per_run or 0),
+            partition=given.partition,
+            parallelism=given.array_parallelism,
+            further=dict(given.sbatch),
+            waits=given.wait,
+        )
+    if options.engine == "ray":
+        from experiments.run.ray_core import Ray
+
+        generated = options.dataset == "procedural"
+        read = () if generated else (options.data_root, options.datasets)
+        return Ray(
+            options.out,
+            address=given.address or "auto",
+            threads=options.threads,
+            gpus=given.gpus_per_run,
+            workers=options.workers,
+            data=[path for path in read if path],
+        )
+    return Local(options.out, options.workers)
+
+
+def _launch(engine: Engine, jobs: Sequence[Job], signals: Sequence[int]) -> dict[str, Outcome]:
     """Run jobs and show their progress."""
-    workers = choose_workers(options.workers, gpus, jobs)
-    progress = make_progress(jobs, workers)
+    if not jobs:
+        return {}
+    progress = make_progress(jobs, engine.at_once(jobs))
     try:
-        return launch(jobs, workers, gpus, progress, signals)
+        return engine.launch(jobs, progress, signals)
     finally:
         progress.close()
 

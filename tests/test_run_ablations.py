@@ -495,6 +495,8 @@ def test_a_cell_that_diverges_fails_alone(tmp_path):
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU may have TF32"),
         ),
         (["--suite", "none.yaml"], "no such file"),
+        (["--suite", "losses", "--engine", "slurm"], "--engine slurm needs --time"),
+        (["--suite", "losses", "--partition", "gpu"], "--partition: is for --engine slurm"),
         (["--suite", "losses", "--report-only"], "nothing was run yet"),
         (["--report-only"], "nothing was run yet"),
         (["--suite", "losses", "--profile", "smoke", "--out", "/proc/nowhere"], "--out /proc"),

@@ -101,10 +101,10 @@ def read_records(path: Path) -> list[Record]:
     for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else ():
         with contextlib.suppress(ValueError):
             records.append(parse_json(line))
-    return [record for record in records if _is_record(record)]
+    return [record for record in records if is_record(record)]
 
 
-def _is_record(record: Any) -> bool:
+def is_record(record: Any) -> bool:
     """Whether a line names an event, and the step if it needs one."""
     if not isinstance(record, dict) or not isinstance(record.get("event"), str):
         return False

@@ -39,10 +39,20 @@ class Outcome:
 
     word: str
     reason: str = ""
+    killed: bool = False
+    """Whether the worker, or its machine, died; begun again, the job may well be done."""
+
+
+GPU_DEVICES = ("nvidia*", "nvhost*", "nvgpu*", "nvmap", "dxg", "kfd")
+"""Names in /dev of NVIDIA's GPUs (also embedded ones), of WSL's and of AMD's."""
 
 
 def gpu_count() -> int:
-    """Number of GPUs that torch can use."""
+    """Number of GPUs that torch can use; torch, whose import takes a second, is not asked where
+    the kernel has none."""
+    devices = Path("/dev")
+    if sys.platform == "linux" and not any(any(devices.glob(name)) for name in GPU_DEVICES):
+        return 0
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -101,7 +111,7 @@ def launch(
     """Slots whose job got no memory beside the others on its GPU."""
     most, asked = workers, False
     while waiting or running:
-        while len(running) < workers and not signals and (job := _next(waiting, watch)):
+        while len(running) < workers and not signals and (job := next_job(waiting, watch)):
             slot = min(set(range(workers)) - set(running))
             try:
                 running[slot] = (job, _start(job, slot, gpus, events))
@@ -164,7 +174,7 @@ def _too_many(workers: int) -> str:
     )
 
 
-def _next(waiting: list[tuple[float, Job]], watch: Watch) -> Job | None:
+def next_job(waiting: list[tuple[float, Job]], watch: Watch) -> Job | None:
     """Take the next job that is due; postpone those that another process owns."""
     for item in list(waiting):
         due, job = item
@@ -205,13 +215,19 @@ def _outcome(status: int, reported: Outcome | None) -> Outcome:
         return reported
     if status >= 0:
         return Outcome("failed", f"the worker ended with exit status {status}")
-    return Outcome("failed", f"the worker was killed by signal {-status}{HINTS.get(-status, '')}")
+    reason = f"the worker was killed by signal {-status}{HINTS.get(-status, '')}"
+    return Outcome("failed", reason, killed=status == -signal.SIGKILL)
 
 
 def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> subprocess.Popen:
+    """Start the worker of a slot, on the slot's GPU if there are any."""
+    process = start_worker(replace(job, device=f"cuda:{slot % gpus}") if gpus else job)
+    threading.Thread(target=_listen, args=(slot, process, events), daemon=True).start()
+    return process
+
+
+def start_worker(job: Job) -> subprocess.Popen:
     """Start a worker in its own session, so that Ctrl-C reaches only the launcher."""
-    if gpus:
-        job = replace(job, device=f"cuda:{slot % gpus}")
     make_folder(job.directory)
     with open(job.directory / "log.txt", "ab") as log:
         process = subprocess.Popen(
@@ -226,8 +242,50 @@ def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> subprocess.Po
     assert process.stdin is not None
     process.stdin.write(job.to_json() + "\n")
     process.stdin.flush()
-    threading.Thread(target=_listen, args=(slot, process, events), daemon=True).start()
     return process
+
+
+class WorkerProcess:
+    """The worker of one job on this machine, for a program that a cluster has started there."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._process = start_worker(job)
+        self._events: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
+        listener = threading.Thread(target=_listen, args=(0, self._process, self._events))
+        listener.daemon = True
+        listener.start()
+
+    def stop(self, *, wait: bool = False) -> None:
+        """Ask it to write a checkpoint and end; `wait` a minute for that."""
+        self._process.terminate()
+        if wait:  # with a limit, because a handler of a signal may interrupt `wait` itself
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(60)
+
+    def wait(self) -> Outcome | None:
+        """How the job ended; None if another process owns its run directory.
+
+        Handlers of signals run while this waits. A death that the worker could not record itself
+        is recorded, unless it was killed: then the caller may begin the job again.
+        """
+        reported = None
+        while True:
+            try:
+                _, event = self._events.get(timeout=0.5)
+            except queue.Empty:  # an interrupt that is no signal is noticed here
+                continue
+            if event is None:
+                break
+            if event["event"] == "failed":
+                reported = Outcome("failed", event["error"])
+        status = self._process.wait()
+        if status == LOST:
+            return None
+        ended = _outcome(status, reported)
+        if ended.word == "failed" and reported is None and not ended.killed:
+            record_death(self.job, ended.reason)
+        return ended
 
 
 def worker_environment(threads: int) -> dict[str, str]:

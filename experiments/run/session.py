@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import os
 import platform
 import time
@@ -16,14 +15,13 @@ import torch
 
 from experiments.run.jobs import Job
 from experiments.run.journal import Journal, Record, last
+from experiments.run.node import versions
 from experiments.run.signals import Stop
 from pix2pix.common.errors import UserError
 from pix2pix.common.locks import owning
 from pix2pix.config import CellConfig
 from pix2pix.data.cache import PairedData, prepare
 from pix2pix.data.registry import DatasetEntry, find_entry, load_registry
-
-PACKAGES = ("torch", "torchvision", "numpy", "pillow", "torchmetrics", "lpips", "scikit-image")
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -124,17 +122,6 @@ def sessions(records: list[Record]) -> list[list[Record]]:
             parts.append([])
         parts[-1].append(record)
     return parts
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a result depends on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def device_name(device: str) -> str:
