@@ -355,9 +355,11 @@ def _measure_in(
     pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=initial)
     try:
         # Processes start here, and leave Ctrl-C to this one. They would first run a user's script
-        # again, from its top, if they knew it.
+        # again, from its top, if they knew it; only a distance of the script's own needs that.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+        script = sys.modules["__main__"]
+        if b"__main__" not in initial[0]:
+            sys.modules["__main__"] = ModuleType("__main__")
         try:
             results = pool.map(_measure, images)
         finally:

@@ -287,10 +287,13 @@ def _outdated(planned: Iterable[Job], outcomes: dict[str, Outcome]) -> list[Job]
 def _priority(job: Job) -> tuple[float, ...]:
     """Sort key of jobs. References come first, because every cell's scores need them; then seed by
     seed, so that an interrupted study has all arms of some seeds; within a seed the longest job
-    first, so that no processor idles at the end."""
-    if not isinstance(job.config, CellConfig):
+    first, so that no processor idles at the end. Of two directions that one training serves, one
+    comes last, so that it need not wait for the other."""
+    config = job.config
+    if not isinstance(config, CellConfig):
         return (0.0,)
-    return (1.0, job.config.seed, -step_gflop(job.config))
+    second = config.both_ways and config.digest > config.turned.digest
+    return (1.0, config.seed, second, -step_gflop(config))
 
 
 def plan_jobs(study: Study, plan: Plan, fingerprint: str, commit: str = "unknown") -> list[Job]:

@@ -15,6 +15,14 @@ from pix2pix.common.errors import UserError
 from pix2pix.data.cache import LabelledPart
 
 
+def test_of_two_directions_that_one_training_serves_one_comes_last():
+    study = make_study(Options(("cycle", "cycle_back"), profile="smoke", out=Path("none")))
+    jobs = [job for plan in study.plans for job in plan_jobs(study, plan, "0" * 64)]
+    ordered = [job.config for job in sorted(jobs, key=_priority) if job.kind == "cell"]
+    first, last = ordered[:-5], ordered[-5:]
+    assert {config.turned.digest for config in last} < {config.digest for config in first}
+
+
 def test_long_cells_of_a_seed_come_first_and_seeds_in_priority():
     study = make_study(Options(("patch_size",), profile="smoke", seeds=(1, 2), out=Path("none")))
     jobs = plan_jobs(study, study.plans[0], "0" * 64)
