@@ -14,6 +14,7 @@ from eval.study.design import Study
 from eval.study.published import published_for
 from eval.study.results import fooled, table
 from pix2pix.common.errors import UserError
+from pix2pix.common.files import read_json
 from reports.analysis.formatting import bounds, interval_text, p_text, signed
 from reports.pages import latex
 from reports.pages.html import SUMMARY, WORDS, index_page, render
@@ -54,6 +55,7 @@ def write_study(folder: Path, out: Path) -> Path:
     links = [(part.anchor, part.title) for part in parts]
     page = render("study.html.j2", links, heading=study.title, question=QUESTION, parts=parts)
     place = out / "studies" / folder.resolve().name
+    _check_place(place, folder)
     files = {
         "index.html": page,
         "table.md": "\n".join([*markdown, ""]),
@@ -61,7 +63,7 @@ def write_study(folder: Path, out: Path) -> Path:
         "verdicts.tex": latex_verdicts(results) if results.comparisons else None,
         "verdicts.csv": verdict_frame(results) if results.comparisons else None,
         "results.csv": pd.DataFrame(rates, columns=["arm", "fooled"]),
-        SUMMARY: summary(study, results),
+        SUMMARY: summary(study, results, folder),
     }
     write_files(place, files)
     write_files(out, {"index.html": index_page(out)})
@@ -193,12 +195,23 @@ def verdict_frame(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def summary(study: Study, results: Results) -> str:
+def _check_place(place: Path, folder: Path) -> None:
+    """UserError if the report of another study, whose folder has the same name, lies there."""
+    try:
+        other = read_json(place / SUMMARY)["folder"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return
+    if other != str(folder.resolve()):
+        raise UserError(f"{place}: is the report of the study {other}; give another --out")
+
+
+def summary(study: Study, results: Results, folder: Path) -> str:
     """The study's entry for the index, as JSON."""
     words = Counter(one.word for one in results.comparisons)
     people = sum(len(one.rates) for one in results.arms)
     content = {
         "group": "studies with people",
+        "folder": str(folder.resolve()),
         "title": study.title,
         "question": QUESTION,
         "verdicts": [[word, words[word], 0] for word in WORDS if words[word]],

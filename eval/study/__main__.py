@@ -150,33 +150,13 @@ def _token(folder: Path) -> str:
 
 def _study(options: argparse.Namespace) -> Study:
     """The study of --out, made now if it is new."""
-    from eval.study.images import REAL, common_size, keep_pixels, match_arms, recorded_arms
+    from eval.study.images import REAL, common_size, keep_pixels, match_arms
 
-    asked = bool(options.arm or options.real or options.suite)
     if (options.out / SETTINGS).exists():
-        if asked:
-            raise UserError(
-                f"--out {options.out}: holds a study already; leave out --arm, --real and --suite"
-                " to go on with it, or name another folder"
-            )
-        return Study.read(options.out)
-    if options.suite:
-        if options.arm or options.real or not options.dataset:
-            raise UserError("--suite: needs --dataset, and replaces --arm and --real")
-        where = options.runs, options.suite, options.dataset, options.profile
-        real, arms = recorded_arms(*where)
-        only = options.only.split(",") if options.only else list(arms)
-        if unknown := [arm for arm in only if arm not in arms]:
-            raise UserError(f"--only {unknown[0]}: no such arm; there is {', '.join(arms)}")
-        arms = {arm: arms[arm] for arm in only}
-    else:
-        if not options.arm or not options.real:
-            raise UserError("a new study needs --arm NAME=DIR and --real DIR, or --suite")
-        if options.dataset or options.profile or options.only:
-            raise UserError("--dataset, --profile and --only: are for --suite")
-        real, arms = options.real, dict(options.arm)
-        if len(arms) < len(options.arm):
-            raise UserError("--arm: two arms have the same name")
+        study = Study.read(options.out)
+        _check_the_same(options, study)
+        return study
+    real, arms = _images(options)
     practice = PRACTICE if options.practice is None else options.practice
     trials = TRIALS if options.trials is None else options.trials
     names, listings, passed_over = match_arms(real, arms)
@@ -204,6 +184,50 @@ def _study(options: argparse.Namespace) -> Study:
     )
     study.write(options.out)
     return study
+
+
+def _check_the_same(options: argparse.Namespace, study: Study) -> None:
+    """UserError for an option that asks for another study than the one that --out holds."""
+    from eval.study.images import REAL
+
+    own = {name: Path(source) for name, source in study.sources.items()}
+    if options.arm or options.real or options.suite:
+        real, arms = _images(options)
+        if {REAL: real, **arms} != own:
+            raise UserError(
+                f"--out {options.out}: holds a study of other images already; name another folder"
+            )
+    for name in ("title", "practice", "trials", "size", "seed"):
+        given, has = getattr(options, name), getattr(study, name)
+        if given is not None and given != has:
+            raise UserError(
+                f"--{name}: the study in {options.out} has {has}; name another folder for another"
+            )
+
+
+def _images(options: argparse.Namespace) -> tuple[Path, dict[str, Path]]:
+    """The folders of the real images and of each arm's translations, as the options name them."""
+    from eval.study.images import recorded_arms
+
+    if options.suite:
+        if options.arm or options.real or not options.dataset:
+            raise UserError("--suite: needs --dataset, and replaces --arm and --real")
+        where = options.runs, options.suite, options.dataset, options.profile
+        real, arms = recorded_arms(*where)
+        only = options.only.split(",") if options.only else list(arms)
+        if unknown := [arm for arm in only if arm not in arms]:
+            raise UserError(f"--only {unknown[0]}: no such arm; there is {', '.join(arms)}")
+        return real, {arm: arms[arm] for arm in only}
+    if not options.arm or not options.real:
+        raise UserError("a new study needs --arm NAME=DIR and --real DIR, or --suite")
+    if options.dataset or options.profile or options.only:
+        raise UserError("--dataset, --profile and --only: are for --suite")
+    real, arms = options.real, dict(options.arm)
+    if len(arms) < len(options.arm):
+        raise UserError("--arm: two arms have the same name")
+    if not real.is_dir():
+        raise UserError(f"--real {real}: no such folder")
+    return real, arms
 
 
 def _consent(path: Path | None, practice: int, trials: int) -> str:

@@ -91,6 +91,8 @@ class Comparison:
     def advice(self) -> str:
         if self.decided:
             return ""
+        if self.difference.interval is None:
+            return "two participants per arm are the least that says anything"
         if self.needed is None:
             return f"more than {MOST_PARTICIPANTS} participants per arm would be needed"
         return f"about {self.needed} participants per arm would decide"

@@ -41,6 +41,19 @@ def test_every_file_of_the_report(simulated, tmp_path, capsys):
     assert json.loads((folder / "summary.json").read_text())["state"] == "36 participants, 3 arms"
 
 
+def test_the_report_of_another_study_of_that_name_stays(simulated, tmp_path, capsys):
+    assert main([f"--study={simulated}", f"--out={tmp_path}"]) == 0
+    assert main([f"--study={simulated}", f"--out={tmp_path}"]) == 0, "its own is written again"
+    other = tmp_path / "elsewhere" / "mine"
+    few = ["--rate=L1=1", "--rate=L2=2", "--participants=2", "--studies=1", f"--out={other}"]
+    assert study_command(["simulate", *few]) == 0
+    page = (tmp_path / "studies" / "mine" / "index.html").read_bytes()
+    capsys.readouterr()
+    assert main([f"--study={other}", f"--out={tmp_path}"]) == 2
+    assert f"is the report of the study {simulated}" in capsys.readouterr().err
+    assert (tmp_path / "studies" / "mine" / "index.html").read_bytes() == page
+
+
 @pytest.mark.parametrize("options", [["--study=nowhere"], ["--study=x", "--dataset=y"]])
 def test_mistakes_end_with_one_line(options, tmp_path, capsys):
     assert main([*options, f"--out={tmp_path}"]) == 2

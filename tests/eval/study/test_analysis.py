@@ -155,3 +155,8 @@ def test_published_numbers_are_those_of_the_paper():
     assert PUBLISHED["map→photo (Table 4)"] == {"L1": (0.8, 0.3), "L1+cGAN": (18.9, 2.5)}
     percents = [rate for rate, _ in PUBLISHED["colorization (Table 5)"].values()]
     assert percents == [16.3, 27.8, 22.5]
+
+
+def test_one_participant_per_arm_says_nothing_of_how_many_are_needed():
+    (one,) = compare({"A": [50.0], "B": [42.5]})
+    assert one.advice == "two participants per arm are the least that says anything"

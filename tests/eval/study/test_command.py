@@ -84,7 +84,7 @@ def test_images_of_different_sizes(tmp_path, images, capsys):
     [
         (["--trials", 6], "6 images are too few for 1 + 6 trials"),
         (["--arm", "L1=x"], "same name"),
-        (["--real", "nowhere"], "nowhere"),
+        (["--real", "nowhere"], "--real nowhere: no such folder"),
         (["--consent", "nowhere.txt"], "nowhere.txt"),
         (["--suite", "losses"], "--dataset"),
         (["--only", "L1"], "are for --suite"),
@@ -97,10 +97,12 @@ def test_mistakes_of_serve(tmp_path, images, capsys, change, message):
 
 def test_a_folder_that_holds_another_study(tmp_path, images, capsys):
     out = tmp_path / "s"
-    assert "--port" in refused(
-        capsys, *serve(out, images, "--host", "256.1.1.1")
-    )  # made, not served
-    assert "holds a study already" in refused(capsys, *serve(out, images))
+    assert "--host" in refused(capsys, *serve(out, images, "--host", "256.1.1.1"))  # made
+    with running(["eval.study", *map(str, serve(out, images))]):
+        pass  # the same command goes on
+    other = serve(out, images, "--arm", f"third={images / 'l1'}")
+    assert "study of other images" in refused(capsys, *other)
+    assert "--trials: the study in" in refused(capsys, "serve", "--out", out, "--trials", 77)
     np.save(out / "images" / "1.npy", np.zeros((6, 2, 2, 3), np.uint8))
     assert "start a new study" in refused(capsys, "serve", "--out", out)
 
