@@ -221,21 +221,30 @@ def train_cell(session: Session, config: CellConfig) -> None:
         generators = dict(zip(generators, reversed(generators.values()), strict=True))
     for name in sorted(generators, reverse=True):  # where generator.pt is, all are
         path = session.job.directory / f"{name}.pt"
-        keep_generator(session, config, generators[name], path)
+        keep_generator(session, config, generators[name], path, back=name == "generator_back")
 
 
 def keep_generator(
-    session: Session, config: CellConfig, generator: torch.nn.Module, path: Path
+    session: Session,
+    config: CellConfig,
+    generator: torch.nn.Module,
+    path: Path,
+    *,
+    back: bool = False,
 ) -> None:
-    """Write a generator, of this cell's direction or back, with where it is from."""
+    """Write a generator, of this cell's direction or `back`, with where it is from."""
     train_split = session.data.train
+    inputs, targets = train_split.inputs.shape[-1], train_split.targets.shape[-1]
     save_generator(
         path,
         generator,
         as_tested(config),
-        channels=(train_split.inputs.shape[-1], train_split.targets.shape[-1]),
+        channels=(targets, inputs) if back else (inputs, targets),
         size=config.size,
-        origin={name: getattr(config, name) for name in ("digest", "dataset", "direction", "seed")},
+        origin={
+            **{name: getattr(config, name) for name in ("digest", "dataset", "seed")},
+            "direction": (config.turned if back else config).direction,
+        },
     )
 
 

@@ -117,10 +117,7 @@ def batches_section(analysis: Analysis) -> Section | None:
         for arm in analysis.runs.arms:
             cells = [_beside(batched, analysis, arm, score) for score in analysis.scores]
             rows.append([arm if size == largest else f"{arm}, in batches of {size}", *cells])
-        for one, other in zip(analysis.verdicts, batched.verdicts, strict=True):
-            if verdict_text.word(one) != verdict_text.word(other):
-                claim = verdict_text.claim_words(one.claim)
-                lines.append(f"{claim}: {one.word} one at a time, {other.word} in batches")
+        lines += _other_words(analysis, batched, ("one at a time", "in batches"))
     sizes = " or ".join(map(str, analysis.by_test_batch))
     head = ["arm", *(title(score) for score in analysis.scores)]
     return Section("In batches", BATCHES_RULE.format(sizes), head, rows, lines)
@@ -143,14 +140,18 @@ def full_size_section(analysis: Analysis) -> Section | None:
         [arm, *(_beside(full, analysis, arm, score) for score in measured)]
         for arm in analysis.runs.arms
     ]
-    lines = [
-        f"{verdict_text.claim_words(one.claim)}: {verdict_text.word(one)} at the size of the "
-        f"training, {verdict_text.word(other)} at the labels' own"
-        for one, other in zip(analysis.verdicts, full.verdicts, strict=True)
-        if verdict_text.word(one) != verdict_text.word(other)
-    ]
+    lines = _other_words(analysis, full, ("at the size of the training", "at the labels' own"))
     head = ["arm", *(title(score) for score in measured)]
     return Section("At the labels' own size", FULL_SIZE_RULE, head, rows, lines)
+
+
+def _other_words(usual: Analysis, other_way: Analysis, ways: tuple[str, str]) -> list[str]:
+    """The claims that get another word when they are scored in another way, a line each."""
+    return [
+        f"{verdict_text.claim_words(one.claim)}: {one.word} {ways[0]}, {other.word} {ways[1]}"
+        for one, other in zip(usual.verdicts, other_way.verdicts, strict=True)
+        if verdict_text.word(one) != verdict_text.word(other)
+    ]
 
 
 def _beside(other_way: Analysis, usual: Analysis, arm: str, score: str) -> str:

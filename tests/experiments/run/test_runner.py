@@ -338,5 +338,7 @@ def test_one_training_serves_both_directions_whichever_comes_first(data, tmp_pat
         False,
     ]
     assert not torch.equal(there.weights(), back.weights())
+    _, content = load_generator(there.cell.directory / "generator_back.pt")
+    assert content["origin"]["direction"] == other, "what translate is told"
     assert torch.equal(alone.weights(), back.weights())
     assert alone.translations() == back.translations() and alone.values() == back.values()
