@@ -72,11 +72,14 @@ def advice(plans: Sequence[Plan]) -> list[str]:
 
 
 def without_arms(plan: Plan) -> str:
-    """A note if the data set has no images for some arms; else empty."""
+    """A note if the data set has no images, or no pairs, for some arms; else empty."""
     if not plan.left_out:
         return ""
     arms = ", ".join(plan.left_out)
-    return f"suite {plan.suite.name}: left out, as {plan.entry.name} has no images for them: {arms}"
+    lacks = "pairs" if plan.entry.unpaired else "images"
+    return (
+        f"suite {plan.suite.name}: left out, as {plan.entry.name} has no {lacks} for them: {arms}"
+    )
 
 
 def unjudged(plan: Plan) -> str:

@@ -72,7 +72,7 @@ class Plan:
     arms: tuple[str, ...]
     overrides: Dotted
     left_out: tuple[str, ...] = ()
-    """Arms whose direction the data set lacks."""
+    """Arms whose direction, or whose pairs, the data set lacks."""
     place: str = ""
     """Names the folder of data that have no name of their own."""
 
@@ -243,7 +243,7 @@ def make_plan(
                 f"--arms {arm}: suite {suite.name} has no such arm"
                 f"{closest(arm, list(suite.arms))}; allowed: {', '.join(suite.arms)}"
             )
-    suite, left_out = _possible(suite, entry, arms, direction)
+    suite, left_out = _possible(suite, entry, arms, direction, checked)
     own = [settings.get(DIRECTION) for settings in suite.arms.values()]
     first = own[0] if all(own) else None
     chosen = "->".join(entry.roles(direction or suite.direction or first))
@@ -264,21 +264,36 @@ def make_plan(
 
 
 def _possible(
-    suite: Suite, entry: DatasetEntry, arms: tuple[str, ...] | None, direction: str | None
+    suite: Suite,
+    entry: DatasetEntry,
+    arms: tuple[str, ...] | None,
+    direction: str | None,
+    overrides: Dotted,
 ) -> tuple[Suite, tuple[str, ...]]:
-    """A suite without the arms whose own direction the data set lacks and without their claims,
-    and these arms.
+    """A suite without the arms whose own direction the data set lacks, or that need pairs of it
+    where it has none, and without their claims; and these arms.
 
     UserError if none is left, or if an arm that was asked for is among them.
     """
     missing: dict[str, UserError] = {}
     for arm, settings in suite.arms.items():
+        own = settings.get(DIRECTION) or direction or suite.direction
         try:
-            entry.roles(settings.get(DIRECTION) or direction or suite.direction)
+            entry.roles(own)
         except UserError as error:
             if DIRECTION not in settings or arm in (arms or ()):
                 raise
             missing[arm] = error
+            continue
+        method = merge((suite.base, overrides, settings)).get("method", "pix2pix")
+        if method == "pix2pix" and not entry.paired(own):
+            missing[arm] = UserError(
+                f"suite {suite.name}, arm {arm}: {method} needs pairs, and the images of"
+                f" {entry.name} do not belong together; take --suite cycle, or a direction such as"
+                f" grey->{list(entry.sides)[-1]}"
+            )
+            if arm in (arms or ()):
+                raise missing[arm]
     if not missing:
         return suite, ()
     if len(missing) == len(suite.arms):

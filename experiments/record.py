@@ -106,6 +106,8 @@ class SuiteRecord(_Frozen):
     """Height and width in pixels."""
     pairs: dict[str, int] = {}
     """{split: pairs}; empty where they were not counted."""
+    unpaired: bool = False
+    """Whether inputs and targets do not belong together; `pairs` counts the longer side."""
     ignored: dict[str, Share] = {}
     """{split: share of the label pixels that are of no class}; empty without labels."""
     absent: dict[str, tuple[str, ...]] = {}
@@ -241,6 +243,7 @@ def _record(
         fingerprint=fingerprint,
         size=plan.size,
         pairs=pairs,
+        unpaired=not plan.entry.paired(plan.direction),
         ignored={split: part.ignored for split, part in labelled.items()},
         absent={split: part.absent for split, part in labelled.items() if part.absent},
         steps=steps,
@@ -266,14 +269,15 @@ def _record(
 
 def _scores(plan: Plan) -> tuple[str, ...]:
     """The suite's families of scores, and `hole`, which no suite of other tasks asks for; of
-    several tasks those alone that one of them has."""
+    several tasks, and of unpaired images, those alone that can be measured."""
     measured = {s for one in plan.directions for s in needed_scores(plan.entry, one)}
-    asked = [
+    asked: list[str] = [
         family
         for family in plan.suite.scores
-        if len(plan.directions) == 1 or family in measured | {"diversity"}
+        if family in measured | {"diversity"}
+        or (len(plan.directions) == 1 and plan.entry.paired(plan.direction))
     ]
-    return tuple(dict.fromkeys([*asked, *sorted({"hole"} & measured)]))
+    return tuple(dict.fromkeys([*(asked or sorted(measured)), *sorted({"hole"} & measured)]))
 
 
 def _own_reference(plan: Plan, fingerprint: str, arm: str) -> str:

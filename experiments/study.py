@@ -344,7 +344,7 @@ def prepare_data(study: Study) -> tuple[str, dict[str, int], dict[str, LabelledP
             )
     if study.entry.clip:
         clip_numbers(data.test.names, study.entry.clip)
-    pairs = {split: len(getattr(data, split).names) for split in ("train", "val", "test")}
+    pairs = {split: len(getattr(data, split)) for split in ("train", "val", "test")}
     counts = ", ".join(f"{count} {split}" for split, count in pairs.items())
     say(f"data set {study.entry.name}: {counts}; fingerprint {data.fingerprint[:12]}")
     if study.entry.derived_role(study.direction) in COLOURS:

@@ -189,6 +189,8 @@ def needs_scorer(plan: Plan, direction: str | None = None) -> bool:
 
 def needed_scores(entry: DatasetEntry, direction: str) -> list[str]:
     """The families that can be measured for a data set and direction."""
+    if not entry.paired(direction):
+        return ["color"]
     families = ["lpips", "color", "pixel"]
     families += ["hole"] * (entry.derived_role(direction) in HOLES)
     side = label_side(entry, direction) if entry.classes else None

@@ -150,7 +150,7 @@ def kept_generator(session: Session, config: CellConfig, weights: Path) -> torch
         ending = "foreign" if isinstance(error, ForeignCheckpoint) else "damaged"
         session.record_set_aside(set_aside(weights, ending), error)
         return None
-    session.record("start", step=config.training.total_steps(len(session.data.train.names)))
+    session.record("start", step=config.training.total_steps(len(session.data.train)))
     return generator
 
 
@@ -180,7 +180,7 @@ def taken_from_twin(session: Session, config: CellConfig, weights: Path) -> bool
     if content["origin"].get("digest") != other:
         return False
     keep_generator(session, config, generator, weights)
-    session.record("start", step=config.training.total_steps(len(session.data.train.names)))
+    session.record("start", step=config.training.total_steps(len(session.data.train)))
     session.record_data()
     return True
 
@@ -188,7 +188,7 @@ def taken_from_twin(session: Session, config: CellConfig, weights: Path) -> bool
 def train_cell(session: Session, config: CellConfig) -> None:
     """Train to the last step and keep the generators."""
     train_split, val = session.data.train, session.data.val
-    total = config.training.total_steps(len(train_split.names))
+    total = config.training.total_steps(len(train_split))
     train_sides = (train_split.inputs, train_split.targets)
     val_sides = (val.inputs, val.targets)
     first_input, _ = session.entry.roles(None)

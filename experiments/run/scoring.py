@@ -77,6 +77,10 @@ def score(
             why = f"the direction {session.job.config.direction} has no labels as {needed}"
             why = why if side or session.entry.classes else "the data set has no labels"
             sheet.not_measured.update(dict.fromkeys(of_family(family), why))
+    if session.job.kind == "cell" and not session.entry.paired(session.job.config.direction):
+        why = f"the images of {session.entry.name} do not belong together"
+        for family in ("lpips", "pixel"):
+            sheet.not_measured.update(dict.fromkeys(of_family(family), why))
     if session.job.kind == "cell" and "hole" not in families:
         sheet.not_measured["hole"] = f"the direction {session.job.config.direction} has no holes"
     return sheet

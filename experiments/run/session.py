@@ -84,7 +84,7 @@ class Session:
         self.record("set aside", file=path.name, error=why)
 
     def record_data(self) -> None:
-        splits = {s: len(getattr(self.data, s).names) for s in ("train", "val", "test")}
+        splits = {s: len(getattr(self.data, s)) for s in ("train", "val", "test")}
         self.record("data", fingerprint=self.data.fingerprint, **splits)
 
     def record_done(self) -> None:

@@ -64,12 +64,14 @@ class Split:
     labels: np.ndarray | None
     """(N, H, W) uint8 class positions, 255 ignored; None if the set has no classes."""
     names: tuple[str, ...]
-    """Unique in the split, safe as file names."""
+    """Of the inputs; unique in the split, safe as file names. Training images that do not belong
+    together may have another number of targets."""
     shown: tuple[tuple[int, int], ...]
     """(h, w) of the top left part of each image that is no padding."""
 
     def __len__(self) -> int:
-        return len(self.names)
+        """Images of the longer side, which are those of an epoch."""
+        return max(len(self.inputs), len(self.targets))
 
 
 @dataclass(frozen=True)
@@ -110,17 +112,18 @@ def prepare(
         return np.load(place / file_name(split, role), mmap_mode="r")
 
     pictures = {split: load(split, targets) for split in SPLITS}
+    names = {split: source.names(split, targets if derived else inputs) for split in SPLITS}
     if derived is None:
         pairs = {split: (load(split, inputs), pictures[split]) for split in SPLITS}
     else:
-        pairs = derived_pairs(derived, pictures, meta.names, meta.fingerprint, place, targets)
+        pairs = derived_pairs(derived, pictures, names, meta.fingerprint, place, targets)
     splits = {
         split: Split(
             *pairs[split],
             pictures=pictures[split],
             labels=load(split, None) if entry.classes else None,
-            names=meta.names[split],
-            shown=(meta.shown or {}).get(split) or (meta.size,) * len(meta.names[split]),
+            names=names[split],
+            shown=(meta.shown or {}).get(split) or (meta.size,) * len(names[split]),
         )
         for split in SPLITS
     }
@@ -215,6 +218,13 @@ def check_source(entry: DatasetEntry, data_root: Path, direction: str | None = N
     files = {path for found in pairs.values() for pair in found for _, path in pair.files}
     others = passed_over(entry.location(data_root), files)
     notes = [f"taken: {taken}"] * bool(taken) + [f"passed over: {others}"] * bool(others)
+    if entry.unpaired:
+        counts = (
+            " and ".join(str(sum(r in dict(p.files) for p in pairs[s])) for r in entry.sides)
+            for s in SPLITS
+        )
+        text = ", ".join(f"{s} {count}" for s, count in zip(SPLITS, counts, strict=True))
+        notes.append(f"images of {' and '.join(entry.sides)}, which do not belong together: {text}")
     notes += ["val and test are the same images"] * (pairs["val"] == pairs["test"])
     read_as: Counter[tuple[str, str]] = Counter()
     in_order = (pair for split in ("test", "val", "train") for pair in pairs[split])
@@ -261,10 +271,11 @@ class Source:
     changed: str | None
     """Digest of when the files changed: other pixels may have the same size and time."""
 
-    def names(self, split: str) -> tuple[str, ...]:
-        """The names of a split's pairs, in order."""
+    def names(self, split: str, role: str | None = None) -> tuple[str, ...]:
+        """The names of a split's pairs in order, or those of one side's images."""
         if self.pairs is not None:
-            return tuple(pair.name for pair in self.pairs[split])
+            found = (p for p in self.pairs[split] if role is None or role in dict(p.files))
+            return tuple(pair.name_of(role) if role else pair.name for pair in found)
         return tuple(f"{index:04d}" for index in range(procedural.COUNTS[split]))
 
     def decoded(self, split: str) -> Iterator[DecodedPair]:
@@ -299,6 +310,7 @@ def find_source(
     fields = {"layout", "sides", "colours", "ignore", "splits"}
     # What was added later stays out of the key where it is not used.
     fields |= {"fit"} if entry.fit != "resize" else set()
+    fields |= {"unpaired"} if entry.unpaired else set()
     defined = entry.model_dump_json(include=fields)
     where = "" if pairs is None else os.path.abspath(entry.location(data_root))
     text = json.dumps([FORMAT, made_from, defined, list(size), where])
@@ -396,7 +408,8 @@ def _write_split(
     with ExitStack() as stack:
         files, sums, shown = {}, {}, []
         for role in roles:
-            shape = (len(source.names(split)), *source.size, *(() if role is None else (3,)))
+            count = len(source.names(split, role))
+            shape = (count, *source.size, *(() if role is None else (3,)))
             files[role] = stack.enter_context(open(place / file_name(split, role), "wb"))
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(files[role], header)
@@ -404,6 +417,8 @@ def _write_split(
         for pair in source.decoded(split):
             shown.append(pair.shown)
             for role in roles:
+                if role and role not in pair.images:  # beyond the shorter unpaired side
+                    continue
                 array = pair.labels if role is None else pair.images[role]
                 assert (
                     array is not None and array.dtype == np.uint8 and array.shape[:2] == source.size

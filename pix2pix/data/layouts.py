@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pix2pix.common.errors import UserError, printable
 from pix2pix.data.registry import SPLITS, DatasetEntry
@@ -39,7 +40,14 @@ class SourcePair:
 
     name: str
     files: tuple[tuple[str, str], ...]
-    """(role, path), in the order of the entry's sides."""
+    """(role, path), in the order of the entry's sides. Unpaired images of the training split stand
+    beside each other as far as both sides reach; then come those of the longer side alone."""
+    own_names: tuple[tuple[str, str], ...] = ()
+    """(role, name) of unpaired images."""
+
+    def name_of(self, role: str) -> str:
+        """The name of one side's image; that of the pair where it is one."""
+        return dict(self.own_names).get(role, self.name)
 
 
 Pairs = dict[str, tuple[SourcePair, ...]]
@@ -60,17 +68,19 @@ def find_pairs(entry: DatasetEntry, data_root: Path) -> Pairs:
         found = {split: _trees(entry, root, folder) for split, folder in splits.items()}
     elif all("{split}" in (side.folder or "") for side in entry.sides.values()):
         found = {
-            split: _folders(entry, _side_folders(entry, root, folder), folder)
+            split: _folders(entry, _side_folders(entry, root, folder), split, folder)
             for split, folder in splits.items()
         }
     else:
         found = _unsplit(entry, root)
     for split, pairs in found.items():
-        if not pairs:
+        lacking = [r for r in entry.sides if r not in {role for p in pairs for role, _ in p.files}]
+        if lacking:
             endings = [side.ending for side in entry.sides.values() if side.ending] or SUFFIXES
+            of_side = f" of {lacking[0]}" * (len(lacking) < len(entry.sides))
             raise UserError(
-                f"{entry.name}: the split {split} is empty: no {' or '.join(endings)} files in its"
-                f" folder below {root}"
+                f"{entry.name}: the split {split}{of_side} is empty: no {' or '.join(endings)}"
+                f" files in its folder below {root}"
             )
     return found
 
@@ -176,10 +186,16 @@ def _halves(entry: DatasetEntry, folder: Path) -> tuple[SourcePair, ...]:
 
 
 def _folders(
-    entry: DatasetEntry, folders: Mapping[str, Path], split: str
+    entry: DatasetEntry, folders: Mapping[str, Path], split: str, called: str
 ) -> tuple[SourcePair, ...]:
-    """Pairs of one split from {role: folder}. Of one folder for two sides, the longest ending of a
-    file's name tells the side."""
+    """Pairs of one split from {role: folder}; `called`: the split's name on the disk."""
+    sides = _images_by_side(entry, folders)
+    return _beside(sides, split) if entry.unpaired else _match(entry, called, sides)
+
+
+def _images_by_side(entry: DatasetEntry, folders: Mapping[str, Path]) -> dict[str, dict[str, str]]:
+    """Paths by role and name. Of one folder for two sides, the longest ending of a file's name
+    tells the side."""
     sides = {}
     for role, side in entry.sides.items():
         ending = side.ending or ""
@@ -189,7 +205,7 @@ def _folders(
             if other.ending and folders[name] == folders[role] and len(other.ending) > len(ending)
         )
         sides[role] = images_in(folders[role], ending, longer)
-    return _match(entry, split, sides)
+    return sides
 
 
 def _side_folders(entry: DatasetEntry, root: Path, split: str) -> dict[str, Path]:
@@ -227,21 +243,48 @@ def _unsplit(entry: DatasetEntry, root: Path) -> Pairs:
         found: Pairs = {}
         for split in present:
             below = {role: folders[role] / names.get(split, split) for role, names in own.items()}
-            found[split] = _folders(entry, below, split)
+            found[split] = _folders(entry, below, split, split)
         val, test = found.get("val", ()), found.get("test", ())
         return {"train": found["train"], "val": val or test, "test": test or val}
-    pairs = _folders(entry, folders, "")
+    if entry.unpaired:
+        sides = _images_by_side(entry, folders)
+        parts = {role: _divided(sorted(images)) for role, images in sides.items()}
+        return {
+            split: _beside({r: {n: sides[r][n] for n in parts[r][split]} for r in sides}, split)
+            for split in SPLITS
+        }
+    pairs = _folders(entry, folders, "", "")
     if len(pairs) < 3:
         raise UserError(
             f"{entry.name}: {' and '.join(map(str, folders.values()))} hold {len(pairs)} pairs; "
             "at least 3 are needed, one each for train, val and test"
         )
-    val_from = 5 if len(pairs) > 5 else 1
+    return {split: tuple(found) for split, found in _divided(pairs).items()}
+
+
+def _divided(images: Sequence[Any]) -> dict[str, Sequence[Any]]:
+    """The fixed division: every tenth is test, every tenth from the sixth on val."""
+    val_from = 5 if len(images) > 5 else 1
     return {
-        "train": tuple(pair for i, pair in enumerate(pairs) if i % 10 not in (0, val_from)),
-        "val": pairs[val_from::10],
-        "test": pairs[::10],
+        "train": [one for i, one in enumerate(images) if i % 10 not in (0, val_from)],
+        "val": images[val_from::10],
+        "test": images[::10],
     }
+
+
+def _beside(sides: dict[str, dict[str, str]], split: str) -> tuple[SourcePair, ...]:
+    """Unpaired images, by name on each side. Val and test take as many of the longer side as the
+    shorter has, evenly from its names in order; training takes all."""
+    names = {role: sorted(images) for role, images in sides.items()}
+    if split != "train" and all(names.values()):  # else `find_pairs` names the empty side
+        count = min(map(len, names.values()))
+        names = {r: [ns[i * len(ns) // count] for i in range(count)] for r, ns in names.items()}
+    rows = []
+    for place in range(max(map(len, names.values()))):
+        own = tuple((role, ns[place]) for role, ns in names.items() if place < len(ns))
+        files = tuple((role, sides[role][name]) for role, name in own)
+        rows.append(SourcePair(" | ".join(name for _, name in own), files, own))
+    return tuple(rows)
 
 
 def _match(
@@ -259,7 +302,10 @@ def _match(
             problems.append(f"{len(unmatched)} of {role} without {others}: {names}")
     if problems:
         where = f"{entry.name}: {split}" if split else entry.name
-        raise UserError(f"{where}: names do not match: {'; '.join(problems)}")
+        hint = ""
+        if not everywhere and entry.recognise:
+            hint = "; if they do not belong together: --dataset unpaired (docs/cyclegan.md)"
+        raise UserError(f"{where}: names do not match: {'; '.join(problems)}{hint}")
     return tuple(
         SourcePair(name, tuple((role, images[name]) for role, images in sides.items()))
         for name in sorted(everywhere)

@@ -21,7 +21,7 @@ class DecodedPair:
     """The arrays of one pair at the size of the training."""
 
     images: dict[str, np.ndarray]
-    """(H, W, 3) uint8 by role; labels as painted."""
+    """(H, W, 3) uint8 by role, of the sides that the pair has; labels as painted."""
     labels: np.ndarray | None
     """(H, W) uint8 class positions, 255 ignored."""
     shown: tuple[int, int]
@@ -148,7 +148,7 @@ def _files(entry: DatasetEntry, pair: SourcePair) -> dict[str, list[Side]]:
 
 
 def _check_sizes(entry: DatasetEntry, sizes: dict[str, tuple[int, int]]) -> None:
-    if len(set(sizes.values())) > 1:
+    if len(set(sizes.values())) > 1 and not entry.unpaired:
         shown = ", ".join(f"{path} is {w}×{h}" for path, (w, h) in sizes.items())
         raise UserError(f"{entry.name}: the sides of a pair must have one size: {shown}")
 

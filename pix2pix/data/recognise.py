@@ -7,6 +7,8 @@
 - one folder with `NAME.png` and `NAME_B.png`, or another ending: raw CamVid;
 - for a direction such as `grey->photo`: photos, perhaps with `train val test` above them.
 
+Of unpaired images, the first three.
+
 Names of folders are compared in any case.
 """
 
@@ -43,12 +45,11 @@ def located(
     names = sorted(item.name for item in folder_entries(root) if item.is_dir())
     if entry.takes_photos(direction):
         return _photos(entry, root, names), f"every image below {root} as a photo"
-    options = [
-        found
-        for find in (_two_folders, _split_and_side, _side_in_split, _halves)
-        if (found := find(root, names))
-    ]
-    options = options or list(filter(None, [_two_endings(root)]))
+    readers = [_two_folders, _split_and_side, _side_in_split]
+    readers += [] if entry.unpaired else [_halves]
+    options = [found for find in readers if (found := find(root, names))]
+    if not options and not entry.unpaired:
+        options = list(filter(None, [_two_endings(root)]))
     if len(options) == 1:
         fields, text = options[0]
         if not fields:
@@ -86,8 +87,9 @@ def _photos(entry: DatasetEntry, root: Path, names: list[str]) -> DatasetEntry:
             "--direction grey->B"
         )
     written = entry.model_dump(by_alias=True)
-    photos = {"sides": {"photo": {"folder": "."}}, "direction": "", "recognise": False}
-    return DatasetEntry.model_validate(written | photos)
+    photos = {"sides": {"photo": {"folder": "."}}, "direction": ""}
+    no_pairs = {"recognise": False, "unpaired": False}
+    return DatasetEntry.model_validate(written | photos | no_pairs)
 
 
 def _two_folders(root: Path, names: list[str]) -> Found | None:

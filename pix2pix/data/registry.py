@@ -133,6 +133,10 @@ class DatasetEntry(_Fields):
     fit: Literal["resize", "pad"] = "resize"
     """How images get the size of the training. pad: mirrored at the bottom and right, and cut off
     again before anything is scored."""
+    unpaired: StrictBool = False
+    """Whether the images of the two sides do not belong together: each side has names and a number
+    of its own, only methods that need no pairs train on them, and scores that compare a
+    translation with its target are not measured."""
     recognise: StrictBool = False
     """Whether other known layouts are looked for where the folders of the sides are missing."""
     colours: dict[str, ClassColour] = Field(default={}, alias="classes", max_length=254)
@@ -197,6 +201,10 @@ class DatasetEntry(_Fields):
         role = self.roles(direction)[0]
         return None if role in self.sides else role
 
+    def paired(self, direction: str | None = None) -> bool:
+        """Whether every input of a direction has a target; a derived input always has."""
+        return not self.unpaired or self.derived_role(direction) is not None
+
     def takes_photos(self, direction: str | None) -> bool:
         """Whether a direction asks for plain photos, where the sides are found on the disk."""
         role, _, target = (direction or "").replace(" ", "").partition("->")
@@ -256,6 +264,10 @@ class DatasetEntry(_Fields):
         halves = sorted(side.half or "" for side in self.sides.values())
         if self.layout == "side-by-side" and halves != ["left", "right"]:
             raise ValueError("sides: side-by-side needs one side with half: left and one right")
+        if self.unpaired and (self.layout != "folders" or len(self.sides) != 2 or self.label_role):
+            raise ValueError("unpaired: is for two sides of photos in the layout folders")
+        if self.unpaired and self.fit == "pad":
+            raise ValueError("unpaired: its images are resized; fit: pad does not go with it")
         if self.recognise and (set(self.sides) != {"A", "B"} or self.label_role):
             raise ValueError("recognise: is for two sides of photos called A and B")
 

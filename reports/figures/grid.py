@@ -46,6 +46,8 @@ def read_grid(runs: SuiteRuns) -> PictureGrid | None:
         columns = [("input", truth, "inputs"), (GROUND_TRUTH, truth, "targets")]
         if runs.record.several_tasks:  # which have several inputs
             del columns[0]
+        if runs.record.unpaired:  # no target belongs to an input
+            del columns[-1]
     columns += [(arm, _lowest_seed(runs.of_arm(arm)), "translations") for arm in runs.arms]
     listed = [run.artifacts(kind) for _, run, kind in columns[1:] + columns[:1] if run]
     files = next((files[:MOST_ROWS] for files in listed if files), ())

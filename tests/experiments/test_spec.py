@@ -5,7 +5,7 @@ import pytest
 
 from experiments.checks import without_arms
 from experiments.plan import make_plan
-from experiments.run.jobs import DataSource, build_jobs
+from experiments.run.jobs import DataSource, build_jobs, needed_scores
 from experiments.spec import load_profiles, load_suite, parse_claim, suite_names
 from pix2pix.common.errors import UserError
 from pix2pix.data.registry import load_registry
@@ -295,6 +295,23 @@ def test_tasks_that_a_data_set_lacks_are_left_out_with_their_claims():
     assert without_arms(whole) == ""
     with pytest.raises(UserError, match="maps has no direction 'labels->photo'"):
         plan("tasks", dataset="maps", arms=("labels (L1)",))
+
+
+def test_arms_that_need_pairs_are_left_out_of_a_suite_on_unpaired_images():
+    cycle = plan("cycle", dataset="unpaired")
+    assert cycle.left_out == ("pix2pix",) and len(cycle.arms) == 5
+    assert all("pix2pix" not in claim for claim in cycle.suite.claims)
+    assert "left out, as unpaired has no pairs for them: pix2pix" in without_arms(cycle)
+    with pytest.raises(
+        UserError, match=r"suite losses, arm L1: pix2pix needs pairs, .*--suite cycle"
+    ):
+        plan("losses", dataset="unpaired")
+    with pytest.raises(UserError, match="arm pix2pix: pix2pix needs pairs"):
+        plan("cycle", dataset="unpaired", arms=("pix2pix",))
+    # What is derived from a photo belongs to it.
+    assert plan("losses", dataset="unpaired", direction="grey->B").left_out == ()
+    assert needed_scores(cycle.entry, "A->B") == ["color"]
+    assert "pixel" in needed_scores(cycle.entry, "grey->B")
 
 
 def test_cells_of_several_suites_are_trained_once():

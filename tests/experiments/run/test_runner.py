@@ -5,13 +5,15 @@ import json
 import threading
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from streets import DATASET, draw_streets
 
 from experiments.plan import make_plan
 from experiments.run.jobs import DataSource, build_jobs, state
-from experiments.run.journal import Journal, is_done, read_records, replay
+from experiments.run.journal import Journal, is_done, last, read_records, replay
 from experiments.run.runner import run
 from experiments.run.signals import Stop
 from experiments.spec import load_suite
@@ -342,3 +344,42 @@ def test_one_training_serves_both_directions_whichever_comes_first(data, tmp_pat
     assert content["origin"]["direction"] == other, "what translate is told"
     assert torch.equal(alone.weights(), back.weights())
     assert alone.translations() == back.translations() and alone.values() == back.values()
+
+
+def test_unpaired_images_are_trained_translated_and_scored_by_their_colours(tmp_path):
+    """Three inputs and two targets for training; two inputs and one target for the test."""
+    draw = np.random.default_rng(0)
+    for name in ("trainA/a", "trainA/b", "trainA/c", "trainB/x", "trainB/y"):
+        _picture(tmp_path / f"{name}.png", draw)
+    for name in ("testA/d", "testA/e", "testB/z"):
+        _picture(tmp_path / f"{name}.png", draw)
+    (tmp_path / "mine.yaml").write_text(BOTH_WAYS)
+    overrides = {"size": SIZE, "training.epochs": 2, "generator.width": 4}
+    plan = make_plan(
+        load_suite(str(tmp_path / "mine.yaml")),
+        load_registry()["unpaired"],
+        "smoke",
+        overrides=overrides,
+    )
+    cache, out = tmp_path / "cache", tmp_path / "out"
+    data = prepare(plan.entry, tmp_path, plan.size, plan.direction, cache)
+    assert (len(data.train), len(data.train.inputs), len(data.train.targets)) == (3, 3, 2)
+    source = DataSource("unpaired", None, str(tmp_path), str(cache))
+    _, cell = build_jobs(plan, data.fingerprint, source, out)
+    run(cell, lambda _: None, Stop())
+    assert [path.name for path in cell.directory.glob("translations/*")] == ["d.png"]
+    trained = last(read_records(cell.directory / "journal.jsonl"), "trained")
+    assert trained is not None and trained["step"] == 6
+    scores = json.loads((cell.directory / "scores.json").read_text())
+    assert {name.partition(".")[0] for name in scores["values"]} == {"color"}
+    why = "the images of unpaired do not belong together"
+    assert scores["not_measured"]["pixel.l1"] == scores["not_measured"]["lpips"] == why
+    back = make_plan(plan.suite, plan.entry, "smoke", overrides=overrides, direction="B->A")
+    _, cell = build_jobs(back, data.fingerprint, source, out)
+    run(cell, lambda _: None, Stop())
+    assert [path.name for path in cell.directory.glob("translations/*")] == ["z.png"]
+
+
+def _picture(path, draw):
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(draw.integers(0, 256, (SIZE + 3, SIZE, 3), np.uint8)).save(path)

@@ -268,6 +268,51 @@ def test_layouts_that_everybody_has_are_recognised(tmp_path, names, taken) -> No
             assert (a, b) == ("A", "B") and first != second
 
 
+def _unpaired(root: Path):
+    entry, _ = located(load_registry()["unpaired"], root)
+    return find_pairs(entry, root)
+
+
+def test_unpaired_sides_have_names_and_numbers_of_their_own(tmp_path) -> None:
+    _pictures(tmp_path, *(f"trainA/h{n}.png" for n in range(3)), "trainB/z0.png", "trainB/z1.png")
+    _pictures(tmp_path, "testA/h7.png", "testA/h8.png", *(f"testB/z{n}.png" for n in range(4)))
+    found = _unpaired(tmp_path)
+    by_side = [
+        [[pair.name_of(role) for pair in found[split] if role in dict(pair.files)] for role in "AB"]
+        for split in ("train", "test")
+    ]
+    # All for training; for the test as many as the shorter side has, evenly.
+    assert by_side == [[["h0", "h1", "h2"], ["z0", "z1"]], [["h7", "h8"], ["z0", "z2"]]]
+    assert [pair.name for pair in found["train"]] == ["h0 | z0", "h1 | z1", "h2"]
+    read = {path for pairs in found.values() for pair in pairs for _, path in pair.files}
+    assert passed_over(tmp_path, read) == "2 .png (testB/z1.png, testB/z3.png)"
+    with pytest.raises(UserError, match=r"names do not match: .*--dataset unpaired"):
+        entry, _ = _located(tmp_path)
+        find_pairs(entry, tmp_path)
+
+
+def test_unpaired_sides_without_splits_are_divided_each_by_itself(tmp_path) -> None:
+    _pictures(tmp_path, *(f"A/{n:02d}.png" for n in range(20)), *(f"B/z{n}.png" for n in range(7)))
+    found = _unpaired(tmp_path)
+    taken = {
+        split: ([p.name_of("A") for p in pairs], [dict(p.own_names).get("B") for p in pairs])
+        for split, pairs in found.items()
+    }
+    assert taken["test"] == (["00"], ["z0"]) and taken["val"] == (["05"], ["z5"])
+    assert taken["train"][1] == ["z1", "z2", "z3", "z4", "z6"] + 11 * [None]
+
+
+def test_unpaired_images_of_an_empty_side_or_in_halves_are_refused(tmp_path) -> None:
+    _pictures(tmp_path, "trainA/h0.png", "trainB/z0.png", "testA/h1.png")
+    (tmp_path / "testB").mkdir()
+    with pytest.raises(UserError, match=r"unpaired: the split val of B is empty: no \.png"):
+        _unpaired(tmp_path)
+    halves = tmp_path / "halves"
+    _pictures(halves, "train/1.png", "val/3.png", size=(16, 8))
+    with pytest.raises(UserError, match="none of the known layouts"):
+        _unpaired(halves)
+
+
 def test_a_recognised_layout_keeps_the_fields_of_its_sides(tmp_path) -> None:
     _pictures(tmp_path, "trainA/1.png", "trainB/1.png", "testA/2.png", "testB/2.png")
     folder = load_registry()["folder"].model_dump(by_alias=True)

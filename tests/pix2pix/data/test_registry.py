@@ -39,7 +39,7 @@ def test_the_shipped_sets() -> None:
     registry = load_registry()
     assert list(registry) == [
         *("procedural", "camvid", "cityscapes", "cityscapes_gtfine", "facades", "maps"),
-        *("edges2shoes", "edges2handbags", "night2day", "folder"),
+        *("edges2shoes", "edges2handbags", "night2day", "folder", "unpaired"),
     ]
     assert [len(registry[n].classes) for n in ("camvid", "cityscapes", "facades")] == [11, 19, 12]
     assert registry["cityscapes_gtfine"].classes[0].index == 7
