@@ -31,9 +31,11 @@ MOST_PARTICIPANTS = 2000
 """The most participants per arm that advice asks for."""
 RULES = (
     "participants who answered but did not finish are left out",
-    f"participants with more than {MOST_FAILED:.0%} of trials of failed timing are left out",
+    f"participants with more than {MOST_FAILED:.0%} of trials of failed timing, or whose pair was "
+    "sent more than once, are left out",
     "participants who gave the same side in every trial are left out",
-    f"trials that were not shown for {SHOWN_MS} ± {TOLERANCE_MS} ms are left out",
+    f"trials that were not shown for {SHOWN_MS} ± {TOLERANCE_MS} ms, or whose pair was sent more "
+    "than once, are left out",
 )
 """Stated before the answers are looked at; applied in this order."""
 
@@ -120,7 +122,7 @@ def exclude(study: Study, table: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple
     """The answers without practice that count, and what each rule left out."""
     answers = table[~table.practice].copy()
     failed = np.array([timing_failed(v if v == v else None) for v in answers.shown_ms], bool)
-    answers["failed"] = failed
+    answers["failed"] = failed | (answers.sent > 1)
     by = answers.groupby("participant")
     people = pd.DataFrame({
         "unfinished": by.size() < study.trials,

@@ -31,10 +31,15 @@ CREATE TABLE IF NOT EXISTS answers (
   participant INTEGER NOT NULL REFERENCES participants, trial INTEGER NOT NULL,
   real TEXT NOT NULL, fake TEXT NOT NULL, real_side TEXT NOT NULL, choice TEXT NOT NULL,
   shown_ms REAL, answer_ms REAL, time REAL NOT NULL, PRIMARY KEY (participant, trial));
+CREATE TABLE IF NOT EXISTS sent (
+  participant INTEGER NOT NULL REFERENCES participants, trial INTEGER NOT NULL,
+  times INTEGER NOT NULL, PRIMARY KEY (participant, trial));
 """
 QUERY = """\
 SELECT p.id, p.arm, a.participant, a.trial, a.real, a.fake, a.real_side, a.choice, a.shown_ms,
-  a.answer_ms, a.time FROM answers a JOIN participants p ON p.number = a.participant
+  a.answer_ms, COALESCE(s.times, 1) AS sent, a.time
+  FROM answers a JOIN participants p ON p.number = a.participant
+  LEFT JOIN sent s ON s.participant = a.participant AND s.trial = a.trial
   ORDER BY a.participant, a.trial"""
 Side = Literal["A", "B"]
 
@@ -58,8 +63,15 @@ class Answer(NamedTuple):
     answer_ms: float | None
 
 
+class Sent(NamedTuple):
+    """A pair that goes to a participant's browser."""
+
+    participant: int
+    trial: int
+
+
 class Recorded(NamedTuple):
-    """What is in the database after an answer came in."""
+    """What is in the database after an answer, or a pair that was sent, came in."""
 
     accepted: bool
     """False for a trial that is not the current one and has no answer yet."""
@@ -113,12 +125,23 @@ class Answers:
         row = self._database.execute(query, (identifier,)).fetchone()
         return Participant(*row) if row else None
 
-    def record(self, batch: Sequence[Answer]) -> list[Recorded]:
-        """Write answers in one commit. The first answer to a trial counts; trials come in order."""
+    def record(self, batch: Sequence[Answer | Sent]) -> list[Recorded]:
+        """Write answers, and which pairs were sent, in one commit. The first answer to a trial
+        counts; trials come in order."""
         with _Transaction(self._database):
-            return [self._record(answer) for answer in batch]
+            return [
+                self._answered(one) if isinstance(one, Answer) else self._sent(one) for one in batch
+            ]
 
-    def _record(self, answer: Answer) -> Recorded:
+    def _sent(self, pair: Sent) -> Recorded:
+        query = (
+            "INSERT INTO sent VALUES (?, ?, 1)"
+            " ON CONFLICT (participant, trial) DO UPDATE SET times = times + 1"
+        )
+        self._database.execute(query, pair)
+        return Recorded(True, pair.trial, False)
+
+    def _answered(self, answer: Answer) -> Recorded:
         run, number = self._database.execute, answer.participant
         query = "SELECT answered FROM participants WHERE number = ?"
         (answered,) = run(query, (number,)).fetchone()
@@ -152,7 +175,7 @@ class Answers:
 
     def table(self) -> pandas.DataFrame:
         """One row per answer: participant, code, arm, trial, practice, real, fake, real_side,
-        choice, fooled, shown_ms, answer_ms, time (Unix seconds)."""
+        choice, fooled, shown_ms, answer_ms, sent (how often the pair was), time (Unix seconds)."""
         import pandas as pd  # here, as the server starts sooner without it
 
         frame = pd.read_sql_query(QUERY, self._database)
@@ -161,7 +184,7 @@ class Answers:
         frame["practice"] = frame.trial < self.study.practice
         frame["fooled"] = frame.real_side == frame.choice
         columns = ["participant", "code", "arm", "trial", "practice", "real", "fake", "real_side"]
-        return frame[[*columns, "choice", "fooled", "shown_ms", "answer_ms", "time"]]
+        return frame[[*columns, "choice", "fooled", "shown_ms", "answer_ms", "sent", "time"]]
 
 
 def completion_code(identifier: str) -> str:

@@ -18,7 +18,15 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from eval.study.answers import Answer, Answers, Participant, Recorded, Side, completion_code
+from eval.study.answers import (
+    Answer,
+    Answers,
+    Participant,
+    Recorded,
+    Sent,
+    Side,
+    completion_code,
+)
 from eval.study.design import SHOWN_MS, Study
 from eval.study.images import Images
 from pix2pix.common import web
@@ -44,12 +52,12 @@ class Posted(BaseModel):
 
 
 class Waiting(NamedTuple):
-    answer: Answer
+    item: Answer | Sent
     recorded: asyncio.Future[Recorded]
 
 
 class GroupCommit:
-    """Writes all answers that wait in one commit, so that many participants share a disk flush."""
+    """Writes all that waits in one commit, so that many participants share a disk flush."""
 
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
@@ -60,9 +68,9 @@ class GroupCommit:
         async with self._lock:
             return await run_in_threadpool(self._answers.begin)
 
-    async def record(self, answer: Answer) -> Recorded:
-        """Returns when the answer is on the disk."""
-        mine = Waiting(answer, asyncio.get_running_loop().create_future())
+    async def record(self, item: Answer | Sent) -> Recorded:
+        """Returns when it is on the disk."""
+        mine = Waiting(item, asyncio.get_running_loop().create_future())
         self._waiting.append(mine)
         async with self._lock:
             if not mine.recorded.done():
@@ -72,7 +80,7 @@ class GroupCommit:
 
     async def _commit(self, batch: list[Waiting]) -> None:
         try:
-            found = await run_in_threadpool(self._answers.record, [one.answer for one in batch])
+            found = await run_in_threadpool(self._answers.record, [one.item for one in batch])
         except Exception as error:
             for one in batch:
                 one.recorded.set_exception(error)
@@ -135,12 +143,13 @@ class Server:
         return JSONResponse(self._state(participant, participant.answered))
 
     async def pair(self, request: Request) -> Response:
-        """The images of the current trial, and of no other one."""
+        """The images of the current trial, and of no other one; that they were sent is recorded."""
         participant = self._known(request)
         trial = request.path_params["trial"]
         if trial != participant.answered or trial >= self.study.total:
             raise HTTPException(409, "not the current trial")
         number, arm = participant.number, participant.arm
+        await self.writer.record(Sent(number, trial))
         async with self.encoding:
             content = await run_in_threadpool(self.images.pair, number, arm, self.study, trial)
         return Response(content, media_type="image/webp")

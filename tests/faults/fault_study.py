@@ -28,9 +28,15 @@ SUITE = """\
 title: What stops a study?
 arms:
   L1+cGAN: {discriminator.patch: 16}
-  GAN: {objective.gan: unconditional, objective.l1: 0, discriminator.patch: 16}
+  CycleGAN:
+    method: cyclegan
+    generator.architecture: resnet
+    generator.blocks: 1
+    objective.gan: unconditional
+    objective.l1: 0
+    discriminator.patch: 16
 scores: [fcn, color, pixel]
-claims: [L1+cGAN > GAN on pixel.ssim]
+claims: [L1+cGAN > CycleGAN on pixel.ssim]
 """
 
 

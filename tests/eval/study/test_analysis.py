@@ -3,7 +3,7 @@ import pytest
 
 from eval.statistics import holm, t_interval
 from eval.study.analysis import RULES, analyse, compare, exclude
-from eval.study.answers import Answer, Answers
+from eval.study.answers import Answer, Answers, Sent
 from eval.study.design import Study
 from eval.study.published import PUBLISHED, SPREAD, published_for
 from eval.study.results import as_json, table, text
@@ -18,8 +18,9 @@ def study(arms=tuple(PAPER), **changes):
     return Study(arms=arms, names=tuple(map(str, range(60))), **fields | changes)
 
 
-def answered(folder, sessions, **changes):
-    """A study of one arm; `sessions` is one list of (fooled, shown_ms) per participant."""
+def answered(folder, sessions, sent=(), **changes):
+    """A study of one arm; `sessions` is one list of (fooled, shown_ms) per participant; `sent`:
+    the (participant, trial) of each pair that was sent."""
     one = study(("A",), practice=1, trials=4, **changes)
     answers = Answers(folder, one)
     for session in sessions:
@@ -28,6 +29,7 @@ def answered(folder, sessions, **changes):
         for number, (fooled, shown) in enumerate([(False, 1000.0), *session]):
             choice = "A" if trials[number].real_is_a == fooled else "B"
             answers.record([Answer(person.number, number, choice, shown, 1.0)])
+    answers.record([Sent(*pair) for pair in sent])
     return one, answers.table()
 
 
@@ -94,6 +96,16 @@ def test_every_rule_leaves_out_what_it_says(tmp_path):
     assert [count for _, count in excluded] == [2, 1, 1, 1]
     assert sorted(kept.participant.unique()) == [1, 4]
     assert len(kept) == 4 + 3
+
+
+def test_a_pair_that_was_sent_again_counts_as_failed(tmp_path):
+    good = session(1, 0, 1, 0)
+    sent = [(1, n) for n in range(5)] + [(2, 3), (2, 3)] + [(3, n) for n in (1, 1, 2, 2)]
+    one, found = answered(tmp_path, [good, good, good], sent)
+    assert found.groupby("participant").sent.max().tolist() == [1, 2, 2]
+    kept, excluded = exclude(one, found)
+    assert [count for _, count in excluded] == [0, 1, 0, 1]  # the third saw half of them again
+    assert kept.groupby("participant").trial.agg(list).to_dict() == {1: [1, 2, 3, 4], 2: [1, 2, 4]}
 
 
 def test_every_pair_is_tested_with_holm_and_an_open_one_says_how_many_would_decide():

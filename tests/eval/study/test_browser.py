@@ -31,12 +31,17 @@ WATCH = """() => {
 """Measures, apart from the page's own clock, for how many milliseconds each pair was visible."""
 
 
-def trial(page, choice):
-    """One trial, from the pair to the answer; feedback and other cards are clicked away."""
+def see(page):
+    """See the next pair; feedback and other cards are clicked away."""
     page.locator("#next:visible, .choice:enabled >> nth=0").first.wait_for()
     while page.locator("#next").is_visible():
         page.click("#next")
         page.locator("#next:visible, .choice:enabled >> nth=0").first.wait_for()
+
+
+def trial(page, choice):
+    """One trial, from the pair to the answer."""
+    see(page)
     if choice in "AB":
         page.click(f"#choice{choice}")
     else:
@@ -63,12 +68,15 @@ def test_a_session_with_a_reload_in_the_middle(study_server, chromium):  # noqa:
         assert page.inner_text("#where") == "Practice 3 of 3"
         page.goto(study_server.address)  # as after closing the tab
         trial(page, "B")
+        see(page)
+        page.reload()  # and see it again
         for choice in ("a", "b"):
             trial(page, choice)
         page.get_by_text("Thank you").wait_for()
         code = page.inner_text("#code")
     rows = table_of(study_server.out).query(f"code == '{code}'")
     assert "".join(rows.choice) == "ABBAB"
+    assert rows.sent.tolist() == [1, 1, 1, 2, 1]
     assert rows.answer_ms.between(0, 60_000).all()
     assert (rows.shown_ms.dropna() > 950).all()
 
