@@ -28,7 +28,11 @@ HEAD += ["participants", "test", "p", "p (Holm)"]
 NOTES = (
     "Percent of trials in which people took the real image for the generated one. ± is the "
     "half-width of the 95 % t-interval over participants; beside it are 95 % bootstrap intervals "
-    "over whole participants and over whole images. Table numbers are those of arXiv v3."
+    "over whole participants and over whole images."
+)
+PAPERS_OWN = (
+    " The paper's numbers are those of arXiv v3, of its own images and participants: beside other "
+    "images only the order of the arms compares."
 )
 VERDICT_NOTES = (
     "one observation per participant; arms have different participants: the tests are unpaired",
@@ -78,6 +82,7 @@ def sections(study: Study, results: Results) -> list[Section]:
     facts = [
         f"{images}; {study.practice} practice trials with feedback, then {study.trials} without",
         f"pairs come from {pairs}; one arm per participant; order and sides from seed {study.seed}",
+        *([f"images of {study.origin}"] if study.origin else []),
         *(f"{arm}: {source}" for arm, source in study.sources.items()),
     ]
     left_out = [f"{count}: {rule}" for rule, count in results.excluded]
@@ -85,7 +90,8 @@ def sections(study: Study, results: Results) -> list[Section]:
     remarks = [
         f"{one.first} and {one.second}: {one.advice}" for one in results.comparisons if one.advice
     ]
-    parts = [Section("Trials fooled", NOTES, head, rows)]
+    notes = NOTES + (PAPERS_OWN if published_for(study.arms) else "")
+    parts = [Section("Trials fooled", notes, head, rows)]
     if verdicts:
         parts.append(Section("Verdicts", "", HEAD, verdicts, [*VERDICT_NOTES, *remarks]))
     parts.append(

@@ -156,7 +156,7 @@ def _study(options: argparse.Namespace) -> Study:
         study = Study.read(options.out)
         _check_the_same(options, study)
         return study
-    real, arms = _images(options)
+    real, arms, origin = _images(options)
     practice = PRACTICE if options.practice is None else options.practice
     trials = TRIALS if options.trials is None else options.trials
     names, listings, passed_over = match_arms(real, arms)
@@ -180,6 +180,7 @@ def _study(options: argparse.Namespace) -> Study:
         same_input=options.same_input,
         seed=secrets.randbits(63) if options.seed is None else options.seed,
         sources={REAL: str(real), **{arm: str(folder) for arm, folder in arms.items()}},
+        origin=origin,
         digests=dict(zip((REAL, *arms), digests, strict=True)),
     )
     study.write(options.out)
@@ -192,7 +193,7 @@ def _check_the_same(options: argparse.Namespace, study: Study) -> None:
 
     own = {name: Path(source) for name, source in study.sources.items()}
     if options.arm or options.real or options.suite:
-        real, arms = _images(options)
+        real, arms, _ = _images(options)
         if {REAL: real, **arms} != own:
             raise UserError(
                 f"--out {options.out}: holds a study of other images already; name another folder"
@@ -205,19 +206,20 @@ def _check_the_same(options: argparse.Namespace, study: Study) -> None:
             )
 
 
-def _images(options: argparse.Namespace) -> tuple[Path, dict[str, Path]]:
-    """The folders of the real images and of each arm's translations, as the options name them."""
+def _images(options: argparse.Namespace) -> tuple[Path, dict[str, Path], str]:
+    """The folders of the real images and of each arm's translations, as the options name them; and
+    of recorded runs what they are in words."""
     from eval.study.images import recorded_arms
 
     if options.suite:
         if options.arm or options.real or not options.dataset:
             raise UserError("--suite: needs --dataset, and replaces --arm and --real")
         where = options.runs, options.suite, options.dataset, options.profile
-        real, arms = recorded_arms(*where)
+        real, arms, origin = recorded_arms(*where)
         only = options.only.split(",") if options.only else list(arms)
         if unknown := [arm for arm in only if arm not in arms]:
             raise UserError(f"--only {unknown[0]}: no such arm; there is {', '.join(arms)}")
-        return real, {arm: arms[arm] for arm in only}
+        return real, {arm: arms[arm] for arm in only}, origin
     if not options.arm or not options.real:
         raise UserError("a new study needs --arm NAME=DIR and --real DIR, or --suite")
     if options.dataset or options.profile or options.only:
@@ -227,7 +229,7 @@ def _images(options: argparse.Namespace) -> tuple[Path, dict[str, Path]]:
         raise UserError("--arm: two arms have the same name")
     if not real.is_dir():
         raise UserError(f"--real {real}: no such folder")
-    return real, arms
+    return real, arms, ""
 
 
 def _consent(path: Path | None, practice: int, trials: int) -> str:

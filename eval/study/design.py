@@ -61,6 +61,8 @@ class Study(BaseModel):
     seed: Annotated[int, Field(ge=0)]
     sources: dict[str, str] = {}
     """{arm, or `real`: where its images came from}"""
+    origin: str = ""
+    """Of recorded runs: suite, data set, variant, seed and commit."""
     digests: dict[str, str] = {}
     """{arm, or `real`: sha256 of the pixels}"""
 

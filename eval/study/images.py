@@ -115,8 +115,11 @@ class Images:
         return content.getvalue()
 
 
-def recorded_arms(out: Path, suite: str, dataset: str, profile: str | None) -> tuple[Path, Sources]:
-    """The folders of real images and of each arm's translations, of a suite that was run.
+def recorded_arms(
+    out: Path, suite: str, dataset: str, profile: str | None
+) -> tuple[Path, Sources, str]:
+    """The folders of real images and of each arm's translations, of a suite that was run, and what
+    they are in words.
 
     Reads the suite's record (suites/SUITE/DATASET-VARIANT.json) and takes for all arms the lowest
     seed whose translations exist everywhere.
@@ -130,12 +133,13 @@ def recorded_arms(out: Path, suite: str, dataset: str, profile: str | None) -> t
         listed = ", ".join(sorted(found)) or "nothing"
         what = "choose one with --profile" if len(chosen) > 1 else "run the suite first"
         raise UserError(f"--suite {suite}: recorded on {dataset} in {folder}: {listed}; {what}")
-    (path,) = chosen.values()
+    ((variant, path),) = chosen.items()
     try:
         record = read_json(path)
         arms = [arm["name"] for arm in record["arms"]]
         cells = {(c["arm"], c["seed"]): out / "cells" / c["digest"] for c in record["cells"]}
         real = out / "references" / record["reference"] / "targets"
+        commit = str(record["commit"])[:12]
     except (ValueError, LookupError, TypeError) as error:
         raise UserError(f"{path}: not a suite record: {error!r}") from None
     if any(arm.get("reference") for arm in record["arms"]):
@@ -144,7 +148,8 @@ def recorded_arms(out: Path, suite: str, dataset: str, profile: str | None) -> t
     for seed in sorted({seed for _, seed in cells}):
         folders = {arm: cells.get((arm, seed), out) / "translations" for arm in asked}
         if asked and all((at.parent / "scores.json").is_file() for at in folders.values()):
-            return real, folders
+            words = f"suite {suite} on {dataset}, {variant}, seed {seed}, commit {commit}"
+            return real, folders, words
     raise UserError(f"{path}: no seed has finished in every arm; run the suite to its end")
 
 

@@ -6,6 +6,7 @@ const at = (id) => document.getElementById(id);
 const WIDTH = Number(document.body.dataset.width);
 const HEIGHT = Number(document.body.dataset.height);
 const MOST_UNDO = 60;
+const TITLE = 18; // pixels above each image of a saved sheet
 const IGNORED = 255;
 
 const canvas = at("canvas");
@@ -320,13 +321,22 @@ function update(drawn) {
 }
 
 at("save").addEventListener("click", async () => {
-  const images = [...document.querySelectorAll(".images canvas")];
+  const images = models.flatMap((model) =>
+    [...model.querySelectorAll("canvas")].map((image) => [image, model.querySelector("h2").innerText])
+  );
   const sheet = document.createElement("canvas");
-  [sheet.width, sheet.height] = [WIDTH * (1 + images.length), HEIGHT];
+  [sheet.width, sheet.height] = [WIDTH * (1 + images.length), TITLE + HEIGHT];
   const onto = sheet.getContext("2d");
+  onto.fillStyle = "white";
+  onto.fillRect(0, 0, sheet.width, TITLE);
+  onto.fillStyle = "black";
+  onto.font = `${TITLE - 5}px sans-serif`;
   corner = cursor = null;
   paint();
-  [canvas, ...images].forEach((image, i) => onto.drawImage(image, i * WIDTH, 0));
+  [[canvas, "drawing"], ...images].forEach(([image, title], i) => {
+    onto.drawImage(image, i * WIDTH, TITLE);
+    onto.fillText(title, i * WIDTH + 2, TITLE - 4, WIDTH - 4);
+  });
   const blob = await new Promise((done) => sheet.toBlob(done, "image/png"));
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);

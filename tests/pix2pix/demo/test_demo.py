@@ -200,7 +200,10 @@ def test_drawing_changes_every_translation(demo, chromium, tmp_path):  # noqa: F
         with page.expect_download() as download:
             page.click("#save")
         download.value.save_as(tmp_path / "saved.png")
-        assert Image.open(tmp_path / "saved.png").size == (5 * SIDE, SIDE)
+        saved = np.asarray(Image.open(tmp_path / "saved.png").convert("L"))
+        titles, pictures = saved[:-SIDE], saved[-SIDE:]
+        assert pictures.shape == (SIDE, 5 * SIDE) and len(titles) < SIDE
+        assert all((part < 128).any() for part in np.split(titles, 5, axis=1))  # each its name
 
 
 def test_keys_and_fingers_draw(demo, chromium):  # noqa: F811
