@@ -287,12 +287,12 @@ def _outdated(planned: Iterable[Job], outcomes: dict[str, Outcome]) -> list[Job]
 def _priority(job: Job) -> tuple[float, ...]:
     """Sort key of jobs. References come first, because every cell's scores need them; then seed by
     seed, so that an interrupted study has all arms of some seeds; within a seed the longest job
-    first, so that no processor idles at the end. Of two directions that one training serves, one
-    comes last, so that it need not wait for the other."""
+    first, so that no processor idles at the end. Of cells that share a training, all but one come
+    last, so that they need not wait for it."""
     config = job.config
     if not isinstance(config, CellConfig):
         return (0.0,)
-    second = config.both_ways and config.digest > config.turned.digest
+    second = config != config.as_trained
     return (1.0, config.seed, second, -step_gflop(config))
 
 
@@ -364,6 +364,7 @@ def dry_run(study: Study) -> str:
     pairs = counts["train"] if counts else study.entry.paper.train_images
     rows = [("suite", "arm", "seed", "steps", "state", "digest")]
     seen: set[CellSettings] = set()
+    trained: set[CellSettings] = set()
     to_train: list[tuple[CellSettings, int | None]] = []
     paces: list[float] = []
     for plan in study.plans:
@@ -377,11 +378,12 @@ def dry_run(study: Study) -> str:
             if found.seconds_per_step:
                 paces.append(found.seconds_per_step / expected_pace(config))
             word = f"stopped at {found.step}" if found.word == "stopped" else found.word
-            if config in seen or (config.both_ways and config.turned in seen):
+            if config.as_trained in trained:
                 word = "shared" if word == "new" else word
             elif word not in ("done", "to score"):
                 to_train.append((config, steps and max(0, steps - found.step)))
             seen.add(config)
+            trained.add(config.as_trained)
             shown = str(steps or f"{length.epochs} epochs")
             rows.append((plan.suite.name, arm, str(seed), shown, word, digest or "after decoding"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

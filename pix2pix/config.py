@@ -205,6 +205,15 @@ class CellSettings(_Settings):
         source, target = self.direction.split("->")
         return self.model_copy(update={"direction": f"{target}->{source}"})
 
+    @property
+    def as_trained(self) -> Self:
+        """The settings of the training alone: cells that share them need one training, as they
+        differ in the test, or in the direction where one training serves both."""
+        config = self.model_copy(update={"translation": TranslationSettings()})
+        if self.both_ways and self.direction > self.turned.direction:
+            return config.turned
+        return config
+
     def with_data(self, fingerprint: str) -> CellConfig:
         """These settings on a data set that is decoded."""
         return CellConfig(fingerprint=fingerprint, **dict(self))

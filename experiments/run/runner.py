@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,7 +97,7 @@ def run_cell(session: Session, config: CellConfig) -> None:
     generator = kept_generator(session, config, weights)
     if generator is None:
         with one_training(session, config):
-            if not taken_from_twin(session, config, weights):
+            if not taken_from_another(session, config, weights):
                 train_cell(session, config)
         if session.device.type == "cuda":
             torch.cuda.empty_cache()  # for the scorer and for other workers
@@ -155,34 +155,40 @@ def kept_generator(session: Session, config: CellConfig, weights: Path) -> torch
 
 
 def one_training(session: Session, config: CellConfig) -> AbstractContextManager[None]:
-    """Where one training serves both directions, hold it, so that no two workers do it."""
-    if not config.both_ways:
-        return nullcontext()
-    first = min(config.digest, config.turned.digest)
-    lock = session.job.directory.parent / f".{first}.lock"
-    return waiting(session, lock, "the training of the other direction")
+    """Hold a training that several cells may share, so that no two workers do it."""
+    lock = session.job.directory.parent / f".{config.as_trained.digest}.lock"
+    return waiting(session, lock, "the same training of another cell")
 
 
-def taken_from_twin(session: Session, config: CellConfig, weights: Path) -> bool:
-    """Take the generator that the other direction's cell trained, where there is an intact one."""
-    if not config.both_ways:
-        return False
-    other = config.turned.digest
-    path = session.job.directory.parent / other / "generator_back.pt"
+def taken_from_another(session: Session, config: CellConfig, weights: Path) -> bool:
+    """Take the generator of another cell that shares this training, where there is an intact one:
+    of the cell that differs in the test alone, or of the other direction."""
+    sources = [config.as_trained]
+    if config.both_ways:
+        sources += [config.as_trained.turned, config.turned]
+    for other in sources:
+        name = "generator.pt" if other.direction == config.direction else "generator_back.pt"
+        generator = _intact_generator(session, other.digest, name) if other != config else None
+        if generator is not None:
+            keep_generator(session, config, generator, weights)
+            session.record("start", step=config.training.total_steps(len(session.data.train)))
+            session.record_data()
+            return True
+    return False
+
+
+def _intact_generator(session: Session, digest: str, name: str) -> torch.nn.Module | None:
+    """A generator of another cell's run directory; None where none is, or a damaged one."""
+    path = session.job.directory.parent / digest / name
     if not path.exists():
-        return False
+        return None
     try:
         generator, content = load_generator(path)
     except Unreadable:
         raise
     except UserError:
-        return False
-    if content["origin"].get("digest") != other:
-        return False
-    keep_generator(session, config, generator, weights)
-    session.record("start", step=config.training.total_steps(len(session.data.train)))
-    session.record_data()
-    return True
+        return None
+    return generator if content["origin"].get("digest") == digest else None
 
 
 def train_cell(session: Session, config: CellConfig) -> None:

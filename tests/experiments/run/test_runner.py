@@ -346,6 +346,21 @@ def test_one_training_serves_both_directions_whichever_comes_first(data, tmp_pat
     assert alone.translations() == back.translations() and alone.values() == back.values()
 
 
+def test_cells_that_differ_in_the_test_alone_share_a_training(data, tmp_path):
+    (data / "still.yaml").write_text(
+        SUITE.replace("patch: 1}", "patch: 1, translation.dropout: false}")
+    )
+    drawn, still = Place(data, tmp_path), Place(data, tmp_path, "still.yaml")
+    alone = Place(data, tmp_path / "alone", "still.yaml")
+    for place in (drawn, still, alone):
+        place.run()
+        assert state(place.cell).word == "done"
+    assert [r for r in drawn.records() if r["event"] == "trained"]
+    assert not [r for r in still.records() if r["event"] == "trained"]
+    assert torch.equal(drawn.weights(), still.weights())
+    assert drawn.translations() != still.translations() == alone.translations()
+
+
 def test_unpaired_images_are_trained_translated_and_scored_by_their_colours(tmp_path):
     """Three inputs and two targets for training; two inputs and one target for the test."""
     draw = np.random.default_rng(0)
