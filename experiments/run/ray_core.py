@@ -8,6 +8,7 @@ checkpoint. Progress is read from the journals in the shared folder.
 from __future__ import annotations
 
 import importlib.util
+import os
 import secrets
 import signal
 import socket
@@ -163,6 +164,7 @@ class Ray:
         """Connect this process to the cluster; UserError if none answers."""
         if importlib.util.find_spec("ray") is None:
             raise UserError("--engine ray needs Ray: pip install '.[ray]'")
+        _use_token()
         import ray
 
         _check_answers(self.address)
@@ -309,6 +311,14 @@ def _reason(error: BaseException) -> str:
 
 def _name(node: Mapping[str, Any]) -> str:
     return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+
+
+def _use_token() -> None:
+    """Talk to the cluster with a token where there is one, as `ray start` does since 2.59; ray.init
+    takes it only if it is told so, before Ray is imported."""
+    token = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if token or Path("~/.ray/auth_token").expanduser().exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _check_answers(address: str) -> None:

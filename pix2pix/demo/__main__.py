@@ -1,4 +1,4 @@
-"""Draw a label map in the browser and see it translated. Nothing leaves the machine."""
+"""Draw labels, edges or greys in the browser and see them translated, on this machine alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    checkpoint = "a labels-to-photo generator: generator.pt, the port's latest_net_G.pth, or .onnx"
+    checkpoint = "a generator from labels, edges or grey: generator.pt, the port's file, or .onnx"
     add("--checkpoint", type=_named, action="append", required=True, metavar="[NAME=]FILE",
         help=f"{checkpoint}; repeat to compare")  # fmt: skip
     add("--dataset", metavar="NAME", help="data set that defines the classes; default: the file's")

@@ -1,23 +1,23 @@
-"""What the page draws with and translates by: classes, label maps to load, generators."""
+"""What the page translates by, and the images of the test split that it offers."""
 
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from pix2pix.common.errors import UserError
-from pix2pix.data import procedural
-from pix2pix.data.decode import check_image, read_image
-from pix2pix.data.labels import class_positions, index_table, paint
+from pix2pix.data import procedural, tasks
 from pix2pix.data.layouts import find_pairs
 from pix2pix.data.pairs import read_pair
+from pix2pix.data.recognise import located
 from pix2pix.data.registry import IGNORED, DatasetEntry, find_entry, load_registry
+from pix2pix.demo.drawing import EDGES, Drawing, drawing_of, resized
 from pix2pix.export import open_exported
 from pix2pix.generator_files import SavedGenerator, open_generator
 from pix2pix.translation import translate
@@ -35,7 +35,7 @@ class Model:
     name: str
     description: str
     translate: Callable[[np.ndarray, int], np.ndarray]
-    """((H, W, 3) uint8 painted labels, number of the noise) to (H, W, 3) uint8."""
+    """(what `Drawing.image` gives, number of the noise) to (H, W, 3) uint8."""
 
 
 @dataclass(frozen=True)
@@ -43,41 +43,23 @@ class Demo:
     """Everything behind the page."""
 
     entry: DatasetEntry
+    drawing: Drawing
     size: tuple[int, int]
     """(H, W) of the drawing in pixels."""
     models: tuple[Model, ...]
     examples: tuple[str, ...]
-    """Names of label maps of the test split; empty where the data are not on this machine."""
+    """Names of the test split's images; empty where the data are not on this machine."""
     example: Callable[[int], np.ndarray]
-    """The position of an example to (H, W) uint8 class positions, 255 ignored."""
+    """The position of an example to the values of its drawing."""
 
-    def translation(self, model: int, labels: np.ndarray, draw: int) -> np.ndarray:
-        """(H, W) uint8 class positions to (H, W, 3) uint8. One call at a time: the noise is drawn
+    def translation(self, model: int, values: np.ndarray, draw: int) -> np.ndarray:
+        """(H, W) uint8 of a drawing to (H, W, 3) uint8. One call at a time: the noise is drawn
         from torch's global generator."""
-        return self.models[model].translate(paint(labels, self.entry), draw)
+        return self.models[model].translate(self.drawing.image(values), draw)
 
-    def read_labels(self, content: bytes) -> np.ndarray:
-        """The label map of an image file of the user's, resized to the drawing, (H, W) uint8.
-
-        Raises UserError if it is no image, or has values or colours of no class.
-        """
-        table = index_table(self.entry)
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(content)
-            file.flush()
-            try:
-                header = check_image(file.name, "labels")
-                image = read_image(file.name, "labels")
-                labels = class_positions(self.entry, "the file", image, header, table)
-            except UserError as error:
-                raise UserError(str(error).replace(file.name, "the file")) from None
-        return resized(labels, self.size)
-
-
-def resized(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(h, w) to (H, W), by the nearest pixel."""
-    rows, columns = (np.arange(n) * m // n for n, m in zip(size, labels.shape, strict=True))
-    return labels[np.ix_(rows, columns)]
+    def of_file(self, content: bytes) -> np.ndarray:
+        """The drawing of an image file of the user's; UserError as `Drawing.of_file`."""
+        return self.drawing.of_file(content, self.size)
 
 
 def load_demo(options: argparse.Namespace) -> Demo:
@@ -85,18 +67,18 @@ def load_demo(options: argparse.Namespace) -> Demo:
     torch.set_num_threads(max(1, options.threads))
     device = _device(options.device)
     opened = [(name, path, _open(path)) for name, path in options.checkpoint]
-    entry = _entry(options, [(path, saved) for _, path, saved in opened])
+    entry, drawing = _entry(options, [(path, saved) for _, path, saved in opened])
     size = options.size or opened[0][2].size
     models: list[Model] = []
     names: set[str] = set()
     for name, path, saved in opened:
-        _check(path, saved, entry, size)
+        _check(path, saved, drawing, size)
         title = name or path.parent.name or path.stem
         title = title if title not in names else f"{title} ({len(names) + 1})"
         names.add(title)
         models.append(Model(title, saved.description, _translator(saved, device)))
-    examples, example = _examples(entry, options.data_root, size)
-    return Demo(entry, size, tuple(models), examples, example)
+    examples, example = _examples(entry, drawing, opened[0][2].direction, options.data_root, size)
+    return Demo(entry, drawing, size, tuple(models), examples, example)
 
 
 def _open(path: Path) -> SavedGenerator:
@@ -115,8 +97,10 @@ def _translator(
     return translated
 
 
-def _entry(options: argparse.Namespace, opened: list[tuple[Path, SavedGenerator]]) -> DatasetEntry:
-    """The data set of --dataset or of the files, which must have classes."""
+def _entry(
+    options: argparse.Namespace, opened: list[tuple[Path, SavedGenerator]]
+) -> tuple[DatasetEntry, Drawing]:
+    """The data set of --dataset or of the files, and how the input of the first is drawn."""
     registry = load_registry(options.datasets)
     path, first = opened[0]
     name = options.dataset or first.dataset
@@ -128,18 +112,24 @@ def _entry(options: argparse.Namespace, opened: list[tuple[Path, SavedGenerator]
             " describes it with --datasets, or a data set of the same classes with --dataset"
         )
     entry = find_entry(registry, name)
-    if not entry.classes:
-        raise UserError(f"--dataset {name}: has no classes to draw with")
-    return entry
-
-
-def _check(path: Path, saved: SavedGenerator, entry: DatasetEntry, size: tuple[int, int]) -> None:
-    if "->" in saved.direction and saved.direction.partition("->")[0] != entry.label_role:
+    direction = first.direction or entry.default_direction
+    drawing = drawing_of(direction.partition("->")[0], entry)
+    if drawing is None:
         raise UserError(
-            f"{path}: translates {saved.direction}; the page draws {entry.label_role}, so it needs"
-            f" a generator from {entry.label_role}"
+            f"{path}: translates {direction} of {name}; the page draws label maps with classes,"
+            f" {EDGES}, and photos in grey ({', '.join(tasks.COLOURS)})"
         )
-    if saved.channels[0] != 3 or saved.channels[1] not in (1, 3):
+    return entry, drawing
+
+
+def _check(path: Path, saved: SavedGenerator, drawing: Drawing, size: tuple[int, int]) -> None:
+    if "->" in saved.direction and saved.direction.partition("->")[0] != drawing.role:
+        raise UserError(
+            f"{path}: translates {saved.direction}; the page draws {drawing.role}, so it needs"
+            f" a generator from {drawing.role}"
+        )
+    allowed = ((1, 2),) if drawing.role == tasks.LAB else ((3, 1), (3, 3))
+    if saved.channels not in allowed:
         raise UserError(f"{path}: translates {saved.channels[0]} to {saved.channels[1]} channels")
     if path.suffix == EXPORTED and size != saved.size:
         raise UserError(
@@ -160,19 +150,33 @@ def _device(name: str | None) -> torch.device:
 
 
 def _examples(
-    entry: DatasetEntry, data_root: Path, size: tuple[int, int]
+    entry: DatasetEntry, drawing: Drawing, direction: str, data_root: Path, size: tuple[int, int]
 ) -> tuple[tuple[str, ...], Callable[[int], np.ndarray]]:
+    """Names of the test split's images, and the drawing of each."""
+    target = (direction or entry.default_direction).partition("->")[2]
     if entry.layout == "procedural":
         names = tuple(f"{i:04d}" for i in range(procedural.COUNTS["test"]))
-        return names, lambda i: resized(procedural.draw_labels("test", i, max(size)), size)
+
+        def drawn(position: int) -> np.ndarray:
+            if drawing.role == entry.label_role:
+                return resized(procedural.draw_labels("test", position, max(size)), size)
+            photo = Image.fromarray(procedural.draw("test", position, max(size))[1])
+            return drawing.of_photo(np.asarray(photo.resize((size[1], size[0]))))
+
+        return names, drawn
     try:
+        entry, _ = located(entry, data_root, direction or None)
         pairs = find_pairs(entry, data_root)["test"][:MOST_EXAMPLES]
     except UserError:  # the page works without
         return (), lambda _: np.full(size, IGNORED, np.uint8)
 
     def example(position: int) -> np.ndarray:
-        labels = read_pair(entry, pairs[position], size).labels
-        assert labels is not None, "the data set has classes"
-        return labels
+        pair = read_pair(entry, pairs[position], size)
+        if drawing.role == entry.label_role:
+            assert pair.labels is not None, "the data set has classes"
+            return pair.labels
+        if drawing.role in pair.images:
+            return drawing.of_input(pair.images[drawing.role])
+        return drawing.of_photo(pair.images[target])
 
     return tuple(pair.name for pair in pairs), example

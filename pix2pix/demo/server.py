@@ -47,39 +47,42 @@ class Server:
         )
         height, width = self.demo.size
         text = environment.get_template("demo.html.j2").render(
-            demo=self.demo, height=height, width=width, classes=self.demo.entry.classes
+            demo=self.demo,
+            height=height,
+            width=width,
+            colours=self.demo.drawing.colours[: self.demo.drawing.values].tolist(),
         )
         return HTMLResponse(text)
 
     async def translate(self, request: Request) -> Response:
-        """(H·W) bytes of class positions to a PNG, for `/translate/MODEL/DRAW`."""
+        """(H·W) bytes of a drawing to a PNG, for `/translate/MODEL/DRAW`."""
         model, draw = request.path_params["model"], request.path_params["draw"]
         if model >= len(self.demo.models) or draw > MOST_DRAWS:
             raise HTTPException(404, "no such generator or draw")
         height, width = self.demo.size
-        labels = np.frombuffer(await request.body(), np.uint8)
-        if labels.size != height * width:
+        values = np.frombuffer(await request.body(), np.uint8)
+        if values.size != height * width:
             raise HTTPException(422, f"must be {height * width} bytes, one per pixel")
-        if labels[labels != IGNORED].max(initial=0) >= len(self.demo.entry.classes):
-            raise HTTPException(422, "holds a class that does not exist")
-        labels = labels.reshape(height, width)
+        if values[values != IGNORED].max(initial=0) >= self.demo.drawing.values:
+            raise HTTPException(422, "holds a value that does not exist")
+        values = values.reshape(height, width)
         async with self._one:
-            image = await self._checked(lambda: self.demo.translation(model, labels, draw))
+            image = await self._checked(lambda: self.demo.translation(model, values, draw))
         content = io.BytesIO()
         Image.fromarray(image).save(content, "PNG", compress_level=1)
         return Response(content.getvalue(), media_type="image/png")
 
     async def example(self, request: Request) -> Response:
-        """The class positions of a label map of the test split."""
+        """The drawing of an image of the test split."""
         number = request.path_params["number"]
         if number >= len(self.demo.examples):
-            raise HTTPException(404, "no such label map")
-        return await self._labels(lambda: self.demo.example(number))
+            raise HTTPException(404, "no such image")
+        return await self._values(lambda: self.demo.example(number))
 
     async def upload(self, request: Request) -> Response:
-        """The class positions of an image file of the user's."""
+        """The drawing of an image file of the user's."""
         content = await request.body()
-        return await self._labels(lambda: self.demo.read_labels(content))
+        return await self._values(lambda: self.demo.of_file(content))
 
     async def static(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -87,9 +90,9 @@ class Server:
             raise HTTPException(404)
         return Response((PAGES / name).read_bytes(), media_type=STATIC[name])
 
-    async def _labels(self, read: Callable[[], np.ndarray]) -> Response:
-        labels = await self._checked(read)
-        return Response(labels.tobytes(), media_type="application/octet-stream")
+    async def _values(self, read: Callable[[], np.ndarray]) -> Response:
+        values = await self._checked(read)
+        return Response(values.tobytes(), media_type="application/octet-stream")
 
     async def _checked(self, action: Callable[[], np.ndarray]) -> np.ndarray:
         try:
@@ -105,7 +108,7 @@ def make_demo(demo: Demo) -> ASGIApp:
         Route("/", server.page, methods=["GET"]),
         Route("/translate/{model:int}/{draw:int}", server.translate, methods=["POST"]),
         Route("/examples/{number:int}", server.example, methods=["GET"]),
-        Route("/labels", server.upload, methods=["POST"]),
+        Route("/drawing", server.upload, methods=["POST"]),
         Route("/static/{name}", server.static, methods=["GET"]),
     ]
     return web.make_app(routes, MOST_BYTES)

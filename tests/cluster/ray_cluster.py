@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -40,6 +41,9 @@ class RayCluster:
             self.port = one.getsockname()[1]
         self.address = f"{HEAD}:{self.port}"
         self.nodes: dict[str, subprocess.Popen] = {}
+        # As `ray start` does by default where a token exists; commands have to find out themselves.
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        self.environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
         self.hidden = folder / "hidden"
         """In its place the second node sees an empty folder of its own."""
         self.hidden.mkdir()
@@ -76,7 +80,8 @@ class RayCluster:
             f"ray.init({self.address!r}, log_to_driver=False, logging_level='ERROR')\n"
             "print(*[n['NodeManagerAddress'] for n in ray.nodes() if n['Alive']])\n"
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, env=self.environment)
         return done.stdout.split()
 
     def cut(self) -> None:
@@ -115,7 +120,6 @@ class RayCluster:
         place = ["ip", "netns", "exec", NETWORK, "sh", "-c", cover, "sh"]
         place = place if address == OTHER else []
         program = Path(sys.executable).with_name("ray")
-        environment = os.environ | {"PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0"}
         with open(self.folder / f"{address}.log", "ab") as log:
             self.nodes[address] = subprocess.Popen(
                 [
@@ -126,7 +130,7 @@ class RayCluster:
                 ],
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=self.environment | {"PYTHONPATH": path},
                 start_new_session=True,
             )
         if address == HEAD:

@@ -1,4 +1,4 @@
-// A label map as an array of class positions, drawn with a mouse, fingers or keys, and sent to the
+// A drawing as an array of values (class positions, or greys), drawn with a mouse, fingers or keys, and sent to the
 // server after every change; at most one request is under way, and the newest drawing is sent next.
 "use strict";
 
@@ -12,12 +12,13 @@ const IGNORED = 255;
 const canvas = at("canvas");
 const context = canvas.getContext("2d");
 const swatches = [...document.querySelectorAll("#palette button")];
-const colours = swatches.map((button) => button.dataset.colour.split(",").map(Number));
+const values = swatches.map((button) => Number(button.dataset.class));
+const colours = JSON.parse(document.body.dataset.colours); // by value
 const models = [...document.querySelectorAll(".model")];
 
 let labels = new Uint8Array(WIDTH * HEIGHT);
 let tool = "brush";
-let chosen = Math.min(1, swatches.length - 1);
+let chosen = 0; // value
 let history = [];
 let corner = null; // of a rectangle that is being drawn, and the newest point
 let last = null; // the newest point of a stroke
@@ -185,12 +186,12 @@ function choose(name) {
 for (const name of ["brush", "fill", "rectangle"]) at(name).addEventListener("click", () => choose(name));
 
 function pick(position) {
-  chosen = position;
+  chosen = values[position];
   swatches.forEach((button, i) => button.setAttribute("aria-checked", i === position));
 }
 swatches.forEach((button, i) => {
   const swatch = button.querySelector("canvas").getContext("2d");
-  swatch.fillStyle = `rgb(${colours[i].join()})`;
+  swatch.fillStyle = `rgb(${colours[values[i]].join()})`;
   swatch.fillRect(0, 0, 1, 1);
   button.addEventListener("click", () => pick(i));
 });
@@ -250,7 +251,7 @@ if (at("example")) {
 }
 at("upload").addEventListener("change", (event) => {
   const [file] = event.target.files;
-  if (file) load(fetch("labels", { method: "POST", body: file })).catch(away);
+  if (file) load(fetch("drawing", { method: "POST", body: file })).catch(away);
   event.target.value = "";
 });
 
@@ -345,6 +346,6 @@ at("save").addEventListener("click", async () => {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 });
 
-pick(chosen);
+pick(Math.min(1, swatches.length - 1));
 layout();
 update(true);

@@ -20,10 +20,12 @@ from browser import chromium, watched  # noqa: F401
 from pix2pix.checkpoint import save_generator
 from pix2pix.common import web
 from pix2pix.config import GeneratorSettings
+from pix2pix.data import tasks
 from pix2pix.data.labels import paint
-from pix2pix.data.procedural import draw_labels
+from pix2pix.data.procedural import draw, draw_labels
 from pix2pix.data.registry import load_registry
 from pix2pix.demo.__main__ import _parser, main
+from pix2pix.demo.drawing import drawing_of
 from pix2pix.demo.models import load_demo
 from pix2pix.demo.server import make_demo
 from pix2pix.networks import UNetGenerator
@@ -36,11 +38,11 @@ ENTRY = load_registry()["procedural"]
 def save(path, seed=0, width=4, size=SIDE, depth=5, **origin):
     torch.manual_seed(seed)
     known = {"digest": "x", "dataset": "procedural", "direction": "labels->photo", "seed": 7}
-    network = UNetGenerator(width=width, depth=depth)
+    known |= origin
+    channels = (1, 2) if known["direction"] == "L->photo" else (3, 3)
+    network = UNetGenerator(*channels, width=width, depth=depth)
     settings = GeneratorSettings(width=width, depth=depth)
-    save_generator(
-        path, network, settings, channels=(3, 3), size=(size, size), origin=known | origin
-    )
+    save_generator(path, network, settings, channels=channels, size=(size, size), origin=known)
     return network
 
 
@@ -102,8 +104,28 @@ def test_label_maps_of_the_test_split_and_of_the_user(demo):
         big = image.resize((2 * SIDE, 3 * SIDE), Image.Resampling.NEAREST)
         content = io.BytesIO()
         big.save(content, "PNG")
-        sent = requests.post(f"{demo}labels", data=content.getvalue())
+        sent = requests.post(f"{demo}drawing", data=content.getvalue())
         assert sent.content == labels.tobytes()
+
+
+@pytest.mark.parametrize("role", ["edges", "grey", "L"])
+def test_edges_and_greys_are_drawn_or_derived_from_photos(tmp_path, role):
+    network = save(tmp_path / "g.pt", direction=f"{role}->photo")
+    photo = draw("test", 1, SIDE)[1]
+    derived = tasks.derive(role, photo, "0001")
+    with served("--checkpoint", tmp_path / "g.pt") as address:
+        drawing = requests.get(f"{address}examples/1").content
+        assert requests.post(f"{address}drawing", data=png(photo)).content == drawing
+        shown = drawing_of(role, ENTRY).colours[np.frombuffer(drawing, np.uint8)]
+        difference = np.abs(shown.reshape(SIDE, SIDE, 3) - tasks.picture(derived).astype(int))
+        assert difference.max() <= 1  # there is no full black
+        found = picture(requests.post(f"{address}translate/0/5", data=drawing))
+        ((_, expected),) = translate(
+            network, derived[None], ["5"], seed=7, device=torch.device("cpu")
+        )
+        assert np.abs(found - expected.astype(int)).mean() < 2
+        page = requests.get(address).text
+        assert ">line<" in page if role == "edges" else ">black<" in page
 
 
 def png(pixels):
@@ -125,7 +147,7 @@ def png(pixels):
     ids=["nothing", "no image", "no class", "no colour", "cut off", "huge"],
 )
 def test_uploads_that_are_no_label_map(demo, content, status, message):
-    sent = requests.post(f"{demo}labels", data=content)
+    sent = requests.post(f"{demo}drawing", data=content)
     assert sent.status_code == status
     assert message in sent.json()["error"] and "/tmp" not in sent.text
 
@@ -150,9 +172,10 @@ def test_what_is_no_drawing(demo, path, content, status):
 @pytest.mark.parametrize(
     ("origin", "options", "message"),
     [
-        ({"direction": "photo->labels"}, [], "needs a generator from labels"),
+        ({"direction": "photo->labels"}, [], "the page draws label maps with classes, edges"),
+        ({"direction": "masked->photo"}, [], "translates masked->photo of procedural"),
         ({"dataset": "mine"}, [], "--datasets"),
-        ({"dataset": "folder"}, [], "no classes"),
+        ({"dataset": "folder"}, [], "translates labels->photo of folder"),
         ({}, ["--size", "40"], "multiples of 32"),
         ({}, ["--dataset", "nowhere"], "nowhere"),
         ({}, ["--host", "256.1.1.1"], "--host 256.1.1.1"),
