@@ -166,6 +166,11 @@ def add_cluster_options(p: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help="of the Ray cluster: auto (the default, on a node of it) or ray://HOST:10001",
     )
+    g.add_argument(
+        "--no-shared-folder",
+        action="store_true",
+        help="Ray: nodes keep runs and data on their own disks, and send the runs to --out",
+    )
     g.add_argument("--partition", metavar="NAME", help="Slurm's partition")
     g.add_argument("--time", metavar="LIMIT", help="Slurm's time limit per task, such as 4:00:00")
     g.add_argument(

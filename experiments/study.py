@@ -240,6 +240,7 @@ def make_engine(options: Options) -> Engine:
             gpus=given.gpus_per_run,
             workers=options.workers,
             data=[path for path in read if path],
+            apart=given.no_shared_folder,
         )
     return Local(options.out, options.workers)
 

@@ -214,6 +214,14 @@ class CellSettings(_Settings):
             return config.turned
         return config
 
+    @property
+    def sharing(self) -> list[Self]:
+        """The other cells that may share this one's training."""
+        found = [self.as_trained]
+        if self.both_ways:
+            found += [self.as_trained.turned, self.turned]
+        return [config for config in dict.fromkeys(found) if config != self]
+
     def with_data(self, fingerprint: str) -> CellConfig:
         """These settings on a data set that is decoded."""
         return CellConfig(fingerprint=fingerprint, **dict(self))

@@ -31,6 +31,8 @@ class ClusterOptions:
 
     address: str | None = None
     """Of a Ray cluster."""
+    no_shared_folder: bool = False
+    """Whether the nodes of a Ray cluster keep runs on their own disks and send them here."""
     gpus_per_run: float | None = None
     """On Ray also a part of one."""
     partition: str | None = None
@@ -43,7 +45,7 @@ class ClusterOptions:
 
 OF_ENGINE = {
     "local": (),
-    "ray": ("address", "gpus_per_run"),
+    "ray": ("address", "no_shared_folder", "gpus_per_run"),
     "slurm": ("gpus_per_run", "partition", "time", "array_parallelism", "sbatch", "wait"),
 }
 """Which of the options each engine takes."""

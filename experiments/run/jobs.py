@@ -73,6 +73,8 @@ class DataSource:
     registry: str | None
     root: str
     cache: str
+    decoded: str | None = None
+    """The folder in the cache to take as it is, where the files are on another machine."""
 
 
 @with_config(STRICT)

@@ -1,8 +1,9 @@
-"""Ray as an engine: one task of Ray Core per job, on the nodes of a cluster that share `out`.
+"""Ray as an engine: one task of Ray Core per job, on the nodes of a cluster that share `out`, or
+that send their runs there (ray_apart.py).
 
 A task starts the job's worker in a process of its own and waits for it, because Ray uses its own
 worker processes again. Ray repeats tasks whose worker or node died; the run then resumes from its
-checkpoint. Progress is read from the journals in the shared folder.
+checkpoint. Progress is read from the journals in `out`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from experiments.checks import check_disk, check_networks
@@ -38,6 +39,9 @@ from experiments.tracking.process import say
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import write_whole
 
+if TYPE_CHECKING:
+    from experiments.run.ray_apart import Luggage
+
 RETRIES = 10
 """How often a job is begun again whose worker or node died."""
 LOOK = 0.5
@@ -48,7 +52,7 @@ CLOCK_SECONDS = 60.0
 
 
 class Ray:
-    """The nodes of a Ray cluster, which share `out` with this machine."""
+    """The nodes of a Ray cluster."""
 
     waits = True
 
@@ -61,15 +65,24 @@ class Ray:
         gpus: float | None = None,
         workers: int | None = None,
         data: Sequence[Path] = (),
+        apart: bool = False,
     ) -> None:
-        """`gpus`: of one job, by default 1 if the cluster has any; `data`: what nodes must read."""
+        """`gpus`: of one job, by default 1 if the cluster has any; `data`: what nodes must read;
+        `apart`: they share neither it nor `out`."""
         self.out, self.address, self.workers = out.resolve(), address, workers
         self.threads, self.gpus, self.data = threads, gpus, [path.resolve() for path in data]
+        self.apart = apart
         self.nodes: list[dict[str, Any]] = []
         self.slots = 0
 
     def check(self, plans: Sequence[Plan]) -> None:
         check_networks(plans)
+        larger = [p for p in plans if any(c.translation.scale > 1 for c in p.configs())]
+        if self.apart and larger:
+            raise UserError(
+                f"--no-shared-folder: suite {larger[0].suite.name} needs the images at two sizes,"
+                " which nodes on their own do not get"
+            )
         self._connect()
         import ray
 
@@ -102,10 +115,31 @@ class Ray:
     ) -> dict[str, Outcome]:
         """As `Engine.launch`. More tasks are handed to Ray than it has room for, so that a cluster
         that grows by itself does."""
+        if not self.apart:
+            return self._launch(jobs, watch, signals, None)
+        from experiments.run.ray_apart import Luggage
+
+        luggage = Luggage()
+        outcomes: dict[str, Outcome] = {}
+        for kind in ("reference", "cell"):  # cells take their reference and its scorer along
+            some = [job for job in jobs if job.kind == kind]
+            outcomes |= self._launch(some, watch, signals, luggage)
+        return outcomes
+
+    def _launch(
+        self,
+        jobs: Sequence[Job],
+        watch: Watch,
+        signals: Sequence[int],
+        luggage: Luggage | None,
+    ) -> dict[str, Outcome]:
         import ray
 
         remote = ray.remote(_task()).options(
-            num_cpus=self.threads, num_gpus=self.gpus or 0, max_retries=RETRIES
+            num_cpus=self.threads,
+            num_gpus=self.gpus or 0,
+            # What Ray itself repeats would take the luggage of the first time along.
+            max_retries=0 if luggage else RETRIES,
         )
         here, device = installed(), "cuda:0" if self.gpus else "cpu"
         most = self.workers or 2 * self.slots + 8
@@ -116,14 +150,19 @@ class Ray:
         follower, asked = Follower(watch), False
 
         def end(job: Job, outcome: Outcome) -> None:
+            follower.look(job)
             outcomes[job.digest] = outcome
             watch(job, {"event": "ended", "outcome": outcome.word})
 
         while waiting or running:
             while len(running) < most and not signals and (job := next_job(waiting, watch)):
+                if luggage and not luggage.own(job):
+                    waiting.append((time.monotonic() + LOOK_AGAIN, job))
+                    continue
                 follower.begin(job)
                 text = replace(job, device=device).to_json()
-                running[remote.remote(str(ROOT), text, here)] = job
+                taken = (luggage.mailbox, *luggage.of(job)) if luggage else ()
+                running[remote.remote(str(ROOT), text, here, taken)] = job
             if signals and not asked:
                 asked = True
                 for ref in running:
@@ -139,11 +178,15 @@ class Ray:
                 time.sleep(LOOK)
                 continue
             ready, _ = ray.wait(list(running), num_returns=1, timeout=LOOK)
+            if luggage:
+                luggage.collect()
             for job in running.values():
                 follower.look(job)
             for ref in ready:
                 job = running.pop(ref)
                 outcome = _result(ref)
+                if luggage:
+                    luggage.release(job)
                 if signals and (outcome is None or outcome.word != "done"):
                     outcome = Outcome("stopped")
                 elif outcome is None:  # another process owns the run directory
@@ -156,7 +199,6 @@ class Ray:
                     continue
                 elif outcome.killed:
                     record_death(job, outcome.reason)
-                follower.look(job)
                 end(job, outcome)
         return outcomes
 
@@ -208,7 +250,10 @@ class Ray:
                     num_cpus=0,
                     scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
                 )
-                .remote(str(ROOT), str(token), content, node["NodeID"], list(map(str, self.data)))
+                .remote(
+                    *(str(ROOT), "" if self.apart else str(token), content, node["NodeID"]),
+                    list(map(str, self.data)),
+                )
                 for node in self.nodes
             ]
             for node, ref in zip(self.nodes, asked, strict=True):
@@ -220,7 +265,7 @@ class Ray:
                     say(f"node {_name(node)} has gone: it is left out")
                     continue
                 answered = token.with_name(f"{token.name}.{node['NodeID']}")
-                if not problem and not answered.exists():
+                if not problem and not self.apart and not answered.exists():
                     problem = f"what it writes into {self.out} does not arrive here"
                 if not problem and (others := other_versions(installed(), there)):
                     problem = f"has {others}: results would differ in their last bits"
@@ -235,13 +280,19 @@ class Ray:
         self.nodes, self.slots = checked, sum(map(self._slots, checked))
 
 
-def do_job(text: str, expected: Mapping[str, str]) -> Outcome | None:
-    """What a task does on its node; None if another process owns the run directory."""
+def do_job(text: str, expected: Mapping[str, str], taken: Sequence[Any]) -> Outcome | None:
+    """What a task does on its node; None if another process owns the run directory. `taken`: what
+    `Luggage` gave it; empty where the nodes share a folder."""
     job = Job.from_json(text)
     if others := other_versions(expected, installed()):  # a node that joined later
         reason = f"node {socket.gethostname()} has {others}: results would differ"
-        record_death(job, reason)
+        if not taken:
+            record_death(job, reason)
         return Outcome("failed", reason)
+    if taken:
+        from experiments.run.ray_apart import do_job_apart
+
+        return do_job_apart(text, *taken)
     worker = WorkerProcess(job)
     try:
         return worker.wait()
@@ -254,7 +305,9 @@ def _task() -> Any:
     """The function of a task. Ray sends functions within functions by value, so it runs before the
     project can be imported there."""
 
-    def task(root: str, text: str, expected: dict[str, str]) -> tuple[str, str, bool] | None:
+    def task(
+        root: str, text: str, expected: dict[str, str], taken: Sequence[Any]
+    ) -> tuple[str, str, bool] | None:
         import os
         import sys
 
@@ -262,7 +315,7 @@ def _task() -> Any:
             sys.path.insert(0, root)
         from experiments.run.ray_core import do_job
 
-        ended = do_job(text, expected)
+        ended = do_job(text, expected, taken)
         return None if ended is None else (ended.word, ended.reason, ended.killed)
 
     return task
@@ -284,7 +337,8 @@ def _probe() -> Any:
             from experiments.run.node import answer, installed
         except ImportError as error:
             return f"cannot import this project ({error}): install it there", {}, time.time()
-        return answer(token, content, name, data), installed(), time.time()
+        problem = answer(token, content, name, data) if token else ""
+        return problem, installed(), time.time()
 
     return probe
 

@@ -163,12 +163,9 @@ def one_training(session: Session, config: CellConfig) -> AbstractContextManager
 def taken_from_another(session: Session, config: CellConfig, weights: Path) -> bool:
     """Take the generator of another cell that shares this training, where there is an intact one:
     of the cell that differs in the test alone, or of the other direction."""
-    sources = [config.as_trained]
-    if config.both_ways:
-        sources += [config.as_trained.turned, config.turned]
-    for other in sources:
+    for other in config.sharing:
         name = "generator.pt" if other.direction == config.direction else "generator_back.pt"
-        generator = _intact_generator(session, other.digest, name) if other != config else None
+        generator = _intact_generator(session, other.digest, name)
         if generator is not None:
             keep_generator(session, config, generator, weights)
             session.record("start", step=config.training.total_steps(len(session.data.train)))

@@ -146,6 +146,8 @@ def score_at_full_size(session: Session, translations: Path, sheet: ScoreResults
     pixel of a translation stands for all that it covers (nearest). The paper's Table 6 compares so.
     """
     test, palette = session.data.test, session.data.palette
+    if session.job.data.decoded:  # the label files are on another machine
+        return
     source = find_source(session.entry, Path(session.job.data.root), session.job.config.size)
     if not exact_labels(session.entry) or source.pairs is None or palette is None:
         return

@@ -20,7 +20,7 @@ from experiments.run.signals import Stop
 from pix2pix.common.errors import UserError
 from pix2pix.common.locks import owning
 from pix2pix.config import CellConfig
-from pix2pix.data.cache import PairedData, prepare
+from pix2pix.data.cache import PairedData, arrived, prepare
 from pix2pix.data.registry import DatasetEntry, find_entry, load_registry
 
 Emit = Callable[[dict[str, Any]], None]
@@ -40,13 +40,12 @@ class Session:
         self.device = torch.device(job.device)
         registry = load_registry(Path(job.data.registry) if job.data.registry else None)
         self.entry: DatasetEntry = find_entry(registry, job.data.name)
-        self.data: PairedData = prepare(
-            self.entry,
-            Path(job.data.root),
-            job.config.size,
-            job.config.direction,
-            Path(job.data.cache),
-        )
+        direction, cache = job.config.direction, Path(job.data.cache)
+        self.data: PairedData
+        if job.data.decoded:
+            self.data = arrived(self.entry, direction, cache / job.data.decoded)
+        else:
+            self.data = prepare(self.entry, Path(job.data.root), job.config.size, direction, cache)
         self.input_role = self.entry.roles(job.config.direction)[0]
         if self.data.fingerprint != job.config.fingerprint:
             raise UserError(

@@ -102,17 +102,28 @@ def prepare(
     into memory, so that processes share them. `progress(done, total)` is called while decoding.
     Raises UserError for missing, unmatched or unreadable images, a full disk, a read-only cache.
     """
-    inputs, targets = entry.roles(direction)
-    derived = entry.derived_role(direction)
+    entry.roles(direction)
     source = find_source(entry, Path(data_root), size, direction)
     meta = complete(source, cache) or build(source, cache, progress)
-    place = folder(source, cache)
+    return _opened(entry, direction, folder(source, cache), meta)
+
+
+def arrived(entry: DatasetEntry, direction: str | None, place: Path) -> PairedData:
+    """A data set that another machine decoded, from the folder in which it came here."""
+    meta = CacheMeta.model_validate_json((place / "meta.json").read_bytes())
+    return _opened(entry, direction, place, meta)
+
+
+def _opened(entry: DatasetEntry, direction: str | None, place: Path, meta: CacheMeta) -> PairedData:
+    inputs, targets = entry.roles(direction)
+    derived = entry.derived_role(direction)
 
     def load(split: str, role: str | None) -> np.ndarray:
         return np.load(place / file_name(split, role), mmap_mode="r")
 
     pictures = {split: load(split, targets) for split in SPLITS}
-    names = {split: source.names(split, targets if derived else inputs) for split in SPLITS}
+    side = targets if derived else inputs
+    names = {split: of[side] for split, of in meta.own_names.items()} or meta.names
     if derived is None:
         pairs = {split: (load(split, inputs), pictures[split]) for split in SPLITS}
     else:
@@ -251,6 +262,8 @@ class CacheMeta(BaseModel):
     fingerprint: str
     names: dict[str, tuple[str, ...]]
     """By split."""
+    own_names: dict[str, dict[str, tuple[str, ...]]] = {}
+    """Of unpaired images, by split and side."""
     bytes: dict[str, int]
     """Size by file name."""
     shown: dict[str, tuple[tuple[int, int], ...]] | None = None
@@ -385,6 +398,11 @@ def _write(source: Source, place: Path, progress: Progress | None) -> CacheMeta:
         size=source.size,
         fingerprint=_fingerprint(names, sums, entry),
         names=names,
+        own_names={
+            split: {role: source.names(split, role) for role in entry.sides}
+            for split in SPLITS
+            if entry.unpaired
+        },
         bytes={name: os.stat(place / name).st_size for name in sums},
         shown=shown if entry.fit == "pad" else None,
         changed=source.changed,

@@ -16,7 +16,7 @@ sys.path.insert(1, str(Path(__file__).parent.parent / "faults"))
 
 import ray_cluster
 import slurm_cluster
-from cluster_study import LONG, ClusterStudy
+from cluster_study import LONG, SEEDS, ClusterStudy
 from fault_compare import Facts
 
 from experiments.tracking.store import open_store
@@ -44,8 +44,16 @@ def whole_long(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Facts:
     return alone(study)
 
 
-def alone(study: ClusterStudy) -> Facts:
-    ended = study.run()
+@pytest.fixture(scope="session")
+def whole_seeds(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Facts:
+    """The same with three seeds."""
+    study = ClusterStudy(tmp_path_factory.mktemp("whole") / "study", store)
+    study.steps = LONG
+    return alone(study, *SEEDS)
+
+
+def alone(study: ClusterStudy, *more: str) -> Facts:
+    ended = study.run(*more, seconds=900)
     assert ended.status == 0, ended
     return study.everything()
 

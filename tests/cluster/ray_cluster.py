@@ -45,7 +45,7 @@ class RayCluster:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         self.environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
         self.hidden = folder / "hidden"
-        """In its place the second node sees an empty folder of its own."""
+        """In its place the second node sees an empty folder of its own, its TMPDIR."""
         self.hidden.mkdir()
 
     def start(self, cpus: int = 1) -> None:
@@ -84,6 +84,11 @@ class RayCluster:
         done = subprocess.run(command, capture_output=True, text=True, env=self.environment)
         return done.stdout.split()
 
+    def pids_of_other(self) -> list[int]:
+        """The processes of the second node."""
+        found = subprocess.run(["ip", "netns", "pids", NETWORK], capture_output=True, text=True)
+        return list(map(int, found.stdout.split()))
+
     def cut(self) -> None:
         """Pull the cable between the two nodes."""
         ip("link", "set", "p2p-head", "down")
@@ -93,8 +98,7 @@ class RayCluster:
 
     def kill_other(self) -> None:
         """SIGKILL for everything on the second node, as a power cut does, until Ray knows it."""
-        found = subprocess.run(["ip", "netns", "pids", NETWORK], capture_output=True, text=True)
-        for pid in map(int, found.stdout.split()):
+        for pid in self.pids_of_other():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.nodes.pop(OTHER).wait()
@@ -120,6 +124,8 @@ class RayCluster:
         place = ["ip", "netns", "exec", NETWORK, "sh", "-c", cover, "sh"]
         place = place if address == OTHER else []
         program = Path(sys.executable).with_name("ray")
+        environment = self.environment | {"PYTHONPATH": path}
+        environment |= {"TMPDIR": str(self.hidden)} if address == OTHER else {}
         with open(self.folder / f"{address}.log", "ab") as log:
             self.nodes[address] = subprocess.Popen(
                 [
@@ -130,7 +136,7 @@ class RayCluster:
                 ],
                 stdout=log,
                 stderr=log,
-                env=self.environment | {"PYTHONPATH": path},
+                env=environment,
                 start_new_session=True,
             )
         if address == HEAD:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
 
 import pytest
-from cluster_study import LONG, ClusterStudy
+from cluster_study import LONG, SEEDS, ClusterStudy
 from fault_compare import differences
 from fault_study import PATIENCE
 from ray_cluster import HEAD, OTHER
@@ -69,8 +71,8 @@ def kill_one(study, word):
     os.kill(found[0], signal.SIGKILL)
 
 
-@pytest.mark.parametrize("victim", ["worker", "ray's worker", "node", "driver", "network"])
-def test_what_dies_resumes_exactly(study, ray_nodes, whole_long, victim, figures):
+@pytest.mark.parametrize("victim", ["worker", "ray's worker", "driver"])
+def test_what_dies_resumes_exactly(study, whole_long, victim, figures):
     """Four strikes in one study."""
     study.steps = LONG
     command = ("--checkpoint-every", "1")
@@ -81,25 +83,80 @@ def test_what_dies_resumes_exactly(study, ray_nodes, whole_long, victim, figures
             kill_one(study, "experiments.run.worker")
         elif victim == "ray's worker":
             kill_one(study, "ray::")
-        elif victim == "driver":
+        else:
             started.process.kill()
             assert started.end().status == -signal.SIGKILL
             started = study.start(*command)
-        else:
-            if victim == "network":  # no connection is reset: the head only hears no more
-                ray_nodes.cut()
-            ray_nodes.kill_other()
-            if victim == "network":
-                ray_nodes.mend()
-            ray_nodes.start_other()
-    ended = started.end(600)
+    check_resumed(study, started.end(600), whole_long, len(STRIKES), figures, victim)
+
+
+def check_resumed(study, ended, expected, strikes, figures, victim):
     assert ended.status == 0, ended
     assert study.lost_steps() == []
-    wrong = differences(whole_long, study.everything())
     sessions = sum(map(study.sessions, study.cells()))
-    assert sessions >= 2 + len(STRIKES), "every strike met a training"
-    figures.append(f"Ray, {victim}: {len(STRIKES)} strikes, {sessions} sessions of 2 runs")
-    assert wrong == []
+    assert sessions >= len(study.cells()) + strikes, "every strike met a training"
+    figures.append(f"Ray, {victim}: {strikes} strikes, {sessions} sessions")
+    assert differences(expected, study.everything()) == []
+
+
+def training_on_the_other(ray_nodes, study, started):
+    """Wait until the second node trains, and has written a checkpoint since it began."""
+    deadline = time.monotonic() + 240 * PATIENCE
+    while True:
+        assert time.monotonic() < deadline and started.process.poll() is None, started.said
+        others = set(ray_nodes.pids_of_other())
+        for pid in others.intersection(pids_of(study, "experiments.run.worker")):
+            with contextlib.suppress(OSError, ValueError):
+                log = Path(os.readlink(f"/proc/{pid}/fd/2"))
+                records = read_records(log.with_name("journal.jsonl"))
+                events = [record["event"] for record in records]
+                now = events[len(events) - events[::-1].index("start") :]
+                if "checkpoint" in now and "trained" not in now:
+                    return
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("victim", ["node", "network"])
+def test_a_node_that_dies_or_is_cut_off(study, ray_nodes, whole_seeds, victim, figures):
+    """Four strikes in a study of six trainings, each while the second node trains."""
+    study.steps = LONG
+    started = study.start("--checkpoint-every", "1", *SEEDS)
+    for _ in STRIKES:
+        training_on_the_other(ray_nodes, study, started)
+        if victim == "network":  # no connection is reset: the head only hears no more
+            ray_nodes.cut()
+        ray_nodes.kill_other()
+        if victim == "network":
+            ray_nodes.mend()
+        ray_nodes.start_other()
+    check_resumed(study, started.end(900), whole_seeds, len(STRIKES), figures, victim)
+
+
+@pytest.fixture
+def apart(ray_nodes, store):
+    """A study in a folder that the second node does not see."""
+    study = on(ClusterStudy(ray_nodes.hidden / "apart", store), ray_nodes)
+    study.engine += ("--no-shared-folder",)
+    yield study
+    study.kill()
+    shutil.rmtree(study.folder)
+
+
+def test_the_same_bits_where_nodes_share_nothing(apart, whole):
+    ended = apart.run()
+    assert ended.status == 0, ended
+    assert differences(whole, apart.everything()) == []
+
+
+def test_a_node_that_shares_nothing_dies(apart, ray_nodes, whole_seeds, figures):
+    """Twice; its run goes on from what it had sent."""
+    apart.steps = LONG
+    started = apart.start("--checkpoint-every", "1", *SEEDS)
+    for _ in range(2):
+        training_on_the_other(ray_nodes, apart, started)
+        ray_nodes.kill_other()
+        ray_nodes.start_other()
+    check_resumed(apart, started.end(900), whole_seeds, 2, figures, "node that shares nothing")
 
 
 def test_ctrl_c_stops_in_order(study, whole_long):

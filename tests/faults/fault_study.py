@@ -153,10 +153,11 @@ class Study:
             time.sleep(0.05)
 
     def cells(self) -> dict[str, Path]:
-        """The arm's name to its run directory."""
+        """The arm's name, with the seed unless it is 1, to its run directory."""
         (record,) = (self.out / "suites" / "mine").glob("*.json")
         cells = json.loads(record.read_text())["cells"]
-        return {c["arm"]: self.out / "cells" / c["digest"] for c in cells}
+        seeds = {c["digest"]: f" seed {c['seed']}" * (c["seed"] > 1) for c in cells}
+        return {c["arm"] + seeds[c["digest"]]: self.out / "cells" / c["digest"] for c in cells}
 
     def directories(self) -> dict[str, Path]:
         """The cells, and the real photos' own run directory as `ground truth`."""

@@ -31,7 +31,7 @@ def test_an_address_where_nobody_listens_is_refused_at_once():
 
 def test_a_node_with_another_version_trains_nothing(tmp_path):
     job = cell_job("a", out=tmp_path)
-    ended = do_job(job.to_json(), installed() | {"torch": "0.1"})
+    ended = do_job(job.to_json(), installed() | {"torch": "0.1"}, ())
     assert ended is not None and ended.word == "failed" and "instead of 0.1" in ended.reason
     (record,) = read_records(job.directory / "journal.jsonl")
     assert record["error"] == ended.reason
@@ -40,7 +40,7 @@ def test_a_node_with_another_version_trains_nothing(tmp_path):
 def test_a_worker_that_is_killed_may_be_begun_again(tmp_path, monkeypatch):
     monkeypatch.setattr("experiments.run.launcher.WORKER", ["-c", "import os; os.kill(0, 9)"])
     job = cell_job("a", out=tmp_path)
-    ended = do_job(job.to_json(), installed())
+    ended = do_job(job.to_json(), installed(), ())
     assert ended == Outcome("failed", ended.reason, killed=True)
     assert not read_records(job.directory / "journal.jsonl")  # it has not failed yet
 
