@@ -16,6 +16,7 @@ from pix2pix.common.errors import UserError
 from pix2pix.data import cache as caching
 from pix2pix.data import procedural
 from pix2pix.data.cache import (
+    arrived,
     cached_counts,
     cached_fingerprint,
     check_source,
@@ -109,6 +110,24 @@ def test_the_second_opening_decodes_nothing(camvid, tmp_path) -> None:
             progress=lambda done, total: calls.append((done, total)),
         )
     assert calls == [(n, 7) for n in range(1, 8)]
+
+
+@pytest.mark.parametrize("direction", [None, "photo->labels", "grey->photo"])
+def test_a_folder_that_came_from_another_machine_is_the_same_data(
+    camvid, tmp_path, direction
+) -> None:
+    here = prepare(REGISTRY["camvid"], camvid, SIZE, direction, tmp_path / "cache")
+    (meta,) = (tmp_path / "cache").glob("camvid-8x12-????????????/meta.json")
+    place = meta.parent
+    shutil.copytree(place, tmp_path / "there" / place.name)
+    shutil.rmtree(camvid)
+    there = arrived(REGISTRY["camvid"], direction, tmp_path / "there" / place.name)
+    assert (there.fingerprint, there.class_names) == (here.fingerprint, here.class_names)
+    for split in ("train", "val", "test"):
+        one, other = getattr(here, split), getattr(there, split)
+        assert (one.names, one.shown) == (other.names, other.shown)
+        for images in ("inputs", "targets", "pictures", "labels"):
+            np.testing.assert_array_equal(getattr(one, images), getattr(other, images))
 
 
 def test_a_broken_cache_is_made_again(camvid, tmp_path) -> None:
