@@ -318,8 +318,9 @@ def report(keys: Sequence[SuiteKey], folder: Path) -> list[Report]:
 
 def next_steps(argv: Sequence[str], undecided: bool) -> str:
     """How to browse MLflow, and the command that decides the claims."""
-    beside = Path(sys.executable).with_name("mlflow")
-    program = os.path.relpath(beside) if beside.exists() else "mlflow"
+    # Not the script beside the interpreter, which holds the path at which it was installed.
+    beside = Path(sys.executable).with_name("mlflow").exists()
+    program = f"{shlex.quote(os.path.relpath(sys.executable))} -m mlflow" if beside else "mlflow"
     lines = [f"MLflow: {ui_command(tracking_uri(), program)}"]
     if undecided:
         lines.append(f"next:   {more_seeds(argv)}  (finished runs are kept)")

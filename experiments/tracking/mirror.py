@@ -46,12 +46,15 @@ from experiments.tracking.store import (
     first_line,
 )
 from pix2pix.common.files import home_path
+from pix2pix.common.locks import owner_of
 
 SECONDS_BETWEEN_PASSES = 5.0
 FIRST_RETRY = 0.5
 """Seconds before a pass that failed is repeated; twice as long after each further failure."""
 LAST_ATTEMPTS = 6
 """Failures in a row after which the pass that follows the end of standard input is given up."""
+WAITING = "waiting"
+"""Of a run that has not begun, in the place of an MLflow status."""
 OTHER_REFERENCE = "scored against another reference"
 SOURCE = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "run_ablations.py"}
 
@@ -60,12 +63,13 @@ class MirrorError(Exception):
     """Some run directories could not be mirrored; all others were."""
 
 
-def mirror(out: Path, records: Sequence[Path] = ()) -> None:
+def mirror(out: Path, records: Sequence[Path] = (), is_last: bool = False) -> None:
     """One pass over every cell of the suite records (without `records`, of all below `out`).
 
-    A second pass changes nothing. Raises UserError for a file that is not a suite record,
-    MirrorError after the pass if a run directory could not be read, and MLFLOW_ERRORS or
-    StoreError if the store is away.
+    In the last pass, runs that have begun and that no process works on any more become KILLED;
+    when they are resumed, RUNNING again. A second pass changes nothing. Raises UserError for a
+    file that is not a suite record, MirrorError after the pass if a run directory could not be
+    read, and MLFLOW_ERRORS or StoreError if the store is away.
     """
     uri = tracking_uri()
     # Two mirrors of the same run directories would log the same things at once.
@@ -73,7 +77,7 @@ def mirror(out: Path, records: Sequence[Path] = ()) -> None:
         store = tracking_store.open_store(uri, create=True)
         problems: list[str] = []
         for path in list(records) or suite_records(out):
-            problems += _mirror_suite(store, out, read_suite_record(path))
+            problems += _mirror_suite(store, out, read_suite_record(path), is_last)
     if problems:
         raise MirrorError("; ".join(problems))
 
@@ -111,7 +115,7 @@ def _children(record: SuiteRecord, out: Path) -> list[_Child]:
     return children
 
 
-def _mirror_suite(store: Store, out: Path, record: SuiteRecord) -> list[str]:
+def _mirror_suite(store: Store, out: Path, record: SuiteRecord, is_last: bool) -> list[str]:
     """One pass over one suite; returns what could not be read."""
     experiment_id = store.experiment(record.suite, create=True)
     assert experiment_id is not None
@@ -129,17 +133,19 @@ def _mirror_suite(store: Store, out: Path, record: SuiteRecord) -> list[str]:
     for child in _children(record, out):
         run = known.pop(tuple(child.tags.values()), None)
         try:
-            statuses.append(_mirror_child(store, parent, run, child, key, record))
+            statuses.append(_mirror_child(store, parent, run, child, key, record, is_last))
         except Exception as error:  # a damaged file raises whatever its reader raises
             refused = getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE"
             if isinstance(error, (*MLFLOW_ERRORS, StoreError)) and not refused:
                 raise  # the store failed, and would fail for every other run
-            statuses.append("RUNNING")
+            statuses.append(WAITING)
             problems.append(f"{child.directory}: {type(error).__name__}: {first_line(error)}")
     for run in known.values():  # an earlier digest of an arm, or an arm that is no longer wanted
         if run.data.tags.get("current") != "no":
             store.client.set_tag(run.info.run_id, "current", "no")
-    status = next((s for s in ("RUNNING", "FAILED") if s in statuses), "FINISHED")
+    words = ("RUNNING", "FAILED", "KILLED", WAITING)
+    status = next((s for s in words if s in statuses), "FINISHED")
+    status = "RUNNING" if status == WAITING else status
     if status != parent.info.status:
         set_status(store.client, parent, status)
     return problems
@@ -169,19 +175,20 @@ def _mirror_child(
     child: _Child,
     key: dict[str, str],
     record: SuiteRecord,
+    is_last: bool,
 ) -> str:
-    """Bring one child run up to date; returns its MLflow status, RUNNING if it has not begun.
+    """Bring one child run up to date; returns its MLflow status, WAITING if it has not begun.
 
     Several suites may share a cell but score it with different scorers, and its directory holds
     the newest scores only. Scores against another reference than the record's are left out.
     """
     journal = child.directory / "journal.jsonl"
     if not journal.is_file() or not (child.directory / "config.json").is_file():
-        return "RUNNING"
+        return WAITING
     stamp = str(journal.stat().st_size)  # before reading: a later pass takes what is added now
     records = read_records(journal)
     if not records:
-        return "RUNNING"
+        return WAITING
     scores = read_scores(child.ceiling or child.directory)
     wanted = record.reference_of(child.arm) if child.role == "cell" else None
     is_foreign = bool(wanted and scores) and scores["settings"].get("reference") != wanted
@@ -215,7 +222,12 @@ def _mirror_child(
     data = last(records, "data")
     if data is not None and child.role != "scorer":  # a scorer has no validation and test split
         log_data_set(store.client, parent, record.dataset, data)
-    return STATUS.get(records[-1]["event"], "RUNNING")
+    status = STATUS.get(records[-1]["event"], "RUNNING")
+    if is_last and status == "RUNNING" and owner_of(child.directory / "owner.lock") is None:
+        status = "KILLED"
+        if run.info.status != status:
+            set_status(store.client, run, status, records[-1]["time"])
+    return status
 
 
 def _fcn_scores(ceiling: Path | None) -> Record | None:
@@ -247,11 +259,12 @@ def _describe(store: Store, parent: Run, record: SuiteRecord) -> None:
     log(store.client, run_id, tags | SOURCE)
 
 
-def follow(one_pass: Callable[[], None], seconds: float = SECONDS_BETWEEN_PASSES) -> int:
+def follow(one_pass: Callable[[bool], None], seconds: float = SECONDS_BETWEEN_PASSES) -> int:
     """Repeat a pass until standard input ends, then once more; returns the exit status.
 
-    A pass that fails is repeated soon. A problem is reported once, and again if the last pass
-    ends with it. Ctrl-C, which may reach the whole process group, is ignored.
+    `one_pass` is told whether it is the last. A pass that fails is repeated soon. A problem is
+    reported once, and again if the last pass ends with it. Ctrl-C, which may reach the whole
+    process group, is ignored.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ended = threading.Event()
@@ -262,7 +275,7 @@ def follow(one_pass: Callable[[], None], seconds: float = SECONDS_BETWEEN_PASSES
         is_last = ended.is_set()
         problem = ""
         try:
-            one_pass()
+            one_pass(is_last)
             failures = 0
         except Exception as error:  # whatever keeps MLflow away: the run directories are safe
             problem = first_line(error)
@@ -303,7 +316,7 @@ def main() -> int:
     # A client that repeats a request may create a run twice. A pass is repeated instead: it first
     # asks which runs there are.
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
-    return follow(lambda: mirror(options.out, options.records))
+    return follow(lambda is_last: mirror(options.out, options.records, is_last))
 
 
 if __name__ == "__main__":

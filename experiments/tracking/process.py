@@ -175,7 +175,7 @@ def ui_command(uri: str, program: str = "mlflow") -> str:
     if uri.startswith(("http://", "https://")):
         return f"open {without_password(uri)}"
     address = f'"${VARIABLE}"' if uri != without_password(uri) else shlex.quote(uri)
-    return f"{shlex.quote(program)} ui --backend-store-uri {address}"
+    return f"{program} ui --backend-store-uri {address}"
 
 
 def without_password(uri: str) -> str:

@@ -23,6 +23,7 @@ from experiments.tracking.mirror import MirrorError, mirror
 from experiments.tracking.reader import list_suites, read_suite
 from experiments.tracking.store import open_store
 from pix2pix.common.errors import UserError
+from pix2pix.common.locks import owning
 
 ROOT = Path(__file__).resolve().parents[3]
 KEY = ("patch_size", "procedural", "quick")
@@ -198,6 +199,34 @@ def test_killed_in_the_middle_nothing_is_doubled(tmp_path: Path, store: Path) ->
     assert [run.status for run in read_suite(*KEY).runs] == ["done"] * 6
 
 
+def test_a_stopped_run_is_killed_until_it_goes_on(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    journal = recorded.begin(out / "cells" / "aaa", "aaa", 1)
+    recorded.train(journal, 0, 100)
+    recorded.suite_record(out, [("70x70", 1, "aaa"), ("70x70", 2, "bbb")], reference=None)
+
+    def statuses() -> dict[str, str]:
+        ids = [e.experiment_id for e in MlflowClient().search_experiments()]
+        found = MlflowClient().search_runs(ids)
+        return {run.data.tags["role"]: run.info.status for run in found}
+
+    running, killed = ({"suite": word, "cell": word} for word in ("RUNNING", "KILLED"))
+    mirror(out)
+    assert statuses() == running
+    with owning(out / "cells" / "aaa" / "owner.lock"):  # on another machine, perhaps
+        mirror(out, is_last=True)
+        assert statuses() == running
+    mirror(out, is_last=True)
+    assert statuses() == killed
+    recorded.train(journal, 100, 200)
+    mirror(out)
+    assert statuses() == running
+    recorded.train(journal, 200, 400)
+    recorded.finish_cell(journal, SCORES, None, 100)
+    mirror(out, is_last=True)
+    assert statuses() == {"suite": "RUNNING", "cell": "FINISHED"}  # the second has not begun
+
+
 def test_follow_mirrors_until_standard_input_ends(tmp_path: Path, store: Path) -> None:
     out = tmp_path / "runs"
     journal = recorded.begin(out / "cells" / "aaa", "aaa", 1)
@@ -244,7 +273,7 @@ import sys
 from pathlib import Path
 from experiments.tracking import mirror
 
-def one_pass():
+def one_pass(is_last):
     with log.open("a") as file:
         file.write("pass\\n")
     if len(log.read_text().split()) <= int(sys.argv[2]):
