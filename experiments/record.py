@@ -354,8 +354,12 @@ def _of_the_code(plan: Plan) -> Iterable[str]:
     configs = [c for c in plan.configs() if c.method == "pix2pix"]
     if len(configs) < len(plan.configs()):
         yield (
-            "CycleGAN: both sides are drawn in orders of their own, such that no step sees a pair; "
-            "the public code draws the second side with replacement."
+            "CycleGAN: both sides are drawn in orders of their own, such that the two of a pair "
+            "never stand beside each other; the public code draws the second side with replacement."
+        )
+        yield (
+            "CycleGAN: both generators start from the same weights, and so do both discriminators; "
+            "the public code draws each by itself."
         )
     unets = [c for c in configs if c.generator.architecture != "resnet"]
     if not all(c.generator.bottleneck_norm for c in unets):
