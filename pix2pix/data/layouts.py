@@ -248,6 +248,13 @@ def _unsplit(entry: DatasetEntry, root: Path) -> Pairs:
         return {"train": found["train"], "val": val or test, "test": test or val}
     if entry.unpaired:
         sides = _images_by_side(entry, folders)
+        few = [role for role, images in sides.items() if len(images) < 3]
+        if few:
+            counts = " and ".join(f"{folders[role]} holds {len(sides[role])}" for role in few)
+            raise UserError(
+                f"{entry.name}: {counts} images of {' and '.join(few)}; at least 3 are needed on "
+                "each side, one each for train, val and test"
+            )
         parts = {role: _divided(sorted(images)) for role, images in sides.items()}
         return {
             split: _beside({r: {n: sides[r][n] for n in parts[r][split]} for r in sides}, split)
