@@ -410,7 +410,9 @@ def _of_data(plan: Plan) -> Iterable[str]:
     if plan.suite.published and plan.entry.name not in TABLE_DATASETS:
         title = plan.entry.title or plan.entry.name
         yield f"Data set {title}; the published numbers are of Cityscapes."
-    if plan.suite.published and "direction" in plan.overrides:
+    source = plan.suite.published.source if plan.suite.published else ""
+    same = plan.direction.replace("->", "→") in source
+    if source and not same and ("→" in source or "direction" in plan.overrides):
         yield f"The published numbers are not of {plan.direction}."
     if "edges" in map(plan.entry.derived_role, plan.directions):
         yield "Edges are Canny's (scikit-image); the paper's are HED's, thinned."
