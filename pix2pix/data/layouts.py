@@ -78,9 +78,12 @@ def find_pairs(entry: DatasetEntry, data_root: Path) -> Pairs:
         if lacking:
             endings = [side.ending for side in entry.sides.values() if side.ending] or SUFFIXES
             of_side = f" of {lacking[0]}" * (len(lacking) < len(entry.sides))
+            place, folder = f"its folder below {root}", entry.sides[lacking[0]].folder or ""
+            if "{split}" in folder:
+                place = str(root / folder.replace("{split}", splits[split]))
             raise UserError(
                 f"{entry.name}: the split {split}{of_side} is empty: no {' or '.join(endings)}"
-                f" files in its folder below {root}"
+                f" files in {place}"
             )
     return found
 

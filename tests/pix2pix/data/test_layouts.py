@@ -305,7 +305,7 @@ def test_unpaired_sides_without_splits_are_divided_each_by_itself(tmp_path) -> N
 def test_unpaired_images_of_an_empty_side_or_in_halves_are_refused(tmp_path) -> None:
     _pictures(tmp_path, "trainA/h0.png", "trainB/z0.png", "testA/h1.png")
     (tmp_path / "testB").mkdir()
-    with pytest.raises(UserError, match=r"unpaired: the split val of B is empty: no \.png"):
+    with pytest.raises(UserError, match=r"the split val of B is empty: no \.png.*/testB$"):
         _unpaired(tmp_path)
     halves = tmp_path / "halves"
     _pictures(halves, "train/1.png", "val/3.png", size=(16, 8))
