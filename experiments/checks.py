@@ -76,7 +76,7 @@ def without_arms(plan: Plan) -> str:
     if not plan.left_out:
         return ""
     arms = ", ".join(plan.left_out)
-    lacks = "pairs" if plan.entry.unpaired else "images"
+    lacks = "images, or no pairs," if plan.entry.unpaired else "images"
     return (
         f"suite {plan.suite.name}: left out, as {plan.entry.name} has no {lacks} for them: {arms}"
     )
@@ -89,10 +89,14 @@ def unjudged(plan: Plan) -> str:
     measured |= {"diversity"} & set(plan.suite.scores)
     if not claimed or claimed & measured:
         return ""
+    why = ""
+    if claimed & {"fcn", "labels"}:
+        why = ", which need a side with labels and classes (docs/datasets.md)"
+    elif plan.entry.unpaired:
+        why = ", which need pairs"
     return (
         f"suite {plan.suite.name}: none of its claims can be judged on {plan.entry.name} "
-        f"({plan.direction}): they are on {', '.join(sorted(claimed))} scores, which need a side "
-        "with labels and classes (docs/datasets.md)"
+        f"({plan.direction}): they are on {', '.join(sorted(claimed))} scores{why}"
     )
 
 

@@ -243,7 +243,8 @@ def make_plan(
                 f"--arms {arm}: suite {suite.name} has no such arm"
                 f"{closest(arm, list(suite.arms))}; allowed: {', '.join(suite.arms)}"
             )
-    suite, left_out = _possible(suite, entry, arms, direction, checked)
+    layers = (profile.settings, suite.base, suite.profiles.get(profile_name, {}), checked)
+    suite, left_out = _possible(suite, entry, arms, direction, merge(layers))
     own = [settings.get(DIRECTION) for settings in suite.arms.values()]
     first = own[0] if all(own) else None
     chosen = "->".join(entry.roles(direction or suite.direction or first))
@@ -268,10 +269,12 @@ def _possible(
     entry: DatasetEntry,
     arms: tuple[str, ...] | None,
     direction: str | None,
-    overrides: Dotted,
+    shared: Dotted,
 ) -> tuple[Suite, tuple[str, ...]]:
     """A suite without the arms whose own direction the data set lacks, or that need pairs of it
     where it has none, and without their claims; and these arms.
+
+    `shared`: the settings of arms that do not set them themselves.
 
     UserError if none is left, or if an arm that was asked for is among them.
     """
@@ -285,7 +288,7 @@ def _possible(
                 raise
             missing[arm] = error
             continue
-        method = merge((suite.base, overrides, settings)).get("method", "pix2pix")
+        method = {**shared, **settings}.get("method", "pix2pix")
         if method == "pix2pix" and not entry.paired(own):
             missing[arm] = UserError(
                 f"suite {suite.name}, arm {arm}: {method} needs pairs, and the images of"

@@ -45,7 +45,9 @@ def losses_text(values: dict[str, float]) -> str:
 
 
 def scores_text(values: dict[str, float]) -> str:
-    """'FCN .813/.533/.430  Lab .91/.85/.86': short, in the order of the paper's tables."""
+    """'FCN .813/.533/.430  Lab .91/.85/.86': short, in the order of the paper's tables; without
+    those of other scorers and of other images."""
+    values = {name: value for name, value in values.items() if "/" not in name}
     parts = []
     for family, title, digits in (("fcn", "FCN", 3), ("labels", "labels", 3), ("color", "Lab", 2)):
         group = [value for name, value in values.items() if name.split(".")[0] == family]

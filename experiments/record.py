@@ -354,8 +354,12 @@ def _of_the_code(plan: Plan) -> Iterable[str]:
     configs = [c for c in plan.configs() if c.method == "pix2pix"]
     if len(configs) < len(plan.configs()):
         yield (
-            "CycleGAN: both sides are drawn in orders of their own, such that no step sees a pair; "
-            "the public code draws the second side with replacement."
+            "CycleGAN: both sides are drawn in orders of their own, such that the two of a pair "
+            "never stand beside each other; the public code draws the second side with replacement."
+        )
+        yield (
+            "CycleGAN: both generators start from the same weights, and so do both discriminators; "
+            "the public code draws each by itself."
         )
     unets = [c for c in configs if c.generator.architecture != "resnet"]
     if not all(c.generator.bottleneck_norm for c in unets):
@@ -406,7 +410,9 @@ def _of_data(plan: Plan) -> Iterable[str]:
     if plan.suite.published and plan.entry.name not in TABLE_DATASETS:
         title = plan.entry.title or plan.entry.name
         yield f"Data set {title}; the published numbers are of Cityscapes."
-    if plan.suite.published and "direction" in plan.overrides:
+    source = plan.suite.published.source if plan.suite.published else ""
+    same = plan.direction.replace("->", "→") in source
+    if source and not same and ("→" in source or "direction" in plan.overrides):
         yield f"The published numbers are not of {plan.direction}."
     if "edges" in map(plan.entry.derived_role, plan.directions):
         yield "Edges are Canny's (scikit-image); the paper's are HED's, thinned."

@@ -14,7 +14,7 @@ from pix2pix.data.cache import cached_counts, cached_fingerprint
 def status(study: Study) -> str:
     """One line per job, then how many there are of each state. Reads no image."""
     options = study.options
-    cache = (study.entry, options.data_root, study.size, options.out / "cache")
+    cache = (study.entry, options.data_root, study.size, options.out / "cache", study.direction)
     known, counts = cached_fingerprint(*cache), cached_counts(*cache)
     if not known or not counts:
         return f"nothing was run yet: {options.out} has no data set {study.entry.name} of this size"

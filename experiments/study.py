@@ -346,6 +346,12 @@ def prepare_data(study: Study) -> tuple[str, dict[str, int], dict[str, LabelledP
     if study.entry.clip:
         clip_numbers(data.test.names, study.entry.clip)
     pairs = {split: len(getattr(data, split)) for split in ("train", "val", "test")}
+    trains_unpaired = (config.both_ways for plan in study.plans for config in plan.configs())
+    if pairs["train"] == 1 and any(trains_unpaired):
+        raise UserError(
+            f"data set {study.entry.name}: has one image a side to train on; cyclegan needs two at "
+            "least, to draw them apart"
+        )
     counts = ", ".join(f"{count} {split}" for split, count in pairs.items())
     say(f"data set {study.entry.name}: {counts}; fingerprint {data.fingerprint[:12]}")
     if study.entry.derived_role(study.direction) in COLOURS:

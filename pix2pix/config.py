@@ -92,7 +92,7 @@ class ObjectiveSettings(_Settings):
 
 class CycleSettings(_Settings):
     """CycleGAN (Zhu et al. 2017, Section 3): G translates from X to Y, F back. X is what the data
-    set has as input by default, whatever the direction."""
+    set has as input by default, whatever the direction; or an input that is derived."""
 
     forward: Weight = 10.0
     """Of the L1 distance between F(G(x)) and x."""

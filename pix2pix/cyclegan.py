@@ -111,6 +111,9 @@ def build(
 ) -> CycleGAN:
     """New networks and optimisers, drawn from the cell's seed alone.
 
+    Torch draws weights with 32 bits of a seed, so F starts from G's weights, and Y's discriminator
+    from X's, where both sides have as many channels; the pools decide alike.
+
     `channels`: of X and Y; `memory_format`: of the weights.
     """
     sides = {"": channels, "_back": channels[::-1]}

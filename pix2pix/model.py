@@ -88,8 +88,8 @@ def build(
     """New networks and optimisers, drawn from the cell's seed alone.
 
     `channels`: of inputs and targets; `memory_format`: of the weights; activations follow it.
-    G and D are drawn from separate streams, so arms of one seed whose generators are alike
-    start from the same weights.
+    G and D are drawn by themselves, so arms of one seed whose generators are alike start from the
+    same weights. (Torch draws weights with 32 bits of a seed, so both draw the same numbers.)
     Raises UserError if the objective needs VGG16 and its weights are not on this machine.
     """
     generator = build_generator(config.generator, channels, config.size)

@@ -275,6 +275,11 @@ def _derived_role(options: argparse.Namespace, saved: SavedGenerator) -> str | N
     entry = load_registry(options.datasets).get(saved.dataset)
     if role not in ROLES or (entry is not None and role in entry.sides):
         return None
+    if entry is None and saved.channels != (1, 2):  # files hold no a and b of Lab
+        raise UserError(
+            f"{options.checkpoint}: the data set {saved.dataset} is not in datasets.yaml; give"
+            f" --datasets FILE, whose entry says whether {role} are files or derived from photos"
+        )
     if options.protocol != "paper":
         raise UserError(f"--protocol {options.protocol}: is for generators of the PyTorch port")
     return role

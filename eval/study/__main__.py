@@ -215,7 +215,7 @@ def _images(options: argparse.Namespace) -> tuple[Path, dict[str, Path], str]:
         if options.arm or options.real or not options.dataset:
             raise UserError("--suite: needs --dataset, and replaces --arm and --real")
         where = options.runs, options.suite, options.dataset, options.profile
-        real, arms, origin = recorded_arms(*where)
+        real, arms, origin = recorded_arms(*where, options.same_input)
         only = options.only.split(",") if options.only else list(arms)
         if unknown := [arm for arm in only if arm not in arms]:
             raise UserError(f"--only {unknown[0]}: no such arm; there is {', '.join(arms)}")

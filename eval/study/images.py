@@ -116,7 +116,7 @@ class Images:
 
 
 def recorded_arms(
-    out: Path, suite: str, dataset: str, profile: str | None
+    out: Path, suite: str, dataset: str, profile: str | None, same_input: bool
 ) -> tuple[Path, Sources, str]:
     """The folders of real images and of each arm's translations, of a suite that was run, and what
     they are in words.
@@ -124,7 +124,8 @@ def recorded_arms(
     Reads the suite's record (suites/SUITE/DATASET-VARIANT.json) and takes for all arms the lowest
     seed whose translations exist everywhere.
 
-    Raises UserError where nothing is recorded, several variants are, or an arm is not finished.
+    Raises UserError where nothing is recorded, several variants are, or an arm is not finished;
+    and for `same_input` where no real image belongs to an input.
     """
     folder = out / "suites" / suite
     found = {p.stem.removeprefix(f"{dataset}-"): p for p in folder.glob(f"{dataset}-*.json")}
@@ -139,11 +140,14 @@ def recorded_arms(
         arms = [arm["name"] for arm in record["arms"]]
         cells = {(c["arm"], c["seed"]): out / "cells" / c["digest"] for c in record["cells"]}
         real = out / "references" / record["reference"] / "targets"
-        commit = str(record["commit"])[:12]
+        commit, plus, _ = str(record["commit"]).partition("+")
+        commit = commit[:12] + "+changes" * bool(plus)
     except (ValueError, LookupError, TypeError) as error:
         raise UserError(f"{path}: not a suite record: {error!r}") from None
     if any(arm.get("reference") for arm in record["arms"]):
         raise UserError(f"{path}: its arms have several tasks; take a suite of one")
+    if same_input and record.get("unpaired"):
+        raise UserError(f"--same-input: the images of {dataset} do not belong together")
     asked = [arm for arm in arms if any(a == arm for a, _ in cells)]
     for seed in sorted({seed for _, seed in cells}):
         folders = {arm: cells.get((arm, seed), out) / "translations" for arm in asked}

@@ -194,8 +194,9 @@ def train_cell(session: Session, config: CellConfig) -> None:
     total = config.training.total_steps(len(train_split))
     train_sides = (train_split.inputs, train_split.targets)
     val_sides = (val.inputs, val.targets)
-    first_input, _ = session.entry.roles(None)
-    turned = config.both_ways and config.direction.split("->")[0] != first_input
+    # A derived input has one direction alone.
+    first_inputs = {session.entry.roles(None)[0], session.entry.derived_role(config.direction)}
+    turned = config.both_ways and session.input_role not in first_inputs
     if turned:  # the two directions are one training
         train_sides, val_sides = train_sides[::-1], val_sides[::-1]
     session.emit({"event": "phase", "phase": "training", "total": total})

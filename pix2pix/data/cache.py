@@ -196,8 +196,8 @@ def cached_fingerprint(
     direction: str | None = None,
 ) -> str | None:
     """The fingerprint if there is a cache of exactly these files; None otherwise."""
-    meta = _cached(entry, data_root, size, cache, direction)
-    return None if meta is None else meta.fingerprint
+    found = _cached(entry, data_root, size, cache, direction)
+    return None if found is None else found[1].fingerprint
 
 
 def cached_counts(
@@ -207,11 +207,13 @@ def cached_counts(
     cache: Path,
     direction: str | None = None,
 ) -> dict[str, int] | None:
-    """Pairs by split if there is a cache of exactly these files; None otherwise."""
-    meta = _cached(entry, data_root, size, cache, direction)
-    if meta is None:
+    """Pairs by split, or images of the longer unpaired side, if there is a cache of exactly these
+    files; None otherwise."""
+    found = _cached(entry, data_root, size, cache, direction)
+    if found is None:
         return None
-    return {split: len(names) for split, names in meta.names.items()}
+    photos = entry.roles(direction)[1] if entry.derived_role(direction) else None
+    return {split: len(found[0].names(split, photos)) for split in SPLITS}
 
 
 def check_source(entry: DatasetEntry, data_root: Path, direction: str | None = None) -> list[str]:
@@ -362,11 +364,13 @@ def _cached(
     size: tuple[int, int],
     cache: Path,
     direction: str | None,
-) -> CacheMeta | None:
+) -> tuple[Source, CacheMeta] | None:
     try:
-        return complete(find_source(entry, Path(data_root), size, direction), cache)
+        source = find_source(entry, Path(data_root), size, direction)
     except UserError:
         return None  # `check_source` reports what is wrong with the images
+    meta = complete(source, cache)
+    return None if meta is None else (source, meta)
 
 
 def _write(source: Source, place: Path, progress: Progress | None) -> CacheMeta:

@@ -78,9 +78,12 @@ def find_pairs(entry: DatasetEntry, data_root: Path) -> Pairs:
         if lacking:
             endings = [side.ending for side in entry.sides.values() if side.ending] or SUFFIXES
             of_side = f" of {lacking[0]}" * (len(lacking) < len(entry.sides))
+            place, folder = f"its folder below {root}", entry.sides[lacking[0]].folder or ""
+            if "{split}" in folder:
+                place = str(root / folder.replace("{split}", splits[split]))
             raise UserError(
                 f"{entry.name}: the split {split}{of_side} is empty: no {' or '.join(endings)}"
-                f" files in its folder below {root}"
+                f" files in {place}"
             )
     return found
 
@@ -248,6 +251,13 @@ def _unsplit(entry: DatasetEntry, root: Path) -> Pairs:
         return {"train": found["train"], "val": val or test, "test": test or val}
     if entry.unpaired:
         sides = _images_by_side(entry, folders)
+        few = [role for role, images in sides.items() if len(images) < 3]
+        if few:
+            counts = " and ".join(f"{folders[role]} holds {len(sides[role])}" for role in few)
+            raise UserError(
+                f"{entry.name}: {counts} images of {' and '.join(few)}; at least 3 are needed on "
+                "each side, one each for train, val and test"
+            )
         parts = {role: _divided(sorted(images)) for role, images in sides.items()}
         return {
             split: _beside({r: {n: sides[r][n] for n in parts[r][split]} for r in sides}, split)

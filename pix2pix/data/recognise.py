@@ -64,10 +64,11 @@ def located(
         else f"has none of the known layouts; {_contents(root, names)}; if these are plain photos,"
         " train with --direction grey->photo (docs/tasks.md)"
     )
+    unpaired = "unpaired: true, " * entry.unpaired
     raise UserError(
-        f"{what}; name the folders in a file: mine: {{layout: folders, path: ., sides: {{A: "
-        '{folder: "INPUTS/{split}"}, B: {folder: "TARGETS/{split}"}}}, and give --datasets FILE '
-        "--dataset mine (docs/datasets.md)"
+        f"{what}; name the folders in a file: mine: {{layout: folders, path: ., {unpaired}sides: "
+        '{A: {folder: "INPUTS/{split}"}, B: {folder: "TARGETS/{split}"}}}, and give --datasets '
+        "FILE --dataset mine (docs/datasets.md)"
     )
 
 
@@ -81,9 +82,10 @@ def _sides(**folders: str) -> dict[str, Any]:
 
 def _photos(entry: DatasetEntry, root: Path, names: list[str]) -> DatasetEntry:
     """Plain photos: in the folder itself, or in train, val and test below it."""
-    if {"A", "B"} <= {name.upper() for name in names}:
+    by_side = {"A", "B"} <= {name.upper() for name in names}
+    if by_side or _split_and_side(root, names) or _side_in_split(root, names):
         raise UserError(
-            f"{root}: holds pairs, the folders A and B; say which of them are the photos, as in "
+            f"{root}: holds images of two sides, A and B; say which of them are the photos, as in "
             "--direction grey->B"
         )
     written = entry.model_dump(by_alias=True)

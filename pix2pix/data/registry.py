@@ -261,6 +261,12 @@ class DatasetEntry(_Fields):
         with_split = {"{split}" in (side.folder or "") for side in self.sides.values()}
         if self.layout == "folders" and len(with_split) > 1:
             raise ValueError("sides: either every folder holds {split} or none does")
+        if self.layout in ("folders", "cityscapes"):
+            places: dict[tuple[str, str], str] = {}
+            for role, side in self.sides.items():
+                other = places.setdefault((side.folder or "", (side.ending or "").lower()), role)
+                if other != role:
+                    raise ValueError(f"sides.{role}: names the same files as {other}")
         halves = sorted(side.half or "" for side in self.sides.values())
         if self.layout == "side-by-side" and halves != ["left", "right"]:
             raise ValueError("sides: side-by-side needs one side with half: left and one right")

@@ -110,8 +110,9 @@ def _settings(runs: SuiteRuns) -> list[str]:
 def _splits(runs: SuiteRuns) -> list[str]:
     record = runs.record
     counts = dict.fromkeys(_pairs(run.splits) for run in finished(runs) if run.splits)
+    what = "images of the longer side" if record.unpaired else "pairs"
     return [
-        f"pairs: {' or '.join(counts) or UNKNOWN}; {size_text(record)} pixels, {record.direction}",
+        f"{what}: {' or '.join(counts) or UNKNOWN}; {size_text(record)} pixels, {record.direction}",
         f"commit {record.commit}, fingerprint of the decoded pixels {record.fingerprint}",
         "trained on train; the generator of the last step is scored on all of test, from 8-bit PNG "
         "files; no checkpoint, seed or setting was chosen by a score on test",

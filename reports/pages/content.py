@@ -108,7 +108,8 @@ def _facts(runs: SuiteRuns) -> list[str]:
         f"{notes.size_text(record)} pixels",
     ]
     if pairs := record.pairs:
-        facts.append(f"{pairs['train']:,} pairs to train on and {pairs['test']:,} to test")
+        what = "images of the longer side" if record.unpaired else "pairs"
+        facts.append(f"{pairs['train']:,} {what} to train on and {pairs['test']:,} to test")
     # Arms of different lengths have no common number.
     lengths = {"steps": record.steps, "epochs": record.epochs}
     facts += [f"{n:,} {kind}" for kind, n in lengths.items() if n]

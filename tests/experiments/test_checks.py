@@ -36,7 +36,7 @@ def test_cells_that_are_only_to_be_scored_need_no_room_for_checkpoints(tmp_path,
     check_disk(tmp_path, jobs, 1)
 
 
-def test_a_study_none_of_whose_claims_can_be_judged_says_so_beforehand():
+def test_a_study_none_of_whose_claims_can_be_judged_says_so_beforehand(tmp_path):
     """Pairs of photos have no FCN-score, which every claim of `losses` is about."""
     registry = load_registry()
     (told,) = [
@@ -45,3 +45,20 @@ def test_a_study_none_of_whose_claims_can_be_judged_says_so_beforehand():
     assert told.startswith("suite losses: none of its claims can be judged on folder (A->B)")
     assert not any(advice([make_plan(load_suite("losses"), registry["procedural"], "quick")]))
     assert not any(advice([make_plan(load_suite("pixel_loss"), registry["folder"], "quick")]))
+    # What two photos that do not belong together lack is no labels.
+    (told,) = [
+        t
+        for t in advice([make_plan(load_suite(_lpips(tmp_path)), registry["unpaired"], "quick")])
+        if t
+    ]
+    assert told.endswith("they are on lpips scores, which need pairs")
+
+
+def _lpips(folder):
+    """A suite of cyclegan alone with a claim on LPIPS."""
+    path = folder / "mine.yaml"
+    path.write_text(
+        "title: x\nbase: {method: cyclegan, objective.gan: unconditional, objective.l1: 0}\n"
+        "arms: {a: {}, b: {cycle.pool: 0}}\nclaims: [a > b on lpips]\n"
+    )
+    return str(path)

@@ -43,6 +43,7 @@ def test_plain_lines_come_at_every_tenth_with_losses_and_time_left(capsys):
 def test_scores_stand_in_the_order_of_a_papers_table():
     values = {"fcn.pixel_accuracy": 0.8131, "fcn.class_accuracy": 0.5, "fcn.class_iou": 0.43}
     values |= {"color.L": 0.9, "color.a": 1.0, "lpips": 0.2514, "pixel.l1": 0.1}
+    values |= {"fcn.class_iou/from-scratch": 0.4, "color.L/batch-4": 0.8}
     assert scores_text(values) == "FCN .813/.500/.430  Lab .90/1.00  LPIPS 0.251"
 
 

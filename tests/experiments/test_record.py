@@ -109,6 +109,14 @@ def test_derived_edges_are_named_and_published_numbers_of_another_task():
     assert canny not in deviations(plan_of("losses", dataset="edges2shoes", direction=edges))
     assert canny in deviations(plan_of("tasks"))
     assert not {canny, other} & set(deviations(plan_of("losses")))
+    # Told by what the source names, whether it was asked for or is the data set's own.
+    for told, options in (
+        (True, {"dataset": "maps"}),
+        (True, {"direction": "photo->labels"}),
+        (False, {"direction": "labels->photo"}),
+    ):
+        found = " ".join(deviations(plan_of("cycle", **options)))
+        assert ("The published numbers are not of" in found) == told
 
 
 def test_arms_of_another_task_are_scored_against_its_reference(tmp_path):

@@ -301,7 +301,7 @@ def test_arms_that_need_pairs_are_left_out_of_a_suite_on_unpaired_images():
     cycle = plan("cycle", dataset="unpaired")
     assert cycle.left_out == ("pix2pix",) and len(cycle.arms) == 5
     assert all("pix2pix" not in claim for claim in cycle.suite.claims)
-    assert "left out, as unpaired has no pairs for them: pix2pix" in without_arms(cycle)
+    assert "unpaired has no images, or no pairs, for them: pix2pix" in without_arms(cycle)
     with pytest.raises(
         UserError, match=r"suite losses, arm L1: pix2pix needs pairs, .*--suite cycle"
     ):
@@ -310,8 +310,24 @@ def test_arms_that_need_pairs_are_left_out_of_a_suite_on_unpaired_images():
         plan("cycle", dataset="unpaired", arms=("pix2pix",))
     # What is derived from a photo belongs to it.
     assert plan("losses", dataset="unpaired", direction="grey->B").left_out == ()
+    assert "no images" in without_arms(plan("tasks", dataset="unpaired"))
     assert needed_scores(cycle.entry, "A->B") == ["color"]
     assert "pixel" in needed_scores(cycle.entry, "grey->B")
+
+
+@pytest.mark.parametrize("profile", ["cyclegan", "pix2pix"])
+def test_a_suites_own_profile_decides_whether_it_needs_pairs(tmp_path, profile):
+    methods = {"cyclegan": {"objective.gan": "unconditional", "objective.l1": 0}, "pix2pix": {}}
+    base = {"method": next(m for m in methods if m != profile)}
+    content = {"title": "x", "base": base, "arms": {"a": {}}}
+    content["profiles"] = {"quick": {"method": profile} | methods[profile]}
+    (tmp_path / "mine.yaml").write_text(json.dumps(content))
+    suite, entry = load_suite(str(tmp_path / "mine.yaml")), load_registry()["unpaired"]
+    if profile == "cyclegan":
+        make_plan(suite, entry, "quick").configs()
+    else:
+        with pytest.raises(UserError, match="arm a: pix2pix needs pairs"):
+            make_plan(suite, entry, "quick")
 
 
 def test_cells_of_several_suites_are_trained_once():

@@ -1,3 +1,5 @@
+from PIL import Image
+
 from experiments.run.journal import Journal, write_json
 from experiments.status import status
 from experiments.study import Options, make_study, plan_jobs, prepare_data
@@ -23,3 +25,13 @@ def test_the_status_of_every_job_is_that_of_its_journal(tmp_path, monkeypatch):
     write_json(tmp_path / "slurm" / "7.json", {"7_0": "abc"})
     monkeypatch.setenv("PATH", "")
     assert status(study).endswith("what waits in its queue is not shown")
+
+
+def test_the_status_of_plain_photos_is_found(tmp_path):
+    for index in range(3):
+        Image.new("RGB", (32, 32), (index, 9, 99)).save(tmp_path / f"{index}.png")
+    options = {"direction": "grey->photo", "dataset": "folder", "data_root": tmp_path}
+    options |= {"overrides": (("size", 32),), "out": tmp_path / "runs", "arms": ("L1",)}
+    study = make_study(Options(("losses",), "smoke", **options))
+    prepare_data(study)
+    assert status(study).endswith("2 new")

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from PIL import Image
 from experiments.study import (
     Options,
     _priority,
+    dry_run,
     make_study,
     plan_jobs,
     prepare_data,
@@ -104,6 +106,31 @@ def test_grey_photos_of_a_colorization_are_counted(tmp_path, capsys) -> None:
     options |= {"profile": "smoke", "out": tmp_path / "runs", "arms": ("L1",)}
     prepare_data(make_study(Options(("colorization",), **options)))
     assert "data set folder: 2 of 9 training photos are grey" in capsys.readouterr().err
+
+
+def _unpaired(root: Path, a: int, b: int, **options):
+    """A study of `cycle` on folders trainA trainB testA testB."""
+    for side, count in (("A", a), ("B", b)):
+        for folder, number in ((f"train{side}", count), (f"test{side}", 1)):
+            (root / folder).mkdir(parents=True)
+            for index in range(number):
+                Image.new("RGB", (32, 32), (index, 9, 9)).save(root / folder / f"{index}.png")
+    changes = [("size", 32), ("discriminator.patch", 16), ("training.epochs", 2)]
+    own = {"dataset": "unpaired", "data_root": root, "out": root / "runs", "profile": "smoke"}
+    return make_study(Options(("cycle",), overrides=changes, **own, **options))
+
+
+def test_a_single_image_a_side_is_refused_before_it_would_be_trained_on(tmp_path) -> None:
+    with pytest.raises(UserError, match="unpaired: has one image a side to train on; cyclegan"):
+        prepare_data(_unpaired(tmp_path, 1, 1))
+
+
+def test_steps_are_counted_of_the_photos_that_an_input_is_derived_from(tmp_path) -> None:
+    study = _unpaired(tmp_path, 5, 3, direction="grey->B", arms=("CycleGAN",))
+    _, pairs, _ = prepare_data(study)
+    assert pairs["train"] == 3 and "1     6" in dry_run(study)
+    both_sides = replace(study.options, direction="A->B")
+    assert "1     10" in dry_run(make_study(both_sides))
 
 
 def test_data_of_two_folders_have_a_report_each(tmp_path) -> None:

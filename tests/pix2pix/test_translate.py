@@ -196,6 +196,18 @@ def test_index_maps_for_an_unknown_data_set_are_refused(place, capsys):
     assert "in/b.png: is an index map, and the data set streets is not" in capsys.readouterr().err
 
 
+def test_edges_of_an_unknown_data_set_are_not_drawn_again(place, capsys):
+    content = torch.load(place / "generator.pt")
+    content["origin"] |= {"dataset": "mine", "direction": "edges->photo"}
+    save(place / "generator.pt", content)
+    assert run() == 2
+    assert "whether edges are files or derived" in capsys.readouterr().err
+    sides = "{edges: {folder: a}, photo: {folder: b}}"
+    (place / "mine.yaml").write_text(f"mine: {{layout: folders, sides: {sides}}}")
+    assert run("--datasets", "mine.yaml") == 0
+    assert "derived" not in capsys.readouterr().out
+
+
 def test_what_is_passed_over_or_read_in_another_form_is_said(place, capsys):
     Image.fromarray(photo(32, 32)).save(place / "in/d.jfif", "JPEG")
     Image.fromarray(photo(32, 32)).quantize(9).save(place / "in/e.png")

@@ -166,6 +166,19 @@ def test_a_suite_of_several_tasks(tmp_path, capsys):
     assert "several tasks" in refused(capsys, "serve", "--out", tmp_path / "s", *options)
 
 
+def test_images_that_do_not_belong_together_have_no_same_input(tmp_path, capsys):
+    runs = tmp_path / "runs"
+    shutil.copytree(MINIATURE, runs)
+    (path,) = (runs / "suites" / "losses").glob("*.json")
+    record = json.loads(path.read_text()) | {"unpaired": True, "commit": "a" * 40 + "+changes"}
+    path.write_text(json.dumps(record))
+    options = ["--suite", "losses", "--dataset", "miniature", "--runs", runs, "--trials", 3]
+    new = ["serve", "--out", tmp_path / "s", *options]
+    assert "miniature do not belong together" in refused(capsys, *new, "--same-input")
+    refused(capsys, *new, "--practice", 0, "--host", "256.1.1.1")
+    assert Study.read(tmp_path / "s").origin.endswith(f"commit {'a' * 12}+changes")
+
+
 def test_simulate_and_analyse(tmp_path, capsys):
     rates = ["--rate", "L1=0.8", "--rate", "L1+cGAN=18.9"]
     size = ["--participants", 20, "--studies", 20, "--out", tmp_path / "s"]

@@ -14,7 +14,8 @@ from streets import DATASET, draw_streets
 from experiments.plan import make_plan
 from experiments.run.jobs import DataSource, build_jobs, state
 from experiments.run.journal import Journal, is_done, last, read_records, replay
-from experiments.run.runner import run
+from experiments.run.runner import run, train_cell
+from experiments.run.session import Session
 from experiments.run.signals import Stop
 from experiments.spec import load_suite
 from pix2pix.checkpoint import load_generator, save_generator
@@ -393,6 +394,24 @@ def test_unpaired_images_are_trained_translated_and_scored_by_their_colours(tmp_
     _, cell = build_jobs(back, data.fingerprint, source, out)
     run(cell, lambda _: None, Stop())
     assert [path.name for path in cell.directory.glob("translations/*")] == ["z.png"]
+
+
+def test_a_derived_input_is_what_cyclegan_translates_forwards(tmp_path):
+    draw = np.random.default_rng(0)
+    for name in ("A/a", "A/b", "A/c", "A/d", "B/w", "B/x", "B/y", "B/z"):
+        _picture(tmp_path / f"{name}.png", draw)
+    (tmp_path / "mine.yaml").write_text(BOTH_WAYS + "direction: grey->B\n")
+    overrides = {"size": SIZE, "training.steps": 1, "generator.width": 4}
+    suite, entry = load_suite(str(tmp_path / "mine.yaml")), load_registry()["unpaired"]
+    plan = make_plan(suite, entry, "smoke", overrides=overrides)
+    cache = tmp_path / "cache"
+    data = prepare(entry, tmp_path, plan.size, plan.direction, cache)
+    source = DataSource("unpaired", None, str(tmp_path), str(cache))
+    _, cell = build_jobs(plan, data.fingerprint, source, tmp_path / "out")
+    train_cell(Session(cell, lambda _: None, Stop()), cell.config)
+    (sample,) = cell.directory.glob("samples/step-0000000.png")
+    first = np.asarray(Image.open(sample))[:SIZE, :SIZE]  # x, then G(x), y, F(y)
+    assert (first == data.val.inputs[0]).all() and (first[..., 0] == first[..., 1]).all()
 
 
 def _picture(path, draw):

@@ -305,12 +305,29 @@ def test_unpaired_sides_without_splits_are_divided_each_by_itself(tmp_path) -> N
 def test_unpaired_images_of_an_empty_side_or_in_halves_are_refused(tmp_path) -> None:
     _pictures(tmp_path, "trainA/h0.png", "trainB/z0.png", "testA/h1.png")
     (tmp_path / "testB").mkdir()
-    with pytest.raises(UserError, match=r"unpaired: the split val of B is empty: no \.png"):
+    with pytest.raises(UserError, match=r"the split val of B is empty: no \.png.*/testB$"):
         _unpaired(tmp_path)
     halves = tmp_path / "halves"
     _pictures(halves, "train/1.png", "val/3.png", size=(16, 8))
     with pytest.raises(UserError, match="none of the known layouts"):
         _unpaired(halves)
+
+
+def test_what_is_wrong_with_unpaired_images_is_said_as_it_is(tmp_path) -> None:
+    _pictures(tmp_path, "A/1.png", "A/2.png", *(f"B/{n}.png" for n in range(3)))
+    with pytest.raises(UserError, match=r"/A holds 2 images of A; at least 3 are needed"):
+        _unpaired(tmp_path)
+    # The entry to write has no pairs either.
+    with pytest.raises(UserError, match=r"mine: \{.* unpaired: true, sides"):
+        _unpaired(tmp_path / "A")
+
+
+@pytest.mark.parametrize("name", ["folder", "unpaired"])
+@pytest.mark.parametrize("folders", ["A B", "trainA trainB testA testB", "train/A train/B"])
+def test_photos_of_two_sides_are_asked_for_by_side(tmp_path, name, folders) -> None:
+    _pictures(tmp_path, *(f"{folder}/1.png" for folder in [*folders.split(), "val/A", "val/B"]))
+    with pytest.raises(UserError, match=r"of two sides, A and B; .* --direction grey->B"):
+        located(load_registry()[name], tmp_path, "grey->photo")
 
 
 def test_a_recognised_layout_keeps_the_fields_of_its_sides(tmp_path) -> None:

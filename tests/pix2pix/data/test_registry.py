@@ -105,6 +105,7 @@ def test_an_own_entry_of_eight_lines(tmp_path) -> None:
         ("kind: index", "kind: indices", "mine.sides.labels.kind: must be one of 'photo', 'index'"),
         ("kind: index, ", "", "classes: go with a side of kind index or palette"),
         ('"{split}annot"', "{split}", "mine.sides.labels.folder: must be text"),
+        ("{split}annot", "{split}", "sides.labels: names the same files as photo"),
         ('"{split}annot"', "annot", "either every folder holds {split} or none does"),
         ("splits: {test: val}", "direction: a->b", "mine has no direction 'a->b'"),
         ("splits: {test: val}", "name: me", "mine.name: unknown key; the entry's key is its name"),

@@ -79,6 +79,9 @@ def test_a_report_says_how_many_images_it_rests_on() -> None:
     runs = suite(run("a", 1, 0.8), run("b", 1, 0.7), pairs={"train": 8, "val": 1, "test": 1})
     page = markdown_page(gather(runs), {})
     assert "8 pairs to train on and 1 to test" in page
+    runs = suite(run("a", 1, 0.8), pairs={"train": 8, "val": 1, "test": 1}, unpaired=True)
+    page = markdown_page(gather(runs), {})
+    assert "8 images of the longer side to train on and 1 to test" in page
     assert "every score rests on one test image" in page.lower()
     for known in ({"train": 400, "val": 0, "test": 106}, {}):
         runs = suite(run("a", 1, 0.8), run("b", 1, 0.7), pairs=known)
