@@ -22,6 +22,7 @@ from experiments.spec import (
 from pix2pix.common.errors import UserError
 from pix2pix.common.yaml_files import closest
 from pix2pix.config import (
+    STREAMS,
     CellConfig,
     CellSettings,
     CycleSettings,
@@ -156,7 +157,9 @@ class Plan:
             )
         # What is unused must not change the digest.
         updates: dict[str, Any] = {"generator": generator}
-        if config.method != "cyclegan":
+        if config.method == "cyclegan":
+            updates["streams"] = STREAMS
+        else:
             updates["cycle"] = CycleSettings()
         if config.objective.gan == "none":
             updates["discriminator"] = None

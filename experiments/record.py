@@ -357,10 +357,6 @@ def _of_the_code(plan: Plan) -> Iterable[str]:
             "CycleGAN: both sides are drawn in orders of their own, such that the two of a pair "
             "never stand beside each other; the public code draws the second side with replacement."
         )
-        yield (
-            "CycleGAN: both generators start from the same weights, and so do both discriminators; "
-            "the public code draws each by itself."
-        )
     unets = [c for c in configs if c.generator.architecture != "resnet"]
     if not all(c.generator.bottleneck_norm for c in unets):
         yield (

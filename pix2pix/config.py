@@ -12,6 +12,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+STREAMS = 1
+"""Part of the digest of cyclegan's cells, whose networks draw each a stream of its own; until then,
+G and F started from the same weights, and so did both discriminators."""
 PROTOCOL = 2
 """Increased when a code change, or another default, alters what the same settings train."""
 
@@ -170,6 +173,8 @@ class CellSettings(_Settings):
     translation: TranslationSettings = TranslationSettings()
     derivation: int = 0
     """`tasks.VERSION` where inputs are derived from photos; 0 where they are files."""
+    streams: int = 0
+    """STREAMS for cyclegan; 0 for pix2pix."""
 
     protocol: int = PROTOCOL
 

@@ -7,6 +7,7 @@ translations from a pool of earlier ones.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -109,30 +110,25 @@ def build(
     device: torch.device,
     memory_format: torch.memory_format = torch.contiguous_format,
 ) -> CycleGAN:
-    """New networks and optimisers, drawn from the cell's seed alone.
-
-    Torch draws weights with 32 bits of a seed, so F starts from G's weights, and Y's discriminator
-    from X's, where both sides have as many channels; the pools decide alike.
+    """New networks and optimisers, drawn from the cell's seed alone; each network and each pool
+    draws a stream of its own.
 
     `channels`: of X and Y; `memory_format`: of the weights.
     """
     sides = {"": channels, "_back": channels[::-1]}
     networks: dict[str, nn.Module] = {}
-    for index, (end, (source, target)) in enumerate(sides.items()):
-        generator = build_generator(config.generator, (source, target), config.size)
-        initialise(generator, torch.Generator().manual_seed(config.seed + index * 2**33))
-        networks[f"generator{end}"] = generator
+    for end, between in sides.items():
+        networks[f"generator{end}"] = build_generator(config.generator, between, config.size)
     if config.discriminator is not None:
-        for index, (end, (_, target)) in enumerate(sides.items()):
-            discriminator = build_discriminator(config.discriminator, target)
-            seed = config.seed + 2**32 + index * 2**33
-            initialise(discriminator, torch.Generator().manual_seed(seed))
-            networks[f"discriminator{end}"] = discriminator
+        for end, (_, target) in sides.items():
+            networks[f"discriminator{end}"] = build_discriminator(config.discriminator, target)
     trained = dict(networks)
+    for name, network in trained.items():
+        initialise(network, torch.Generator().manual_seed(stream(config.seed, name)))
     if config.discriminator is not None:
-        for index, (end, (_, target)) in enumerate(sides.items()):
+        for end, (_, target) in sides.items():
             shape = (config.cycle.pool, target, *config.size)
-            networks[f"pool{end}"] = ImagePool(shape, config.seed + index * 2**33)
+            networks[f"pool{end}"] = ImagePool(shape, stream(config.seed, f"pool{end}"))
     for network in networks.values():
         place(network, device, memory_format)
     optimisers = {}
@@ -142,6 +138,11 @@ def build(
             parameters = [p for network in parts for p in network.parameters()]
             optimisers[key] = adam(parameters, config, device)
     return CycleGAN(networks, optimisers, config)
+
+
+def stream(seed: int, name: str) -> int:
+    """The seed of one network or pool: 32 bits, all that torch's generator on the CPU takes."""
+    return int.from_bytes(sha256(f"{seed}/{name}".encode()).digest()[:4], "big")
 
 
 class ImagePool(nn.Module):

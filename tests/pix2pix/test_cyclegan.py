@@ -270,3 +270,18 @@ def test_a_negative_pool_and_a_single_pair_are_refused(tmp_path):
             record=lambda *_, **__: None,
             pace=Pace(4, 6, 1e9),
         )
+
+
+def test_every_network_and_pool_draws_numbers_of_its_own():
+    model = cyclegan.build(cell(), (3, 3), CPU)
+    for kind in ("generator", "discriminator"):
+        first, second = (model.networks[f"{kind}{end}"].state_dict() for end in ("", "_back"))
+        drawn = [name for name in first if name.endswith("weight")]
+        assert drawn and not any(torch.equal(first[name], second[name]) for name in drawn)
+    decisions = []
+    for pool in model.pools.values():
+        for _ in range(pool.size + 30):
+            pool.draw(1)
+            decisions.append(pool.acts.tolist())
+    half = len(decisions) // 2
+    assert decisions[:half] != decisions[half:]

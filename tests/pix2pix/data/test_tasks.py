@@ -174,7 +174,7 @@ def test_of_pairs_one_has_to_say_which_are_the_photos(photos):
         (photos / side).mkdir()
         for index in range(3):
             Image.fromarray(photo(40)).save(photos / side / f"{index}.png")
-    with pytest.raises(UserError, match=r"folders A and B; .* --direction grey->B"):
+    with pytest.raises(UserError, match=r"two sides, A and B; .* --direction grey->B"):
         check_source(FOLDER, photos, "grey->photo")
     assert "A and B" in check_source(FOLDER, photos, "grey->B")[0]
 
