@@ -11,6 +11,7 @@ MEANS = (
     "Means over the finished seeds; “outside training” is the share of a cell's wall time that is "
     "not training steps."
 )
+SHARED = "Cells that took the generator of another cell's training are not among them."
 UNITS = {"seconds": 1, "minutes": 60, "hours": 3600}
 LEAST = 2
 """A unit is used from this many on: 90 seconds, 100 minutes."""
@@ -18,11 +19,14 @@ LEAST = 2
 
 def cost_table(runs: SuiteRuns) -> Section:
     """One row per arm; a dash where nothing was recorded."""
-    rows = []
+    rows, shared = [], 0
     seconds = [r.cost["seconds"] for r in runs.runs if r.finished and "seconds" in r.cost]
     unit = unit_of(max(seconds, default=0))  # one unit for the column, so that arms compare
     for arm in runs.arms:
         done = [run for run in runs.of_arm(arm) if run.finished]
+        trained = [run for run in done if "training_seconds" in run.cost]
+        shared += len(done) - len(trained) if trained else 0
+        done = trained or done
         training, whole = _mean(done, "training_seconds"), _mean(done, "seconds")
         steps = _steps(done)
         outside = 1 - training / whole if training is not None and whole else None
@@ -42,7 +46,8 @@ def cost_table(runs: SuiteRuns) -> Section:
     head += ["peak memory (MiB)", "G parameters", "D parameters"]
     total = time_in_all(runs)
     total = f"Time in all, runs added up: {total}." if total else "No time was recorded."
-    return Section("Cost", f"{MEANS} {total}", head, rows)
+    means = MEANS + (f" {SHARED}" if shared else "")
+    return Section("Cost", f"{means} {total}", head, rows)
 
 
 def unit_of(seconds: float) -> str:

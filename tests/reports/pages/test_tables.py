@@ -145,6 +145,14 @@ def test_the_unit_of_a_time_goes_by_its_size() -> None:
     )
 
 
+def test_cells_that_share_a_training_do_not_shorten_its_time() -> None:
+    whole = {"seconds": 600.0, "training_seconds": 300.0}
+    own, taken = run("a", 1, 0.8, cost=whole), run("a", 2, 0.8, cost={"seconds": 60.0})
+    table = cost_table(suite(own, taken))
+    assert [table.rows[0][column] for column in (1, 3, 4)] == ["1", "10.00", "50 %"]
+    assert "of another cell's training are not among them" in table.text
+
+
 def test_a_score_has_one_name_on_a_page(tmp_path: Path) -> None:
     """Keys of scores stand on a page only where it says what files call them."""
     published = {"source": "Table 3", "rows": {"a": {PIXEL: 0.6}, "b": {PIXEL: 0.5}}}
