@@ -265,7 +265,8 @@ def check_headers(
             wanted = (label_size or size) if side == "labels" else size
             if found.size != wanted:
                 needed = f"{_text(wanted)} pixels (height x width), not {_text(found.size)}"
-                raise UserError(f"{path}: must have {needed}")
+                like = "" if side == "labels" and label_size else f", as {translation} has"
+                raise UserError(f"{path}: must have {needed}{like}")
         assert size is not None
         sizes[size] += 1
     return sizes, {k: dict(v) for k, v in formats.items()}, {k: dict(v) for k, v in read_as.items()}

@@ -265,6 +265,12 @@ def _label_entry(options: argparse.Namespace, saved: SavedGenerator) -> DatasetE
                     f"{path}: is an index map, and the data set {saved.dataset} is not in"
                     " datasets.yaml; give --datasets FILE, whose classes have the colours"
                 )
+    if entry is None and saved.dataset:
+        print(
+            f"the data set {saved.dataset} is not in datasets.yaml: images are taken as they are; "
+            "give --datasets FILE so that label maps are read as in its training",
+            flush=True,
+        )
     is_input = entry is not None and entry.label_role == source
     return entry if is_input else None
 

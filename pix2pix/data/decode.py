@@ -327,7 +327,10 @@ def _orientation_problem(image: Image.Image) -> str | None:
     # Asking a PNG without these may decode it.
     tagged = image.format != "PNG" or any(key in image.info for key in _ORIENTED)
     if tagged and image.getexif().get(_ORIENTATION, 1) not in (0, 1):
-        return "is stored turned (EXIF orientation); save it upright: magick IN -auto-orient OUT"
+        return (
+            "is stored turned (EXIF orientation); save it, and others like it, upright: magick"
+            " mogrify -auto-orient FILES"
+        )
     return None
 
 

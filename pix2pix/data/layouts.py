@@ -266,8 +266,9 @@ def _unsplit(entry: DatasetEntry, root: Path) -> Pairs:
     pairs = _folders(entry, folders, "", "")
     if len(pairs) < 3:
         raise UserError(
-            f"{entry.name}: {' and '.join(map(str, folders.values()))} hold {len(pairs)} pairs; "
-            "at least 3 are needed, one each for train, val and test"
+            f"{entry.name}: {' and '.join(map(str, folders.values()))} hold {len(pairs)} "
+            f"{'pairs' if len(folders) > 1 else 'images'}; at least 3 are needed, one each for "
+            "train, val and test"
         )
     return {split: tuple(found) for split, found in _divided(pairs).items()}
 
@@ -310,6 +311,8 @@ def _match(
             more = ["…"] if len(unmatched) > LISTED else []
             names = ", ".join(unmatched[:LISTED] + more)
             problems.append(f"{len(unmatched)} of {role} without {others}: {names}")
+            folders = {os.path.dirname(p) for s in sides.values() for p in s.values()}
+            problems += [near for near in (_near(unmatched[0], folders, sides),) if near]
     if problems:
         where = f"{entry.name}: {split}" if split else entry.name
         hint = ""
@@ -320,6 +323,19 @@ def _match(
         SourcePair(name, tuple((role, images[name]) for role, images in sides.items()))
         for name in sorted(everywhere)
     )
+
+
+def _near(name: str, folders: Iterable[str], sides: Mapping[str, Mapping[str, str]]) -> str:
+    """Why a name may lack its counterpart: a file of that name that is no image that can be read,
+    or one in another case; else empty."""
+    for folder in sorted(folders):
+        for item in folder_entries(Path(folder)):
+            stem, suffix = os.path.splitext(item.name)
+            if stem == name and suffix.lower() not in (*SUFFIXES, ""):
+                return f"{item.path} is not read ({suffix}): save it as PNG"
+    others = (other for images in sides.values() for other in images)
+    cased = next((o for o in others if o != name and o.lower() == name.lower()), "")
+    return f"{cased} and {name} differ in case" if cased else ""
 
 
 def images_in(

@@ -49,7 +49,7 @@ def check_pair(entry: DatasetEntry, pair: SourcePair) -> dict[str, str]:
         with open_image(path, reading) as image:
             sizes[path] = image.size
             if entry.layout == "side-by-side":
-                _check_even(image, path)
+                _check_halves(entry, image, path)
             header = header_of(image, reading)
         text = header.read_as
         plain_grey = dark and header.kind == "grey" and text.startswith("8-bit")
@@ -151,6 +151,15 @@ def _check_sizes(entry: DatasetEntry, sizes: dict[str, tuple[int, int]]) -> None
     if len(set(sizes.values())) > 1 and not entry.unpaired:
         shown = ", ".join(f"{path} is {w}×{h}" for path, (w, h) in sizes.items())
         raise UserError(f"{entry.name}: the sides of a pair must have one size: {shown}")
+
+
+def _check_halves(entry: DatasetEntry, image: Image.Image, path: str) -> None:
+    _check_even(image, path)
+    if entry.recognise and image.width != 2 * image.height:
+        raise UserError(
+            f"{path}: is {image.width}×{image.height}; images whose halves were recognised are"
+            " twice as wide as high; move it away, or describe the data set (docs/datasets.md)"
+        )
 
 
 def _check_even(image: Image.Image, path: str) -> None:

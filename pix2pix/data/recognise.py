@@ -64,6 +64,12 @@ def located(
         else f"has none of the known layouts; {_contents(root, names)}; if these are plain photos,"
         " train with --direction grey->photo (docs/tasks.md)"
     )
+    begun = {s for s, of in SPLIT_NAMES.items() for n in names if n.lower().startswith(of)}
+    if not options and begun == {"train"}:
+        raise UserError(
+            f"{root}: has images for training, but none for val or test; {_contents(root, names)};"
+            " add a folder named test as the training's is named train"
+        )
     unpaired = "unpaired: true, " * entry.unpaired
     raise UserError(
         f"{what}; name the folders in a file: mine: {{layout: folders, path: ., {unpaired}sides: "

@@ -73,6 +73,8 @@ def test_our_generator_translates_with_its_own_seed(place, capsys):
     assert said.out.splitlines() == [
         "generator.pt: this suite's unet of depth 5, width 4, trained on streets labels->photo at"
         " 32×32 with seed 4, cell 0123abc, dropout on decoder outputs of size 2, 4, 8",
+        "the data set streets is not in datasets.yaml: images are taken as they are; give"
+        " --datasets FILE so that label maps are read as in its training",
         "3 translations in out",
     ]
     assert said.err == "", "quiet where there is no terminal"

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from pix2pix.common.errors import UserError
+from pix2pix.data.cache import check_source
 from pix2pix.data.layouts import find_pairs, listing_digests, passed_over
 from pix2pix.data.recognise import located
 from pix2pix.data.registry import DatasetEntry, load_registry
@@ -349,6 +350,31 @@ def test_the_ports_folder_of_halves_is_recognised(tmp_path) -> None:
         UserError, match=r"none of the known layouts; found: train/ \(2 images\), val"
     ):
         _located(tmp_path)
+
+
+def test_an_image_that_is_no_two_halves_is_named(tmp_path) -> None:
+    _pictures(tmp_path, *(f"train/{n}.png" for n in range(5)), "val/3.png", size=(16, 8))
+    _pictures(tmp_path, "train/4.png", size=(8, 8))
+    with pytest.raises(UserError, match=r"train/4\.png: is 8×8; .* twice as wide as high"):
+        check_source(load_registry()["folder"], tmp_path)
+
+
+def test_training_images_alone_are_told(tmp_path) -> None:
+    _pictures(tmp_path, "trainA/1.png", "trainB/1.png")
+    with pytest.raises(UserError, match="for training, but none for val or test"):
+        _located(tmp_path)
+
+
+def test_why_a_name_has_no_counterpart(tmp_path) -> None:
+    _pictures(tmp_path, "A/1.png", "A/2.png", "A/3.png", "B/2.png", "B/3.png")
+    (tmp_path / "B/1.gif").touch()
+    with pytest.raises(UserError, match=r"1 of A without B: 1; \S+/B/1\.gif is not read \(\.gif\)"):
+        find_pairs(load_registry()["folder"], tmp_path)
+    (tmp_path / "B/1.gif").unlink()
+    (tmp_path / "B/2.png").rename(tmp_path / "B/IMG.png")
+    (tmp_path / "A/1.png").rename(tmp_path / "A/img.png")
+    with pytest.raises(UserError, match=r"(img and IMG|IMG and img) differ in case"):
+        find_pairs(load_registry()["folder"], tmp_path)
 
 
 def test_the_entry_as_it_is_written_stays_the_same(tmp_path) -> None:
