@@ -54,13 +54,13 @@ def test_requeued_and_out_of_time_it_resumes(study, slurm, whole_long):
     """One training is requeued by hand, as preemption does, the others exceed a minute."""
     study.steps = LONG
     started = study.start("--time", "1", "--checkpoint-every", "1")
-    study.wait_for(started, "CycleGAN", "checkpoint")
+    study.wait_for(started, "GAN", "checkpoint")
     tasks = [line.split() for line in slurm("squeue", "-h", "--format=%i %T").splitlines()]
     (task,) = [task for task, state in tasks if state == "RUNNING"][-1:]
     slurm("scontrol", "requeue", task)
     ended = started.end(900)
     assert ended.status == 0, ended
-    assert study.sessions("CycleGAN") > 1 and study.sessions("L1+cGAN") > 1, ended
+    assert study.sessions("GAN") > 1 and study.sessions("L1+cGAN") > 1, ended
     assert differences(whole_long, study.everything()) == []
 
 

@@ -64,7 +64,7 @@ def test_a_disk_that_fills_up(study, whole, phase, count, free):
 
 def test_one_cells_full_disk_stops_no_other(study, whole):
     """Also one that is not full but read-only: of each arm's run directory a disk of its own."""
-    sizes = {"L1+cGAN": 2, "CycleGAN": 64}
+    sizes = {"L1+cGAN": 2, "GAN": 64}
     cells = {arm: study.out / "cells" / whole.digests[arm] for arm in sizes}
     with small_disk(cells["L1+cGAN"], sizes["L1+cGAN"]):
         ended = study.run()
@@ -80,16 +80,16 @@ def test_one_cells_full_disk_stops_no_other(study, whole):
 
 @pytest.mark.long
 def test_a_folder_that_becomes_read_only(study, whole):
-    cell = study.out / "cells" / whole.digests["CycleGAN"]
+    cell = study.out / "cells" / whole.digests["GAN"]
     plan = at("checkpoint", 8, f"chattr -R +i {cell}") | {"path": cell.name}
     ended = study.run("--checkpoint-every", "0", plan=plan)
     with unchangeable(cell):
         assert ended.status == 1, ended
-        one_line(ended, "FAILED CycleGAN seed 1", str(cell), "Operation not permitted")
+        one_line(ended, "FAILED GAN seed 1", str(cell), "Operation not permitted")
         assert wrong_so_far(study, whole.facts, whole.checkpoints) == []
         again = study.run()
         assert again.status == 1, again
-        one_line(again, "FAILED CycleGAN seed 1", str(cell), "Operation not permitted")
+        one_line(again, "FAILED GAN seed 1", str(cell), "Operation not permitted")
     goes_on(study, whole)
 
 

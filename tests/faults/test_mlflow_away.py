@@ -130,7 +130,7 @@ WRITES = ("experiments/create", "runs/create", "runs/log-batch", "runs/set-tag",
 def test_an_outage_loses_and_doubles_nothing(study, server, whole, figures):
     # What the server does and nobody hears of is done again: everything must bear that.
     server.proxy.lose = list(WRITES)
-    plan = {"phase": "train", "path": whole.digests["CycleGAN"], "count": 30, "how": "stop"}
+    plan = {"phase": "train", "path": whole.digests["GAN"], "count": 30, "how": "stop"}
     check_outage(study, server, 0, ("drop", "error", "delay"), figures, plan)
     assert set(server.proxy.lost) >= set(WRITES) - {"runs/set-tag"}, server.proxy.lost
 
