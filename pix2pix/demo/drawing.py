@@ -13,20 +13,11 @@ from pix2pix.common.errors import UserError
 from pix2pix.data import tasks
 from pix2pix.data.decode import check_image, read_image, read_rgb
 from pix2pix.data.labels import class_positions, index_table, paint
-from pix2pix.data.registry import IGNORED, Colour, DatasetEntry
+from pix2pix.data.registry import IGNORED, DatasetEntry, LabelClass
 
 EDGES = "edges"
 GREYS = 9
 """That the palette offers."""
-
-
-@dataclass(frozen=True)
-class Paint:
-    """One entry of the palette."""
-
-    name: str
-    value: int
-    colour: Colour
 
 
 @dataclass(frozen=True)
@@ -39,7 +30,8 @@ class Drawing:
     """(256, 3) uint8 by value."""
     values: int
     """How many values there are, 0 first; 255 is nothing at all."""
-    palette: tuple[Paint, ...]
+    palette: tuple[LabelClass, ...]
+    """What one draws with; `index` is the value."""
     read: Callable[[str, tuple[int, int]], np.ndarray]
     """(path of an image file, (H, W)) to values at that size."""
 
@@ -75,7 +67,7 @@ def drawing_of(role: str, entry: DatasetEntry) -> Drawing | None:
     """How the input of a role is drawn; None if nobody can draw it."""
     if role == entry.label_role:
         colours = paint(np.arange(256, dtype=np.uint8), entry)
-        palette = [Paint(one.name, i, one.colour) for i, one in enumerate(entry.classes)]
+        palette = [LabelClass(one.name, one.colour, i) for i, one in enumerate(entry.classes)]
 
         def read_labels(path: str, size: tuple[int, int]) -> np.ndarray:
             header, image = check_image(path, "labels"), read_image(path, "labels")
@@ -88,13 +80,13 @@ def drawing_of(role: str, entry: DatasetEntry) -> Drawing | None:
     if role == EDGES:
         colours = np.full((256, 3), 255, np.uint8)
         colours[1] = 0
-        palette = [Paint("paper", 0, (255, 255, 255)), Paint("line", 1, (0, 0, 0))]
+        palette = [LabelClass("paper", (255, 255, 255), 0), LabelClass("line", (0, 0, 0), 1)]
     else:
         colours = np.repeat(255 - np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
         steps = [round(i * (IGNORED - 1) / (GREYS - 1)) for i in range(GREYS)]
         named = {0: "white", IGNORED - 1: "black"}
         palette = [
-            Paint(named.get(v, f"{v / IGNORED:.0%} grey"), v, (255 - v, 255 - v, 255 - v))
+            LabelClass(named.get(v, f"{v / IGNORED:.0%} grey"), (255 - v, 255 - v, 255 - v), v)
             for v in steps
         ]
 
@@ -105,8 +97,7 @@ def drawing_of(role: str, entry: DatasetEntry) -> Drawing | None:
             np.asarray(photo.resize((size[1], size[0]), Image.Resampling.BILINEAR))
         )
 
-    values = 2 if role == EDGES else IGNORED
-    drawing = Drawing(role, colours, values, tuple(palette), read_photo)
+    drawing = Drawing(role, colours, 2 if role == EDGES else IGNORED, tuple(palette), read_photo)
     return drawing
 
 
