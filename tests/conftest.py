@@ -1,9 +1,14 @@
 """What every test shares: one thread, so that results do not depend on the machine."""
 
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
+
+# A shell lets what it starts with & ignore Ctrl-C, and so would the commands that are tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -69,17 +69,22 @@ EXCHANGED = "colours exchanged"
 
 
 def yardstick(
-    model: nn.Module, photos: np.ndarray, labels: np.ndarray, classes: int
+    model: nn.Module,
+    photos: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    at_most: int = MOST_PHOTOS,
 ) -> dict[str, dict[str, float]]:
-    """{degradation: the three FCN-scores} over at most MOST_PHOTOS photos, evenly spaced.
+    """{degradation: the three FCN-scores} over at most so many photos, evenly spaced.
 
     Args:
         model: an FCN8s or a PretrainedScorer.
         photos: (N, H, W, 3) uint8.
         labels: (N, H, W) uint8; 255 is ignored.
         classes: the number of classes.
+        at_most: the photos scored, once as they are and once per degradation.
     """
-    count = min(MOST_PHOTOS, len(photos))
+    count = min(at_most, len(photos))
     chosen = [i * len(photos) // count for i in range(count)]
     real, truth = np.array(photos[chosen]), np.array(labels[chosen])
     degraded = {

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from eval.scorer.yardstick import yardstick
+from eval.scorer.yardstick import MOST_PHOTOS, yardstick
 from experiments.run.diversity import add_diversity
 from experiments.run.jobs import Job, needed_scores, scores_current
 from experiments.run.journal import last
@@ -27,6 +27,7 @@ from experiments.run.scoring import (
 )
 from experiments.run.session import Emit, Session, waiting
 from experiments.run.signals import Stop
+from experiments.spec import PretrainedProfile
 from pix2pix.checkpoint import CheckpointSeries, ForeignCheckpoint, load_generator, save_generator
 from pix2pix.common.errors import Unreadable, UserError
 from pix2pix.common.files import set_aside
@@ -78,7 +79,11 @@ def run_reference(session: Session) -> None:
     test = session.data.test
     if scorer is not None and test.labels is not None:
         classes = len(session.data.class_names)
-        sheet.settings["yardstick"] = yardstick(scorer, test.pictures, test.labels, classes)
+        at_most, settings = MOST_PHOTOS, session.job.scorer
+        if isinstance(settings, PretrainedProfile):  # few in `smoke`, which measures nothing
+            at_most = min(at_most, settings.photos)
+        found = yardstick(scorer, test.pictures, test.labels, classes, at_most)
+        sheet.settings["yardstick"] = found
     score_by_others(session, reference / "targets", reference, sheet)
     finish(session, sheet)
 
