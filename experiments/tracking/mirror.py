@@ -49,6 +49,9 @@ from pix2pix.common.files import home_path
 from pix2pix.common.locks import owner_of
 
 SECONDS_BETWEEN_PASSES = 5.0
+MOST_SECONDS_BETWEEN_PASSES = 60.0
+SHARE = 0.02
+"""Of a core, which belongs to the trainings: passes over many runs come less often."""
 FIRST_RETRY = 0.5
 """Seconds before a pass that failed is repeated; twice as long after each further failure."""
 LAST_ATTEMPTS = 6
@@ -274,6 +277,7 @@ def follow(one_pass: Callable[[bool], None], seconds: float = SECONDS_BETWEEN_PA
     while True:
         is_last = ended.is_set()
         problem = ""
+        began = time.process_time()
         try:
             one_pass(is_last)
             failures = 0
@@ -290,7 +294,11 @@ def follow(one_pass: Callable[[bool], None], seconds: float = SECONDS_BETWEEN_PA
         reported = problem
         if is_over:
             return 1 if problem else 0
-        pause = min(seconds, FIRST_RETRY * 2 ** (failures - 1)) if failures else seconds
+        if failures:
+            pause = min(seconds, FIRST_RETRY * 2 ** (failures - 1))
+        else:
+            sparing = min(MOST_SECONDS_BETWEEN_PASSES, (time.process_time() - began) / SHARE)
+            pause = max(seconds, sparing)
         (time.sleep if is_last else ended.wait)(pause)
 
 
