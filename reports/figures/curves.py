@@ -32,10 +32,10 @@ TITLES = {
     "g_cycle": "generators, forward cycle",
     "g_cycle_back": "generators, backward cycle",
     "g_identity": "generators, identity",
-    "d_real": "discriminator, real pairs",
+    "d_real": "discriminator, real",
     "d_fake": "discriminator, translations",
     "g_gan_back": "generator back, GAN term",
-    "d_real_back": "discriminator back, real images",
+    "d_real_back": "discriminator back, real",
     "d_fake_back": "discriminator back, translations",
 }
 NOT_LOSSES = ("seconds_per_step", "learning_rate")
