@@ -40,6 +40,9 @@ def test_a_few_evenly_spaced_photos_stand_for_all():
     photos, labels = striped(320)
     photos[1::2] = 0  # every other photo is blank
     assert yardstick(Sharpness(), photos, labels, 2)["photos"]["pixel_accuracy"] == 1.0
+    photos[1:] = 0
+    alone = yardstick(Sharpness(), photos, labels, 2, at_most=1)
+    assert alone["photos"]["pixel_accuracy"] == 1.0
 
 
 def test_degradations_keep_shape_and_type():
