@@ -51,7 +51,7 @@ from pix2pix.common.locks import owner_of
 SECONDS_BETWEEN_PASSES = 5.0
 MOST_SECONDS_BETWEEN_PASSES = 60.0
 SHARE = 0.02
-"""Of a core, which belongs to the trainings: passes over many runs come less often."""
+"""Of a core that passes may take, as far as MOST_SECONDS_BETWEEN_PASSES allows."""
 FIRST_RETRY = 0.5
 """Seconds before a pass that failed is repeated; twice as long after each further failure."""
 LAST_ATTEMPTS = 6
@@ -294,12 +294,15 @@ def follow(one_pass: Callable[[bool], None], seconds: float = SECONDS_BETWEEN_PA
         reported = problem
         if is_over:
             return 1 if problem else 0
-        if failures:
-            pause = min(seconds, FIRST_RETRY * 2 ** (failures - 1))
-        else:
-            sparing = min(MOST_SECONDS_BETWEEN_PASSES, (time.process_time() - began) / SHARE)
-            pause = max(seconds, sparing)
-        (time.sleep if is_last else ended.wait)(pause)
+        spent = time.process_time() - began
+        (time.sleep if is_last else ended.wait)(_pause(seconds, failures, spent))
+
+
+def _pause(seconds: float, failures: int, spent: float) -> float:
+    """Seconds until the next pass: few after a failure, more after one that took much CPU time."""
+    if failures:
+        return min(seconds, FIRST_RETRY * 2 ** (failures - 1))
+    return max(seconds, min(MOST_SECONDS_BETWEEN_PASSES, spent / SHARE))
 
 
 def _wait_for_end(ended: threading.Event) -> None:

@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 from store_contents import files, points
 
-from experiments.tracking.mirror import MirrorError, mirror
+from experiments.tracking.mirror import MirrorError, _pause, mirror
 from experiments.tracking.reader import list_suites, read_suite
 from experiments.tracking.store import open_store
 from pix2pix.common.errors import UserError
@@ -249,6 +249,13 @@ def test_follow_mirrors_until_standard_input_ends(tmp_path: Path, store: Path) -
     _, messages = process.communicate()  # closes standard input
     assert (process.returncode, messages) == (0, b"")
     assert read_suite(*KEY).runs[0].scores == SCORES
+
+
+def test_passes_that_cost_more_come_less_often_and_failed_ones_soon() -> None:
+    assert _pause(5, failures=0, spent=0.01) == 5
+    assert _pause(5, failures=0, spent=0.6) == 30
+    assert _pause(5, failures=0, spent=20) == 60
+    assert [_pause(5, failures=n, spent=20) for n in (1, 2, 6)] == [0.5, 1, 5]
 
 
 def test_follow_survives_a_store_that_is_away(tmp_path: Path) -> None:
