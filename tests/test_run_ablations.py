@@ -9,9 +9,11 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -339,6 +341,11 @@ def test_killed_and_started_again_gives_the_same_bits_and_no_step_twice(place, t
     status, _, err = killed.run(*killed.options())
     assert status == 0, err
     assert "resumes at step" in err
+    check_the_same_bits(killed, place)
+
+
+def check_the_same_bits(killed, place):
+    """Weights, images and curves of a suite that was interrupted and of one that was not."""
     for arm, cell in killed.cells().items():
         whole = weights(place.cells()[arm])
         again = weights(cell)
@@ -356,6 +363,72 @@ def test_killed_and_started_again_gives_the_same_bits_and_no_step_twice(place, t
     logged, whole = (logged_steps(p.folder / "mlflow.db") for p in (killed, place))
     assert set(logged.values()) == {1}
     assert sorted(k[1:] for k in logged) == sorted(k[1:] for k in whole)
+
+
+@contextlib.contextmanager
+def ray_node():
+    """The address of a Ray cluster of one node with two CPUs."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder:  # its sockets' names must be short
+        node = subprocess.Popen(
+            [
+                *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"),
+                *("--node-ip-address=127.0.0.1", f"--port={address.rpartition(':')[2]}"),
+                *("--num-cpus=2", "--num-gpus=0", "--include-dashboard=false"),
+                *("--object-store-memory=100000000", f"--temp-dir={folder}"),
+            ],
+            env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            yield address
+        finally:
+            node.terminate()
+            node.wait()
+
+
+@pytest.mark.slow
+def test_on_ray_a_worker_is_killed_and_the_bits_are_the_same(place, tmp_path):
+    """The rest of Ray, on several nodes, is in tests/cluster (make cluster)."""
+    pytest.importorskip("ray")
+    mine = Place(tmp_path)
+    with ray_node() as address:
+        engine = ("--engine", "ray", "--address", address, "--checkpoint-every", "0")
+        wait_until_it_listens(address)
+        process = mine.start(*mine.options(), *engine)
+        wait_for_checkpoint(tmp_path, 7)
+        os.kill(training_below(tmp_path), signal.SIGKILL)
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, err
+    assert "Ray cluster of 1 node(s), 2 at a time" in err and "begun again" in err
+    check_the_same_bits(mine, place)
+    assert (mine.report() / "results.csv").read_text() == (
+        place.report() / "results.csv"
+    ).read_text()
+
+
+def wait_until_it_listens(address, timeout=PATIENCE):
+    host, _, port = address.partition(":")
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port))):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"nothing listens at {address}")
+
+
+def training_below(folder):
+    """Process id of a worker that trains or scores a cell in a folder (Linux)."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if b"experiments.run.worker" in (entry / "cmdline").read_bytes():
+                log = Path(os.readlink(entry / "fd" / "2"))
+                if log.is_relative_to(folder / "runs" / "cells"):
+                    return int(entry.name)
+    raise AssertionError("no worker")
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
