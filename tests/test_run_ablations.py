@@ -378,12 +378,13 @@ def ray_node():
                 *("--num-cpus=2", "--num-gpus=0", "--include-dashboard=false"),
                 *("--object-store-memory=100000000", f"--temp-dir={folder}"),
             ],
-            env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"},
+            env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         try:
+            wait_until_it_listens(address, node)
             yield address
         finally:
             node.terminate()
@@ -397,10 +398,8 @@ def test_on_ray_a_worker_is_killed_and_the_bits_are_the_same(place, tmp_path):
     mine = Place(tmp_path)
     with ray_node() as address:
         engine = ("--engine", "ray", "--address", address, "--checkpoint-every", "0")
-        wait_until_it_listens(address)
         process = mine.start(*mine.options(), *engine)
-        wait_for_checkpoint(tmp_path, 7)
-        os.kill(training_below(tmp_path), signal.SIGKILL)
+        os.kill(stopped_in_training(tmp_path), signal.SIGKILL)
         _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     assert "Ray cluster of 1 node(s), 2 at a time" in err and "begun again" in err
@@ -410,25 +409,35 @@ def test_on_ray_a_worker_is_killed_and_the_bits_are_the_same(place, tmp_path):
     ).read_text()
 
 
-def wait_until_it_listens(address, timeout=PATIENCE):
+def wait_until_it_listens(address, node):
     host, _, port = address.partition(":")
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and node.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection((host, int(port))):
             return
         time.sleep(0.1)
     raise AssertionError(f"nothing listens at {address}")
 
 
-def training_below(folder):
-    """Process id of a worker that trains or scores a cell in a folder (Linux)."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if b"experiments.run.worker" in (entry / "cmdline").read_bytes():
+def stopped_in_training(folder):
+    """Stop a worker in a folder between its first checkpoint and its last; its process id."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                if b"experiments.run.worker" not in (entry / "cmdline").read_bytes():
+                    continue
                 log = Path(os.readlink(entry / "fd" / "2"))
-                if log.is_relative_to(folder / "runs" / "cells"):
+                if not log.is_relative_to(folder / "runs" / "cells"):
+                    continue
+                os.kill(int(entry.name), signal.SIGSTOP)
+                records = read_records(log.with_name("journal.jsonl"))
+                events = {record["event"] for record in records}
+                if "checkpoint" in events and "trained" not in events:
                     return int(entry.name)
-    raise AssertionError("no worker")
+                os.kill(int(entry.name), signal.SIGCONT)
+        time.sleep(0.02)
+    raise AssertionError("no worker in the middle of its training")
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

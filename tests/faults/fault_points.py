@@ -26,7 +26,7 @@ from fault_study import PATIENCE, Ended, Study
 
 from experiments.run.journal import read_records
 
-POINTS = int(os.environ.get("FAULTS_POINTS", "3"))
+POINTS = int(os.environ.get("FAULTS_POINTS", "5"))
 """How many; from 50 on the long tests run too."""
 Event = tuple[str, str, str, str]
 HOWS = {"all": 10, "self": 4, "launcher": 2, "TERM": 2, "INT": 1, "tear": 3, "clock": 5}
