@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.run.jobs import DataSource, Job
 from experiments.run.launcher import Outcome, WorkerProcess
@@ -27,6 +27,9 @@ from pix2pix.config import CellConfig
 from pix2pix.data.cache import find_source, folder
 from pix2pix.data.registry import find_entry, load_registry
 
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
 SEND_SECONDS = 5.0
 """Between two looks of a node at what changed in a run directory."""
 PIECE = 64 * 2**20
@@ -34,7 +37,7 @@ PIECE = 64 * 2**20
 JOURNAL = "journal.jsonl"
 Files = dict[str, bytes]
 """Contents by path below the folder of all runs."""
-Data = dict[str, tuple[str, list[Any]]]
+Data = dict[str, tuple[str, "list[ObjectRef[bytes]]"]]
 """Of the files of a decoded data set, by name: the sha256, and the pieces in Ray's store."""
 
 

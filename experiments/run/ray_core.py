@@ -9,6 +9,7 @@ checkpoint. Progress is read from the journals in `out`.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import secrets
 import signal
@@ -216,7 +217,7 @@ class Ray:
                 self.address,
                 ignore_reinit_error=True,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
             )
         except Exception as error:  # ConnectionError, RuntimeError, and others with its versions
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
