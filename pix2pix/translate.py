@@ -24,7 +24,7 @@ from pix2pix.common.errors import UserError, exit_status
 from pix2pix.common.files import file_sha256, home_path, naming
 from pix2pix.common.memory import no_engine, out_of_memory
 from pix2pix.common.tf32 import set_tf32
-from pix2pix.data.decode import Reading, check_image, read_image
+from pix2pix.data.decode import Header, Reading, check_image, is_lossy, read_image
 from pix2pix.data.labels import (
     NO_CLASS,
     as_rgb,
@@ -242,6 +242,9 @@ def _painted(path: str, entry: DatasetEntry, half: str | None) -> tuple[Image.Im
     if table is None:  # the data set's own files are painted; others are a run's label maps
         colours = {label.colour for label in entry.classes}
         if image.mode != "L" or all((v,) * 3 in colours for _, v in image.getcolors() or ()):
+            if image.mode == "RGB" and _smeared(entry, image, header):
+                read_as = "label maps with the smeared colours of JPEG, taken as they are"
+                header = header._replace(format=f"{header.format} (lossy)", read_as=read_as)
             class_positions(entry, path, image, header, None)  # refuses colours of no class
             return as_rgb(image), header.read_as
         table = np.full(256, NO_CLASS, np.uint8)
@@ -251,6 +254,14 @@ def _painted(path: str, entry: DatasetEntry, half: str | None) -> tuple[Image.Im
     positions = class_positions(entry, path, image, header, table)
     by_colour = paints(entry, image, table)
     return Image.fromarray(paint(positions, entry)), header.read_as if by_colour else read_as
+
+
+def _smeared(entry: DatasetEntry, image: Image.Image, header: Header) -> bool:
+    """Whether a lossless file holds colours that were in a JPEG: those that a run keeps of such a
+    data set, or that somebody resized."""
+    if is_lossy(header.format) or entry.ignore == "rest":
+        return False
+    return image.getcolors(4 * (len(entry.classes) + len(entry.ignore))) is None
 
 
 def _label_entry(options: argparse.Namespace, saved: SavedGenerator) -> DatasetEntry | None:

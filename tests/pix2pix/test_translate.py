@@ -192,6 +192,22 @@ def test_label_maps_are_read_as_in_the_training(tmp_path, kind, form):
     assert np.array_equal(pixels[0], trained_on)
 
 
+def test_label_maps_of_a_jpeg_are_taken_from_a_png_too(place, capsys):
+    """The inputs that a run keeps of facades, and what somebody has resized."""
+    of_data_set(place, "facades")
+    classes = np.kron(np.arange(100).reshape(10, 10) % 12, np.ones((13, 13), int))[:128, :128]
+    painted = Image.fromarray(paint(classes, load_registry()["facades"]))
+    painted.save(place / "m.jpg", quality=75)
+    write(place / "in/a.png", np.asarray(Image.open(place / "m.jpg")))
+    write(place / "in/b.png", np.asarray(Image.open(place / "m.jpg").resize((64, 64), 0)))
+    (place / "in/c.png").unlink()
+    assert run() == 0
+    assert "2 files: label maps with the smeared colours of JPEG" in capsys.readouterr().out
+    write(place / "in/b.png", photo(64, 64))
+    assert run(out="none") == 2
+    assert "in/b.png: " in (said := capsys.readouterr().err) and "a colour of no class" in said
+
+
 def test_index_maps_for_an_unknown_data_set_are_refused(place, capsys):
     write(place / "in/b.png", np.full((32, 32), 200, np.uint8))
     assert run() == 2
