@@ -242,7 +242,7 @@ def _painted(path: str, entry: DatasetEntry, half: str | None) -> tuple[Image.Im
     if table is None:  # the data set's own files are painted; others are a run's label maps
         colours = {label.colour for label in entry.classes}
         if image.mode != "L" or all((v,) * 3 in colours for _, v in image.getcolors() or ()):
-            if image.mode == "RGB" and _smeared(entry, image, header):
+            if _smeared(entry, image, header):
                 read_as = "label maps with the smeared colours of JPEG, taken as they are"
                 header = header._replace(format=f"{header.format} (lossy)", read_as=read_as)
             class_positions(entry, path, image, header, None)  # refuses colours of no class
@@ -257,9 +257,9 @@ def _painted(path: str, entry: DatasetEntry, half: str | None) -> tuple[Image.Im
 
 
 def _smeared(entry: DatasetEntry, image: Image.Image, header: Header) -> bool:
-    """Whether a lossless file holds colours that were in a JPEG: those that a run keeps of such a
-    data set, or that somebody resized."""
-    if is_lossy(header.format) or entry.ignore == "rest":
+    """Whether a lossless file was made from a JPEG, as the inputs that a run keeps of such a data
+    set: it has more than four colours a class."""
+    if image.mode != "RGB" or is_lossy(header.format) or entry.ignore == "rest":
         return False
     return image.getcolors(4 * (len(entry.classes) + len(entry.ignore))) is None
 
