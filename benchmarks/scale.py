@@ -100,9 +100,10 @@ def measure(count: int, mirrored: bool) -> dict[str, Any]:
             plan = study.plans[0]
             record = write_record(plan, "ab" * 32, out, "none", PAIRS, {})
             for name in ("mirror", "mirror_again"):
-                began = time.perf_counter()
+                cpu, began = time.process_time(), time.perf_counter()
                 mirror(out, [record])
                 found[f"{name}_seconds"] = time.perf_counter() - began
+                found[f"{name}_cpu_seconds_per_cell"] = (time.process_time() - cpu) / count
             began = time.perf_counter()
             write_report(*plan.key, Path(place) / "reports")
             found["report_seconds"] = time.perf_counter() - began

@@ -27,6 +27,9 @@ def name_of(path):
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
+NAMES = {name_of(path) for path in MODULES}
+
+
 def lies_in(module, package):
     return module == package or module.startswith(f"{package}.")
 
@@ -40,8 +43,7 @@ def imports(path, inside=True):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
-            known = {name_of(p) for p in MODULES}
-            yield from (name if name in known else node.module for name in names)
+            yield from (name if name in NAMES else node.module for name in names)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -14,8 +14,8 @@ from experiments.run.journal import last, read_records
 
 LONG = int(os.environ.get("CLUSTER_STEPS", "1200"))
 """Steps of a training that exceeds Slurm's shortest limit, a minute; more on a fast machine."""
-SEEDS = ("--seeds", "3")
-"""For enough trainings that the second node has one after each strike."""
+SEEDS = ("--seeds", "6")
+"""For enough trainings that the second node has one after each of four strikes."""
 
 
 class ClusterStudy(Study):

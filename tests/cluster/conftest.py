@@ -46,7 +46,7 @@ def whole_long(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Facts:
 
 @pytest.fixture(scope="session")
 def whole_seeds(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Facts:
-    """The same with three seeds."""
+    """The same with six seeds."""
     study = ClusterStudy(tmp_path_factory.mktemp("whole") / "study", store)
     study.steps = LONG
     return alone(study, *SEEDS)

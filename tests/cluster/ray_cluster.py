@@ -44,6 +44,9 @@ class RayCluster:
         # As `ray start` does by default where a token exists; commands have to find out themselves.
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         self.environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+        # A node that is silent for a quarter of a minute is lost; by default it takes minutes.
+        for name, value in (("period_ms", 1000), ("timeout_ms", 3000), ("failure_threshold", 4)):
+            self.environment[f"RAY_health_check_{name}"] = str(value)
         self.hidden = folder / "hidden"
         """In its place the second node sees an empty folder of its own, its TMPDIR."""
         self.hidden.mkdir()

@@ -118,7 +118,7 @@ def training_on_the_other(ray_nodes, study, started):
 
 @pytest.mark.parametrize("victim", ["node", "network"])
 def test_a_node_that_dies_or_is_cut_off(study, ray_nodes, whole_seeds, victim, figures):
-    """Four strikes in a study of six trainings, each while the second node trains."""
+    """Four strikes in a study of twelve trainings, each while the second node trains."""
     study.steps = LONG
     started = study.start("--checkpoint-every", "1", *SEEDS)
     for _ in STRIKES:
