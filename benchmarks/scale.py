@@ -32,7 +32,7 @@ def sleeping_task() -> Any:
     """A task that sleeps a millisecond and leaves a finished run."""
     root, values = str(ROOT), dict(VALUES)
 
-    def task(_: str, text: str, __: dict[str, str]) -> tuple[str, str, bool]:
+    def task(_: str, text: str, *__: Any) -> tuple[str, str, bool]:
         import sys
         import time
 

@@ -184,7 +184,8 @@ def execute(study: Study) -> Ending:
             say(warning)
     say(text)
     if todo and not engine.waits:
-        _launch(engine, todo, ())
+        with collected_signals():  # ended between sbatch and our record, they would be unknown
+            _launch(engine, todo, ())
         return Ending(0, False)
     tracker = start_mirror(options.out, records)
     with collected_signals() as signals:

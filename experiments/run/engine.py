@@ -61,8 +61,13 @@ def check_options(engine: str, options: ClusterOptions) -> None:
     gpus, most = options.gpus_per_run, options.array_parallelism
     if gpus is not None and not 0 <= gpus < math.inf:
         raise UserError(f"--gpus-per-run {gpus:g}: must be at least 0")
-    if gpus and gpus != int(gpus) and (engine == "slurm" or gpus > 1):
-        raise UserError(f"--gpus-per-run {gpus:g}: must be a whole number, or, on Ray, below 1")
+    if gpus and gpus != 1 and (engine == "slurm" or gpus > 1):
+        raise UserError(f"--gpus-per-run {gpus:g}: a run uses one GPU, or, on Ray, a part of one")
+    for name, value in options.sbatch:
+        if name.startswith(("gres", "gpus")) and not gpus:
+            raise UserError(
+                f"--sbatch {name}={value}: runs train on the CPU unless --gpus-per-node 1 is given"
+            )
     if most is not None and most < 1:
         raise UserError(f"--array-parallelism {most}: must be at least 1")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,8 +51,9 @@ class Follower:
 
 
 def _size(job: Job) -> int:
-    try:
-        return (job.directory / "journal.jsonl").stat().st_size
+    try:  # opened, because a network folder may show an older size to stat for a minute
+        with open(job.directory / "journal.jsonl", "rb") as file:
+            return file.seek(0, os.SEEK_END)
     except OSError:
         return 0
 

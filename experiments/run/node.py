@@ -10,10 +10,14 @@ import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pix2pix.data.backbones import on_disk
+
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "torchmetrics", "lpips", "scikit-image")
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("pix2pix", "eval", "experiments")
 """Our packages that a job's result depends on."""
+WEIGHTS = {"alex": "AlexNet's weights (LPIPS)", "vgg": "VGG16's weights (FCN-score)"}
+"""Without them, a job's scores are others, or none."""
 
 
 def versions() -> dict[str, str]:
@@ -40,7 +44,8 @@ def installed() -> dict[str, str]:
     """What has to be equal on all machines of a study."""
     found = versions()
     minor = ".".join(found["python"].split(".")[:2])
-    return found | {"python": minor, "this project": sources()}
+    weights = {text: "on disk" for net, text in WEIGHTS.items() if on_disk(net)}
+    return found | weights | {"python": minor, "this project": sources()}
 
 
 def other_versions(expected: Mapping[str, str], found: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from hashlib import sha256
@@ -22,7 +23,7 @@ from experiments.run.jobs import DataSource, Job
 from experiments.run.launcher import Outcome, WorkerProcess
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import file_sha256, write_whole
-from pix2pix.common.locks import Ownership, owning
+from pix2pix.common.locks import Ownership, owner_of, owning
 from pix2pix.config import CellConfig
 from pix2pix.data.cache import find_source, folder
 from pix2pix.data.registry import find_entry, load_registry
@@ -127,9 +128,12 @@ def pack(out: Path, paths: Iterable[Path]) -> Files:
 
 
 def unpack(out: Path, files: Mapping[str, bytes]) -> None:
-    """Write files below `out`, in their order."""
+    """Write files below `out`, in their order; those that are there already are left alone, so
+    that no other task of the node sends them again."""
     for name, content in files.items():
-        write_whole(out / name, content)
+        path = out / name
+        if not path.is_file() or path.read_bytes() != content:
+            write_whole(path, content)
 
 
 def do_job_apart(
@@ -157,6 +161,9 @@ def do_job_apart(
         decoded=decoded,
     )
     here = replace(job, out=str(out), data=source)
+    # A worker of this run whose task was killed ends with a checkpoint, in a moment.
+    while owner_of(here.directory / "owner.lock") is not None:
+        time.sleep(1)
     shutil.rmtree(here.directory, ignore_errors=True)  # the command's copy counts
     unpack(out, files)
     worker = WorkerProcess(here)
@@ -208,8 +215,10 @@ class Sender:
 
         # The journal first, and sent last: it never names a file that is not there.
         journal = self._job.directory / JOURNAL
+        sent = _signature(journal)  # before it is read: what is added now is sent next time
         records = pack(self._out, [journal])
         found = {str(p.relative_to(self._out)): _signature(p) for p in _taken(self._job)}
+        found |= {name: sent for name in records}
         changed = [name for name, one in found.items() if self._sent.get(name) != one]
         if not changed:
             return

@@ -2,8 +2,8 @@
 that send their runs there (ray_apart.py).
 
 A task starts the job's worker in a process of its own and waits for it, because Ray uses its own
-worker processes again. Ray repeats tasks whose worker or node died; the run then resumes from its
-checkpoint. Progress is read from the journals in `out`.
+worker processes again. A job whose worker or node died is handed to Ray once more; the run then
+resumes from its checkpoint. Progress is read from the journals in `out`.
 """
 
 from __future__ import annotations
@@ -101,6 +101,7 @@ class Ray:
                 f"--engine ray: no node can ever take a run with {self.threads} CPU(s) and "
                 f"{self.gpus:g} GPU(s): {have} (see --threads, --gpus-per-run)"
             )
+        self.nodes = [node for node in self.nodes if self._slots(node)]  # a head may have none
         self._check_nodes()
 
     def place(self, jobs: Sequence[Job]) -> str:
@@ -137,10 +138,7 @@ class Ray:
         import ray
 
         remote = ray.remote(_task()).options(
-            num_cpus=self.threads,
-            num_gpus=self.gpus or 0,
-            # What Ray itself repeats would take the luggage of the first time along.
-            max_retries=0 if luggage else RETRIES,
+            num_cpus=self.threads, num_gpus=self.gpus or 0, max_retries=0
         )
         here, device = installed(), "cuda:0" if self.gpus else "cpu"
         most = self.workers or 2 * self.slots + 8
@@ -243,6 +241,7 @@ class Ray:
 
         token, content = self.out / f".token-{secrets.token_hex(4)}", secrets.token_hex(8)
         write_whole(token, content.encode())
+        began = time.time()
         checked = []
         try:
             asked = [
@@ -272,8 +271,10 @@ class Ray:
                     problem = f"has {others}: results would differ in their last bits"
                 if problem:
                     raise UserError(f"--engine ray: node {_name(node)}: {problem}")
-                if abs(clock - time.time()) > CLOCK_SECONDS:
-                    say(f"node {_name(node)}: its clock differs by {clock - time.time():+.0f} s")
+                # It answered at some time between the question and now.
+                off = min(clock - began, 0) or max(clock - time.time(), 0)
+                if abs(off) > CLOCK_SECONDS:
+                    say(f"node {_name(node)}: its clock differs by {off:+.0f} s")
                 checked.append(node)
         finally:
             for path in self.out.glob(f"{token.name}*"):
@@ -352,7 +353,11 @@ def _result(ref: Any) -> Outcome | None:
         result = ray.get(ref)
     except ray.exceptions.TaskCancelledError:
         return Outcome("stopped")
-    except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
+    except (
+        ray.exceptions.WorkerCrashedError,
+        ray.exceptions.NodeDiedError,
+        ray.exceptions.OutOfMemoryError,
+    ) as error:
         return Outcome("failed", _reason(error), killed=True)
     except ray.exceptions.RayError as error:
         return Outcome("failed", _reason(error))

@@ -18,7 +18,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,8 @@ from experiments.run.node import installed, other_versions
 from experiments.tracking.process import say
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import read_json
-from pix2pix.common.locks import LEASE
+from pix2pix.common.locks import LEASE, owning
+from pix2pix.config import CellConfig
 
 SIGNAL_SECONDS = 90
 """How long before the time limit a task is told; a quarter of the limit where that is less."""
@@ -137,17 +138,11 @@ class Slurm:
         self, jobs: Sequence[Job], watch: Watch, signals: Sequence[int]
     ) -> dict[str, Outcome]:
         """As `Engine.launch`. Jobs that are in Slurm's queue already are not submitted again."""
-        queue = queued(self.out)
-        if queue is None:
-            raise UserError("--engine slurm: squeue does not answer: try again when Slurm is back")
         follower = Follower(watch)
         for job in jobs:
             follower.begin(job)
-        new = [job for job in jobs if job.digest not in queue]
-        tasks = {job.digest: queue[job.digest].task for job in jobs if job.digest in queue}
-        if tasks:
-            say(f"{len(tasks)} of them are in Slurm's queue already")
-        tasks |= self.submit(new)
+        with owning(self.folder / "submit.lock"):  # no second command submits the same jobs
+            tasks = self._submit_new(jobs)
         if self.waits:
             return _Following(jobs, tasks, follower, signals, self).to_the_end()
         say(
@@ -157,16 +152,30 @@ class Slurm:
         )
         return {}
 
+    def _submit_new(self, jobs: Sequence[Job]) -> dict[str, str]:
+        """Submit the jobs that are not in Slurm's queue; {digest: task} of all."""
+        queue = queued(self.out)
+        if queue is None:
+            raise UserError("--engine slurm: squeue does not answer: try again when Slurm is back")
+        new = [job for job in jobs if job.digest not in queue]
+        tasks = {job.digest: queue[job.digest].task for job in jobs if job.digest in queue}
+        if tasks:
+            say(f"{len(tasks)} of them are in Slurm's queue already")
+        return tasks | self.submit(new)
+
     def submit(self, jobs: Sequence[Job]) -> dict[str, str]:
-        """Hand jobs over to Slurm, in arrays that follow one another; {digest: task}."""
+        """Hand jobs over to Slurm, in arrays that follow one another; {digest: task}.
+
+        Jobs that take the generator of another one come after it, so that none holds a node while
+        it waits.
+        """
         import submitit
 
         found = re.search(r"MaxArraySize\s*=\s*(\d+)", _run("scontrol", "show", "config").stdout)
         most = int(found[1]) if found else ARRAY
         tasks: dict[str, str] = {}
         after: dict[str, str] = {}
-        for start in range(0, len(jobs), most):
-            part = jobs[start : start + most]
+        for part in _arrays(jobs, most):
             executor = submitit.AutoExecutor(
                 self.folder, cluster="slurm", slurm_max_num_timeout=REQUEUES
             )
@@ -184,7 +193,10 @@ class Slurm:
             try:
                 with executor.batch():
                     submitted = [executor.submit(task) for task in work]
-            except submitit.core.utils.FailedJobError as error:
+            except (
+                submitit.core.utils.FailedJobError,
+                submitit.core.utils.FailedSubmissionError,
+            ) as error:
                 raise UserError(f"--engine slurm: {_first_error(str(error))}") from None
             ids = {job.digest: one.job_id for job, one in zip(part, submitted, strict=True)}
             array = submitted[0].job_id.partition("_")[0]
@@ -192,6 +204,20 @@ class Slurm:
             after = {"dependency": f"afterany:{array}"}
             tasks |= ids
         return tasks
+
+
+def _arrays(jobs: Sequence[Job], most: int) -> Iterator[Sequence[Job]]:
+    """The jobs in parts of at most so many; those that share an earlier one's training last."""
+    trainings: set[str] = set()
+    first: list[Job] = []
+    later: list[Job] = []
+    for job in jobs:
+        config = job.config
+        training = config.as_trained.digest if isinstance(config, CellConfig) else job.digest
+        (later if training in trainings else first).append(job)
+        trainings.add(training)
+    for some in (first, later):
+        yield from (some[start : start + most] for start in range(0, len(some), most))
 
 
 class Task:
@@ -205,12 +231,15 @@ class Task:
         self._asked = False
 
     def __call__(self) -> str:
-        """Do the job; a word on how it ended, for submitit's log."""
+        """Do the job; how it ended. RuntimeError if it failed, so that Slurm knows that, too."""
         job = Job.from_json(self.job)
         if others := other_versions(self.expected, installed()):
-            reason = f"node {_node()} has {others}: results would differ in their last bits"
+            reason = (
+                f"node {_node()} has {others}: results would differ in their last bits (if this "
+                "project was changed since the runs were submitted, start the command again)"
+            )
             record_death(job, reason)
-            return f"failed: {reason}"
+            raise RuntimeError(reason)
         self._before = state(job)
         patience = time.monotonic() + 2 * LEASE  # a lost node's lease ends within that
         while True:
@@ -220,9 +249,12 @@ class Task:
             if ended is not None:
                 if ended.killed:
                     record_death(job, ended.reason)
-                return f"{ended.word}: {ended.reason}".rstrip(": ")
+                if ended.word == "failed":
+                    raise RuntimeError(ended.reason)
+                return ended.word
             if self._asked or time.monotonic() > patience:
-                return "another process owns the run directory and goes on with it"
+                say("another process owns the run directory and goes on with it")
+                return "stopped"
             time.sleep(LOOK)
 
     def checkpoint(self) -> Any:
@@ -302,7 +334,7 @@ class _Following:
         ending = self.ending.get(job.digest)
         if ending and ending["event"] == "failed":
             return Outcome("failed", ending["error"])
-        if state(job).word == "done":
+        if state(job).word == "done" or (ending and ending["event"] == "done"):
             return Outcome("done")
         task = self.tasks[job.digest]
         word, node = _how_it_ended(task)
@@ -310,8 +342,8 @@ class _Following:
             return Outcome("stopped")
         if time.monotonic() - gone < GRACE:
             return None
-        if word == "COMPLETED":
-            return Outcome("stopped", "another process owns the run directory")
+        if word == "COMPLETED":  # another process owns the run directory
+            return Outcome("stopped")
         log = self.slurm.folder / f"{task}_0_log.err"
         where = f" on {node}" if node else ""
         reason = f"Slurm ended task {task} as {word or 'unknown'}{where} (see {log})"
@@ -331,7 +363,7 @@ def queued(out: Path) -> dict[str, Entry] | None:
     answer. No Slurm here and nothing submitted: empty."""
     jobs: dict[str, str] = {}
     for path in sorted((out / "slurm").glob("*.json")):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
+        with contextlib.suppress(OSError, ValueError):
             jobs |= {task: digest for digest, task in read_json(path).items()}
     if not jobs:
         return {}

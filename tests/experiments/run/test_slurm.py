@@ -1,14 +1,16 @@
 """What the engine Slurm decides by itself; tests/cluster has it on a real Slurm."""
 
 import signal
+from dataclasses import replace
 
 import pytest
 from planned_jobs import cell_job
 
 from experiments.run.journal import read_records
 from experiments.run.node import installed
-from experiments.run.slurm import Task, minutes, queued
+from experiments.run.slurm import Task, _arrays, minutes, queued
 from pix2pix.common.errors import UserError
+from pix2pix.config import TranslationSettings
 
 
 @pytest.mark.parametrize(
@@ -47,21 +49,23 @@ def failures(job):
 
 def test_a_node_with_another_version_trains_nothing(tmp_path):
     job = cell_job("a", out=tmp_path)
-    said = Task(job.to_json(), installed() | {"torch": "0.1"})()
-    assert said.startswith("failed: node ") and "instead of 0.1" in said
+    with pytest.raises(RuntimeError, match=r"^node .* instead of 0\.1"):
+        Task(job.to_json(), installed() | {"torch": "0.1"})()
     assert len(failures(job)) == 1 and "instead of 0.1" in failures(job)[0]
 
 
-def test_a_task_does_its_job_and_says_how_it_ended(tmp_path):
+def test_a_task_does_its_job_and_a_failure_is_one_for_slurm(tmp_path):
     job = cell_job("a", out=tmp_path)
-    assert "nothing-of-that-name" in Task(job.to_json(), installed())()
+    with pytest.raises(RuntimeError, match="nothing-of-that-name"):
+        Task(job.to_json(), installed())()
     assert len(failures(job)) == 1
 
 
 def test_a_worker_that_is_killed_has_failed(tmp_path, monkeypatch):
     monkeypatch.setattr("experiments.run.launcher.WORKER", ["-c", "import os; os.kill(0, 9)"])
     job = cell_job("a", out=tmp_path)
-    assert "killed by signal 9" in Task(job.to_json(), installed())()
+    with pytest.raises(RuntimeError, match="killed by signal 9"):
+        Task(job.to_json(), installed())()
     assert "killed by signal 9" in failures(job)[0]
 
 
@@ -72,7 +76,8 @@ def test_time_limits_that_lead_nowhere_end(tmp_path, monkeypatch):
     job = cell_job("a", out=tmp_path)
     task, rounds = Task(job.to_json(), installed()), 0
     while True:
-        task()
+        with pytest.raises(RuntimeError):
+            task()
         again = task.checkpoint()
         rounds += 1
         if again is None:
@@ -80,6 +85,15 @@ def test_time_limits_that_lead_nowhere_end(tmp_path, monkeypatch):
         task = again.function
     assert rounds == 2  # in the first, the job went from new to failed
     assert failures(job)[-1] == "no step in 1 time limits in a row: raise --time"
+
+
+def test_runs_that_share_a_training_are_submitted_after_the_one_that_does_it(tmp_path):
+    """So that none waits on a node of its own, time limit after time limit."""
+    jobs = [cell_job("a"), cell_job("b"), cell_job("c")]
+    larger = jobs[0].config.model_copy(update={"translation": TranslationSettings(scale=2)})
+    jobs.insert(0, replace(jobs[0], config=larger))
+    parts = [[jobs.index(job) for job in part] for part in _arrays(jobs, 2)]
+    assert parts == [[0, 2], [3], [1]]
 
 
 def test_nothing_submitted_asks_no_slurm(tmp_path, monkeypatch):
