@@ -11,7 +11,7 @@ from pathlib import Path
 
 from eval.metrics import LABEL_VALUES, OF_A_FOLDER, PROTOCOLS
 from pix2pix.common.errors import UserError, exit_status
-from pix2pix.common.files import home_path
+from pix2pix.common.files import home_path, whole_from
 
 IMAGES_PER_WORKER = 32  # fewer are measured sooner than another process starts
 EXAMPLES = """\
@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--lpips-weights", type=home_path, metavar="FILE", help=weights)
     add = parser.add_argument_group("execution and output").add_argument
     workers = "number of processes (default: one per core); it does not change the scores"
-    add("--workers", type=_count, metavar="N", help=workers)
+    add("--workers", type=whole_from(1), metavar="N", help=workers)
     device = "device for fcn and lpips (default: cpu); with cuda, one process"
     add("--device", choices=("cpu", "cuda"), default="cpu", help=device)
     record = "write the scores, per-image values and settings to FILE"
@@ -112,12 +112,6 @@ def _families(text: str) -> tuple[str, ...]:
     if not set(families) <= set(OF_A_FOLDER):
         raise argparse.ArgumentTypeError(f"must be some of {','.join(OF_A_FOLDER)} (got {text!r})")
     return families
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 (got {text!r})")
-    return int(text)
 
 
 def _workers(options: argparse.Namespace) -> int:

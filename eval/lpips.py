@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["LPIPSDistance", "NotMeasured", "load_lpips"]
-
 SMALLEST = {"alex": 31, "vgg": 16, "squeeze": 17}
 """The smallest image side that each network accepts, in pixels."""
 HEADS = {
@@ -84,7 +82,6 @@ def load_lpips(
     Raises:
         NotMeasured: the package or the file is missing, or the download failed; says how to get it.
         UserError: `weights` is missing, altered or not the weights of this backbone.
-        ValueError: an unknown `net`.
     """
     convolutions = load_convolutions(net, weights, download)
     try:

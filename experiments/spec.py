@@ -252,7 +252,7 @@ def load_suite(name: str | Path) -> Suite:
     try:
         suite = Suite.model_validate({"name": path.stem, **content})
     except ValidationError as error:
-        raise UserError(describe(error, positions, path, Suite)) from None
+        raise UserError(describe(error, positions, Suite)) from None
     return _checked(suite, positions)
 
 
@@ -345,7 +345,7 @@ def load_profiles(path: Path = FOLDER / "profiles.yaml") -> dict[str, Profile]:
     try:
         profiles = _Profiles.model_validate(content).root
     except ValidationError as error:
-        raise UserError(describe(error, positions, path, _Profiles)) from None
+        raise UserError(describe(error, positions, _Profiles)) from None
     checked = {}
     for name, profile in profiles.items():
         settings = check_settings(profile.settings, positions, f"{name}.settings")

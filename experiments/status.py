@@ -8,14 +8,14 @@ from experiments.run.slurm import queued
 from experiments.study import Study, plan_jobs
 from pix2pix.common.locks import owner_of
 from pix2pix.config import CellConfig
-from pix2pix.data.cache import cached_counts, cached_fingerprint
+from pix2pix.data.cache import cached
 
 
 def status(study: Study) -> str:
     """One line per job, then how many there are of each state. Reads no image."""
     options = study.options
     cache = (study.entry, options.data_root, study.size, options.out / "cache", study.direction)
-    known, counts = cached_fingerprint(*cache), cached_counts(*cache)
+    known, counts = cached(*cache) or (None, None)
     if not known or not counts:
         return f"nothing was run yet: {options.out} has no data set {study.entry.name} of this size"
     queue = queued(options.out)

@@ -46,8 +46,7 @@ from pix2pix.common.errors import UserError
 from pix2pix.config import CellConfig, CellSettings
 from pix2pix.data.cache import (
     LabelledPart,
-    cached_counts,
-    cached_fingerprint,
+    cached,
     check_source,
     labelled_parts,
     prepare,
@@ -368,7 +367,7 @@ def dry_run(study: Study) -> str:
     """Cells, steps, which are finished and the expected time, without reading an image."""
     options = study.options
     cache = (study.entry, options.data_root, study.size, options.out / "cache", study.direction)
-    known, counts = cached_fingerprint(*cache), cached_counts(*cache)
+    known, counts = cached(*cache) or (None, None)
     pairs = counts["train"] if counts else study.entry.paper.train_images
     rows = [("suite", "arm", "seed", "steps", "state", "digest")]
     seen: set[CellSettings] = set()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -293,19 +292,9 @@ def discriminator_layers(patch: int) -> list[tuple[int, int]]:
     Follows `defineD_n_layers` and `defineD_pixelGAN` of the public Torch code: n stride-2 layers,
     one of stride 1, one to a single channel. ValueError for a patch that is not in PATCHES.
     """
-    if patch not in PATCHES:
-        raise ValueError(f"patch must be one of {', '.join(map(str, PATCHES))} (got {patch})")
     if patch == 1:
         return [(1, 1)] * 3
     return [(4, 2)] * PATCHES.index(patch) + [(4, 1)] * 2
-
-
-def receptive_field(layers: Sequence[tuple[int, int]]) -> int:
-    """Width in pixels of the image area that one output of (kernel, stride) convolutions sees."""
-    field = 1
-    for kernel, stride in reversed(layers):
-        field = (field - 1) * stride + kernel
-    return field
 
 
 def smallest_image(patch: int) -> int:

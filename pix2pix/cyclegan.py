@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pix2pix import losses
@@ -53,55 +54,51 @@ class CycleGAN(Method):
             pool.set_extra_state(state[name])
 
     def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        return training_step(self, x, y)
+        """One gradient step on G and F, then one on their discriminators, on any x and y of the two
+        sides, each (N, C, H, W) in [-1, 1].
 
+        Terms end in `_back` where they are of F and of X's discriminator.
+        """
+        cycle, networks = self.cycle, self.networks
 
-def training_step(model: CycleGAN, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-    """One gradient step on G and F, then one on their discriminators, on any x and y of the two
-    sides, each (N, C, H, W) in [-1, 1].
+        def run(name: str, images: Tensor) -> Tensor:
+            return forward(networks[name], images, self.precision)
 
-    Terms end in `_back` where they are of F and of X's discriminator.
-    """
-    cycle, networks = model.cycle, model.networks
-
-    def run(name: str, images: Tensor) -> Tensor:
-        return forward(networks[name], images, model.precision)
-
-    fake_y, fake_x = run("generator", x), run("generator_back", y)
-    judged = {"": ("discriminator", y, fake_y), "_back": ("discriminator_back", x, fake_x)}
-    with_gan = "discriminator" in networks
-    terms: dict[str, Tensor] = {}
-    total = torch.zeros((), device=x.device)
-    if with_gan:
-        with frozen(networks["discriminator"], networks["discriminator_back"]):
-            for end, (name, _, fake) in judged.items():
-                terms[f"g_gan{end}"] = model.gan_loss.generator(run(name, fake))
-                total = total + terms[f"g_gan{end}"]
-    if cycle.forward:
-        terms["g_cycle"] = losses.l1(run("generator_back", fake_y), x)
-        total = total + cycle.forward * terms["g_cycle"]
-    if cycle.backward:
-        terms["g_cycle_back"] = losses.l1(run("generator", fake_x), y)
-        total = total + cycle.backward * terms["g_cycle_back"]
-    if cycle.identity:
-        same_y, same_x = run("generator", y), run("generator_back", x)
-        terms["g_identity"] = losses.l1(same_y, y) + losses.l1(same_x, x)
-        total = total + cycle.identity * terms["g_identity"]
-    model.optimisers["optimiser_g"].zero_grad(set_to_none=True)
-    total.backward()
-    model.optimisers["optimiser_g"].step()
-    if not with_gan:
+        fake_y, fake_x = run("generator", x), run("generator_back", y)
+        judged = {"": ("discriminator", y, fake_y), "_back": ("discriminator_back", x, fake_x)}
+        with_gan = "discriminator" in networks
+        terms: dict[str, Tensor] = {}
+        total = torch.zeros((), device=x.device)
+        if with_gan:
+            with frozen(networks["discriminator"], networks["discriminator_back"]):
+                for end, (name, _, fake) in judged.items():
+                    terms[f"g_gan{end}"] = self.gan_loss.generator(run(name, fake))
+                    total = total + terms[f"g_gan{end}"]
+        if cycle.forward:
+            terms["g_cycle"] = F.l1_loss(run("generator_back", fake_y), x)
+            total = total + cycle.forward * terms["g_cycle"]
+        if cycle.backward:
+            terms["g_cycle_back"] = F.l1_loss(run("generator", fake_x), y)
+            total = total + cycle.backward * terms["g_cycle_back"]
+        if cycle.identity:
+            same_y, same_x = run("generator", y), run("generator_back", x)
+            terms["g_identity"] = F.l1_loss(same_y, y) + F.l1_loss(same_x, x)
+            total = total + cycle.identity * terms["g_identity"]
+        self.optimisers["optimiser_g"].zero_grad(set_to_none=True)
+        total.backward()
+        self.optimisers["optimiser_g"].step()
+        if not with_gan:
+            return {name: term.detach() for name, term in terms.items()}
+        loss = torch.zeros((), device=x.device)
+        for end, (name, real_image, fake) in judged.items():
+            shown = networks[f"pool{end}"](fake.detach())
+            real, generated = self.gan_loss.discriminator(run(name, real_image), run(name, shown))
+            terms |= {f"d_real{end}": real, f"d_fake{end}": generated}
+            loss = loss + 0.5 * (real + generated)
+        self.optimisers["optimiser_d"].zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimisers["optimiser_d"].step()
         return {name: term.detach() for name, term in terms.items()}
-    loss = torch.zeros((), device=x.device)
-    for end, (name, real_image, fake) in judged.items():
-        shown = networks[f"pool{end}"](fake.detach())
-        real, generated = model.gan_loss.discriminator(run(name, real_image), run(name, shown))
-        terms |= {f"d_real{end}": real, f"d_fake{end}": generated}
-        loss = loss + 0.5 * (real + generated)
-    model.optimisers["optimiser_d"].zero_grad(set_to_none=True)
-    loss.backward()
-    model.optimisers["optimiser_d"].step()
-    return {name: term.detach() for name, term in terms.items()}
 
 
 def build(

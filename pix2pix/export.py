@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from pix2pix.common.errors import UserError, exit_status, printable
-from pix2pix.common.files import file_sha256, home_path, make_folder
+from pix2pix.common.files import file_sha256, home_path, image_size, make_folder
 from pix2pix.generator_files import SavedGenerator, open_generator
-from pix2pix.networks import AlwaysDropout, BatchStatisticsNorm, Down, Up
+from pix2pix.networks import AlwaysDropout, Down, Up, normalise_each_image
 from pix2pix.translation import noise_seed
 
 TOLERANCE = 1e-4
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=home_path, metavar="FILE", help="default: beside the checkpoint")
     add("--noise", choices=("input", "fixed"), default="input", help="default: input; see below")
     add("--seed", type=int, metavar="N", help="of fixed noise; default: the cell's own, or 0")
-    add("--size", type=_size, metavar="HxW", help="of the images; default: as trained")
+    add("--size", type=image_size, metavar="HxW", help="of the images; default: as trained")
     protocols = ("paper", "port-eval")
     add("--protocol", choices=protocols, default="paper", help="default: %(default)s; see below")
     return parser
@@ -147,9 +147,8 @@ class Exportable(nn.Module):
         self.fixed: list[Tensor] = []
         """Masks that are part of the network; empty if they are inputs."""
         self.network = copy.deepcopy(network).eval()
+        normalise_each_image(self.network)
         for module in list(self.network.modules()):
-            if isinstance(module, BatchStatisticsNorm):
-                module.per_image = True
             if isinstance(module, Down | Up):
                 module.products = False
         self._given: list[GivenDropout] = []
@@ -353,13 +352,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-def _size(text: str) -> tuple[int, int]:
-    parts = text.split("x")
-    if len(parts) > 2 or not all(p.isascii() and p.isdecimal() and int(p) for p in parts):
-        raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTH in pixels, or one side ({text!r})")
-    return int(parts[0]), int(parts[-1])
 
 
 if __name__ == "__main__":

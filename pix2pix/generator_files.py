@@ -281,8 +281,6 @@ def read_port_generator(
     Raises:
         UserError: keys (the first that differ are named), shapes or types do not match.
     """
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds no state dict of a generator (a {type(content).__name__})")
     state = _unwrapped(path, content)
     depth = max((name.count(".model") for name in state), default=0)
     depth = depth if depth in DEPTHS else 8

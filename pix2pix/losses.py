@@ -58,13 +58,3 @@ GAN_LOSSES: dict[str, type[GANLoss]] = {
     "least-squares": LeastSquares,
     "hinge": Hinge,
 }
-
-
-def l1(translation: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference of images in [-1, 1]; in [0, 2]."""
-    return F.l1_loss(translation, target)
-
-
-def l2(translation: Tensor, target: Tensor) -> Tensor:
-    """Mean squared difference of images in [-1, 1]; in [0, 4]."""
-    return F.mse_loss(translation, target)

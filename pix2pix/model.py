@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pix2pix import losses, perceptual
@@ -218,10 +219,10 @@ def generator_update(
     elif model.discriminator is not None:
         with frozen(model.discriminator):
             terms["g_gan"] = model.gan_loss.generator(model.discriminate(x, translation))
-    terms["g_l1"] = losses.l1(translation, y)
+    terms["g_l1"] = F.l1_loss(translation, y)
     total = objective.l1 * terms["g_l1"]
     if objective.l2:
-        terms["g_l2"] = losses.l2(translation, y)
+        terms["g_l2"] = F.mse_loss(translation, y)
         total = total + objective.l2 * terms["g_l2"]
     if model.vgg is not None:
         seen = forward(model.vgg, translation, model.precision)

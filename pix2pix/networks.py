@@ -19,26 +19,9 @@ from pix2pix.config import (
     GeneratorSettings,
     check_resnet_size,
     discriminator_layers,
-    receptive_field,
     resolve_depth,
     smallest_image,
 )
-
-__all__ = [
-    "GENERATORS",
-    "AnyGenerator",
-    "EncoderDecoderGenerator",
-    "Generator",
-    "PatchDiscriminator",
-    "PortUNetGenerator",
-    "ResnetGenerator",
-    "UNetGenerator",
-    "build_discriminator",
-    "build_generator",
-    "initialise",
-    "parameter_count",
-    "receptive_field",
-]
 
 DROPOUT_LEVELS = 3
 FEW_POSITIONS = 64

@@ -7,7 +7,6 @@ import functools
 import importlib.metadata
 import json
 import os
-import re
 import shutil
 import sys
 from collections import Counter
@@ -21,13 +20,12 @@ from rich.console import Console
 from rich.progress import track
 
 from pix2pix.common.errors import UserError, exit_status
-from pix2pix.common.files import file_sha256, home_path, naming
+from pix2pix.common.files import file_sha256, home_path, image_size, naming
 from pix2pix.common.memory import no_engine, out_of_memory
 from pix2pix.common.tf32 import set_tf32
 from pix2pix.data.decode import Header, Reading, check_image, is_lossy, read_image
 from pix2pix.data.labels import (
     NO_CLASS,
-    as_rgb,
     class_positions,
     index_table,
     paint,
@@ -36,7 +34,7 @@ from pix2pix.data.labels import (
 from pix2pix.data.layouts import SUFFIXES, images_in, passed_over
 from pix2pix.data.pairs import half_of
 from pix2pix.data.registry import IGNORED, DatasetEntry, load_registry
-from pix2pix.data.tasks import LAB, ROLES, derive
+from pix2pix.data.tasks import LAB, ROLES, derive, picture
 from pix2pix.generator_files import SavedGenerator, open_generator
 from pix2pix.translation import PROTOCOLS, translate
 
@@ -91,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--protocol", choices=tuple(PROTOCOLS), default="paper", help="default: paper; see below")
     add("--seed", type=int, metavar="N", help="seed of dropout; default: the cell's own, or 0")
-    add("--size", type=_size, metavar="HxW", help="resize inputs; default: keep their size")
+    add("--size", type=image_size, metavar="HxW", help="resize inputs; default: keep their size")
     fit = "pad: reflect inputs to the next size that fits, and cut the translations off again"
     add("--fit", choices=("pad",), help=fit)
     add(
@@ -130,8 +128,9 @@ def translate_folder(options: argparse.Namespace) -> None:
             f" {saved.channels[1]}; images have 1 or 3"
         )
     print(f"{options.checkpoint}: {saved.description}", flush=True)
-    entry = _label_entry(options, saved)
-    role = _derived_role(options, saved)
+    known = load_registry(options.datasets).get(saved.dataset)
+    entry = _label_entry(options, saved, known)
+    role = _derived_role(options, saved, known)
     if role:
         print(f"{options.inputs}: taken as photos; {role} is derived from each", flush=True)
     if others := passed_over(options.inputs, [path for _, path in paths]):
@@ -161,10 +160,8 @@ def translate_folder(options: argparse.Namespace) -> None:
                 beyond_gamut=beyond_gamut,
             )
             translation = translation[:height, :width]
-            if translation.shape[-1] == 1:  # scores take RGB
-                translation = np.repeat(translation, 3, axis=-1)
             with naming(options.out):
-                Image.fromarray(translation).save(beside / f"{name}.png")
+                Image.fromarray(picture(translation)).save(beside / f"{name}.png")
         (beside / RECORD).write_text(json.dumps(_settings(options, saved, seed, device), indent=1))
         if is_new:
             os.replace(beside, out)
@@ -246,7 +243,7 @@ def _painted(path: str, entry: DatasetEntry, half: str | None) -> tuple[Image.Im
                 read_as = "label maps with the smeared colours of JPEG, taken as they are"
                 header = header._replace(format=f"{header.format} (lossy)", read_as=read_as)
             class_positions(entry, path, image, header, None)  # refuses colours of no class
-            return as_rgb(image), header.read_as
+            return image.convert("RGB"), header.read_as
         table = np.full(256, NO_CLASS, np.uint8)
         table[IGNORED] = IGNORED
         table[: len(entry.classes)] = range(len(entry.classes))
@@ -264,10 +261,11 @@ def _smeared(entry: DatasetEntry, image: Image.Image, header: Header) -> bool:
     return image.getcolors(4 * (len(entry.classes) + len(entry.ignore))) is None
 
 
-def _label_entry(options: argparse.Namespace, saved: SavedGenerator) -> DatasetEntry | None:
-    """The data set of a generator that translates label maps; None if it is unknown, or for other
-    generators."""
-    entry = load_registry(options.datasets).get(saved.dataset)
+def _label_entry(
+    options: argparse.Namespace, saved: SavedGenerator, entry: DatasetEntry | None
+) -> DatasetEntry | None:
+    """The data set `entry` of a generator that translates label maps; None if it is unknown, or
+    for other generators."""
     source = saved.direction.partition("->")[0]
     if entry is None and source == "labels" and saved.channels[0] == 3:
         for path in images_in(options.inputs).values():
@@ -286,10 +284,11 @@ def _label_entry(options: argparse.Namespace, saved: SavedGenerator) -> DatasetE
     return entry if is_input else None
 
 
-def _derived_role(options: argparse.Namespace, saved: SavedGenerator) -> str | None:
+def _derived_role(
+    options: argparse.Namespace, saved: SavedGenerator, entry: DatasetEntry | None
+) -> str | None:
     """The input that the generator takes, if it is derived from a photo; else None."""
     role = saved.direction.partition("->")[0]
-    entry = load_registry(options.datasets).get(saved.dataset)
     if role not in ROLES or (entry is not None and role in entry.sides):
         return None
     if entry is None and saved.channels != (1, 2):  # files hold no a and b of Lab
@@ -324,13 +323,6 @@ def _settings(
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "versions": {name: importlib.metadata.version(name) for name in ("torch", "pillow")},
     }
-
-
-def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", text, re.ASCII)
-    if not found:
-        raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTH in pixels, or one side ({text!r})")
-    return int(found[1]), int(found[2] or found[1])
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from eval.study.design import PRACTICE, SETTINGS, TRIALS, Study, default_consent
 from eval.study.published import SPREAD, published_for
 from pix2pix.common.errors import UserError, exit_status
-from pix2pix.common.files import home_path, make_folder, write_whole
+from pix2pix.common.files import home_path, image_size, make_folder, whole_from, write_whole
 from pix2pix.common.locks import Ownership
 
 TOKEN = "admin_token"
@@ -79,14 +79,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="text of the first page; default: a short one",
     )
-    add("--practice", type=_whole(0), metavar="N", help=f"default {PRACTICE}, as in the paper")
-    add("--trials", type=_whole(1), metavar="N", help=f"default {TRIALS}, as in the paper")
+    add("--practice", type=whole_from(0), metavar="N", help=f"default {PRACTICE}, as in the paper")
+    add("--trials", type=whole_from(1), metavar="N", help=f"default {TRIALS}, as in the paper")
     pairs = "both images of a pair come from the same input (colorization)"
     add("--same-input", action="store_true", help=pairs)
     add("--size", type=_size, metavar="HxW", help="resize all images; default: keep their size")
-    add("--seed", type=_whole(0), metavar="N", help="of order and sides; default: a random one")
+    add("--seed", type=whole_from(0), metavar="N", help="of order and sides; default: a random one")
     add("--host", default="127.0.0.1", help="default: %(default)s, this machine alone")
-    add("--port", type=_whole(0), default=8000, metavar="N", help="default: %(default)s")
+    add("--port", type=whole_from(0), default=8000, metavar="N", help="default: %(default)s")
     command = commands.add_parser("analyse", help="rates, intervals and tests", allow_abbrev=False)
     command.set_defaults(run=analyse)
     command.add_argument("folder", type=home_path, metavar="DIR", help="the study")
@@ -95,12 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     add = command.add_argument
     rate = "share of trials in which people are fooled, in percent"
     add("--rate", type=_rate, action="append", required=True, metavar="ARM=PERCENT", help=rate)
-    add("--participants", type=_whole(2), default=50, metavar="N", help="per arm; default 50")
-    add("--trials", type=_whole(1), default=TRIALS, metavar="N", help=f"each; default {TRIALS}")
+    add("--participants", type=whole_from(2), default=50, metavar="N", help="per arm; default 50")
+    add("--trials", type=whole_from(1), default=TRIALS, metavar="N", help=f"each; default {TRIALS}")
     spread = "how much people differ: intraclass correlation, 0 to 1; default: %(default)s"
     add("--spread", type=_share, default=SPREAD, metavar="X", help=spread)
-    add("--studies", type=_whole(1), default=200, metavar="N", help="simulated; default 200")
-    add("--seed", type=_whole(0), default=0, metavar="N", help="default 0")
+    add("--studies", type=whole_from(1), default=200, metavar="N", help="simulated; default 200")
+    add("--seed", type=whole_from(0), default=0, metavar="N", help="default 0")
     add("--out", type=home_path, metavar="DIR", help="also write one simulated study, for analyse")
     return parser
 
@@ -339,23 +339,11 @@ def _share(text: str) -> float:
     return value
 
 
-def _whole(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdecimal() and least <= int(text) < 2**63):
-            raise argparse.ArgumentTypeError(f"must be a whole number from {least} (got {text!r})")
-        return int(text)
-
-    return parse
-
-
 def _size(text: str) -> tuple[int, int]:
-    parts = text.split("x")
-    if len(parts) not in (1, 2) or not all(p.isascii() and p.isdecimal() for p in parts):
-        raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTH in pixels, or one side ({text!r})")
-    height, width = int(parts[0]), int(parts[-1])
-    if not (1 <= height <= 4096 and 1 <= width <= 4096):
+    size = image_size(text)
+    if max(size) > 4096:
         raise argparse.ArgumentTypeError(f"sides must be 1 to 4096 pixels ({text!r})")
-    return height, width
+    return size
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -63,6 +64,25 @@ def home_path(text: str) -> Path:
     if text.startswith("~") and path == text:
         raise argparse.ArgumentTypeError(f"{text}: no such home folder (a file ~x here: ./~x)")
     return Path(path)
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """(H, W) of `HEIGHTxWIDTH` or one side in pixels, on the command line; ArgumentTypeError."""
+    found = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", text, re.ASCII)
+    if not found:
+        raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTH in pixels, or one side ({text!r})")
+    return int(found[1]), int(found[2] or found[1])
+
+
+def whole_from(least: int) -> Callable[[str], int]:
+    """Reads a whole number from `least` on the command line; it raises ArgumentTypeError."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and least <= int(text) < 2**63):
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least} (got {text!r})")
+        return int(text)
+
+    return parse
 
 
 def make_folder(folder: Path) -> None:

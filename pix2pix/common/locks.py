@@ -50,7 +50,6 @@ class Ownership:
         self,
         lock: Path,
         *,
-        lease: float = LEASE,
         heartbeat: float = HEARTBEAT,
         lost: Callable[[], None] = lambda: os._exit(LOST),
     ) -> None:
@@ -60,7 +59,7 @@ class Ownership:
         self._kernel = FileLock(lock, thread_local=False, fallback_to_soft=False)
         self._lease = SoftFileLease(
             self.file,
-            lease_duration=lease,
+            lease_duration=LEASE,
             heartbeat_interval=heartbeat,
             on_compromise=lambda _: lost(),
             thread_local=False,

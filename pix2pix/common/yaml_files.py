@@ -183,18 +183,13 @@ def _syntax_error(error: yaml.MarkedYAMLError, source: str) -> str:
 
 
 def describe(
-    error: ValidationError,
-    positions: Positions,
-    path: Path | str | None = None,
-    model: type[BaseModel] | None = None,
+    error: ValidationError, positions: Positions, model: type[BaseModel] | None = None
 ) -> str:
     """One line per error: `FILE:LINE:COL: field.path: what is wrong (what is allowed)`.
 
-    `path` replaces the file's name. `model` is the class that was validated: with it, the message
-    about an unknown key lists the allowed keys and the nearest of them.
+    `model` is the class that was validated: with it, the message about an unknown key lists the
+    allowed keys and the nearest of them.
     """
-    if path is not None:
-        positions.source = str(path)
     lines: dict[str, list[str]] = {}
     for item in error.errors(include_url=False):
         missing = str(item["loc"][-1]) if item["type"] == "missing" else None

@@ -188,32 +188,24 @@ def mostly_ignored(entry: DatasetEntry, data_root: Path) -> str:
     return ", ".join(listed)
 
 
-def cached_fingerprint(
+def cached(
     entry: DatasetEntry,
     data_root: Path,
     size: tuple[int, int],
     cache: Path,
     direction: str | None = None,
-) -> str | None:
-    """The fingerprint if there is a cache of exactly these files; None otherwise."""
-    found = _cached(entry, data_root, size, cache, direction)
-    return None if found is None else found[1].fingerprint
-
-
-def cached_counts(
-    entry: DatasetEntry,
-    data_root: Path,
-    size: tuple[int, int],
-    cache: Path,
-    direction: str | None = None,
-) -> dict[str, int] | None:
-    """Pairs by split, or images of the longer unpaired side, if there is a cache of exactly these
-    files; None otherwise."""
-    found = _cached(entry, data_root, size, cache, direction)
-    if found is None:
+) -> tuple[str, dict[str, int]] | None:
+    """The fingerprint, and pairs by split or images of the longer unpaired side, if there is a
+    cache of exactly these files; None otherwise."""
+    try:
+        source = find_source(entry, Path(data_root), size, direction)
+    except UserError:
+        return None  # `check_source` reports what is wrong with the images
+    meta = complete(source, cache)
+    if meta is None:
         return None
     photos = entry.roles(direction)[1] if entry.derived_role(direction) else None
-    return {split: len(found[0].names(split, photos)) for split in SPLITS}
+    return meta.fingerprint, {split: len(source.names(split, photos)) for split in SPLITS}
 
 
 def check_source(entry: DatasetEntry, data_root: Path, direction: str | None = None) -> list[str]:
@@ -356,21 +348,6 @@ def build(source: Source, cache: Path, progress: Progress | None = None) -> Cach
         lambda: complete(source, cache),
         lambda beside: _write(source, beside, progress),
     )
-
-
-def _cached(
-    entry: DatasetEntry,
-    data_root: Path,
-    size: tuple[int, int],
-    cache: Path,
-    direction: str | None,
-) -> tuple[Source, CacheMeta] | None:
-    try:
-        source = find_source(entry, Path(data_root), size, direction)
-    except UserError:
-        return None  # `check_source` reports what is wrong with the images
-    meta = complete(source, cache)
-    return None if meta is None else (source, meta)
 
 
 def _write(source: Source, place: Path, progress: Progress | None) -> CacheMeta:

@@ -61,7 +61,7 @@ def class_positions(
         if header.depth < 8:
             return _from_few_bits(path, image, header, table)
         return from_indices(path, np.asarray(image), table)
-    pixels = np.asarray(as_rgb(image))
+    pixels = np.asarray(image.convert("RGB"))
     lossy = is_lossy(header.format)
     if table is not None and (values := _one_channel(pixels)) is not None:
         if lossy:
@@ -152,15 +152,11 @@ def _from_palette(
         ignored = () if entry.ignore == "rest" else entry.ignore
         named = with_black(entry.model_copy(update={"ignore": ignored}))
     try:
-        return from_colours(named, path, np.asarray(as_rgb(image)), False)
+        return from_colours(named, path, np.asarray(image.convert("RGB")), False)
     except UserError as error:
         if table is None:
             raise
         raise UserError(f"{error}, or save the file as grey to have its indices read") from None
-
-
-def as_rgb(image: Image.Image) -> Image.Image:
-    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _one_channel(pixels: np.ndarray) -> np.ndarray | None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from pix2pix.common.errors import UserError
 from pix2pix.data.decode import Header, Reading, decode_image, header_of, open_image, to_srgb
-from pix2pix.data.labels import as_rgb, class_positions, index_table, paint, paints
+from pix2pix.data.labels import class_positions, index_table, paint, paints
 from pix2pix.data.layouts import SourcePair
 from pix2pix.data.registry import IGNORED, DatasetEntry, Side
 
@@ -87,7 +87,7 @@ def read_pair(entry: DatasetEntry, pair: SourcePair, size: tuple[int, int]) -> D
         nearest = Image.fromarray(positions).resize(shape, Image.Resampling.NEAREST)
         labels = np.asarray(nearest)
         if side.kind == "palette":
-            painted = as_rgb(image).resize(shape, Image.Resampling.NEAREST)
+            painted = image.convert("RGB").resize(shape, Image.Resampling.NEAREST)
             images[role] = np.asarray(painted)
         else:
             images[role] = paint(labels, entry)
@@ -129,7 +129,7 @@ def values_of_no_class(entry: DatasetEntry, pair: SourcePair) -> Counter[str]:
     table = index_table(entry)
     ignored = class_positions(entry, path, image, header, table) == IGNORED
     if table is None or (image.mode == "P" and paints(entry, image, table)):
-        image = as_rgb(image)
+        image = image.convert("RGB")
     found, counts = np.unique(np.asarray(image)[ignored], axis=0, return_counts=True)
     return Counter(
         {

@@ -39,10 +39,9 @@ def draw(split: str, index: int, size: int, appearance: int = 0) -> tuple[np.nda
     """One facade: labels (S, S) uint8 0..11 and photo (S, S, 3) uint8.
 
     The same facade is drawn at every size. `appearance` (0 is the data set's own) draws another
-    photo for the same label map. Raises UserError on an unknown split, an index outside it, a
-    negative appearance or a size below SMALLEST.
+    photo for the same label map. Raises UserError on a size below SMALLEST.
     """
-    elements = _layout(split, index, size, appearance)
+    elements = _layout(split, index, size)
     labels = _labels(elements, size)
     looks = Dice(VERSION, 1, list(COUNTS).index(split), index, appearance)
     return labels, _photograph(elements, labels, looks)
@@ -50,19 +49,13 @@ def draw(split: str, index: int, size: int, appearance: int = 0) -> tuple[np.nda
 
 def draw_labels(split: str, index: int, size: int) -> np.ndarray:
     """The labels of draw() without the photo, which takes most of the time."""
-    return _labels(_layout(split, index, size, 0), size)
+    return _labels(_layout(split, index, size), size)
 
 
-def _layout(split: str, index: int, size: int, appearance: int) -> list[Element]:
+def _layout(split: str, index: int, size: int) -> list[Element]:
     """A facade's elements in painting order: later kinds hide earlier ones."""
-    if split not in COUNTS:
-        raise UserError(f"procedural: split must be one of {', '.join(COUNTS)} (got {split!r})")
-    if not 0 <= index < COUNTS[split]:
-        raise UserError(f"procedural: {split} is 0 to {COUNTS[split] - 1} (got {index})")
     if size < SMALLEST:
         raise UserError(f"procedural: size must be at least {SMALLEST} pixels (got {size})")
-    if appearance < 0:
-        raise UserError(f"procedural: appearance must not be negative (got {appearance})")
     layout = Dice(VERSION, 0, list(COUNTS).index(split), index, 0)
     order = ["facade", *PAINTERS]
     return sorted(compose_layout(layout), key=lambda element: order.index(element.kind))

@@ -335,4 +335,4 @@ def _read(path: Path, taken: tuple[str, ...] = ()) -> dict[str, DatasetEntry]:
     try:
         return _Registry.model_validate(value).root
     except ValidationError as error:
-        raise UserError(describe(error, positions, path, _Registry)) from None
+        raise UserError(describe(error, positions, _Registry)) from None

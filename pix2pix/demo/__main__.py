@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pix2pix.common.errors import exit_status
-from pix2pix.common.files import home_path
+from pix2pix.common.files import home_path, image_size
 
 EXAMPLES = """\
 examples:
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="for label maps to load",
     )
-    add("--size", type=_size, metavar="HxW", help="of the drawing; default: as trained")
+    add("--size", type=image_size, metavar="HxW", help="of the drawing; default: as trained")
     add("--device", choices=("cpu", "cuda"), help="default: a GPU if there is one")
     threads = "CPU threads; default 1, which is fast enough and shares a busy machine best"
     add("--threads", type=int, default=1, metavar="N", help=threads)
@@ -78,13 +78,6 @@ def _named(text: str) -> tuple[str | None, Path]:
     """`L1=FILE` or `FILE`; a path may hold `=` behind a slash."""
     found = re.fullmatch(r"([^/=]+)=(.+)", text)
     return (found[1], home_path(found[2])) if found else (None, home_path(text))
-
-
-def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", text, re.ASCII)
-    if not found:
-        raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTH in pixels, or one side ({text!r})")
-    return int(found[1]), int(found[2] or found[1])
 
 
 if __name__ == "__main__":

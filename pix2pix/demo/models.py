@@ -35,7 +35,8 @@ class Model:
     name: str
     description: str
     translate: Callable[[np.ndarray, int], np.ndarray]
-    """(what `Drawing.image` gives, number of the noise) to (H, W, 3) uint8."""
+    """(what `Drawing.image` gives, number of the noise) to (H, W, 3) uint8. One call at a time: the
+    noise is drawn from torch's global generator."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,6 @@ class Demo:
     """Names of the test split's images; empty where the data are not on this machine."""
     example: Callable[[int], np.ndarray]
     """The position of an example to the values of its drawing."""
-
-    def translation(self, model: int, values: np.ndarray, draw: int) -> np.ndarray:
-        """(H, W) uint8 of a drawing to (H, W, 3) uint8. One call at a time: the noise is drawn
-        from torch's global generator."""
-        return self.models[model].translate(self.drawing.image(values), draw)
-
-    def of_file(self, content: bytes) -> np.ndarray:
-        """The drawing of an image file of the user's; UserError as `Drawing.of_file`."""
-        return self.drawing.of_file(content, self.size)
 
 
 def load_demo(options: argparse.Namespace) -> Demo:
@@ -92,7 +84,7 @@ def _translator(
 
     def translated(image: np.ndarray, draw: int) -> np.ndarray:
         ((_, found),) = translate(network, image[None], [str(draw)], seed=saved.seed, device=device)
-        return np.repeat(found, 3, axis=-1) if found.shape[-1] == 1 else found
+        return tasks.picture(found)
 
     return translated
 

@@ -67,7 +67,8 @@ class Server:
             raise HTTPException(422, "holds a value that does not exist")
         values = values.reshape(height, width)
         async with self._one:
-            image = await self._checked(lambda: self.demo.translation(model, values, draw))
+            image_of, translate = self.demo.drawing.image, self.demo.models[model].translate
+            image = await self._checked(lambda: translate(image_of(values), draw))
         content = io.BytesIO()
         Image.fromarray(image).save(content, "PNG", compress_level=1)
         return Response(content.getvalue(), media_type="image/png")
@@ -82,7 +83,7 @@ class Server:
     async def upload(self, request: Request) -> Response:
         """The drawing of an image file of the user's."""
         content = await request.body()
-        return await self._values(lambda: self.demo.of_file(content))
+        return await self._values(lambda: self.demo.drawing.of_file(content, self.demo.size))
 
     async def static(self, request: Request) -> Response:
         name = request.path_params["name"]

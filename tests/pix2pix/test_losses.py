@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from pix2pix.losses import GAN_LOSSES, l1, l2
+from pix2pix.losses import GAN_LOSSES
 
 
 def logits(*values):
@@ -48,9 +48,3 @@ def test_every_gan_loss_pushes_d_and_g_against_each_other(name):
     (for_d,) = torch.autograd.grad(loss.discriminator(logits(0.0), logit)[1], logit)
     (for_real,) = torch.autograd.grad(loss.discriminator(logit, logits(0.0))[0], logit)
     assert for_g < 0 < for_d and for_real < 0
-
-
-def test_pixel_terms_by_hand():
-    translation, target = torch.tensor([0.0, 1.0]), torch.tensor([1.0, -1.0])
-    assert l1(translation, target).item() == 1.5
-    assert l2(translation, target).item() == 2.5

@@ -21,7 +21,6 @@ from pix2pix.networks import (
     build_generator,
     normalise_each_image,
     parameter_count,
-    receptive_field,
 )
 
 
@@ -34,6 +33,14 @@ def test_published_parameter_counts():
     assert counts[16] == 139_585
     assert counts[70] == 2_768_705
     assert round(counts[286] / 1e6, 2) == 11.16
+
+
+def receptive_field(layers):
+    """Width in pixels of the image area that one output of (kernel, stride) convolutions sees."""
+    field = 1
+    for kernel, stride in reversed(layers):
+        field = (field - 1) * stride + kernel
+    return field
 
 
 @pytest.mark.parametrize("patch", PATCHES)

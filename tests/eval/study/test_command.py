@@ -113,7 +113,7 @@ def test_nothing_to_serve_and_nothing_to_analyse(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "option", ["--arm=L1", "--arm==x", "--size=0", "--port=x", "--practice=-1"]
+    "option", ["--arm=L1", "--arm==x", "--size=0", "--size=5000", "--port=x", "--practice=-1"]
 )
 def test_options_of_the_wrong_form(option, capsys):
     with pytest.raises(SystemExit) as ended:

@@ -27,7 +27,7 @@ def _problems(text: str) -> str:
     value, positions = parse_yaml(text, "suite.yaml")
     with pytest.raises(ValidationError) as caught:
         _Outer.model_validate(value)
-    return describe(caught.value, positions, model=_Outer)
+    return describe(caught.value, positions, _Outer)
 
 
 def test_scalars_follow_yaml_1_2() -> None:

@@ -175,11 +175,6 @@ def test_without_a_network_it_leaves_nothing_behind(hub, monkeypatch):
     assert [path for path in hub.iterdir() if path.suffix != ".lock"] == []
 
 
-def test_an_unknown_network():
-    with pytest.raises(ValueError, match="must be one of alex, vgg, squeeze"):
-        load_convolutions("resnet")
-
-
 @pytest.mark.parametrize(("right", "wrong"), [("alex", "vgg"), ("vgg", "alex")])
 def test_the_published_convolutions_pass_and_for_one_network_only(monkeypatch, right, wrong):
     use_this_machines(monkeypatch, right)

@@ -17,8 +17,7 @@ from pix2pix.data import cache as caching
 from pix2pix.data import procedural
 from pix2pix.data.cache import (
     arrived,
-    cached_counts,
-    cached_fingerprint,
+    cached,
     check_source,
     labelled_parts,
     prepare,
@@ -90,16 +89,15 @@ def test_the_fingerprint_is_of_the_pixels(camvid, tmp_path) -> None:
 
 def test_the_cached_fingerprint_is_of_exactly_these_files(camvid, tmp_path) -> None:
     entry, cache = REGISTRY["camvid"], tmp_path / "cache"
-    assert cached_fingerprint(entry, camvid, SIZE, cache) is None
+    assert cached(entry, camvid, SIZE, cache) is None
     made = prepare(entry, camvid, SIZE, None, cache).fingerprint
-    assert cached_fingerprint(entry, camvid, SIZE, cache) == made
-    assert cached_counts(entry, camvid, SIZE, cache) == {"train": 3, "val": 2, "test": 2}
-    assert cached_fingerprint(entry, camvid, (4, 4), cache) is None
+    counts = {"train": 3, "val": 2, "test": 2}
+    assert cached(entry, camvid, SIZE, cache) == (made, counts)
+    assert cached(entry, camvid, (4, 4), cache) is None
     os.utime(camvid / "camvid/train/0.png", ns=(1, 1))
-    assert cached_fingerprint(entry, camvid, SIZE, cache) is None
+    assert cached(entry, camvid, SIZE, cache) is None
     assert prepare(entry, camvid, SIZE, None, cache).fingerprint == made
-    assert cached_fingerprint(entry, tmp_path / "none", SIZE, cache) is None
-    assert cached_counts(entry, tmp_path / "none", SIZE, cache) is None
+    assert cached(entry, tmp_path / "none", SIZE, cache) is None
 
 
 def test_the_second_opening_decodes_nothing(camvid, tmp_path) -> None:
@@ -222,10 +220,10 @@ def test_files_replaced_with_the_size_and_time_of_the_old_ones_are_decoded(
     Image.fromarray(np.ones((16, 24), np.uint8)).save(labels, compress_level=0)
     os.utime(labels, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert labels.stat().st_size == times.st_size
-    assert cached_fingerprint(entry, camvid, SIZE, cache) is None
+    assert cached(entry, camvid, SIZE, cache) is None
     after = prepare(entry, camvid, SIZE, None, cache)
     assert after.fingerprint != before.fingerprint
-    assert cached_fingerprint(entry, camvid, SIZE, cache) == after.fingerprint
+    assert cached(entry, camvid, SIZE, cache)[0] == after.fingerprint
     assert len([path for path in cache.iterdir() if path.is_dir()]) == 1
 
 
@@ -236,7 +234,7 @@ def test_a_cache_without_times_is_used_as_it_is(camvid, tmp_path) -> None:
     content = json.loads(meta.read_bytes())
     del content["changed"]
     meta.write_text(json.dumps(content))
-    assert cached_fingerprint(entry, camvid, SIZE, cache) == content["fingerprint"]
+    assert cached(entry, camvid, SIZE, cache)[0] == content["fingerprint"]
 
 
 def test_a_cache_that_cannot_be_written(camvid, tmp_path) -> None:
@@ -289,7 +287,7 @@ def test_the_embedded_set_is_drawn(tmp_path, monkeypatch) -> None:
     np.testing.assert_array_equal(data.train.targets[1], photo)
     np.testing.assert_array_equal(data.train.inputs[1], data.palette[labels])
     assert data.test.names == ("0000",)
-    assert cached_counts(entry, tmp_path, (32, 32), tmp_path / "cache")["train"] == 2
+    assert cached(entry, tmp_path, (32, 32), tmp_path / "cache")[1]["train"] == 2
     with pytest.raises(UserError, match=r"drawn in squares only \(got 32×64\)"):
         prepare(entry, tmp_path, (32, 64), None, tmp_path / "cache")
 
