@@ -137,7 +137,7 @@ def by_family(place: Path, count: int) -> dict[str, float]:
     found = {}
     lpips = load_lpips(download=False) if on_disk("alex") else None
     for family in FAMILIES if lpips else FAMILIES[:-1]:
-        scoring = Scoring(scorer=scorer, classes=CLASSES, lpips=lpips)
+        scoring = Scoring(scorer=scorer, lpips=lpips)
         ready = build_family(family, scoring, True, (64, 64))
         for index, name in enumerate([names[0], *names]):
             if index == 1:  # the first one loads libraries

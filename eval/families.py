@@ -38,7 +38,6 @@ class Scoring:
         protocol: one of PROTOCOLS: `scorer` is the published network, used as published. It sets
             the label files, their size and the names of the classes.
         palette: (C, 3) uint8, the colours of "labels".
-        classes: the number of classes of the labels; None: as many as the scorer or the palette.
         class_names: for the table by class; None: the class indices.
         lpips: from `eval.lpips.load_lpips`, or the NotMeasured that it raised.
         label_reader: takes the matched files and returns how to read the label maps; None: as
@@ -55,7 +54,6 @@ class Scoring:
     scorer: Scorer | None = None
     protocol: str | None = None
     palette: Array | None = None
-    classes: int | None = None
     class_names: Sequence[str] | None = None
     lpips: Distance | NotMeasured | None = None
     label_reader: Callable[[Matched], LabelReader] | None = None
@@ -202,7 +200,7 @@ def build_family(
 
     Raises:
         NotMeasured: something that the family needs is missing.
-        UserError: the scorer or the palette does not fit the number of classes.
+        UserError: the published scorer without its protocol.
     """
     if family == "pixel":
         return _build_pixel(smallest)
@@ -217,11 +215,9 @@ def build_family(
     if not labelled:
         raise NotMeasured("the data set has no labels")
     if family == "labels":
-        palette, classes = scoring.palette, scoring.classes
+        palette = scoring.palette
         if palette is None:
             raise NotMeasured("the data set has no palette")
-        if classes not in (None, len(palette)):
-            raise UserError(f"the palette has {len(palette)} colours, the labels {classes} classes")
         predict = functools.partial(fcn_score.nearest_class, palette=palette)
         return ClassScores("labels", predict, len(palette), {"palette": palette.tolist()})
     if scoring.scorer is None:
@@ -282,11 +278,6 @@ def _build_fcn(scorer: Scorer, scoring: Scoring) -> ClassScores:
     if network.get("padding") == "published" and scorer.classes == cityscapes.OUTPUTS:
         raise UserError(
             f"the published scorer gives valid scores only with --protocol {PROTOCOLS[0]}"
-        )
-    if scoring.classes not in (None, scorer.classes):
-        raise UserError(
-            f"the scorer was trained for {scorer.classes} classes, the labels have"
-            f" {scoring.classes}"
         )
     settings = {
         "network": "FCN-8s heads on VGG16" if "pretrained" in network else "FCN-8s",

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from pix2pix.data.registry import IGNORED
 
-def confusion_matrix(
-    prediction: np.ndarray, target: np.ndarray, classes: int, ignore: int = 255
-) -> np.ndarray:
+
+def confusion_matrix(prediction: np.ndarray, target: np.ndarray, classes: int) -> np.ndarray:
     """Count pixels by true class (rows) and predicted class (columns).
 
     Args:
-        prediction: integer classes, any shape; must not be `ignore` where the target is labelled.
-        target: integer classes of the same shape; pixels equal to `ignore` are not counted.
+        prediction: integer classes, any shape; must not be IGNORED where the target is labelled.
+        target: integer classes of the same shape; pixels of IGNORED, 255, are not counted.
         classes: C, the number of classes.
 
     Returns:
@@ -30,7 +30,7 @@ def confusion_matrix(
     prediction, target = np.asarray(prediction), np.asarray(target)
     if prediction.shape != target.shape:
         raise ValueError(f"prediction {prediction.shape} and target {target.shape} differ in shape")
-    labelled = target != ignore
+    labelled = target != IGNORED
     truth = target[labelled].astype(np.int64)
     guess = prediction[labelled].astype(np.int64)
     for name, values in (("target", truth), ("prediction", guess)):

@@ -164,7 +164,7 @@ def match(
     if labels is not None:
         inner = _inner(labels, "targets" if labels_are == "target" else "labels", recognised)
         read[inner] = _files(inner)
-        found, label_ending = _labels(inner, convention, labels_are, label_endings)
+        found, label_ending = _labels(inner, read[inner], convention, labels_are, label_endings)
         listings.append(found)
         folders.append(labels)
     if label_ending is not None or len({frozenset(listing) for listing in listings}) > 1:
@@ -201,12 +201,12 @@ def _beside_translations(
 
 def _labels(
     folder: Path,
+    files: Files,
     convention: Convention | None,
     labels_are: Literal["input", "target"],
     endings: Sequence[str],
 ) -> tuple[Files, str | None]:
     """The label maps by name, and the Cityscapes ending by which they were chosen."""
-    files = _files(folder)
     written = _beside_translations(folder, files, convention, labels_are)
     if written:
         return written, None

@@ -55,7 +55,6 @@ def score(
         scoring = dataclasses.replace(
             scoring,
             palette=np.array([one.colour for one in data.classes], np.uint8),
-            classes=len(data.classes),
             class_names=[one.name for one in data.classes],
             label_reader=functools.partial(choose_reader, data, options.label_values),
             label_endings=label_endings(data),

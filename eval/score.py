@@ -41,8 +41,6 @@ from eval.results import ScoreResults
 from pix2pix.common.errors import NotMeasured, UserError
 from pix2pix.data.decode import Reading, check_image, read_labels, read_pixels, read_rgb
 
-__all__ = ["ScoreResults", "Scoring", "score_folders"]
-
 PACKAGES = ["numpy", "pillow", "torch", "torchmetrics", "scikit-image", "lpips"]
 
 Size = tuple[int, int]
@@ -76,7 +74,7 @@ def score_folders(
 
     Raises:
         UserError: images that are missing, unmatched, unreadable or of different size; labels
-            out of range; a scorer for another number of classes; or a process that died.
+            out of range; or a process that died.
     """
     label_size: Size | None = None
     if scoring.protocol is not None:

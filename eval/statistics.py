@@ -204,8 +204,8 @@ class Difference:
         return ROUNDING * max(abs(values).max() for values in self._arrays)
 
 
-def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """Mean ± t(n - 1) · s / √n with the sample standard deviation s.
+def t_interval(values: Sequence[float]) -> Interval:
+    """Mean ± t(n - 1) · s / √n at CONFIDENCE, with the sample standard deviation s.
 
     Raises ValueError on no values and on values that are not finite.
     """
@@ -213,7 +213,7 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Inter
     n = sample.size
     if n == 1:
         return Interval(float(sample[0]), None, 1)
-    t = stats.t.ppf((1 + confidence) / 2, n - 1)
+    t = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
     return Interval(float(sample.mean()), float(t * sample.std(ddof=1) / np.sqrt(n)), n)
 
 

@@ -29,6 +29,7 @@ from eval.scorer.fcn8s import FCN8s
 from eval.scorer.file import is_published, load_scorer
 from pix2pix.common.errors import UserError
 from pix2pix.data.decode import read_labels
+from pix2pix.data.registry import IGNORED
 
 PROTOCOL = "cityscapes-fcn8s"
 SIZE = (1024, 2048)
@@ -39,7 +40,6 @@ MEAN_BGR = np.array((72.78044, 83.21195, 73.45286), np.float32)  # cityscapes.py
 SCORED = 19
 OUTPUTS = 20
 WIDTH = 64
-IGNORED = 255
 
 # cityscapesScripts, `helpers/labels.py`: the label id of each trainId. All other ids are ignored.
 LABEL_IDS = {

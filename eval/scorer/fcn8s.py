@@ -57,9 +57,6 @@ class FCN8s(nn.Module):
 
     Initial values are those of the published training: convolutions by He et al. 2015, score
     layers zero, deconvolutions bilinear interpolation of each class by itself.
-
-    Raises:
-        ValueError: an unknown padding.
     """
 
     def __init__(
@@ -70,8 +67,6 @@ class FCN8s(nn.Module):
         padding: Padding = "published",
     ) -> None:
         super().__init__()
-        if padding not in ALIGNMENTS:
-            raise ValueError(f"padding: must be one of {', '.join(ALIGNMENTS)} (got {padding!r})")
         self.classes, self.width = classes, width
         self.batch_norm, self.padding = batch_norm, padding
         self.alignment = ALIGNMENTS[padding]

@@ -52,13 +52,10 @@ def save_scorer(
             {"caffemodel_sha256", "file"} of the published network.
 
     Raises:
-        ValueError: the number of names is not the number of classes.
         OSError: the folder cannot be written.
     """
     from safetensors.torch import save
 
-    if len(class_names) != model.classes:
-        raise ValueError(f"class_names: {len(class_names)} names for {model.classes} classes")
     tensors = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     record: dict[str, Any] = {
         "format": FORMAT,

@@ -22,9 +22,9 @@ from eval.scorer.train import (
     endless_order,
     jittered,
     mean_loss,
-    normalise,
     split_held,
 )
+from pix2pix.data.batches import to_float
 from pix2pix.data.vgg16 import VGG16
 
 LEVELS = {"pool3": 256, "pool4": 512, "pool5": 512}
@@ -168,7 +168,7 @@ def _features(model: PretrainedScorer, photos: np.ndarray) -> list[Tensor]:
     device = model.vgg.mean.device
     found: list[list[Tensor]] = [[], [], []]
     for start in range(0, len(photos), 4):
-        images = normalise(torch.from_numpy(np.array(photos[start : start + 4])))
+        images = to_float(torch.from_numpy(np.array(photos[start : start + 4])))
         for level, maps in zip(found, model.features(images.to(device)), strict=True):
             level.append(maps.half().cpu())
     return [torch.cat(level) for level in found]

@@ -29,11 +29,14 @@ from torch.nn import functional
 from eval.fcn_score import confusion_matrix, scores
 from eval.scorer.fcn8s import FCN8s
 from pix2pix.common.errors import UserError
+from pix2pix.data.batches import to_float
+from pix2pix.data.registry import IGNORED
 
-IGNORED = 255
 HELD_OUT_EVERY = 10
 HELD_OUT_MOST = 64
 """Photos held out at most: more would slow the validation more than they would improve it."""
+SEGMENTED = 8
+"""Photos that a network segments at once."""
 COOL_DOWN = 0.3
 """Share of a training over which the learning rate falls to 0."""
 RISE = 0.005
@@ -162,7 +165,7 @@ def _training_step(
     return loss.item()
 
 
-def segment(model: nn.Module, photos: np.ndarray, batch: int = 8) -> np.ndarray:
+def segment(model: nn.Module, photos: np.ndarray) -> np.ndarray:
     """The most likely class of every pixel: (N, H, W, 3) uint8 -> (N, H, W) uint8.
 
     The network is left in evaluation mode.
@@ -171,10 +174,10 @@ def segment(model: nn.Module, photos: np.ndarray, batch: int = 8) -> np.ndarray:
     model.eval()
     predictions = np.empty(photos.shape[:3], np.uint8)
     with torch.inference_mode():
-        for start in range(0, len(photos), batch):
-            images = normalise(torch.from_numpy(np.array(photos[start : start + batch])))
+        for start in range(0, len(photos), SEGMENTED):
+            images = to_float(torch.from_numpy(np.array(photos[start : start + SEGMENTED])))
             scores = model(images.to(device, memory_format=torch.channels_last))
-            predictions[start : start + batch] = scores.argmax(1).byte().cpu().numpy()
+            predictions[start : start + SEGMENTED] = scores.argmax(1).byte().cpu().numpy()
     return predictions
 
 
@@ -222,11 +225,6 @@ class Stopping:
         return best
 
 
-def normalise(photos: Tensor) -> Tensor:
-    """(N, H, W, 3) uint8 -> (N, 3, H, W) float in [-1, 1]."""
-    return photos.permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
 def augmented(
     photos: np.ndarray, labels: np.ndarray, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
@@ -235,7 +233,7 @@ def augmented(
     Brightness and contrast are not augmented: a scorer trained to ignore them cannot tell a dull,
     grey translation from a photo (docs/scores.md has measurements of both).
     """
-    images = normalise(torch.from_numpy(np.array(photos)))
+    images = to_float(torch.from_numpy(np.array(photos)))
     truth = torch.from_numpy(np.array(labels)).long()
     mirrored = torch.rand(len(images), generator=generator) < 0.5
     images[mirrored] = images[mirrored].flip(-1)

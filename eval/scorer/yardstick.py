@@ -24,6 +24,7 @@ from eval.scorer.file import load_scorer
 from eval.scorer.train import segment
 from pix2pix.common.errors import UserError, exit_status
 from pix2pix.common.files import home_path
+from pix2pix.data import tasks
 from pix2pix.data.decode import read_labels, read_rgb
 from pix2pix.data.layouts import images_in
 
@@ -44,11 +45,6 @@ def blurred(sigma: float) -> Degradation:
     return lambda photo: np.asarray(Image.fromarray(photo).filter(blur))
 
 
-def in_grey(photo: np.ndarray) -> np.ndarray:
-    """Luma (ITU-R 601) in all three channels."""
-    return np.asarray(Image.fromarray(photo).convert("L").convert("RGB"))
-
-
 def as_jpeg(photo: np.ndarray) -> np.ndarray:
     """JPEG of quality 75, with Pillow's chroma subsampling."""
     buffer = io.BytesIO()
@@ -62,7 +58,7 @@ DEGRADATIONS: dict[str, Degradation] = {
     "blur, sigma 1": blurred(1),
     "blur, sigma 2": blurred(2),
     "blur, sigma 4": blurred(4),
-    "grey": in_grey,
+    "grey": lambda photo: tasks.grey(photo, ""),
     "JPEG 75": as_jpeg,
 }
 EXCHANGED = "colours exchanged"

@@ -18,7 +18,6 @@ from pix2pix.data.decode import check_image, read_rgb
 
 FOLDER = "images"
 REAL = "real"
-Sources = dict[str, Path]
 
 
 def match_arms(
@@ -117,7 +116,7 @@ class Images:
 
 def recorded_arms(
     out: Path, suite: str, dataset: str, profile: str | None, same_input: bool
-) -> tuple[Path, Sources, str]:
+) -> tuple[Path, dict[str, Path], str]:
     """The folders of real images and of each arm's translations, of a suite that was run, and what
     they are in words.
 

@@ -64,7 +64,6 @@ def score(
             families=families,
             scorer=scorer,
             palette=session.data.palette,
-            classes=len(session.data.class_names) or None,
             class_names=session.data.class_names or None,
             lpips=lpips,
             clip=session.entry.clip,
@@ -132,7 +131,6 @@ def score_by_others(
             Scoring(
                 families=["fcn"],
                 scorer=ensure_scorer(session, other.reference, other.settings),
-                classes=len(session.data.class_names),
                 class_names=session.data.class_names,
             ),
         )

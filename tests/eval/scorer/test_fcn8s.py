@@ -73,8 +73,3 @@ def test_batch_norm_takes_the_biases_place():
     norms = [m for m in normed.modules() if isinstance(m, nn.BatchNorm2d)]
     assert len(norms) == 15
     assert normed.stages[0][0].bias is None and plain.stages[0][0].bias is not None
-
-
-def test_an_unknown_padding_is_refused():
-    with pytest.raises(ValueError, match="padding: must be one of published, same"):
-        FCN8s(3, padding="valid")

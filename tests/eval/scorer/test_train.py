@@ -17,7 +17,6 @@ from eval.scorer.train import (
     endless_order,
     hold_out,
     jittered,
-    normalise,
     segment,
     split_held,
     train_scorer,
@@ -231,11 +230,6 @@ def test_weights_that_do_not_fit_their_record_are_refused(saved):
         load_scorer(saved)
 
 
-def test_every_class_needs_a_name(trained, tmp_path):
-    with pytest.raises(ValueError, match="3 names for 2 classes"):
-        save_scorer(tmp_path / "x.safetensors", trained, QUICK, ["a", "b", "c"], {})
-
-
 def test_a_scorer_for_other_photos_or_classes_is_refused(saved):
     _, metadata = load_scorer(saved)
     check_scorer(saved, metadata, ["ground", "box"], SOURCE)
@@ -291,12 +285,6 @@ def test_held_out_photos_must_leave_labels_on_both_sides():
         split_held(labels_of(4, unlabelled=(3,)), np.array([3]))
     with pytest.raises(UserError, match="no pixel is labelled"):
         split_held(labels_of(4, unlabelled=(0, 1, 2)), np.array([3]))
-
-
-def test_photos_are_normalised_to_minus_one_to_one():
-    images = normalise(torch.tensor([[[[0, 255, 51]]]], dtype=torch.uint8))
-    assert images.flatten().tolist() == pytest.approx([-1, 1, -0.6])
-    assert images.shape == (1, 3, 1, 1)
 
 
 def test_photo_and_labels_are_mirrored_together():
