@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.checks import check_folder
 from experiments.plan import SEEDS_THAT_DECIDE, SuiteKey
 from experiments.progress import duration
-from experiments.run.engine import ENGINES, ClusterOptions, check_options
+from experiments.run.engine import OF_ENGINE, ClusterOptions, check_options
 from experiments.run.signals import Terminated, raise_terminated
 from experiments.spec import SETTINGS, load_profiles, load_suite, parse_override, suite_names
 from experiments.status import status
@@ -159,7 +159,7 @@ def add_cluster_options(p: argparse.ArgumentParser) -> None:
     """The options of engines beyond one machine."""
     g = p.add_argument_group("beyond one machine (docs/cluster.md)")
     g.add_argument(
-        "--engine", choices=ENGINES, default="local", help="where to run (default: this machine)"
+        "--engine", choices=OF_ENGINE, default="local", help="where to run (default: this machine)"
     )
     g.add_argument(
         "--address",
@@ -310,7 +310,7 @@ def report(keys: Sequence[SuiteKey], folder: Path) -> list[Report]:
             say(f"report: {written / 'index.html'} (also table.md, table.tex)")
             reports.append(content)
             try:
-                attach_report(*key, written)
+                attach_report(content.runs.record, written)
             except StoreError as error:  # the report itself is written
                 say(f"not attached in MLflow: {error}")
     return reports

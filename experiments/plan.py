@@ -198,10 +198,7 @@ class Plan:
 def paper_settings(entry: DatasetEntry) -> Dotted:
     """The paper's schedule for a data set; Cityscapes' if the paper names none."""
     paper = entry.paper
-    settings: Dotted = {
-        "training.epochs": paper.epochs or 200,
-        "training.batch": paper.batch or 1,
-    }
+    settings: Dotted = {"training.epochs": paper.epochs or 200, "training.batch": paper.batch or 1}
     if paper.jitter is False:
         settings["training.jitter"] = 1.0
     if paper.mirror is False:

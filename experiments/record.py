@@ -27,6 +27,7 @@ from pix2pix.data.cache import LabelledPart
 from pix2pix.data.registry import load_registry
 
 TABLE_DATASETS = ("cityscapes", "cityscapes_gtfine")
+"""The data sets of the paper's tables, by their names here."""
 IN_WORDS = {
     "generator.blocks",  # the paper of CycleGAN has 6 or 9, by size
     "generator.width",
@@ -181,11 +182,7 @@ def write_record(
     path = record_path(out, *plan.key)
     with owning(path.with_name(f".{path.name}.lock")):  # another launch may be adding seeds
         record = _record(plan, fingerprint, commit, pairs or {}, labelled or {})
-        order = [arm.name for arm in record.arms]
-        cells = [*_kept(path, record), *record.cells]
-        cells.sort(key=lambda cell: (order.index(cell.arm), cell.seed))
-        record = record.model_copy(update={"cells": tuple(cells)})
-        write_json(path, record.model_dump(mode="json"))
+        _write(path, record, [*_kept(path, record), *record.cells])
     return path
 
 
@@ -196,26 +193,28 @@ def merge_record(record: SuiteRecord, out: Path) -> Path:
     """
     path = record_path(out, *record.key)
     with owning(path.with_name(f".{path.name}.lock")):
-        if path.exists():
-            check_mergeable(record, out)
-            mine = read_suite_record(path)
-            cells = {(c.arm, c.seed): c for c in (*record.cells, *mine.cells)}
-            order = [arm.name for arm in mine.arms]
-            ordered = sorted(cells.values(), key=lambda c: (order.index(c.arm), c.seed))
-            record = mine.model_copy(update={"cells": tuple(ordered)})
-        write_json(path, record.model_dump(mode="json"))
+        mine = check_mergeable(record, out)
+        cells = {(c.arm, c.seed): c for c in (*record.cells, *mine.cells)}
+        _write(path, mine, cells.values())
     return path
 
 
-def check_mergeable(record: SuiteRecord, out: Path) -> None:
-    """UserError if `out` holds a record of the same name with other settings, data or scorer."""
+def _write(path: Path, record: SuiteRecord, cells: Iterable[CellRecord]) -> None:
+    """Write a record with these cells, by arm and seed."""
+    order = [arm.name for arm in record.arms]
+    ordered = tuple(sorted(cells, key=lambda cell: (order.index(cell.arm), cell.seed)))
+    write_json(path, record.model_copy(update={"cells": ordered}).model_dump(mode="json"))
+
+
+def check_mergeable(record: SuiteRecord, out: Path) -> SuiteRecord:
+    """The record of the same name in `out`, or this one if there is none; UserError if that has
+    other settings, data or scorers."""
     path = record_path(out, *record.key)
-    if not path.exists():
-        return
-    mine = read_suite_record(path)
+    mine = read_suite_record(path) if path.exists() else record
     for field in ("fingerprint", "reference", "arms"):
         if getattr(mine, field) != getattr(record, field):
             raise UserError(f"{path}: another {field} than the imported record's")
+    return mine
 
 
 def _record(
@@ -253,7 +252,9 @@ def _record(
                 name=arm,
                 changes=changes,
                 identity=identities[arm],
-                reference=_own_reference(plan, fingerprint, arm),
+                reference=reference_config(plan, fingerprint, own).digest
+                if (own := plan.direction_of(arm)) != plan.direction
+                else "",
             )
             for arm, changes in suite.arms.items()
         ),
@@ -278,13 +279,6 @@ def _scores(plan: Plan) -> tuple[str, ...]:
         or (len(plan.directions) == 1 and plan.entry.paired(plan.direction))
     ]
     return tuple(dict.fromkeys([*(asked or sorted(measured)), *sorted({"hole"} & measured)]))
-
-
-def _own_reference(plan: Plan, fingerprint: str, arm: str) -> str:
-    direction = plan.direction_of(arm)
-    if direction == plan.direction:
-        return ""
-    return reference_config(plan, fingerprint, direction).digest
 
 
 def _published(published: Published | None) -> PublishedRecord | None:

@@ -211,23 +211,9 @@ def make_engine(options: Options) -> Engine:
     """The engine that the options name; UserError if one of its options is missing or wrong."""
     given = options.cluster
     if options.engine == "slurm":
-        from experiments.run.slurm import Slurm, minutes
+        from experiments.run.slurm import Slurm
 
-        if given.time is None:
-            raise UserError(
-                "--engine slurm needs --time, the time limit of a task, such as 4:00:00; a run "
-                "that needs longer is requeued and resumes"
-            )
-        return Slurm(
-            options.out,
-            minutes=minutes(given.time),
-            threads=options.threads,
-            gpus=int(given.gpus_per_run or 0),
-            partition=given.partition,
-            parallelism=given.array_parallelism,
-            further=dict(given.sbatch),
-            waits=given.wait,
-        )
+        return Slurm(options.out, given, options.threads)
     if options.engine == "ray":
         from experiments.run.ray_core import Ray
 

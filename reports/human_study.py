@@ -15,10 +15,9 @@ from eval.study.published import published_for
 from eval.study.results import fooled, table
 from pix2pix.common.errors import UserError
 from pix2pix.common.files import read_json
-from reports.analysis.formatting import bounds, interval_text, p_text, signed
+from reports.analysis.formatting import interval_text, p_text, signed
 from reports.pages import latex
-from reports.pages.html import SUMMARY, WORDS, index_page, render
-from reports.pages.markdown import escape, section_lines
+from reports.pages.html import SUMMARY, WORDS, index_page, pages_of_sections
 from reports.sections import Section
 from reports.write import write_files
 
@@ -52,17 +51,13 @@ def write_study(folder: Path, out: Path) -> Path:
     answers = Answers(folder, study)
     results = analyse(study, answers.table())
     answers.close()
-    parts = sections(study, results)
-    markdown = [f"# {escape(study.title)}", "", escape(QUESTION)]
-    markdown += [line for part in parts for line in section_lines(part)]
+    page, markdown = pages_of_sections(study.title, QUESTION, sections(study, results))
     rates = [[one.arm, rate] for one in results.arms for rate in one.rates]
-    links = [(part.anchor, part.title) for part in parts]
-    page = render("study.html.j2", links, heading=study.title, question=QUESTION, parts=parts)
     place = out / "studies" / folder.resolve().name
     _check_place(place, folder)
     files = {
         "index.html": page,
-        "table.md": "\n".join([*markdown, ""]),
+        "table.md": markdown,
         "table.tex": latex_table(study, results),
         "verdicts.tex": latex_verdicts(results) if results.comparisons else None,
         "verdicts.csv": verdict_frame(results) if results.comparisons else None,
@@ -100,16 +95,16 @@ def sections(study: Study, results: Results) -> list[Section]:
     return [*parts, Section("Protocol", lines=facts)]
 
 
-def _cells(one: Comparison, minus: str = "−") -> list[str]:
+def _cells(one: Comparison) -> list[str]:
     found = one.difference
     low_high = interval_text(found.interval, 1) if found.interval else "—"
-    size = "—" if found.standardised is None else signed(found.standardised, 1, minus)
+    size = "—" if found.standardised is None else signed(found.standardised, 1)
     a, b = found.counts
     return [
         f"{one.first} − {one.second}",
         one.verdict,
         f"{one.word} ({one.source})" if one.source else "—",
-        signed(found.effect, 1, minus),
+        signed(found.effect, 1),
         low_high,
         size,
         str(a) if a == b else f"{a} and {b}",
@@ -161,12 +156,7 @@ def latex_verdicts(results: Results) -> str:
     lines += [latex.row(head), r"\midrule"]
     for one in results.comparisons:
         found = one.difference
-        ends = (
-            " to ".join(f"${b}$" for b in bounds(found.interval, 1, "-"))
-            if found.interval
-            else "---"
-        )
-        p = ["---" if value is None else f"${p_text(value)}$" for value in (found.p, one.p_holm)]
+        ends, p = latex.ends(found.interval, 1), map(latex.p_value, (found.p, one.p_holm))
         words = one.verdict + (f"; {one.word} ({one.source})" if one.source else "")
         name = latex.escape(f"{one.first} − {one.second}")
         effect = f"${signed(found.effect, 1, '-')}$"

@@ -11,7 +11,7 @@ import pandas as pd
 from experiments.plan import SuiteKey
 from experiments.tracking.reader import SuiteRuns, first_line, read_suite
 from pix2pix.common.errors import UserError
-from pix2pix.common.files import replacing
+from pix2pix.common.files import write_whole
 from pix2pix.common.locks import owning
 from reports.analysis.comparisons import not_judged
 from reports.analysis.runs import finished, image_intervals, standing, tidy
@@ -128,8 +128,7 @@ def write_files(folder: Path, files: Mapping[str, str | pd.DataFrame | None]) ->
                 continue
             if isinstance(content, pd.DataFrame):
                 content = content.to_csv(index=False, lineterminator="\n")
-            with replacing(folder / name) as file:
-                file.write(content.encode())
+            write_whole(folder / name, content.encode())
     return folder
 
 

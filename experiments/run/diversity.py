@@ -17,11 +17,7 @@ SEEDS = 2**32
 
 
 def add_diversity(
-    session: Session,
-    generator: torch.nn.Module,
-    inputs: np.ndarray,
-    seed: int,
-    sheet: ScoreResults,
+    session: Session, generator: torch.nn.Module, inputs: np.ndarray, seed: int, sheet: ScoreResults
 ) -> None:
     """Translate each input `draws` times, one image at a time, and add diversity.* to the sheet.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -21,8 +22,6 @@ from experiments.run.launcher import (
 )
 from experiments.tracking.process import say
 from pix2pix.common.errors import UserError
-
-ENGINES = ("local", "ray", "slurm")
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ OF_ENGINE = {
     "ray": ("address", "no_shared_folder", "gpus_per_run"),
     "slurm": ("gpus_per_run", "partition", "time", "array_parallelism", "sbatch", "wait"),
 }
-"""Which of the options each engine takes."""
+"""The engines, and which of the options each takes."""
 
 
 def check_options(engine: str, options: ClusterOptions) -> None:
@@ -104,13 +103,10 @@ class Local:
 
     def __init__(self, out: Path, workers: int | None) -> None:
         self.out, self.workers = out, workers
-        self._gpus: int | None = None
 
-    @property
+    @cached_property
     def gpus(self) -> int:
-        if self._gpus is None:  # imports torch
-            self._gpus = gpu_count()
-        return self._gpus
+        return gpu_count()  # imports torch
 
     def check(self, plans: Sequence[Plan]) -> None:
         check_machine(plans)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator
 from typing import Any
 
 from experiments.run.jobs import Job
-from experiments.run.journal import Record, is_record
+from experiments.run.journal import Record, parse_records
 from experiments.run.launcher import Watch
-from pix2pix.common.files import parse_json
 from pix2pix.config import CellConfig
 
 
@@ -39,11 +37,7 @@ class Follower:
             return []
         whole = added[: added.rfind(b"\n") + 1]
         self._read[job.digest] = read + len(whole)
-        records = []
-        for line in whole.splitlines():
-            with contextlib.suppress(ValueError):
-                records.append(parse_json(line))
-        records = [record for record in records if is_record(record)]
+        records = parse_records(whole)
         for record in records:
             for event in _events(job, record):
                 self.watch(job, event)

@@ -44,7 +44,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pix2pix.common.files import flush_folder, make_folder, naming, parse_json, replacing
+from pix2pix.common.files import flush_folder, make_folder, naming, parse_json, write_whole
 
 Record = dict[str, Any]
 
@@ -96,9 +96,14 @@ class Journal:
 
 
 def read_records(path: Path) -> list[Record]:
-    """Every whole record of a journal, of which torn and damaged lines are passed over."""
+    """Every whole record of a journal."""
+    return parse_records(path.read_bytes()) if path.exists() else []
+
+
+def parse_records(content: bytes) -> list[Record]:
+    """The records of whole lines; torn and damaged ones are passed over."""
     records = []
-    for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else ():
+    for line in content.split(b"\n")[:-1]:
         with contextlib.suppress(ValueError):
             records.append(parse_json(line))
     return [record for record in records if is_record(record)]
@@ -160,5 +165,4 @@ def clear_leftovers(folder: Path, name: str = "") -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that a reader never sees half of it."""
-    with replacing(path) as file:
-        file.write((json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+    write_whole(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())

@@ -114,7 +114,8 @@ def launch(
         while len(running) < workers and not signals and (job := next_job(waiting, watch)):
             slot = min(set(range(workers)) - set(running))
             try:
-                running[slot] = (job, _start(job, slot, gpus, events))
+                on_slot = replace(job, device=f"cuda:{slot % gpus}") if gpus else job
+                running[slot] = (job, start_worker(on_slot, events, slot))
             except OSError as error:
                 reason = f"{error.filename or job.directory}: {error.strerror or error}"
                 watch(job, {"event": "failed", "error": reason})
@@ -219,15 +220,9 @@ def _outcome(status: int, reported: Outcome | None) -> Outcome:
     return Outcome("failed", reason, killed=status == -signal.SIGKILL)
 
 
-def _start(job: Job, slot: int, gpus: int, events: queue.Queue) -> subprocess.Popen:
-    """Start the worker of a slot, on the slot's GPU if there are any."""
-    process = start_worker(replace(job, device=f"cuda:{slot % gpus}") if gpus else job)
-    threading.Thread(target=_listen, args=(slot, process, events), daemon=True).start()
-    return process
-
-
-def start_worker(job: Job) -> subprocess.Popen:
-    """Start a worker in its own session, so that Ctrl-C reaches only the launcher."""
+def start_worker(job: Job, events: queue.Queue, slot: int = 0) -> subprocess.Popen:
+    """Start a worker in its own session, so that Ctrl-C reaches only the launcher; what it says
+    goes into `events`."""
     make_folder(job.directory)
     with open(job.directory / "log.txt", "ab") as log:
         process = subprocess.Popen(
@@ -242,6 +237,7 @@ def start_worker(job: Job) -> subprocess.Popen:
     assert process.stdin is not None
     process.stdin.write(job.to_json() + "\n")
     process.stdin.flush()
+    threading.Thread(target=_listen, args=(slot, process, events), daemon=True).start()
     return process
 
 
@@ -250,11 +246,8 @@ class WorkerProcess:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self._process = start_worker(job)
         self._events: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
-        listener = threading.Thread(target=_listen, args=(0, self._process, self._events))
-        listener.daemon = True
-        listener.start()
+        self._process = start_worker(job, self._events)
 
     def stop(self, *, wait: bool = False) -> None:
         """Ask it to write a checkpoint and end; `wait` a minute for that."""
@@ -309,10 +302,7 @@ def python_path() -> dict[str, str]:
     the same names: `-m` would look into the current folder first."""
     root = str(Path(__file__).resolve().parents[2])
     paths = (root, os.environ.get("PYTHONPATH"))
-    return {
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        "PYTHONSAFEPATH": "1",
-    }
+    return {"PYTHONPATH": os.pathsep.join(path for path in paths if path), "PYTHONSAFEPATH": "1"}
 
 
 def _listen(slot: int, process: subprocess.Popen, events: queue.Queue) -> None:

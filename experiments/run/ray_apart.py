@@ -35,7 +35,6 @@ SEND_SECONDS = 5.0
 """Between two looks of a node at what changed in a run directory."""
 PIECE = 64 * 2**20
 """Bytes of the data set that travel at once."""
-JOURNAL = "journal.jsonl"
 Files = dict[str, bytes]
 """Contents by path below the folder of all runs."""
 Data = dict[str, tuple[str, "list[ObjectRef[bytes]]"]]
@@ -137,12 +136,7 @@ def unpack(out: Path, files: Mapping[str, bytes]) -> None:
 
 
 def do_job_apart(
-    text: str,
-    mailbox: Any,
-    files: Files,
-    data: Data,
-    decoded: str,
-    registry: bytes,
+    text: str, mailbox: Any, files: Files, data: Data, decoded: str, registry: bytes
 ) -> Outcome | None:
     """What a task does on its node: the job, in a folder of its own there."""
     job = Job.from_json(text)
@@ -214,7 +208,7 @@ class Sender:
         import ray
 
         # The journal first, and sent last: it never names a file that is not there.
-        journal = self._job.directory / JOURNAL
+        journal = self._job.directory / "journal.jsonl"
         sent = _signature(journal)  # before it is read: what is added now is sent next time
         records = pack(self._out, [journal])
         found = {str(p.relative_to(self._out)): _signature(p) for p in _taken(self._job)}

@@ -129,11 +129,7 @@ class Ray:
         return outcomes
 
     def _launch(
-        self,
-        jobs: Sequence[Job],
-        watch: Watch,
-        signals: Sequence[int],
-        luggage: Luggage | None,
+        self, jobs: Sequence[Job], watch: Watch, signals: Sequence[int], luggage: Luggage | None
     ) -> dict[str, Outcome]:
         import ray
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,7 +100,9 @@ def run_cell(session: Session, config: CellConfig) -> None:
     weights = job.directory / "generator.pt"
     generator = kept_generator(session, config, weights)
     if generator is None:
-        with one_training(session, config):
+        # Cells that share a training: no two workers do it.
+        lock = job.directory.parent / f".{config.as_trained.digest}.lock"
+        with waiting(session, lock, "the same training of another cell"):
             if not taken_from_another(session, config, weights):
                 train_cell(session, config)
         if session.device.type == "cuda":
@@ -157,12 +158,6 @@ def kept_generator(session: Session, config: CellConfig, weights: Path) -> torch
         return None
     session.record("start", step=config.training.total_steps(len(session.data.train)))
     return generator
-
-
-def one_training(session: Session, config: CellConfig) -> AbstractContextManager[None]:
-    """Hold a training that several cells may share, so that no two workers do it."""
-    lock = session.job.directory.parent / f".{config.as_trained.digest}.lock"
-    return waiting(session, lock, "the same training of another cell")
 
 
 def taken_from_another(session: Session, config: CellConfig, weights: Path) -> bool:
@@ -280,11 +275,7 @@ def tested_inputs(session: Session, config: CellConfig) -> np.ndarray:
 
 
 def translate_cell(
-    session: Session,
-    config: CellConfig,
-    generator: torch.nn.Module,
-    name: str,
-    batch: int = 1,
+    session: Session, config: CellConfig, generator: torch.nn.Module, name: str, batch: int = 1
 ) -> None:
     """Write the missing translations of the test split as PNG files.
 

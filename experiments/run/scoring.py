@@ -19,13 +19,7 @@ from eval.score import ScoreResults, Scoring, score_folders
 from eval.scorer.file import check_scorer, load_scorer, save_scorer
 from eval.scorer.pretrained import HeadSettings, train_heads
 from eval.scorer.train import ScorerSettings, hold_out, segment, train_scorer
-from experiments.run.jobs import (
-    FULL_SIZE,
-    exact_labels,
-    label_side,
-    scorer_path,
-    sheet_checksums,
-)
+from experiments.run.jobs import FULL_SIZE, exact_labels, label_side, scorer_path, sheet_checksums
 from experiments.run.journal import Journal, clear_leftovers, is_done, last, write_json
 from experiments.run.session import Session, waiting
 from experiments.spec import PretrainedProfile, ScorerProfile

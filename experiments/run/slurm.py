@@ -25,6 +25,7 @@ from typing import Any
 
 from experiments.checks import check_disk, check_networks
 from experiments.plan import Plan
+from experiments.run.engine import ClusterOptions
 from experiments.run.follow import Follower
 from experiments.run.jobs import Job, State, state
 from experiments.run.journal import Record, write_json
@@ -89,26 +90,21 @@ def minutes(text: str) -> int:
 class Slurm:
     """The tasks of a Slurm cluster whose nodes share `out` with this machine."""
 
-    def __init__(
-        self,
-        out: Path,
-        *,
-        minutes: int,
-        threads: int = 1,
-        gpus: int = 0,
-        partition: str | None = None,
-        parallelism: int | None = None,
-        further: Mapping[str, str] | None = None,
-        waits: bool = False,
-    ) -> None:
-        """`minutes`: the time limit of a task; `further`: options of sbatch, such as account."""
-        self.out, self.gpus, self.parallelism, self.waits = out.resolve(), gpus, parallelism, waits
+    def __init__(self, out: Path, options: ClusterOptions, threads: int) -> None:
+        """UserError if the options name no time limit."""
+        if options.time is None:
+            raise UserError(
+                "--engine slurm needs --time, the time limit of a task, such as 4:00:00; a run "
+                "that needs longer is requeued and resumes"
+            )
+        self.out, self.waits = out.resolve(), options.wait
         self.folder = self.out / "slurm"
-        self.minutes = minutes
-        self.sbatch: dict[str, Any] = {"cpus-per-task": threads, "time": minutes}
-        self.sbatch |= {"partition": partition} if partition else {}
-        self.sbatch |= {"gpus-per-node": gpus} if gpus else {}
-        self.sbatch |= further or {}
+        self.gpus, self.parallelism = int(options.gpus_per_run or 0), options.array_parallelism
+        self.minutes = minutes(options.time)
+        self.sbatch: dict[str, Any] = {"cpus-per-task": threads, "time": self.minutes}
+        self.sbatch |= {"partition": options.partition} if options.partition else {}
+        self.sbatch |= {"gpus-per-node": self.gpus} if self.gpus else {}
+        self.sbatch |= dict(options.sbatch)
 
     def check(self, plans: Sequence[Plan]) -> None:
         check_networks(plans)

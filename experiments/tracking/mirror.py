@@ -25,6 +25,7 @@ from mlflow.entities import Run
 
 from experiments.record import SuiteRecord, read_suite_record, suite_records
 from experiments.run.journal import Record, last, read_records
+from experiments.spec import GROUND_TRUTH
 from experiments.tracking import store as tracking_store
 from experiments.tracking.process import tracking_uri
 from experiments.tracking.report import experiment_tags, run_note, suite_note
@@ -37,14 +38,7 @@ from experiments.tracking.run import (
     read_scores,
     set_status,
 )
-from experiments.tracking.store import (
-    GROUND_TRUTH,
-    MLFLOW_ERRORS,
-    SCORER,
-    Store,
-    StoreError,
-    first_line,
-)
+from experiments.tracking.store import MLFLOW_ERRORS, SCORER, Store, StoreError, first_line
 from pix2pix.common.files import home_path
 from pix2pix.common.locks import owner_of
 
@@ -125,9 +119,7 @@ def _mirror_suite(store: Store, out: Path, record: SuiteRecord, is_last: bool) -
     key = {"suite": record.suite, "dataset": record.dataset, "profile": record.variant}
     known = _known_runs(store, experiment_id, key)
     parent = known.pop(("", "", ""), None) or store.client.create_run(
-        experiment_id,
-        tags=key | {"role": "suite"},
-        run_name=f"{record.dataset}-{record.variant}",
+        experiment_id, tags=key | {"role": "suite"}, run_name=f"{record.dataset}-{record.variant}"
     )
     _describe(store, parent, record)
 

@@ -12,16 +12,9 @@ import pandas as pd
 
 from experiments.plan import SuiteKey
 from experiments.record import SuiteRecord, parse_record
+from experiments.spec import GROUND_TRUTH
 from experiments.tracking import store as tracking_store
-from experiments.tracking.store import (
-    GROUND_TRUTH,
-    SCORER,
-    Run,
-    Store,
-    StoreError,
-    first_line,
-    store_errors,
-)
+from experiments.tracking.store import SCORER, Run, Store, StoreError, first_line, store_errors
 from pix2pix.common.errors import UserError
 
 CURVES = ("losses/", "validation/", "seconds_per_step", "learning_rate")
@@ -120,7 +113,6 @@ class SuiteRuns:
     """One for every cell of the record, in its order, also where MLflow has none."""
     ground_truth: RunRecord | None
     """None where the suite has no reference."""
-    uri: str
     scorer: RunRecord | None = None
     """The training of the FCN-8s that scored them; None where none was trained."""
     left_out: tuple[RunRecord, ...] = ()
@@ -192,7 +184,7 @@ def read_suite(suite: str, dataset: str, profile: str) -> SuiteRuns:
     others = [run for run in runs if run.seed is not None and run.digest not in held]
     others.sort(key=lambda run: (run.arm, run.seed or 0, run.digest))
     trained = scorer if scorer and scorer.run_id else None
-    return SuiteRuns(record, cells, truth, store.uri, trained, tuple(others))
+    return SuiteRuns(record, cells, truth, trained, tuple(others))
 
 
 def _find(runs: list[RunRecord], arm: str, seed: int | None, digest: str) -> RunRecord:

@@ -23,7 +23,6 @@ from experiments.record import SuiteRecord
 from experiments.spec import parse_claim
 from experiments.tracking import store as tracking_store
 from experiments.tracking.process import tracking_uri
-from experiments.tracking.reader import read_suite
 from experiments.tracking.run import as_text
 from experiments.tracking.store import SCORER, Store, store_errors
 
@@ -40,30 +39,24 @@ VIEW_KEY = "scores"
 
 
 @store_errors()
-def attach_report(suite: str, dataset: str, variant: str, folder: Path) -> bool:
+def attach_report(record: SuiteRecord, folder: Path) -> None:
     """Log a report's files as artifacts of the suite's own run, and its picture and verdicts in
-    the description of that run. False if the store has no such run.
-
-    Raises StoreError if the store is away or locked, UserError if the run holds no suite record.
-    """
+    the description of that run. StoreError if the store is away or locked."""
     uri = tracking_uri()
     with tracking_store.writing(uri):
         store = tracking_store.open_store(uri)
-        experiment_id = store.experiment(suite)
-        key = {"suite": suite, "dataset": dataset, "profile": variant, "role": "suite"}
-        parent = next(iter(store.runs(experiment_id, key)), None) if experiment_id else None
-        if parent is None:
-            return False
-        run_id = parent.info.run_id
+        experiment_id = store.experiment(record.suite)
+        assert experiment_id is not None
+        key = {"suite": record.suite, "dataset": record.dataset, "profile": record.variant}
+        run_id = store.runs(experiment_id, key | {"role": "suite"})[0].info.run_id
         store.client.log_artifacts(run_id, str(folder), ARTIFACTS)
         note = suite_note(
-            read_suite(suite, dataset, variant).record,
+            record,
             _verdicts(folder / VERDICTS),
             f"{ARTIFACTS}/{PAGE}",
             _log_picture(store, run_id, folder / PICTURE),
         )
         store.client.set_tag(run_id, "mlflow.note.content", note)
-        return True
 
 
 def _verdicts(path: Path) -> dict[str, str]:

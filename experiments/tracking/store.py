@@ -18,18 +18,11 @@ from mlflow.tracking import MlflowClient
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from experiments.tracking.process import (
-    database_path,
-    not_ours,
-    tracking_uri,
-    without_password,
-)
+from experiments.tracking.process import database_path, not_ours, tracking_uri, without_password
 from pix2pix.common.errors import UserError
 from pix2pix.common.locks import owning
 
 LOCK_SECONDS = 60.0
-GROUND_TRUTH = "ground truth"
-"""The `arm` tag of the run that holds the scores of the real photos."""
 SCORER = "scorer"
 """The `arm` tag of the run that holds the training of the in-suite FCN-8s."""
 MLFLOW_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, RequestException)
@@ -54,7 +47,6 @@ class Store:
     """An open MLflow store. `artifacts` is the local artifact folder of an SQLite store."""
 
     client: MlflowClient
-    uri: str
     artifacts: Path | None
 
     def experiment(self, suite: str, create: bool = False) -> str | None:
@@ -122,7 +114,7 @@ def open_store(uri: str | None = None, create: bool = False) -> Store:
     if create and database is not None and artifacts is not None:
         with contextlib.closing(sqlite3.connect(database)) as connection, connection:
             _move_artifacts(connection, artifacts)
-    return Store(client, uri, artifacts)
+    return Store(client, artifacts)
 
 
 def _address(folder: Path) -> str:

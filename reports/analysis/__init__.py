@@ -10,8 +10,8 @@ from eval.metrics import FAMILIES
 from experiments.run.jobs import FULL_SIZE
 from experiments.tracking.reader import RunRecord, SuiteRuns
 from reports.analysis.ceiling import ceiling_warnings
-from reports.analysis.comparisons import Evidence, not_judged
-from reports.analysis.ranking import RankOrder, best_arms, paper_orders
+from reports.analysis.comparisons import Evidence
+from reports.analysis.ranking import best_arms
 from reports.analysis.runs import table_scores
 from reports.analysis.verdicts import Verdict, verdicts
 
@@ -66,19 +66,9 @@ class Analysis(Evidence):
         return Analysis(_as_scored_by(FULL_SIZE, self.runs, ("labels",)))
 
     @cached_property
-    def not_judged(self) -> tuple[str, ...]:
-        """The claims on arms that were not asked for."""
-        return tuple(not_judged(self.runs))
-
-    @cached_property
     def ceiling_warnings(self) -> tuple[str, ...]:
         """Sentences on FCN-scores that cannot tell arms apart."""
         return tuple(ceiling_warnings(self))
-
-    @cached_property
-    def paper_orders(self) -> tuple[RankOrder, ...]:
-        """The order of the arms here and in the paper, one per score."""
-        return tuple(paper_orders(self))
 
 
 def _variants(runs: SuiteRuns) -> list[str]:

@@ -35,8 +35,6 @@ class Entry:
     state: str
     """measured, not measured, failed, left out, missing, or — where a score is undefined for real
     photos."""
-    planned: int
-    """How many seeds the suite asked for."""
     why: str | None = None
     """Why it was not measured, or was left out."""
 
@@ -84,16 +82,16 @@ def entry(runs: Sequence[RunRecord], score: str) -> Entry:
     """The entry of one arm's runs, one per seed; only finished runs count."""
     values = arm_values(runs, score)
     if values:
-        return Entry(t_interval(list(values.values())), "measured", len(runs))
+        return Entry(t_interval(list(values.values())), "measured")
     reasons = [reason(run, score) for run in runs if run.finished]
     why = next((text for text in reasons if text), None)
     if why:
-        return Entry(None, "not measured", len(runs), why)
+        return Entry(None, "not measured", why)
     if runs and all(run.arm == GROUND_TRUTH and run.finished for run in runs):
         undefined = METRICS[score].family in NOT_OF_ITSELF
-        return Entry(None, "—" if undefined else "not measured", len(runs))
+        return Entry(None, "—" if undefined else "not measured")
     remark = next((run.remark for run in runs if standing(run) == LEFT_OUT), None)
-    return Entry(None, arm_state(runs), len(runs), remark)
+    return Entry(None, arm_state(runs), remark)
 
 
 def standing(run: RunRecord) -> str:

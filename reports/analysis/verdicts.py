@@ -25,7 +25,7 @@ from reports.analysis.comparisons import Claim, Evidence, not_judged, parse_clai
 from reports.analysis.formatting import decimals, interval_text, plain, shared_digits
 from reports.analysis.runs import LEFT_OUT, Entry
 
-REPRODUCED, CONTRADICTED, UNDECIDED = "reproduced", "contradicted", "undecided"
+WORDS = REPRODUCED, CONTRADICTED, UNDECIDED = "reproduced", "contradicted", "undecided"
 NO_SPREAD = {
     "same": "both arms have the same value in every seed: are they the same training?",
     "constant": "the values do not vary over seeds: either the seeds changed nothing or the score "

@@ -22,8 +22,13 @@ FIGURES = {
     "lab_histograms": draw_lab_histograms,
     "curves": draw_curves,
 }
-DRAWN = ("seeds", "classes", "lab_histograms", "curves")
-"""Figures of lines and text, which the HTML page shows as SVG."""
+DRAWN = {
+    "seeds": "Scores by arm, every seed a dot",
+    "classes": "IoU of every class",
+    "lab_histograms": "Colour distributions",
+    "curves": "Training losses",
+}
+"""{figure of lines and text, which the HTML page shows as SVG: its title there}"""
 
 
 def drawings(runs: SuiteRuns, width: float) -> Iterator[tuple[str, Figure, str]]:

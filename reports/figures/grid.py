@@ -58,7 +58,7 @@ def read_grid(runs: SuiteRuns) -> PictureGrid | None:
         paths = [run.artifact(f"{kind}/{file}") if run else None for _, run, kind in columns]
         rows.append(
             [
-                read_rgb(path) if path else no_picture(runs, title, run)
+                read_rgb(path) if path else ("missing" if run else arm_state(runs.of_arm(title)))
                 for path, (title, run, _) in zip(paths, columns, strict=True)
             ]
         )
@@ -77,11 +77,6 @@ def _lowest_seed(runs: Sequence[RunRecord]) -> RunRecord | None:
     """The finished run with the lowest seed that has translations."""
     done = [run for run in runs if run.finished and run.artifacts("translations")]
     return min(done, key=lambda run: run.seed or 0, default=None)
-
-
-def no_picture(runs: SuiteRuns, arm: str, run: RunRecord | None) -> str:
-    """Why a column of the grid has no picture: failed, left out or missing."""
-    return "missing" if run else arm_state(runs.of_arm(arm))
 
 
 def draw_grid(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:

@@ -66,8 +66,7 @@ def draw_seeds(runs: SuiteRuns, width: float) -> tuple[Figure, str] | None:
     figure = Figure(figsize=(width, LEGEND + rows * high), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
     known = runs.ground_truth.scores if runs.ground_truth and runs.ground_truth.finished else {}
-    own = [s for s, metric in METRICS.items() if metric.family in OWN_SCORE and s in known]
-    truth = {score: known[score] for score in own}
+    truth = {s: known[s] for s, m in METRICS.items() if m.family in OWN_SCORE and s in known}
     for axes, score, head in zip(panels.flat, shown, heads, strict=False):
         values = frame[frame.score == score]
         _draw_score(axes, values, runs.arms)

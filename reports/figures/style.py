@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from pix2pix.common.files import replacing
+from pix2pix.common.files import write_whole
 
 COLUMN_WIDTH, PAGE_WIDTH = 3.25, 6.875
 """Inches, as in CVPR's author kit: a page 6 7/8 wide with two columns of 3 1/4. Every figure is
@@ -95,18 +95,16 @@ def arm_line(arms: Sequence[str], arm: str) -> dict[str, Any]:
     return {"color": arm_colours(arms)[arm], "linestyle": (0, dash) if dash else "solid"}
 
 
-def few_ticks(axis: Axis, most: int = 4) -> None:
+def few_ticks(axis: Axis, most: int) -> None:
     """Set at most `most` round ticks, so that their numbers never touch."""
     axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
 
 
-def wrapped(text: str, inches: float, cut: bool = True) -> str:
-    """Break a text into lines of at most `inches`; `cut` breaks longer words as well."""
+def wrapped(text: str, inches: float) -> str:
+    """Break a text, and words that are longer, into lines of at most `inches`."""
     room = max(6, int(inches * CHARACTERS_PER_INCH))
     # The arrow that shows the better direction stays with its word.
-    return textwrap.fill(
-        text.replace(" ↑", "\u00a0↑").replace(" ↓", "\u00a0↓"), room, break_long_words=cut
-    )
+    return textwrap.fill(text.replace(" ↑", "\u00a0↑").replace(" ↓", "\u00a0↓"), room)
 
 
 def inches_of(text: str) -> tuple[float, float]:
@@ -142,5 +140,4 @@ def save(figure: Figure, folder: Path, name: str, *kinds: str) -> None:
     for kind in kinds:
         content = io.BytesIO()
         figure.savefig(content, format=kind, **KINDS[kind])
-        with replacing(folder / f"{name}.{kind}") as file:
-            file.write(content.getvalue())
+        write_whole(folder / f"{name}.{kind}", content.getvalue())

@@ -17,10 +17,10 @@ from reports.analysis import Analysis
 from reports.analysis.formatting import signed, title
 from reports.analysis.ranking import chain, rank_order, tau_text
 from reports.analysis.runs import finished, tidy
-from reports.analysis.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Verdict
+from reports.analysis.verdicts import CONTRADICTED, REPRODUCED, WORDS, Verdict
 from reports.pages import notes
-from reports.pages.html import render
-from reports.pages.markdown import escape, section_lines
+from reports.pages.html import pages_of_sections
+from reports.pages.markdown import section_lines
 from reports.pages.tables import cell_text
 from reports.pages.verdict_text import by_advice, claim_words, verdict_frame
 from reports.sections import Section
@@ -61,8 +61,8 @@ def write_comparison(
     names = " beside ".join(f"{dataset} ({profile})" for dataset, profile in pairs)
     record = settings["A"].runs.record
     heading, sections = f"{record.title}, {names}", compare_settings(settings)
-    lines = [f"# {escape(heading)}", "", escape(record.question)]
-    lines += [line for section in sections for line in section_lines(section)]
+    beside = " Beside this page: comparison.md, comparison_verdicts.csv, comparison_results.csv."
+    page, markdown = pages_of_sections(heading, record.question, sections, beside)
     results = [tidy(one.runs) for one in settings.values()]
     keys = ["suite", "dataset", "profile"]
     verdicts = pd.concat(
@@ -73,14 +73,8 @@ def write_comparison(
         names=keys,
     )
     files: dict[str, str | pd.DataFrame | None] = {
-        PAGE: render(
-            "comparison.html.j2",
-            [(section.anchor, section.title) for section in sections],
-            heading=heading,
-            question=record.question,
-            parts=sections,
-        ),
-        "comparison.md": "\n".join([*lines, ""]),
+        PAGE: page,
+        "comparison.md": markdown,
         "comparison_verdicts.csv": verdicts.reset_index(keys),
         "comparison_results.csv": pd.concat(results),
     }
@@ -130,7 +124,7 @@ def write_claims(
 def tally(verdicts: Sequence[Verdict | None]) -> str:
     """`reproduced everywhere`, or `2 reproduced, 1 undecided` of the settings that have one."""
     words = [verdict.word for verdict in verdicts if verdict]
-    counts = {word: words.count(word) for word in (REPRODUCED, CONTRADICTED, UNDECIDED)}
+    counts = {word: words.count(word) for word in WORDS}
     if len(words) == len(verdicts) and max(counts.values()) == len(words):
         return f"{words[0]} everywhere"
     return ", ".join(f"{n} {word}" for word, n in counts.items() if n) or "–"

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from experiments.tracking.reader import SuiteRuns
 from reports.analysis import Analysis
 from reports.analysis.ceiling import RULE
+from reports.analysis.comparisons import not_judged
 from reports.analysis.cost import cost_table
 from reports.analysis.formatting import title
-from reports.analysis.ranking import in_words
+from reports.analysis.ranking import in_words, paper_orders
 from reports.analysis.runs import image_distances
 from reports.analysis.verdicts import Verdict
 from reports.figures.lab import bin_notes
@@ -91,7 +92,7 @@ def gather(runs: SuiteRuns) -> Report:
     return Report(
         analysis=analysis,
         table=table,
-        verdict_notes=tuple(verdict_text.notes(analysis.verdicts, analysis.not_judged)),
+        verdict_notes=tuple(verdict_text.notes(analysis.verdicts, not_judged(runs))),
         facts=tuple(_facts(runs)),
         problems=tuple(_sentence(line) for line in problems),
         notes=tuple(_sentence(line) for line in under if line),
@@ -121,7 +122,7 @@ def _facts(runs: SuiteRuns) -> list[str]:
 
 def _orders(analysis: Analysis) -> list[str]:
     """Our order beside the paper's."""
-    orders = analysis.paper_orders
+    orders = paper_orders(analysis)
     lines = [f"{title(order.score, False)}: {in_words(order)}" for order in orders]
     note = "orders of the means, proven or not: the verdicts say what is proven"
     return [note, *lines] if lines else []

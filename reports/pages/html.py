@@ -20,25 +20,20 @@ from eval.metrics import METRICS
 from experiments.tracking.reader import GROUND_TRUTH
 from reports.analysis.formatting import interval_text, p_text, signed, title
 from reports.analysis.runs import finished
-from reports.analysis.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Verdict
+from reports.analysis.verdicts import WORDS, Verdict
 from reports.figures.draw import DRAWN
 from reports.figures.grid import PictureGrid, read_grid
 from reports.figures.style import IN_COLUMN
 from reports.pages import verdict_text
 from reports.pages.content import Report
+from reports.pages.markdown import escape, section_lines
 from reports.pages.notes import seeds_text
 from reports.pages.tables import cell_text
 from reports.pages.verdict_text import claim_words
+from reports.sections import Section
 
 SUMMARY = "summary.json"
-WORDS = (REPRODUCED, CONTRADICTED, UNDECIDED)
 THUMBNAIL = (640, 260)
-DRAWING_TITLES = {
-    "seeds": "Scores by arm, every seed a dot",
-    "classes": "IoU of every class",
-    "lab_histograms": "Colour distributions",
-    "curves": "Training losses",
-}
 
 
 def render(template: str, sections: Sequence[tuple[str, str]], **context: Any) -> str:
@@ -62,6 +57,17 @@ def render(template: str, sections: Sequence[tuple[str, str]], **context: Any) -
     )
 
 
+def pages_of_sections(
+    heading: str, question: str, sections: Sequence[Section], beside: str = ""
+) -> tuple[str, str]:
+    """The same sections as an HTML page, `beside` at its foot, and as a Markdown page."""
+    links = [(part.anchor, part.title) for part in sections]
+    content = {"heading": heading, "question": question, "parts": sections, "beside": beside}
+    lines = [f"# {escape(heading)}", "", escape(question)]
+    lines += [line for part in sections for line in section_lines(part)]
+    return render("sections.html.j2", links, **content), "\n".join([*lines, ""])
+
+
 def data_uri(content: bytes, media_type: str) -> str:
     """A file's content inside a page."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
@@ -74,11 +80,11 @@ def suite_page(report: Report, drawn: dict[str, str], folder: Path) -> str:
     drawings = [
         {
             "name": name,
-            "title": DRAWING_TITLES[name],
+            "title": title_of_figure,
             "uri": data_uri((folder / f"{name}.svg").read_bytes(), "image/svg+xml"),
             "caption": drawn[name],
         }
-        for name in DRAWN
+        for name, title_of_figure in DRAWN.items()
         if name in drawn
     ]
     links = {

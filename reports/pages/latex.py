@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from reports.analysis.comparisons import parse_claim
 from reports.analysis.formatting import bounds, decimals, p_text, plain, signed, title
-from reports.analysis.runs import GROUND_TRUTH, Entry
+from reports.analysis.runs import GROUND_TRUTH
 from reports.analysis.verdicts import Verdict
 from reports.pages.tables import Row, Table
 from reports.pages.verdict_text import by_advice, claim_words, score_of
@@ -63,15 +63,13 @@ def verdict_table(verdicts: Sequence[Verdict], caption: str, label: str) -> str:
         ordering, score = score_of(v.claim)
         claim = parse_claim(v.claim)
         source = f" ({claim.source})" if claim and claim.source else ""
-        interval = "---"
-        if v.interval:
-            interval = " to ".join(f"${bound}$" for bound in bounds(v.interval, v.digits, "-"))
         effect = "---" if v.effect is None else f"${signed(v.effect, v.digits, '-')}$"
         size = "---" if v.standardised is None else f"${signed(v.standardised, 1, '-')}$"
         test = f"{v.test}, {v.seeds}" if v.n > 1 else v.seeds or "---"
+        interval = ends(v.interval, v.digits)
         cells = [escape(ordering + source), escape(score), v.word, effect, interval, size]
         cells.append(escape(test))
-        lines.append(row([*cells, _p(v.p), _p(v.p_holm)]))
+        lines.append(row([*cells, p_value(v.p), p_value(v.p_holm)]))
     lines += [r"\bottomrule", r"\end{tabular}"]
     notes = _below_verdicts(verdicts)
     if notes:
@@ -160,19 +158,14 @@ def cell(table: Table, one: Row, score: str) -> str:
 
 def column(table: Table, score: str) -> str:
     """The S column that fits a score's values."""
-    entries = [one.entries[score] for one in table.rows]
-    return f"S[table-format={_with_uncertainty(entries, score)}]"
-
-
-def _with_uncertainty(entries: Sequence[Entry], score: str) -> str:
     digits = decimals(score)
-    intervals = [entry.interval for entry in entries if entry.interval]
+    intervals = [i for one in table.rows if (i := one.entries[score].interval)]
     widths = [i.half_width for i in intervals if i.half_width is not None]
     means = [plain(i.mean, digits, "-") for i in intervals]
     text = _format(means or ["0." + "0" * digits])
     if widths:
         text += f"({max(len(str(round(w * 10**digits))) for w in widths)})"
-    return text
+    return f"S[table-format={text}]"
 
 
 def _format(numbers: Sequence[str]) -> str:
@@ -188,8 +181,13 @@ def _published(table: Table, score: str) -> list[str]:
     return [one.published[score] for one in table.rows if score in one.published]
 
 
-def _p(p: float | None) -> str:
+def p_value(p: float | None) -> str:
     return "---" if p is None else f"${p_text(p)}$"
+
+
+def ends(interval: tuple[float, float] | None, digits: int) -> str:
+    """`$-0.1$ to $+0.2$`, or a dash."""
+    return " to ".join(f"${b}$" for b in bounds(interval, digits, "-")) if interval else "---"
 
 
 def _greek(letter: str) -> str:

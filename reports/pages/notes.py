@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from eval.metrics import METRICS, of_family
 from eval.statistics import CONFIDENCE
-from experiments.record import SuiteRecord
+from experiments.record import TABLE_DATASETS, SuiteRecord
 from experiments.tracking.reader import RunRecord, SuiteRuns
 from reports.analysis.formatting import title
 from reports.analysis.ranking import RULE
@@ -16,8 +16,6 @@ from reports.pages.tables import Table
 
 FAMILY_NAMES = {"fcn": "FCN-scores", "labels": "scores of label maps", "color": "Lab ∩"}
 """Families whose scores share a name."""
-PAPERS_DATASETS = ("cityscapes", "cityscapes_gtfine")
-"""The data sets of the paper's tables, by their names here."""
 FEW_IMAGES = 10
 """With fewer test images than this a report warns."""
 
@@ -129,7 +127,7 @@ def paper_note(runs: SuiteRuns) -> str | None:
         return None
     source = record.published.source
     differences = []
-    if record.dataset not in PAPERS_DATASETS:
+    if record.dataset not in TABLE_DATASETS:
         differences.append(f"another data set than {record.dataset}")
     if not any(size in source for size in (size_text(record), size_text(record).replace("×", "x"))):
         differences.append(f"another size than {size_text(record)}")

@@ -81,7 +81,7 @@ def make_table(analysis: Analysis) -> Table:
     return Table(scores, papers, rows, analysis.best_arms)
 
 
-def cell_text(cell: Entry, score: str, finished: int | None = None) -> str:
+def cell_text(cell: Entry, score: str, finished: int) -> str:
     """`0.859 ± 0.012`, with its n where that is not the number of finished seeds; or why it is
     empty."""
     if cell.interval is None:
@@ -90,20 +90,14 @@ def cell_text(cell: Entry, score: str, finished: int | None = None) -> str:
     text = plain(cell.interval.mean, digits)
     if cell.interval.half_width is not None:
         text += f" ± {cell.interval.half_width:.{digits}f}"
-    expected = cell.planned if finished is None else finished
-    return text if cell.interval.n == expected else f"{text} (n = {cell.interval.n})"
+    return text if cell.interval.n == finished else f"{text} (n = {cell.interval.n})"
 
 
 def markdown(table: Table) -> str:
     """One or two Markdown tables, padded to read well as plain text too."""
     parts = []
     for ours, papers in table.blocks():
-        head = [
-            "arm",
-            "n",
-            *map(title, ours),
-            *(f"paper: {title(s, False)}" for s in papers),
-        ]
+        head = ["arm", "n", *map(title, ours), *(f"paper: {title(s, False)}" for s in papers)]
         rows = [
             [
                 escape(row.arm),

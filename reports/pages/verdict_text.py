@@ -8,18 +8,10 @@ from dataclasses import asdict
 import pandas as pd
 
 from eval.metrics import METRICS
-from eval.statistics import (
-    ALPHA,
-    CONFIDENCE,
-    FEW,
-    MOST_ARRANGEMENTS,
-    ONE_SAMPLE,
-    POWER,
-    detectable,
-)
+from eval.statistics import ALPHA, CONFIDENCE, FEW, MOST_ARRANGEMENTS, ONE_SAMPLE, POWER, detectable
 from reports.analysis.comparisons import parse_claim
 from reports.analysis.formatting import interval_text, p_text, signed, title
-from reports.analysis.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, Verdict
+from reports.analysis.verdicts import UNDECIDED, WORDS, Verdict
 from reports.pages.markdown import aligned, escape
 
 RENAMED = {"word": "verdict", "effect": "difference", "smallest_p": "smallest_exact_p"}
@@ -83,8 +75,7 @@ def notes(verdicts: Sequence[Verdict], not_judged: Sequence[str] = ()) -> list[s
     """How to read the verdicts and what these seeds can find."""
     lines = []
     if verdicts:
-        counts = {w: sum(v.word == w for v in verdicts) for w in (REPRODUCED, CONTRADICTED)}
-        counts[UNDECIDED] = sum(v.word == UNDECIDED for v in verdicts)
+        counts = {w: sum(v.word == w for v in verdicts) for w in WORDS}
         summary = ", ".join(f"{n} {w}" for w, n in counts.items())
         lines.append(f"{summary}, of {len(verdicts)} claim{'s' if len(verdicts) > 1 else ''}")
     tested = [v for v in verdicts if v.p is not None]

@@ -18,7 +18,7 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 from planned_jobs import cell_job
 
-from experiments.run.launcher import _start, worker_environment
+from experiments.run.launcher import start_worker, worker_environment
 from experiments.tracking.check import check_store
 from experiments.tracking.mirror import mirror
 from experiments.tracking.store import open_store
@@ -60,7 +60,7 @@ def test_a_folder_that_the_outputs_encoding_lacks(tmp_path, monkeypatch) -> None
     other folders, and every run failed."""
     monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
     job = cell_job("any", out=tmp_path / "山 ä")
-    process = _start(job, 0, 0, queue.Queue())
+    process = start_worker(job, queue.Queue())
     process.wait(PATIENCE)
     assert [path.name for path in tmp_path.iterdir()] == ["山 ä"]
     assert (job.directory / "journal.jsonl").is_file()

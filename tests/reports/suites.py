@@ -35,7 +35,7 @@ def suite(*runs: RunRecord, truth: float | None = 0.9, **fields: Any) -> SuiteRu
         "scores": ["fcn"],
     } | fields
     reference = None if truth is None else run(GROUND_TRUTH, None, truth)
-    return SuiteRuns(parse_record(json.dumps(record)), runs, reference, "sqlite:///mlflow.db")
+    return SuiteRuns(parse_record(json.dumps(record)), runs, reference)
 
 
 def claiming(runs: SuiteRuns, *claims: str) -> SuiteRuns:

@@ -237,4 +237,4 @@ def test_bold_where_it_is_earned() -> None:
     assert best_arms(Evidence(suite(*behind, *ahead, *runs[5:10])), [PIXEL]) == {}
     failed = run("d", 1, None, status="failed")
     assert best_arms(Evidence(suite(*runs, failed)), [PIXEL]) == {}  # the best of all is not known
-    assert best_arms(Evidence(SuiteRuns(whole.record, whole.runs[:5], None, "")), [PIXEL]) == {}
+    assert best_arms(Evidence(SuiteRuns(whole.record, whole.runs[:5], None)), [PIXEL]) == {}

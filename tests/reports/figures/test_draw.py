@@ -164,7 +164,6 @@ def test_whole_ranges() -> None:
 
 def test_words_are_wrapped_and_counted() -> None:
     assert wrapped("FCN per-pixel acc. ↑", 1.0) == "FCN per-pixel\nacc.\u00a0↑"
-    assert wrapped("encoder-decoder", 0.4, cut=False) == "encoder-\ndecoder"
     width, height = inches_of("four\nfive5")
     assert width == pytest.approx(5 / 15) and height == 0.25
     assert legend_columns(["a", "b", "c", "d", "e"], 2.2) == 3  # four fit; rows of three and two

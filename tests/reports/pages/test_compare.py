@@ -14,7 +14,7 @@ from suites import PIXEL, arms, run, suite
 from experiments.tracking.mirror import mirror
 from reports.__main__ import main
 from reports.analysis import Analysis
-from reports.analysis.ranking import in_words, rank_order
+from reports.analysis.ranking import in_words, paper_orders, rank_order
 from reports.pages.compare import (
     answer,
     compare_settings,
@@ -142,9 +142,9 @@ def test_a_comparison_knows_of_a_broken_ceiling() -> None:
 def test_the_papers_order_is_of_the_arms_that_were_run() -> None:
     rows = {"a": {PIXEL: 0.4}, "b": {PIXEL: 0.6}, "c": {PIXEL: 0.1}}
     runs = suite(*arms({"a": A, "b": B}), published={"source": "T", "rows": rows})
-    (order,) = Analysis(runs).paper_orders
+    (order,) = paper_orders(Analysis(runs))
     assert (order.score, order.ours, order.swapped) == (PIXEL, (("a",), ("b",)), (("a", "b"),))
-    assert Analysis(suite(*runs.runs, truth=None)).paper_orders == ()
+    assert paper_orders(Analysis(suite(*runs.runs, truth=None))) == []
 
 
 @pytest.mark.parametrize(

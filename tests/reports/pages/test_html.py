@@ -15,7 +15,7 @@ from suites import arms as arms_of
 from suites import run, suite
 
 from experiments.tracking.mirror import mirror
-from reports.figures.grid import no_picture
+from reports.analysis.runs import arm_state
 from reports.pages.content import gather
 from reports.pages.html import index_page, suite_page, summary
 from reports.write import write_report
@@ -137,7 +137,7 @@ def test_an_arm_without_pictures_says_why(out):
         run(arm, 1, None, status=status, remark="of other data" if status == "running" else None)
         for arm, status in arms.items()
     ]
-    assert [no_picture(suite(*gone), arm, None) for arm in arms] == list(arms)
+    assert [arm_state(suite(*gone).of_arm(arm)) for arm in arms] == list(arms)
 
 
 def test_the_index_counts_verdicts_on_a_broken_ceiling(tmp_path):

@@ -208,4 +208,4 @@ def test_every_table_and_figure_compiles(tmp_path: Path, store: Path) -> None:
 
 def test_the_claims_of_no_suite_are_no_table() -> None:
     runs = suite(*arms({"a": [0.9]}))
-    assert Analysis(SuiteRuns(runs.record, runs.runs, None, "")).verdicts == ()
+    assert Analysis(SuiteRuns(runs.record, runs.runs, None)).verdicts == ()

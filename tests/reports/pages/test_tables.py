@@ -188,7 +188,7 @@ def test_a_family_that_does_not_apply_is_not_measured() -> None:
         published={"source": "Table 3", "rows": {"a": dict.fromkeys(of_family("fcn"), 0.5)}},
     )
     truth = RunRecord(GROUND_TRUTH, None, "ref", "done", scores={"color.L": 1.0})
-    runs = SuiteRuns(runs.record, runs.runs, truth, runs.uri)
+    runs = SuiteRuns(runs.record, runs.runs, truth)
     text = markdown(make_table(Analysis(runs)))
     assert row(text, "a")[2:] == ["not measured"] * 3 + ["0.100"] + ["0.50"] * 3
     assert row(text, GROUND_TRUTH)[2:6] == ["not measured"] * 3 + ["—"]
