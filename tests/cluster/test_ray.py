@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,12 @@ def wait_until(study, started, steps):
 
 
 def pids_of(study, word):
-    """Processes of a study, or of Ray for it, whose command line or title holds a word."""
-    mark = str(study.out).encode()
+    """Processes of a study, or of Ray for it, whose command line or title holds a word.
+
+    A node that shares nothing has a folder of its own for the runs, named by the digest of --out.
+    """
+    out = str(study.out.resolve())
+    marks = [text.encode() for text in (out, sha256(out.encode()).hexdigest()[:12])]
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             if word not in (entry / "cmdline").read_text():
@@ -58,7 +63,7 @@ def pids_of(study, word):
             logs = [log, *(os.readlink(f"/proc/{pid}/fd/2").encode() for pid in children)]
         except OSError:
             continue
-        if any(mark in text for text in logs):
+        if any(mark in text for text in logs for mark in marks):
             yield int(entry.name)
 
 
@@ -100,7 +105,7 @@ def check_resumed(study, ended, expected, strikes, figures, victim):
 
 
 def training_on_the_other(ray_nodes, study, started):
-    """Wait until the second node trains, and has written a checkpoint since it began."""
+    """Wait until the second node trains, and --out has a checkpoint of that since it began."""
     deadline = time.monotonic() + 240 * PATIENCE
     while True:
         assert time.monotonic() < deadline and started.process.poll() is None, started.said
@@ -108,7 +113,7 @@ def training_on_the_other(ray_nodes, study, started):
         for pid in others.intersection(pids_of(study, "experiments.run.worker")):
             with contextlib.suppress(OSError, ValueError):
                 log = Path(os.readlink(f"/proc/{pid}/fd/2"))
-                records = read_records(log.with_name("journal.jsonl"))
+                records = read_records(study.out / "cells" / log.parent.name / "journal.jsonl")
                 events = [record["event"] for record in records]
                 now = events[len(events) - events[::-1].index("start") :]
                 if "checkpoint" in now and "trained" not in now:
