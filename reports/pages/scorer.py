@@ -112,11 +112,12 @@ def batches_section(analysis: Analysis) -> Section | None:
     if not analysis.by_test_batch:
         return None
     rows, lines = [], []
-    largest = max(analysis.by_test_batch)
+    several = len(analysis.by_test_batch) > 1
     for size, batched in analysis.by_test_batch.items():
         for arm in analysis.runs.arms:
             cells = [_beside(batched, analysis, arm, score) for score in analysis.scores]
-            rows.append([arm if size == largest else f"{arm}, in batches of {size}", *cells])
+            if set(cells) != {"–"}:  # trained in batches of this size
+                rows.append([f"{arm}, in batches of {size}" if several else arm, *cells])
         lines += _other_words(analysis, batched, ("one at a time", "in batches"))
     sizes = " or ".join(map(str, analysis.by_test_batch))
     head = ["arm", *(title(score) for score in analysis.scores)]

@@ -120,7 +120,7 @@ def test_scores_in_batches_stand_beside_those_of_single_images(tmp_path, store):
     section = batches_section(Analysis(read_suite(*KEY)))
     assert section.rows[0][:4] == ["70x70", *["0.600 (+0.100)"] * 3]
     assert "0.500 (+0.100)" in section.rows[0], "every score, not the scorer's alone"
-    assert set(section.rows[1][1:]) == {"–"}, "trained at batch 1"
+    assert len(section.rows) == 1, "the other arm was trained at batch 1"
     assert other_scorers_section(Analysis(read_suite(*KEY))) is None, "no other scorer"
     table = (write_report(*KEY, tmp_path / "out") / "table.md").read_text(encoding="utf-8")
     assert "in batches of 10, as they were trained" in table
