@@ -20,6 +20,7 @@ from collections.abc import Callable
 
 import torch
 from command import as_a_worker, at_least_one, cell, cell_parser, machine, spread, write
+from step_time import wait
 from torch import nn
 
 from pix2pix.fast_step import Execution, make_step
@@ -75,9 +76,12 @@ def patch_discriminator(width: int) -> nn.Module:
     return nn.Sequential(*layers, nn.Conv2d(8 * width, 1, 4, 1, 1))
 
 
-def ports_step(size: int, width: int) -> Callable[[torch.Tensor, torch.Tensor], None]:
-    """The port's `optimize_parameters`, losses and all, on the CPU or the inputs' device."""
-    generator, discriminator = unet(size.bit_length() - 1, width), patch_discriminator(width)
+def ports_step(
+    size: int, width: int, device: torch.device
+) -> Callable[[torch.Tensor, torch.Tensor], None]:
+    """The port's `optimize_parameters`, losses and all."""
+    generator = unet(size.bit_length() - 1, width).to(device)
+    discriminator = patch_discriminator(width).to(device)
     of_generator, of_discriminator = (
         torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999))
         for net in (generator, discriminator)
@@ -85,7 +89,7 @@ def ports_step(size: int, width: int) -> Callable[[torch.Tensor, torch.Tensor], 
     entropy, distance = nn.BCEWithLogitsLoss(), nn.L1Loss()
 
     def gan(logits: torch.Tensor, real: bool) -> torch.Tensor:
-        return entropy(logits, torch.tensor(float(real)).expand_as(logits))
+        return entropy(logits, torch.tensor(float(real), device=device).expand_as(logits))
 
     def step(x: torch.Tensor, y: torch.Tensor) -> None:
         made = generator(x)
@@ -106,7 +110,6 @@ def ports_step(size: int, width: int) -> Callable[[torch.Tensor, torch.Tensor], 
 
 def main() -> int:
     parser = cell_parser(__doc__, size=256, width=64)
-    parser.set_defaults(device="cpu")
     parser.add_argument("--turns", type=at_least_one, default=21, help="of each (default 21)")
     parser.add_argument("--plain-allocation", action="store_true", help="glibc's default")
     parser.add_argument("--bar", type=float, metavar="TIMES", help="the speed-up to reach")
@@ -117,18 +120,20 @@ def main() -> int:
         torch.set_num_threads(options.threads)
     config = cell(options.size, options.width, batch=options.batch)
     shape = (options.batch, 3, options.size, options.size)
-    x, y = (torch.rand(shape) * 2 - 1 for _ in range(2))
-    device = torch.device("cpu")
+    device = torch.device(options.device)
+    x, y = (torch.rand(shape, device=device) * 2 - 1 for _ in range(2))
     model = build(config, (3, 3), device, torch.contiguous_format)
     steps = {
         "ours": make_step(model, Execution(), (x, y)),
-        "port": ports_step(options.size, options.width),
+        "port": ports_step(options.size, options.width, device),
     }
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(-WARM_UP, options.turns):
         for name, step in steps.items():
+            wait(device)
             began = time.perf_counter()
             step(x, y)
+            wait(device)
             if turn >= 0:
                 seconds[name].append(time.perf_counter() - began)
     for name, values in seconds.items():

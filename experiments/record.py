@@ -252,9 +252,7 @@ def _record(
                 name=arm,
                 changes=changes,
                 identity=identities[arm],
-                reference=reference_config(plan, fingerprint, own).digest
-                if (own := plan.direction_of(arm)) != plan.direction
-                else "",
+                reference=_own_reference(plan, fingerprint, arm),
             )
             for arm, changes in suite.arms.items()
         ),
@@ -279,6 +277,13 @@ def _scores(plan: Plan) -> tuple[str, ...]:
         or (len(plan.directions) == 1 and plan.entry.paired(plan.direction))
     ]
     return tuple(dict.fromkeys([*(asked or sorted(measured)), *sorted({"hole"} & measured)]))
+
+
+def _own_reference(plan: Plan, fingerprint: str, arm: str) -> str:
+    direction = plan.direction_of(arm)
+    if direction == plan.direction:
+        return ""
+    return reference_config(plan, fingerprint, direction).digest
 
 
 def _published(published: Published | None) -> PublishedRecord | None:

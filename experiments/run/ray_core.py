@@ -2,8 +2,8 @@
 that send their runs there (ray_apart.py).
 
 A task starts the job's worker in a process of its own and waits for it, because Ray uses its own
-worker processes again. A job whose worker or node died is handed to Ray once more; the run then
-resumes from its checkpoint. Progress is read from the journals in `out`.
+worker processes again. A job whose worker or node died is handed to Ray again, up to RETRIES
+times; the run then resumes from its checkpoint. Progress is read from the journals in `out`.
 """
 
 from __future__ import annotations
